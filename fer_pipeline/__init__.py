@@ -1,0 +1,1 @@
+"""Facial emotion recognition on FER-2013, from raw pictures to a served model."""

@@ -1,0 +1,1 @@
+"""Raw input, its checks and its tables."""

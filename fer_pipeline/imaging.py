@@ -1,0 +1,171 @@
+"""THE image path: bytes -> RGB uint8 (H, W, 3) -> gray -> model input uint8 (48, 48, 1).
+
+Training, evaluation and serving all come through here; no other module resizes a picture or converts its colours.
+Arrays are RGB inside the library; BGR exists only where OpenCV reads or writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fer_pipeline.errors import ImageError, ModelError
+
+UInt8Array = npt.NDArray[np.uint8]
+
+FACE_SIZE = 48
+"""Side of a model input in pixels."""
+
+MAX_PIXELS = 50_000_000
+"""Largest picture that is decoded, in pixels."""
+
+ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""Picture formats that are decoded; the file name plays no part, the content decides."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How a face becomes a model input. Travels with each model; loading a model checks its `fingerprint`.
+
+    `denoise` and `contrast` are applied at 48x48, in this order. `crop_scale` is the side of the square that is cut around a
+    detected face, in units of the FER-2013 framing (1.0 = the framing of the training pictures).
+    """
+
+    size: int = FACE_SIZE
+    denoise: Literal["none", "median", "nlm"] = "none"
+    contrast: Literal["none", "clahe"] = "none"
+    crop_scale: float = 1.0
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size != FACE_SIZE:
+            raise ModelError(f"image spec has size {self.size}, this code makes {FACE_SIZE}x{FACE_SIZE} inputs")
+        if self.denoise not in ("none", "median", "nlm"):
+            raise ModelError(f"image spec has denoise {self.denoise!r}, expected none, median or nlm")
+        if self.contrast not in ("none", "clahe"):
+            raise ModelError(f"image spec has contrast {self.contrast!r}, expected none or clahe")
+        if self.version != 1:
+            raise ModelError(f"image spec has version {self.version}, this code knows version 1: upgrade fer-pipeline")
+
+    @property
+    def fingerprint(self) -> str:
+        """First 12 hex digits of the SHA-256 of the spec's canonical JSON."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ImageSpec:
+        """The spec written by `dataclasses.asdict`; raises `ModelError` on unknown keys or values."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ModelError(f"image spec {values!r} does not fit this code: {error}") from error
+
+
+def decode(data: bytes) -> UInt8Array:
+    """RGB uint8 (H, W, 3) of an encoded picture, turned upright by its EXIF orientation.
+
+    Raises `ImageError` where the bytes are no JPEG, PNG, WebP or BMP, are cut short, or hold more than `MAX_PIXELS`.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(f"picture has {width}x{height} pixels, at most {MAX_PIXELS:,} are read: scale it down")
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{len(data):,} bytes that are no {', '.join(ALLOWED_FORMATS)} picture") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
+
+
+def to_gray(image: UInt8Array) -> UInt8Array:
+    """Gray uint8 (H, W) of RGB (H, W, 3), gray (H, W, 1) or gray (H, W), by ITU-R BT.601 weights."""
+    if image.dtype != np.uint8:
+        raise ImageError(f"picture has dtype {image.dtype}, expected uint8 in 0..255")
+    if image.ndim == 2:
+        return image
+    if image.ndim == 3 and image.shape[2] == 1:
+        return np.ascontiguousarray(image[:, :, 0])
+    if image.ndim == 3 and image.shape[2] == 3:
+        return _uint8(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    raise ImageError(f"picture has shape {image.shape}, expected (H, W), (H, W, 1) or (H, W, 3)")
+
+
+def crop(image: UInt8Array, box_xyxy: tuple[float, float, float, float]) -> UInt8Array:
+    """The part of `image` inside the box, in pixels; what lies outside the picture repeats the nearest edge."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = (round(v) for v in box_xyxy)
+    if x2 <= x1 or y2 <= y1 or x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise ImageError(f"box {box_xyxy} does not meet the picture of {width}x{height} pixels")
+    inner = image[max(y1, 0) : min(y2, height), max(x1, 0) : min(x2, width)]
+    pads = (max(-y1, 0), max(y2 - height, 0), max(-x1, 0), max(x2 - width, 0))
+    if not any(pads):
+        return np.ascontiguousarray(inner)
+    return _uint8(cv2.copyMakeBorder(inner, *pads, borderType=cv2.BORDER_REPLICATE))
+
+
+def to_model_input(image: UInt8Array, spec: ImageSpec) -> UInt8Array:
+    """Model input uint8 (48, 48, 1) of one face crop, RGB or gray. With the default spec a 48x48 gray image passes unchanged."""
+    return enhance(resize_face(to_gray(image)), spec)[:, :, np.newaxis]
+
+
+def resize_face(gray: UInt8Array) -> UInt8Array:
+    """Gray uint8 (48, 48) of a gray face of any size: area-averaged when shrinking, bilinear when growing, no-op at 48x48."""
+    if gray.ndim != 2 or 0 in gray.shape:
+        raise ImageError(f"face has shape {gray.shape}, expected a non-empty (H, W)")
+    if gray.shape == (FACE_SIZE, FACE_SIZE):
+        return gray
+    shrinking = min(gray.shape) > FACE_SIZE
+    return _uint8(
+        cv2.resize(gray, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    )
+
+
+def enhance(gray: UInt8Array, spec: ImageSpec) -> UInt8Array:
+    """Gray uint8 (48, 48) with the spec's denoising and contrast applied; the same array where the spec has none."""
+    if spec.denoise == "median":
+        gray = _uint8(cv2.medianBlur(gray, 3))
+    elif spec.denoise == "nlm":
+        gray = _uint8(cv2.fastNlMeansDenoising(gray, None, h=5.0, templateWindowSize=5, searchWindowSize=13))
+    if spec.contrast == "clahe":
+        gray = _uint8(cv2.createCLAHE(clipLimit=2.0, tileGridSize=(4, 4)).apply(gray))
+    return gray
+
+
+def content_hash(gray: UInt8Array) -> str:
+    """32 hex digits that are equal for equal pixels (BLAKE2b-128 over shape and bytes)."""
+    digest = hashlib.blake2b(repr(gray.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(gray).tobytes())
+    return digest.hexdigest()
+
+
+def perceptual_hash(gray: UInt8Array) -> str:
+    """16 hex digits that stay equal under small changes of light, noise and compression (64-bit difference hash).
+
+    Each bit says whether the picture grows brighter from one cell to its right neighbour on a 9x8 grid (N. Krawetz, "Kind of
+    like that", 2013).
+    """
+    grid = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return np.packbits(grid[:, 1:] > grid[:, :-1]).tobytes().hex()
+
+
+def encode_png(image: UInt8Array) -> bytes:
+    """PNG file of a gray (H, W) or RGB (H, W, 3) picture."""
+    ok, data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not ok:
+        raise ImageError(f"picture of shape {image.shape} could not be written as PNG")
+    return bytes(data)
+
+
+def _uint8(image: Any) -> UInt8Array:
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""From a picture to faces with emotions, on onnxruntime and OpenCV alone."""

@@ -1,0 +1,60 @@
+"""Writes outputs aside and moves them into place, so that a failed or killed run leaves what was there before."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.errors import EnvironmentFault
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` that takes its place when the block ends well, and is removed when it fails.
+
+    Raises `EnvironmentFault` where the place cannot be written.
+    """
+    aside = _folder_beside(target, "new")
+    try:
+        yield aside
+        old = _folder_beside(target, "old")
+        if target.exists():
+            os.replace(target, old / "content")
+        os.replace(aside, target)
+        shutil.rmtree(old)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def write_text(target: Path, text: str) -> None:
+    """Writes a whole text file at once: readers see the old content or the new, never a part."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, target)
+
+
+def write_json(target: Path, values: Any) -> None:
+    """Writes `values` as indented JSON, at once."""
+    write_text(target, json.dumps(values, indent=2) + "\n")
+
+
+def _folder_beside(target: Path, kind: str) -> Path:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for stale in target.parent.glob(f".{target.name}.{kind}-*"):  # left by a run that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-", dir=target.parent))
+        folder.chmod(0o755)  # mkdtemp makes it private, but outputs are for everyone who may read the workspace
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{target.parent} cannot be written ({error.strerror}): free space, or change its owner or mode"
+        ) from error
+    return folder
