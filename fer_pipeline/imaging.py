@@ -126,9 +126,7 @@ def resize_face(gray: UInt8Array) -> UInt8Array:
     if gray.shape == (FACE_SIZE, FACE_SIZE):
         return gray
     shrinking = min(gray.shape) > FACE_SIZE
-    return _uint8(
-        cv2.resize(gray, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-    )
+    return _uint8(cv2.resize(gray, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR))
 
 
 def enhance(gray: UInt8Array, spec: ImageSpec) -> UInt8Array:

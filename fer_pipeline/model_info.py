@@ -56,9 +56,7 @@ class ModelInfo:
             values: dict[str, Any] = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
             found = file_sha256(folder / MODEL_FILE)
         except FileNotFoundError as error:
-            raise ModelError(
-                f"no exported model in {folder}: {error.filename} is missing; train one with `fer run`"
-            ) from error
+            raise ModelError(f"no exported model in {folder}: {error.filename} is missing; train one with `fer run`") from error
         except (OSError, ValueError) as error:
             raise ModelError(f"{folder / INFO_FILE} cannot be read: {error}; export the model again") from error
         if not isinstance(values, dict) or not isinstance(values.get("image_spec"), dict):
