@@ -15,7 +15,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from fer_pipeline.errors import ImageError, ModelError
 
@@ -29,6 +29,17 @@ MAX_PIXELS = 50_000_000
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """Picture formats that are decoded; the file name plays no part, the content decides."""
+
+_EXIF_ORIENTATION = 0x0112
+_EXIF_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,8 @@ class ImageSpec:
 def decode(data: bytes) -> UInt8Array:
     """RGB uint8 (H, W, 3) of an encoded picture, turned upright by its EXIF orientation.
 
-    Raises `ImageError` where the bytes are no JPEG, PNG, WebP or BMP, are cut short, or hold more than `MAX_PIXELS`.
+    Of an animation it is the first frame; 16-bit gray is brought to 8 bits. Raises `ImageError` where the bytes are no JPEG,
+    PNG, WebP or BMP, are cut short, or hold more than `MAX_PIXELS`.
     """
     try:
         with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as picture:
@@ -80,11 +92,12 @@ def decode(data: bytes) -> UInt8Array:
             if width * height > MAX_PIXELS:
                 raise ImageError(f"picture has {width}x{height} pixels, at most {MAX_PIXELS:,} are read: scale it down")
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            return np.asarray(upright.convert("RGB"), dtype=np.uint8)
+            return _rgb(_upright(picture))
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{len(data):,} bytes that are no {', '.join(ALLOWED_FORMATS)} picture") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # damaged files make Pillow raise whatever its readers stumble over: struct.error, TypeError, ...
         raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
 
 
@@ -99,6 +112,21 @@ def to_gray(image: UInt8Array) -> UInt8Array:
     if image.ndim == 3 and image.shape[2] == 3:
         return _uint8(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     raise ImageError(f"picture has shape {image.shape}, expected (H, W), (H, W, 1) or (H, W, 3)")
+
+
+def to_bgr(image: UInt8Array) -> UInt8Array:
+    """BGR uint8 (H, W, 3) of an RGB or gray picture, for OpenCV functions that expect it."""
+    return _uint8(cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.ndim == 3 and image.shape[2] == 3 else cv2.COLOR_GRAY2BGR))
+
+
+def shrink(image: UInt8Array, longest_side: int) -> UInt8Array:
+    """The picture area-averaged so that its longer side has `longest_side` pixels; the same array where it is no longer."""
+    height, width = image.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return _uint8(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def crop(image: UInt8Array, box_xyxy: tuple[float, float, float, float]) -> UInt8Array:
@@ -140,6 +168,16 @@ def enhance(gray: UInt8Array, spec: ImageSpec) -> UInt8Array:
     return gray
 
 
+def varied(gray: UInt8Array, *, mirror: bool, degrees: float, shift_xy: tuple[float, float], gain: float) -> UInt8Array:
+    """Gray uint8 (H, W) mirrored, turned about its middle, shifted in pixels and made brighter by a factor; edges repeat."""
+    height, width = gray.shape
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    matrix[:, 2] += shift_xy
+    source = np.ascontiguousarray(gray[:, ::-1]) if mirror else gray
+    moved = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.clip(np.rint(moved.astype(np.float32) * gain), 0, 255).astype(np.uint8)
+
+
 def content_hash(gray: UInt8Array) -> str:
     """32 hex digits that are equal for equal pixels (BLAKE2b-128 over shape and bytes)."""
     digest = hashlib.blake2b(repr(gray.shape).encode(), digest_size=16)
@@ -159,10 +197,23 @@ def perceptual_hash(gray: UInt8Array) -> str:
 
 def encode_png(image: UInt8Array) -> bytes:
     """PNG file of a gray (H, W) or RGB (H, W, 3) picture."""
-    ok, data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    ok, data = cv2.imencode(".png", image if image.ndim == 2 else to_bgr(image))
     if not ok:
         raise ImageError(f"picture of shape {image.shape} could not be written as PNG")
     return bytes(data)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it writes the EXIF block anew, which fails on the damaged ones that cameras and editors leave.
+    turn = _EXIF_TURNS.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _rgb(picture: Image.Image) -> UInt8Array:
+    if picture.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip to white
+        gray = np.clip(np.asarray(picture).astype(np.int32) // 257, 0, 255).astype(np.uint8)
+        return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
+    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
 
 
 def _uint8(image: Any) -> UInt8Array:

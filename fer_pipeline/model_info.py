@@ -42,6 +42,12 @@ class ModelInfo:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ModelError(f"model has temperature {self.temperature}, expected a positive number: export it again")
 
+    @property
+    def fingerprint(self) -> str:
+        """First 12 hex digits of the SHA-256 of all that decides an answer: weights, temperature, labels and image spec."""
+        facts = [self.sha256, self.temperature, self.labels, self.image_spec.fingerprint]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
     def write(self, folder: Path) -> None:
         """Writes `model.json` into the folder."""
         (folder / INFO_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")

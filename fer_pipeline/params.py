@@ -1,4 +1,4 @@
-"""The frozen models of params.yaml, one section per stage. This module is the only reader of that file.
+"""The frozen models of params.yaml, one section per stage. This module alone reads and writes that file.
 
 An unknown key, a wrong type or a value out of range is a `ParamsError` that names the key, the value and, for a typo, the key
 that was probably meant.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +16,11 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import ImageSpec
+from fer_pipeline.outputs import write_text
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -230,10 +233,46 @@ def parse(values: Mapping[str, Any], origin: str = "params") -> Params:
         raise ParamsError(f"{origin}: " + "; ".join(_explain(fault) for fault in error.errors())) from error
 
 
+def write_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Sets dotted keys such as "fetch.source" in params.yaml and keeps its comments. Raises `ParamsError` for unfit values.
+
+    A value may be a whole section; then the keys it does not have are left as they are.
+    """
+    editor = YAML()
+    editor.width = 200
+    editor.indent(mapping=2, sequence=4, offset=2)
+    content = editor.load(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        section = content
+        for parent in parents:
+            section = section[parent]
+        _merge(section, last, value)
+    buffer = io.StringIO()
+    editor.dump(content, buffer)
+    parse(yaml.safe_load(buffer.getvalue()), str(path))
+    write_text(path, buffer.getvalue())
+
+
+def use_profile(path: Path, name: str) -> TrainParams:
+    """Makes a profile the recipe in use: writes its whole recipe into the section `train`. Raises `ParamsError`."""
+    recipe = load(path).recipe(name)
+    write_values(path, {"train": recipe.model_dump(mode="json")})
+    return recipe
+
+
 def fingerprint(section: BaseModel) -> str:
     """First 12 hex digits of the SHA-256 of a section's canonical JSON."""
     text = json.dumps(section.model_dump(mode="json", by_alias=True), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _merge(section: Any, key: str, value: Any) -> None:
+    if isinstance(value, Mapping) and isinstance(section.get(key), Mapping):
+        for inner, inner_value in value.items():
+            _merge(section[key], inner, inner_value)
+    elif key not in section or section[key] != value:
+        section[key] = value
 
 
 def _explain(fault: Any) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 # Before any tool is imported: nothing leaves the machine, and importing TensorFlow stays quiet.
@@ -30,3 +33,70 @@ def isolated_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
     monkeypatch.setenv("PREFECT_HOME", str(home / "prefect"))
     return home
+
+
+@pytest.fixture(scope="session")
+def brightness_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model whose answer is known: class i is the likelier the nearer the mean gray value is to 20 + 35 i.
+
+    Logits are -|mean - (20 + 35 i)| / 10, the temperature is 2.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from fer_pipeline.imaging import ImageSpec
+    from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+
+    folder = tmp_path_factory.mktemp("brightness-model")
+    nodes = [
+        helper.make_node("Cast", ["image"], ["gray"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["gray"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Sub", ["mean", "centres"], ["difference"]),
+        helper.make_node("Abs", ["difference"], ["distance"]),
+        helper.make_node("Mul", ["distance", "scale"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 48, 48, 1])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 7])],
+        [
+            numpy_helper.from_array(np.arange(20, 231, 35, dtype=np.float32), "centres"),
+            numpy_helper.from_array(np.array(-0.1, np.float32), "scale"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / MODEL_FILE)
+    ModelInfo(
+        network="brightness",
+        sha256=file_sha256(folder / MODEL_FILE),
+        temperature=2.0,
+        image_spec=ImageSpec(),
+        synthetic=False,
+        data="nothing",
+        lineage={"run_id": "abc"},
+        metrics={"accuracy": 0.5},
+    ).write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_face() -> npt.NDArray[np.uint8]:
+    """RGB (480, 640, 3) with one drawn face at about (217, 123) to (385, 291), which Haar and YuNet both find."""
+    head = np.full((200, 200), 200, np.uint8)
+
+    def ellipse(centre: tuple[int, int], half_axes: tuple[int, int], gray: int) -> None:
+        cv2.ellipse(head, centre, half_axes, 0, 0, 360, gray, cv2.FILLED)
+
+    ellipse((100, 100), (78, 98), 60)
+    ellipse((100, 112), (64, 86), 190)
+    for x in (70, 130):
+        ellipse((x, 88), (20, 12), 120)
+        ellipse((x, 78), (20, 5), 70)
+        ellipse((x, 90), (12, 6), 230)
+        ellipse((x, 90), (6, 6), 30)
+    ellipse((100, 115), (8, 24), 205)
+    ellipse((100, 138), (16, 6), 140)
+    ellipse((100, 163), (28, 9), 100)
+    picture = np.full((480, 640, 3), 150, np.uint8)
+    picture[100:300, 200:400] = cv2.GaussianBlur(head, (0, 0), 2.5)[:, :, np.newaxis]
+    return picture

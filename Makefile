@@ -1,0 +1,34 @@
+# A fresh machine needs Python 3.11, pip, git and make. uv is taken from PATH, else installed into .uv/.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+
+.PHONY: help install run test test-slow lint bench clean
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+install: .venv/.installed ## install the locked environment
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check "uv==0.13.8"
+
+.venv/.installed: $(filter .uv/%,$(UV)) pyproject.toml uv.lock
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+run: install ## raw faces to a packaged champion; DATA=path, VOTES=path and PROFILE=name are optional
+	$(UV) run --frozen fer run $(if $(DATA),--data "$(DATA)") $(if $(VOTES),--votes "$(VOTES)") $(if $(PROFILE),--profile "$(PROFILE)")
+
+test: install ## the test suite
+	$(UV) run --frozen pytest -q
+
+test-slow: install ## the extras that take minutes each
+	$(UV) run --frozen pytest -q -m slow
+
+lint: install ## style and types
+	$(UV) run --frozen ruff check .
+	$(UV) run --frozen ruff format --check .
+	$(UV) run --frozen mypy
+
+clean: ## remove everything that runs wrote, except the data under DVC
+	rm -rf data/raw data/processed data/quarantine data/reports data/model data/checkpoints data/export data/bundle

@@ -1,0 +1,68 @@
+"""The jobs of a day: the whole run, the reports, the check of the machine."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markdown import Markdown
+
+from fer_pipeline.cli.console import results
+from fer_pipeline.errors import FerError
+
+
+def run(
+    data: Annotated[
+        str | None, typer.Option(help="Path of the data, or `synthetic`; left out: the source in params.yaml.")
+    ] = None,
+    votes: Annotated[Path | None, typer.Option(help="FER+ votes, fer2013new.csv, joined row by row.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Recipe of params.yaml; left out: the section train as it is.")] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")] = 0,
+) -> None:
+    """Raw faces to a packaged champion: every stage, registry, gate, bundle. Unchanged stages are skipped.
+
+    Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
+    """
+    from fer_pipeline.lifecycle import Summary
+    from flows.training import train_champion
+
+    summary = train_champion(data, str(votes) if votes else None, profile, wait)
+    assert isinstance(summary, Summary)  # a failed state raises its error here
+    results.print(Markdown(summary.markdown()), soft_wrap=False)
+
+
+def report(
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open the pages in the browser.")] = False,
+) -> None:
+    """Say where the report pages are.
+
+    Example: `fer report --open`
+    """
+    from fer_pipeline.datasets import versioning
+
+    root = Path.cwd()
+    pages = [versioning.output(root, "validate") / "index.html", versioning.output(root, "evaluate") / "report.html"]
+    found = [page for page in pages if page.exists()]
+    if not found:
+        raise FerError("there is no report yet: run `fer run` first")
+    for page in found:
+        results.print(str(page))
+        if show:
+            webbrowser.open(page.as_uri())
+
+
+def doctor() -> None:
+    """Check Java, versions, ports, disk and data; say in one line each what is wrong and how to mend it.
+
+    Example: `fer doctor`
+    """
+    from fer_pipeline.doctor import examine
+
+    findings = examine(Path.cwd())
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.ok else "[red]fix[/] "
+        results.print(f"{mark} {finding.subject}: {finding.message}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,123 @@
+"""One command per DVC stage. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline import params as params_file
+from fer_pipeline.cli.console import results
+from fer_pipeline.workspace import exclusive
+
+Params = Annotated[Path, typer.Option(help="The parameter file.")]
+Out = Annotated[Path, typer.Option(help="Folder to write; it is replaced as a whole when the stage ends well.")]
+Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
+Model = Annotated[Path, typer.Option(help="Folder written by `fer train`.")]
+
+PARAMS = Path("params.yaml")
+
+
+def fetch(
+    source: Annotated[Path, typer.Option(help="CSV, archive, image folder, or fer_pipeline/datasets/synthetic.py.")],
+    out: Out,
+    params: Params = PARAMS,
+) -> None:
+    """Read a source as it is into a table of raw rows.
+
+    Example: `fer fetch --source fer2013.csv --out data/raw`
+    """
+    from fer_pipeline.datasets import sources
+
+    with exclusive(out, "fer fetch"):
+        facts = sources.fetch(source, out, params_file.load(params).fetch)
+    results.print(f"{facts.rows:,} rows from {facts.name} ({facts.kind})")
+
+
+def preprocess(
+    raw: Annotated[Path, typer.Option(help="Folder written by `fer fetch`.")],
+    out: Out,
+    quarantine: Annotated[Path, typer.Option(help="Folder for the rows that are left out, with the reason.")],
+    params: Params = PARAMS,
+) -> None:
+    """Parse, check, gray, resize, hash and split the rows in Spark.
+
+    Example: `fer preprocess --raw data/raw --out data/processed --quarantine data/quarantine`
+    """
+    from fer_pipeline.datasets import preprocessing
+
+    with exclusive(out, "fer preprocess"):
+        facts = preprocessing.preprocess(raw, out, quarantine, params_file.load(params).preprocess)
+    results.print(facts.summary())
+
+
+def validate(
+    processed: Processed,
+    quarantine: Annotated[Path, typer.Option(help="Folder of the rows left out by `fer preprocess`.")],
+    out: Out,
+    params: Params = PARAMS,
+) -> None:
+    """Check the processed table with Great Expectations and write the data page.
+
+    Example: `fer validate --processed data/processed --quarantine data/quarantine --out data/reports/data`
+    """
+    from fer_pipeline.datasets import quality
+
+    with exclusive(out, "fer validate"):
+        result = quality.validate(processed, quarantine, out, params_file.load(params).validate_)
+    for warning in result.warnings:
+        results.print(f"[yellow]warning:[/] {warning}")
+    results.print(f"{result.passed} checks passed, {len(result.warnings)} warnings; page: {out / 'index.html'}")
+
+
+def train(
+    processed: Processed,
+    out: Out,
+    checkpoints: Annotated[Path, typer.Option(help="Where each epoch is kept, so that a killed training goes on.")],
+    params: Params = PARAMS,
+) -> None:
+    """Train the network of the recipe in params.yaml.
+
+    Example: `KERAS_BACKEND=jax fer train --processed data/processed --out data/model --checkpoints data/checkpoints`
+    """
+    from fer_pipeline.lifecycle import train_and_track
+
+    with exclusive(out, "fer train"):
+        summary = train_and_track(processed, out, checkpoints, params_file.load(params))
+    results.print(summary)
+
+
+def evaluate(processed: Processed, model: Model, out: Out, params: Params = PARAMS) -> None:
+    """Calibrate on validation, measure on test, write the report.
+
+    Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`
+    """
+    from fer_pipeline.lifecycle import evaluate_and_track
+
+    with exclusive(out, "fer evaluate"):
+        metrics = evaluate_and_track(processed, model, out, params_file.load(params))
+    results.print(f"accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; report: {out / 'report.html'}")
+
+
+def export(
+    processed: Processed,
+    model: Model,
+    evaluation: Annotated[Path, typer.Option(help="Folder written by `fer evaluate`.")],
+    out: Out,
+    params: Params = PARAMS,
+) -> None:
+    """Write the model as ONNX with labels, image spec and temperature, and check it against Keras.
+
+    Example: `fer export --processed data/processed --model data/model --evaluation data/reports/evaluation --out data/export`
+    """
+    from fer_pipeline.datasets.versioning import lineage
+    from fer_pipeline.modeling.export import export as export_model
+
+    everything = params_file.load(params)
+    with exclusive(out, "fer export"):
+        facts = lineage(Path.cwd(), params_file.fingerprint(everything.train))
+        run_id = json.loads((model / "training.json").read_text(encoding="utf-8"))["run_id"]
+        info = export_model(processed, model, evaluation, out, everything.export, {**facts, "run_id": run_id or "none"})
+    results.print(f"{info.network} as ONNX, SHA-256 {info.sha256[:12]}, temperature {info.temperature:.3f}")

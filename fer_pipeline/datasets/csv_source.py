@@ -1,0 +1,161 @@
+"""Reads FER-2013 in its three CSV shapes, and the FER+ votes that belong to it. Does file I/O.
+
+Rows are not judged: a line with the wrong number of columns becomes a row without pixels, which preprocess quarantines.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Final, Literal
+
+from fer_pipeline.datasets.archives import DAMAGE, Tree, unpacked_limit
+from fer_pipeline.datasets.raw_table import Notes, RawRow
+from fer_pipeline.errors import SourceError
+from fer_pipeline.labels import FERPLUS_COLUMNS
+
+MAX_LINE: Final = 131_000
+"""Longest line that is read, in characters (a row of 48x48 pixels has at most 9,240); just below the csv module's field limit."""
+
+KNOWN_SHAPES: Final = (
+    "`emotion,pixels,Usage` (fer2013.csv), `emotion, Usage, pixels` (icml_face_data.csv) or `emotion,pixels` (train.csv)"
+)
+"""The headers that are understood, for messages."""
+
+Shape = Literal["fer2013-csv", "icml-csv", "challenge-csv", "unlabelled", "votes"]
+
+_VOTES_HEADER: Final = ("usage", "image name", *(name.lower() for name in FERPLUS_COLUMNS))
+
+
+def is_table(name: str) -> bool:
+    """Whether a file is a CSV by its name."""
+    return name.lower().endswith((".csv", ".csv.gz"))
+
+
+def read_header(tree: Tree, name: str) -> tuple[str, ...]:
+    """Column names as they stand in the file, blanks included. Raises `SourceError` where the file is empty or damaged."""
+    for _, cells in _lines(tree, name):
+        return cells
+    raise SourceError(f"{tree.place(name)} is empty: expected a header {KNOWN_SHAPES} and rows")
+
+
+def shape_of(header: tuple[str, ...]) -> Shape | None:
+    """Which known table a header belongs to; "unlabelled" is the challenge's test.csv, None is a stranger."""
+    match plain_names(header):
+        case ("pixels",):
+            return "unlabelled"
+        case ("emotion", "pixels"):
+            return "challenge-csv"
+        case ("emotion", "pixels", "usage"):
+            return "fer2013-csv"
+        case ("emotion", "usage", "pixels"):
+            return "icml-csv"
+        case names:
+            return "votes" if names == _VOTES_HEADER else None
+
+
+def plain_names(header: tuple[str, ...]) -> tuple[str, ...]:
+    """Column names without blanks around them, lower case."""
+    return tuple(name.strip().lower() for name in header)
+
+
+def read_rows(tree: Tree, name: str, notes: Notes) -> Iterator[RawRow]:
+    """The rows of a labelled table in file order; usage is "Training" for all rows of the challenge's train.csv.
+
+    Raises `SourceError` where the file ends early, is damaged, or has a header and nothing else.
+    """
+    called = _short(name)
+    lines = _lines(tree, name, notes)
+    columns = plain_names(next(lines)[1])
+    usage = None if "usage" in columns else "Training"
+    number = 1
+    for number, cells in lines:
+        found = dict(zip(columns, cells, strict=False))
+        row = RawRow(f"{called}:{number}", found.get("emotion"), found.get("usage", usage), found.get("pixels"))
+        if len(cells) != len(columns):
+            notes.add("lines with a wrong number of columns", f"{row.name} ({len(cells)}, expected {len(columns)})")
+            row = replace(row, pixels=None)
+        yield row
+    if number == 1:
+        raise SourceError(f"{tree.place(name)} has a header and no rows: expected one row per face")
+
+
+def with_votes(rows: Iterator[RawRow], tree: Tree, name: str) -> Iterator[RawRow]:
+    """The rows with the FER+ votes of the same position joined.
+
+    Raises `SourceError` where the votes file has another number of rows or another Usage in a row, or holds no counts 0..10.
+    """
+    called = tree.place(name)
+    votes = _lines(tree, name)
+    next(votes)
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        number, cells = next(votes, (0, ()))
+        if not number:
+            total = count + sum(1 for _ in rows)
+            raise SourceError(f"{called} has {count - 1:,} rows of votes, the data {total:,}: they must be of the same release")
+        ballot = _ballot(called, number, cells)
+        # A line with the wrong number of columns may show another cell as its usage.
+        if row.pixels is not None and row.usage != cells[0].strip():
+            raise SourceError(
+                f"{called}:{number} has Usage {cells[0].strip()!r}, {row.name} has {row.usage!r}: "
+                "votes join by row, so both files must have the same order"
+            )
+        yield replace(row, votes=ballot)
+    if left := sum(1 for _ in votes):
+        raise SourceError(f"{called} has {count + left:,} rows of votes, the data {count:,}: they must be of the same release")
+
+
+def _ballot(called: str, number: int, cells: tuple[str, ...]) -> tuple[int, ...]:
+    counts = [cell.strip() for cell in cells[2:]]
+    if len(cells) != len(_VOTES_HEADER) or not all(count.isdecimal() and int(count) <= 10 for count in counts):
+        raise SourceError(f"{called}:{number} holds {','.join(cells)!r}, expected usage, name and ten counts of 0..10")
+    return tuple(int(count) for count in counts)
+
+
+def _lines(tree: Tree, name: str, notes: Notes | None = None) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Line number from 1 and stripped cells of each line that is not blank; the header's cells keep their blanks."""
+    called = tree.place(name)
+    try:
+        with _text(tree, name) as (text, limit):
+            read = number = 0
+            while line := text.readline(MAX_LINE + 1):
+                number += 1
+                read += len(line)
+                if len(line) > MAX_LINE:
+                    raise SourceError(f"{called}:{number} is longer than {MAX_LINE:,} characters: not a row of faces")
+                if limit is not None and read > limit:
+                    raise SourceError(f"{called} unpacks to more than {limit:,} characters: unpack it yourself if you trust it")
+                if line.strip():
+                    yield number, _cells(line.rstrip("\n"), keep_blanks=number == 1)
+                elif notes is not None:
+                    notes.add("blank lines left out", f"{_short(name)}:{number}")
+    except DAMAGE as error:
+        raise SourceError(f"{called} is damaged or ends early ({error}): download or copy it again") from error
+
+
+def _short(name: str) -> str:
+    """What rows are named after: the same for a table wherever it lies and however it is packed."""
+    return PurePosixPath(name).name.removesuffix(".gz")
+
+
+def _cells(line: str, *, keep_blanks: bool) -> tuple[str, ...]:
+    # Line by line, so that a stray quotation mark spoils one row and not all that follow.
+    cells = next(csv.reader([line], skipinitialspace=not keep_blanks)) if '"' in line else line.split(",")
+    return tuple(cells if keep_blanks else (cell.strip() for cell in cells))
+
+
+@contextmanager
+def _text(tree: Tree, name: str) -> Iterator[tuple[io.TextIOWrapper, int | None]]:
+    """The text of a table, unpacked where it is gzip, and the most characters it may then have."""
+    with tree.open(name) as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        with gzip.open(stream) if packed else stream as content:
+            limit = unpacked_limit(tree.sizes[name]) if packed else None
+            yield io.TextIOWrapper(content, encoding="utf-8-sig", errors="backslashreplace"), limit

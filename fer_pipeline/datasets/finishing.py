@@ -1,0 +1,64 @@
+"""Last step of preprocess on Arrow batches: denoising, contrast, and the augmented copies that balance classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fer_pipeline import imaging, records
+from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+from fer_pipeline.params import PreprocessParams
+
+
+def finisher(params: PreprocessParams) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """A function from batches of planned rows to batches of `records.PROCESSED`.
+
+    A planned row has the plain picture and `variants`, the number of augmented copies that follow it.
+    """
+
+    def finish(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            rows = [finished for row in batch.to_pylist() for finished in finish_row(row, params)]
+            yield pa.RecordBatch.from_pylist(rows, schema=records.PROCESSED)
+
+    return finish
+
+
+def finish_row(row: dict[str, Any], params: PreprocessParams) -> Iterator[dict[str, Any]]:
+    """The values of `records.PROCESSED` of a planned row, then of its augmented copies."""
+    row_id = f"{row['row']:08d}"
+    gray = np.frombuffer(row["image"], dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
+    common = {name: row[name] for name in records.PROCESSED.names if name in row}
+    yield {**common, **_picture(gray, params), "id": row_id, "augmented": False}
+    for number in range(1, row["variants"] + 1):
+        variant_id = f"{row_id}-a{number}"
+        changed = _vary(gray, f"{params.seed}-{variant_id}")
+        own = {"content_hash": imaging.content_hash(changed), "perceptual_hash": imaging.perceptual_hash(changed)}
+        alone = {"copies": 1, "copy_rank": 0, "conflicting": False, "in_train": True, "near_in_train": True}
+        yield {**common, **_picture(changed, params), **own, **alone, "id": variant_id, "augmented": True}
+
+
+def _picture(gray: UInt8Array, params: PreprocessParams) -> dict[str, Any]:
+    contrast = float(gray.std())
+    return {
+        "image": imaging.enhance(gray, params.image_spec).tobytes(),
+        "brightness": float(gray.mean()),
+        "contrast": contrast,
+        "flat": bool((gray == gray[0, 0]).all()),
+        "low_contrast": contrast < params.low_contrast_below,
+    }
+
+
+def _vary(gray: UInt8Array, key: str) -> UInt8Array:
+    random = np.random.default_rng(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()))
+    return imaging.varied(
+        gray,
+        mirror=bool(random.random() < 0.5),
+        degrees=float(random.uniform(-12, 12)),
+        shift_xy=(float(random.uniform(-3, 3)), float(random.uniform(-3, 3))),
+        gain=float(random.uniform(0.85, 1.15)),
+    )

@@ -1,0 +1,113 @@
+"""Reads pictures that lie in `train/<emotion>/`, `test/<emotion>/` or `<emotion>/`, in a folder or an archive. Does file I/O."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Final
+
+from fer_pipeline.datasets.archives import DAMAGE, PICTURE_SUFFIXES, Tree
+from fer_pipeline.datasets.raw_table import Notes, RawRow
+from fer_pipeline.errors import SourceError
+from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
+
+MAX_PICTURE_BYTES: Final = 20 * 2**20
+"""Largest picture file that is read; the row of a larger one has no image."""
+
+SPLIT_FOLDERS: Final = MappingProxyType(
+    {
+        "train": "train",
+        "training": "train",
+        "valid": "validation",
+        "val": "validation",
+        "validation": "validation",
+        "publictest": "validation",
+        "test": "test",
+        "testing": "test",
+        "privatetest": "test",
+    }
+)
+"""Usage of each known split folder, lower case."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture file and what its place says: `emotion` is the class folder as it is spelled, `usage` None without splits."""
+
+    name: str
+    emotion: str
+    usage: str | None
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture by its name."""
+    return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def find_pictures(tree: Tree) -> tuple[Picture, ...]:
+    """All pictures of a tree that has some, sorted by name.
+
+    Raises `SourceError` where one lies in no class folder, a class folder names no emotion, or the layout is
+    mixed (with and without split folders, or below two roots).
+    """
+    found = dict(_placed(tree, name) for name in tree.sizes if is_picture(name))
+    first, first_root = next(iter(found.items()))
+    for picture, root in found.items():
+        if (picture.usage is None) != (first.usage is None):
+            raise SourceError(
+                f"{tree.origin}: {first.name} and {picture.name} do not lie alike: either all class folders stand in split "
+                f"folders ({', '.join(SPLIT_FOLDERS)}) or none does"
+            )
+        if root != first_root:
+            raise SourceError(
+                f"{tree.origin}: class folders stand below '{first_root}' and below '{root}': they may be copies of each other, "
+                "or splits of an unknown name; give one of them"
+            )
+    return tuple(found)
+
+
+def read_pictures(tree: Tree, pictures: tuple[Picture, ...], notes: Notes) -> Iterator[RawRow]:
+    """One row per picture with the file's bytes; without them where the file is larger than `MAX_PICTURE_BYTES` or unreadable."""
+    for picture in pictures:
+        yield RawRow(picture.name, picture.emotion, picture.usage, image=_read(tree, picture.name, notes))
+
+
+def digest_rows(rows: Iterator[RawRow], digest: hashlib._Hash) -> Iterator[RawRow]:
+    """The same rows; `digest` takes in each name and picture as it passes."""
+    for row in rows:
+        digest.update(f"{row.name}\n{len(row.image or b'')}\n".encode())
+        digest.update(row.image or b"")
+        yield row
+
+
+def _read(tree: Tree, name: str, notes: Notes) -> bytes | None:
+    if tree.sizes[name] > MAX_PICTURE_BYTES:
+        notes.add(f"pictures of more than {MAX_PICTURE_BYTES:,} bytes, kept without content", name)
+        return None
+    try:
+        with tree.open(name) as stream:
+            return stream.read(MAX_PICTURE_BYTES)
+    except DAMAGE as error:
+        why = (isinstance(error, OSError) and error.strerror) or error  # not the whole path, which differs between machines
+        notes.add("pictures that cannot be read, kept without content", f"{name} ({why})")
+        return None
+
+
+def _placed(tree: Tree, name: str) -> tuple[Picture, PurePosixPath]:
+    *above, folder = PurePosixPath(name).parent.parts or ("",)
+    if not folder:
+        raise SourceError(f"{tree.origin}: {name} lies in no class folder: expected train/<emotion>/*.jpg or <emotion>/*.jpg")
+    try:
+        emotion_index(folder)
+    except ValueError as error:
+        near = difflib.get_close_matches(folder.strip().lower(), [*EMOTIONS, *SYNONYMS], n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "move it away, or rename it"
+        raise SourceError(
+            f"{tree.origin}: folder {folder!r} ({name}) is no emotion, expected {', '.join(EMOTIONS)}: {hint}"
+        ) from error
+    usage = SPLIT_FOLDERS.get(above[-1].strip().lower()) if above else None
+    return Picture(name, folder, usage), PurePosixPath(*(above[:-1] if usage else above))

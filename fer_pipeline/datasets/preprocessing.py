@@ -1,0 +1,249 @@
+"""Raw table -> processed table and quarantine, in Spark.
+
+Python sees Arrow batches only: once to parse and hash each picture, once to finish it (enhance, add copies). All that lies
+between, duplicates, splits and class balance, is Spark's work on columns without the pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as sf
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from fer_pipeline import records
+from fer_pipeline.datasets import parsing
+from fer_pipeline.datasets.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
+from fer_pipeline.datasets.finishing import finisher
+from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.datasets.splitting import assign_splits
+from fer_pipeline.errors import FerError, SourceError
+from fer_pipeline.imaging import ImageSpec
+from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.params import PreprocessParams
+
+CHOICES: Final = ("training-copy", "non-face")
+"""Reasons of rows that were left out because the parameters ask for it; all other reasons are faults."""
+
+BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+_ROWS_PER_FILE = 8_192
+_NON_FACE = FERPLUS_COLUMNS.index("NF")
+
+
+@dataclass(frozen=True)
+class PreprocessFacts:
+    """What preprocess did. `rows_in + augmented == rows_out + quarantined + removed_by_choice`, or it does not come into being.
+
+    `quarantined` and `removed_by_choice` count rows by reason, `splits` the rows of each split by emotion.
+    """
+
+    source: dict[str, Any]
+    rows_in: int
+    rows_out: int
+    augmented: int
+    quarantined: dict[str, int]
+    removed_by_choice: dict[str, int]
+    splits: dict[str, dict[str, int]]
+    split_rule: str
+    duplicates: dict[str, Any]
+    image_spec: ImageSpec
+    seconds: float
+
+    def __post_init__(self) -> None:
+        left_out = sum(self.quarantined.values()) + sum(self.removed_by_choice.values())
+        if self.rows_in + self.augmented != self.rows_out + left_out:
+            raise FerError(
+                f"rows do not add up: {self.rows_in} in + {self.augmented} augmented, but {self.rows_out} out + {left_out} left "
+                f"out ({self.quarantined}, {self.removed_by_choice}): this is a fault of fer-pipeline, please report it"
+            )
+
+    def summary(self) -> str:
+        """One line for the terminal."""
+        splits = ", ".join(f"{sum(by_label.values()):,} {split}" for split, by_label in self.splits.items())
+        return (
+            f"{self.rows_in:,} rows in, {self.rows_out:,} out ({splits}; {self.augmented:,} augmented), "
+            f"{sum(self.quarantined.values()):,} quarantined, {sum(self.removed_by_choice.values()):,} removed by choice, "
+            f"{self.seconds:.1f} s"
+        )
+
+
+def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams) -> PreprocessFacts:
+    """Facts about the folders written: `out` with faces/*.parquet (`records.PROCESSED`) and facts.json, `quarantine` with
+    rows.parquet (`records.QUARANTINE`) and facts.json.
+
+    Equal input and parameters give equal files, however the work was divided. Both folders are replaced as a whole at the end.
+    Raises `SourceError` where `raw` is missing, damaged or without a usable row, `EnvironmentFault` where Spark does not start.
+    """
+    start = time.monotonic()
+    source, rows_in, has_splits = _read_source(raw)
+    with spark_session(params.master) as spark, replaced_folder(quarantine) as aside_bad, replaced_folder(out) as aside:
+        scratch = aside / "scratch"
+        rows = _spark_read(spark, raw / "faces.parquet")
+        _map_arrow(rows, parsing.parser(has_splits), parsing.PARSED).write.parquet(str(scratch / "parsed"))
+        parsed = _spark_read(spark, scratch / "parsed")
+        faults = parsed.filter("reason is not null").select(*records.QUARANTINE.names)
+        valid = parsed.filter("reason is null").drop("image", "reason", "detail")
+        found: dict[str | None, int] = {row["split"]: row["count"] for row in valid.groupBy("split").count().collect()}
+        if not found:
+            raise SourceError(_why_no_row(raw, faults))
+        marked = _mark_choices(mark_copies(valid), params).cache()
+        table, rule = assign_splits(marked.filter("reason is null").drop("reason", "detail"), found, params)
+        table = _plan_variants(relate_to_train(table), params).join(parsed.select("row", "image"), "row")
+        _write_faces(table, rows_in, scratch / "faces", aside / "faces", params)
+        left_out = faults.unionByName(marked.filter("reason is not null").select(*records.QUARANTINE.names))
+        reasons = _write_left_out(left_out, aside_bad / "rows.parquet")
+        duplicates = duplicate_facts(marked)
+        marked.unpersist()
+        shutil.rmtree(scratch)
+        counts = _count(aside / "faces")
+        facts = PreprocessFacts(
+            source=source,
+            rows_in=rows_in,
+            rows_out=sum(counts.values()),
+            augmented=sum(count for (_, _, augmented), count in counts.items() if augmented),
+            quarantined={reason: count for reason, count in reasons.items() if reason not in CHOICES},
+            removed_by_choice={reason: count for reason, count in reasons.items() if reason in CHOICES},
+            splits={
+                split: {
+                    emotion: sum(counts[split, index, augmented] for augmented in (False, True))
+                    for index, emotion in enumerate(EMOTIONS)
+                }
+                for split in records.SPLITS
+            },
+            split_rule=rule,
+            duplicates=duplicates,
+            image_spec=params.image_spec,
+            seconds=time.monotonic() - start,
+        )
+        _write_facts(facts, aside, aside_bad)
+    return facts
+
+
+def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool]:
+    """Facts about the source, its number of rows, and whether any row names a split."""
+    try:
+        source = json.loads((raw / "source.json").read_text(encoding="utf-8"))
+        table = pq.ParquetFile(raw / "faces.parquet")
+        if not table.schema_arrow.equals(records.RAW):
+            raise SourceError(
+                f"{raw}/faces.parquet has columns {table.schema_arrow.names}, expected {records.RAW.names}: fetch again"
+            )
+        usages: set[str] = set()
+        for batch in table.iter_batches(columns=["usage"]):
+            usages |= {(usage or "").strip() for usage in batch.column(0).unique().to_pylist()}
+    except FileNotFoundError as error:
+        raise SourceError(f"{error.filename or raw} is missing: run `fer fetch` first") from error
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{raw} cannot be read as the raw table: {error}; run `fer fetch` again") from error
+    if not isinstance(source, dict) or not {"kind", "name", "synthetic"} <= source.keys():
+        raise SourceError(f"{raw}/source.json lacks kind, name or synthetic: run `fer fetch` again")
+    if not table.metadata.num_rows:
+        raise SourceError(f"{raw}/faces.parquet has no rows: check the source and fetch again")
+    return source, table.metadata.num_rows, usages != {""}
+
+
+def _spark_read(spark: SparkSession, path: Path) -> DataFrame:
+    return spark.read.parquet(re.sub(r"([\[\]{}*?\\])", r"\\\1", str(path.resolve())))  # Spark takes a path for a pattern
+
+
+def _map_arrow(frame: DataFrame, function: BatchFunction, schema: pa.Schema) -> DataFrame:
+    # The frame's own type stubs name pandas' iterators, where any iterator of record batches will do.
+    return frame.mapInArrow(function, from_arrow_schema(schema))
+
+
+def _why_no_row(raw: Path, faults: DataFrame) -> str:
+    reasons = {row["reason"]: row["count"] for row in faults.groupBy("reason").count().collect()}
+    first = faults.orderBy("row").first()
+    example = f"; the first, {first['name']}: {first['detail']}" if first else ""
+    return f"no row of {raw} can be used, faults by reason: {reasons}{example}"
+
+
+def _mark_choices(rows: DataFrame, params: PreprocessParams) -> DataFrame:
+    """Adds `reason` and `detail` to the train rows that the parameters leave out; null in all others.
+
+    Non-faces go first: of the copies of one picture, each with its own votes, the first that counts as a face is kept.
+    """
+    non_face = sf.lit(False)
+    if params.drop_non_faces:
+        votes = sf.coalesce(sf.col("votes")[_NON_FACE], sf.lit(0))
+        non_face = is_train() & (votes >= params.drop_non_faces)
+    rows = rows.withColumn("candidate", is_train() & ~non_face)
+    group = Window.partitionBy("content_hash", "candidate")
+    first = sf.min("row").over(group)
+    copy = sf.col("candidate") & (sf.col("row") > first) & sf.lit(params.drop_training_copies)
+    detail = sf.concat(sf.lit("the same picture as row "), first.cast("string"))
+    votes_detail = sf.lit(f"at least {params.drop_non_faces} FER+ votes for no face")
+    return (
+        rows.withColumn("reason", sf.when(non_face, "non-face").when(copy, "training-copy"))
+        .withColumn("detail", sf.when(non_face, votes_detail).when(copy, detail))
+        .drop("candidate")
+    )
+
+
+def _plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
+    """Adds `variants`: how many augmented copies of this row class balancing asks for. Flat pictures give none."""
+    if not params.balance_to:
+        return rows.withColumn("variants", sf.lit(0))
+    usable = (sf.col("split") == "train") & ~sf.col("flat")
+    classes = (
+        rows.filter(sf.col("split") == "train")
+        .groupBy("label")
+        .agg(sf.count("*").alias("n"), sf.sum(usable.cast("int")).alias("m"))
+    )
+    sizes = {row["label"]: (row["n"], row["m"]) for row in classes.collect()}
+    target = math.ceil(params.balance_to * max(n for n, _ in sizes.values()))
+    key = sf.sha2(sf.concat(sf.lit(f"{params.seed}-variant-"), sf.col("row").cast("string")), 256)
+    place = sf.row_number().over(Window.partitionBy("label", usable).orderBy(key, "row"))
+    variants = sf.lit(0)
+    for label, (n, m) in sizes.items():
+        each, more = divmod(max(target - n, 0), m) if m else (0, 0)
+        variants = sf.when(usable & (sf.col("label") == label), each + (place <= more).cast("int")).otherwise(variants)
+    return rows.withColumn("variants", variants)
+
+
+def _write_faces(table: DataFrame, rows_in: int, scratch: Path, target: Path, params: PreprocessParams) -> None:
+    """Writes `target`/part-*.parquet, each with a fixed range of source rows, in their order."""
+    files = -(-rows_in // _ROWS_PER_FILE)
+    ordered = table.repartitionById(files, (sf.col("row") / _ROWS_PER_FILE).cast("int")).sortWithinPartitions("row")
+    _map_arrow(ordered, finisher(params), records.PROCESSED).write.parquet(str(scratch))
+    target.mkdir()
+    for number, part in enumerate(sorted(scratch.glob("part-*.parquet"))):
+        pq.write_table(pq.read_table(part, partitioning=None).cast(records.PROCESSED), target / f"part-{number:05d}.parquet", row_group_size=1024)
+
+
+def _write_left_out(rows: DataFrame, target: Path) -> dict[str, int]:
+    """Writes the quarantine table, ordered by row, and returns its rows by reason."""
+    table = rows.toArrow().cast(records.QUARANTINE).sort_by("row")
+    pq.write_table(table, target)
+    return dict(sorted(Counter(table["reason"].to_pylist()).items()))
+
+
+def _count(folder: Path) -> Counter[tuple[str, int, bool]]:
+    """Rows written by split, label and whether they are augmented copies."""
+    keys = ["split", "label", "augmented"]
+    table = pq.read_table(folder, columns=keys).group_by(keys).aggregate([([], "count_all")])
+    return Counter({(row["split"], row["label"], row["augmented"]): row["count_all"] for row in table.to_pylist()})
+
+
+def _write_facts(facts: PreprocessFacts, processed: Path, quarantine: Path) -> None:
+    values = asdict(facts)
+    del values["seconds"]  # equal input must give equal files, or DVC would train again
+    write_json(processed / "facts.json", {**values, "image_spec_fingerprint": facts.image_spec.fingerprint})
+    write_json(
+        quarantine / "facts.json",
+        {"rows_in": facts.rows_in, "quarantined": facts.quarantined, "removed_by_choice": facts.removed_by_choice},
+    )

@@ -1,0 +1,149 @@
+"""What the data checks look at: the processed table without its pictures, and a few small frames derived from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from fer_pipeline import records
+from fer_pipeline.errors import DataQualityError, SourceError
+from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+from fer_pipeline.labels import EMOTIONS
+
+REFERENCE_COUNTS: Final = (3995, 436, 4097, 7215, 4830, 3171, 4965)
+"""Rows per emotion in FER-2013's Training split, in the order of `labels.EMOTIONS` (Goodfellow et al. 2013)."""
+
+REFERENCE_SHARES: Final = tuple(count / sum(REFERENCE_COUNTS) for count in REFERENCE_COUNTS)
+
+MEASURED_SPLITS: Final = ("validation", "test")
+"""Splits whose pictures must not stand in train."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one expectation. `severity` is "error" or "warning"; `observed` and `expected` are words for people."""
+
+    name: str
+    column: str
+    severity: str
+    success: bool
+    observed: str
+    expected: str
+    note: str
+
+    def sentence(self) -> str:
+        """ "every class in train: observed 0 rows of disgust, expected at least 1"."""
+        return f"{self.name}: observed {self.observed}, expected {self.expected}"
+
+
+@dataclass(frozen=True)
+class QualityData:
+    """`rows` has the columns of `records.PROCESSED` without `image`, plus image_length, nulls and votes_sum.
+
+    `classes` has one row for each split and emotion, `table` a single row of figures, `fields` one row per column of the files.
+    `facts` and `quarantine_facts` are what preprocess wrote, `quarantine` the rows it left out.
+    """
+
+    rows: pd.DataFrame
+    classes: pd.DataFrame
+    table: pd.DataFrame
+    fields: pd.DataFrame
+    facts: dict[str, Any]
+    quarantine_facts: dict[str, Any]
+    quarantine: pd.DataFrame
+
+
+def read(processed: Path, quarantine: Path) -> QualityData:
+    """The frames for the outputs of preprocess.
+
+    Raises `SourceError` where a file is missing or unreadable, `DataQualityError` where the table lacks a column or has no rows.
+    """
+    try:
+        facts = json.loads((processed / "facts.json").read_text(encoding="utf-8"))
+        quarantine_facts = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
+        left_out = pq.read_table(quarantine / "rows.parquet").to_pandas()
+        dataset = ds.dataset(processed / "faces", format="parquet")
+        missing = [name for name in records.PROCESSED.names if name not in dataset.schema.names]
+        if missing:
+            raise DataQualityError(f"{processed}/faces lacks the columns {', '.join(missing)}: run `fer preprocess` again")
+        rows = _rows(dataset)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{processed} or {quarantine} cannot be read: {error}; run `fer preprocess` first") from error
+    if rows.empty:
+        raise DataQualityError(f"{processed}/faces has no rows, expected at least one of each class: check the source")
+    fields = pd.DataFrame({"field": [f"{field.name}: {_type(field)}" for field in dataset.schema]})
+    classes = _classes(rows)
+    table = _table(rows, classes, facts, quarantine_facts)
+    return QualityData(rows, classes, table, fields, facts, quarantine_facts, left_out)
+
+
+def pictures(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
+    """Gray uint8 (48, 48) by id of some rows of `QualityData.rows`; only the row groups in which they lie are read."""
+    wanted = ds.field("row").isin(rows["row"].tolist()) & ds.field("id").isin(rows["id"].tolist())
+    table = ds.dataset(processed / "faces", format="parquet").to_table(columns=["id", "image"], filter=wanted)
+    return {
+        row_id: np.frombuffer(image, dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
+        for row_id, image in zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True)
+        if len(image) == FACE_SIZE * FACE_SIZE
+    }
+
+
+def _type(field: pa.Field) -> pa.DataType:
+    """The type of a field; of equal types, whose items may be named differently, the one in `records.PROCESSED`."""
+    at = records.PROCESSED.get_field_index(field.name)
+    same = at >= 0 and records.PROCESSED.field(at).type.equals(field.type)
+    return records.PROCESSED.field(at).type if same else field.type
+
+
+def _rows(dataset: ds.Dataset) -> pd.DataFrame:
+    columns = {name: ds.field(name) for name in records.PROCESSED.names if name != "image"}
+    # The length is taken while reading, so that the pictures never lie in memory together.
+    table = dataset.to_table(columns={**columns, "image_length": pc.binary_length(ds.field("image"))})
+    rows: pd.DataFrame = table.to_pandas()
+    rows["votes_sum"] = [np.nan if votes is None else float(np.sum(votes)) for votes in rows["votes"]]
+    required = [field.name for field in records.PROCESSED if not field.nullable and field.name != "image"]
+    rows["nulls"] = rows[[*required, "image_length"]].isna().sum(axis=1)
+    return rows
+
+
+def _classes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of each split and emotion; the share and its distance from FER-2013's are of rows that are no augmented copies."""
+    found = rows[~rows["augmented"]]
+    parts = []
+    for split in records.SPLITS:
+        counts = found.loc[found["split"] == split, "label"].value_counts().reindex(range(len(EMOTIONS)), fill_value=0)
+        part = pd.DataFrame({"split": split, "emotion": EMOTIONS, "rows": counts.to_numpy()})
+        part["share"] = part["rows"] / max(int(part["rows"].sum()), 1)
+        part["deviation"] = (part["share"] - np.array(REFERENCE_SHARES)).abs()
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _table(rows: pd.DataFrame, classes: pd.DataFrame, facts: dict[str, Any], quarantine_facts: dict[str, Any]) -> pd.DataFrame:
+    duplicates = facts["duplicates"]
+    found = rows[~rows["augmented"]]
+    values: dict[str, float] = {
+        "quarantine_share": sum(quarantine_facts["quarantined"].values()) / max(quarantine_facts["rows_in"], 1),
+        "duplicate_share": duplicates["redundant"] / max(duplicates["rows"], 1),
+        "conflict_share": duplicates["conflicting_rows"] / max(duplicates["rows"], 1),
+        "flat_share": duplicates["flat"] / max(duplicates["rows"], 1),
+        "augmented_outside_train": int((rows["augmented"] & (rows["split"] != "train")).sum()),
+        "classes_in_train": int(((classes["split"] == "train") & (classes["rows"] > 0)).sum()),
+    }
+    for split in records.SPLITS:
+        part = found[found["split"] == split]
+        values[f"brightness_{split}"] = float(part["brightness"].mean())
+        values[f"contrast_{split}"] = float(part["contrast"].mean())
+    for split in MEASURED_SPLITS:
+        part = found[found["split"] == split]
+        values[f"leak_share_{split}"] = float(part["in_train"].mean()) if len(part) else 0.0
+    return pd.DataFrame([values])

@@ -1,0 +1,92 @@
+"""Writes rows as they were found into data/raw/faces.parquet, in memory that does not grow with their number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.records import RAW
+
+GROUP_ROWS: Final = 2_000
+"""Most rows of one parquet row group."""
+
+GROUP_BYTES: Final = 64 * 2**20
+"""A row group is closed when its pictures and pixel strings reach this many bytes."""
+
+NO_USAGE: Final = "(none)"
+"""How rows without a usage are named where rows are counted per usage."""
+
+OTHER_USAGES: Final = "(other)"
+"""Where usages are counted beyond the first `MAX_USAGES` different ones (a damaged file can hold a new one in each row)."""
+
+MAX_USAGES: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """One row of the source as it was found; see `records.RAW`. A row that could not be read has neither pixels nor image."""
+
+    name: str
+    emotion: str | None = None
+    usage: str | None = None
+    pixels: str | None = None
+    image: bytes | None = None
+    votes: tuple[int, ...] | None = None
+
+
+@dataclass
+class Notes:
+    """What a reader met and a person should know: counts per kind of finding, with the first few examples."""
+
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, finding: str, example: str) -> None:
+        """Counts one more `finding` ("files that are no pictures") and keeps `example` if it is among the first ten."""
+        self.counts[finding] += 1
+        if self.counts[finding] <= 10:
+            self.examples.setdefault(finding, []).append(example)
+
+    def texts(self) -> tuple[str, ...]:
+        """One line per finding: "3 files that are no pictures: a.txt, b.txt, c.txt"."""
+        return tuple(
+            f"{count:,} {finding}: {', '.join(self.examples[finding])}{', ...' if count > 10 else ''}"
+            for finding, count in self.counts.items()
+        )
+
+
+def write_rows(rows: Iterable[RawRow], target: Path) -> Counter[str]:
+    """Writes a parquet file of schema `records.RAW`, rows numbered from 0; returns the number of rows per usage.
+
+    Raises `EnvironmentFault` where the disk is full or not writable.
+    """
+    counts: Counter[str] = Counter()
+    try:
+        with pq.ParquetWriter(target, RAW, compression="zstd", use_dictionary=["emotion", "usage"]) as writer:
+            for group in _groups(rows, counts):
+                writer.write_table(pa.Table.from_pylist(group, schema=RAW))
+    except OSError as error:  # of the output alone: readers raise SourceError for what they read
+        raise EnvironmentFault(f"{target} cannot be written ({error}): free space, or change its owner or mode") from error
+    return counts
+
+
+def _groups(rows: Iterable[RawRow], counts: Counter[str]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    size = 0
+    for number, row in enumerate(rows):
+        usage = row.usage if row.usage is not None else NO_USAGE
+        counts[usage if usage in counts or len(counts) < MAX_USAGES else OTHER_USAGES] += 1
+        group.append({"row": number, **{name: getattr(row, name) for name in RawRow.__slots__}})
+        size += len(row.pixels or "") + len(row.image or b"")
+        if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -1,0 +1,216 @@
+"""Fetch: reads a source as it is, whatever its layout, into one table of raw rows and a page of facts. Does file I/O.
+
+The layout is told by content: a FER-2013 CSV (plain, .gz, or in an archive), class folders of pictures (or an archive of them),
+a folder with one of these and optional FER+ votes, or the module that draws the synthetic faces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fer_pipeline.datasets import synthetic
+from fer_pipeline.datasets.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
+from fer_pipeline.datasets.csv_source import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
+from fer_pipeline.datasets.image_folder import digest_rows, find_pictures, is_picture, read_pictures
+from fer_pipeline.datasets.raw_table import Notes, RawRow, write_rows
+from fer_pipeline.errors import SourceError
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.params import FetchParams, SyntheticParams
+
+FACES_FILE = "faces.parquet"
+"""The raw table inside the output folder."""
+
+FACTS_FILE = "source.json"
+"""The facts inside the output folder."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """One file that was read. Of a tree of pictures there is one entry, whose `sha256` is over all names and contents."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What was read. `kind` is "fer2013-csv", "icml-csv", "challenge-csv", "image-folder" or "synthetic"; `seed` is that of the
+    synthetic faces; `notes` say in words what was left out or stands out."""
+
+    kind: str
+    name: str
+    files: tuple[FileFacts, ...]
+    rows: int
+    rows_per_usage: dict[str, int]
+    has_votes: bool
+    synthetic: bool
+    seed: int | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Found:
+    kind: str
+    rows: Iterator[RawRow]
+    files: Callable[[], tuple[FileFacts, ...]]  # called when all rows are read: pictures are hashed on the way
+    has_votes: bool = False
+
+
+def fetch(source: Path, out: Path, params: FetchParams) -> SourceFacts:
+    """Writes folder `out` with `faces.parquet` (schema `records.RAW`) and `source.json` (`SourceFacts`), and returns the facts.
+
+    No row is judged: what is wrong with one is for preprocess to say. Raises `SourceError` where the source as a whole cannot
+    be read (the message says why), `EnvironmentFault` where `out` cannot be written. What was in `out` before then stays.
+    """
+    notes = Notes()
+    drawn = synthetic.is_generator(source)
+    with ExitStack() as stack:
+        found = _drawn(source, params.synthetic) if drawn else _chosen(source, stack, notes)
+        folder = stack.enter_context(replaced_folder(out))
+        per_usage = write_rows(found.rows, folder / FACES_FILE)
+        facts = SourceFacts(
+            kind=found.kind,
+            name=source.name,
+            files=found.files(),
+            rows=per_usage.total(),
+            rows_per_usage=dict(per_usage),
+            has_votes=found.has_votes,
+            synthetic=drawn,
+            seed=params.synthetic.seed if drawn else None,
+            notes=notes.texts(),
+        )
+        write_json(folder / FACTS_FILE, asdict(facts))
+    return facts
+
+
+def _drawn(source: Path, params: SyntheticParams) -> _Found:
+    return _Found("synthetic", synthetic.raw_rows(params.faces, params.seed), lambda: (_file_facts(source, source.name),))
+
+
+def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
+    """The one readable thing in a source; `SourceError` where there is none, or more than one."""
+    tree = stack.enter_context(open_tree(source))
+    content = _sorted_out(tree)
+    votes = [(tree, name) for name in content.votes]
+    if content.archives and source.is_dir() and len(content.candidates) == 1:
+        _note_rest(content, notes)
+        tree = stack.enter_context(open_tree(source / content.archives[0]))
+        content = _sorted_out(tree)
+        votes += [(tree, name) for name in content.votes]
+    if len(content.candidates) != 1 or content.archives:
+        raise SourceError(_no_single_source(tree, content))
+    if len(votes) > 1:
+        raise SourceError(f"{source} holds several files of FER+ votes ({', '.join(name for _, name in votes)}): keep one")
+    _note_rest(content, notes)
+    if content.pictures:
+        return _pictures(tree, votes, notes)
+    name = content.tables[0]
+    rows = read_rows(tree, name, notes)
+    if votes:
+        rows = with_votes(rows, *votes[0])
+    files = {_place(tree, name), *(_place(*vote) for vote in votes)}
+    kind = shape_of(read_header(tree, name)) or ""
+    return _Found(kind, rows, lambda: tuple(_file_facts(path, path.name) for path in sorted(files)), bool(votes))
+
+
+def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
+    if votes:
+        raise SourceError(
+            f"{tree.origin} holds pictures and FER+ votes ({votes[0][1]}): votes join by row of a FER-2013 CSV, and pictures "
+            "have no such order; take the votes away, or give the CSV"
+        )
+    pictures = find_pictures(tree)
+    rows = read_pictures(tree, pictures, notes)
+    if tree.origin.is_file():
+        return _Found("image-folder", rows, lambda: (_file_facts(tree.origin, tree.origin.name),))
+    digest = hashlib.sha256()
+    size = sum(tree.sizes[picture.name] for picture in pictures)
+    name = f"{len(pictures):,} pictures"
+    return _Found("image-folder", digest_rows(rows, digest), lambda: (FileFacts(name, size, digest.hexdigest()),))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Names in a tree by what they are. Candidates are the things that could be meant as the data."""
+
+    tables: tuple[str, ...]
+    votes: tuple[str, ...]
+    unlabelled: tuple[str, ...]
+    unknown: tuple[str, ...]  # tables of other columns
+    archives: tuple[str, ...]
+    pictures: int
+    others: tuple[str, ...]
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        return (*self.tables, *self.archives, *([f"{self.pictures:,} pictures"] if self.pictures else []))
+
+
+def _sorted_out(tree: Tree) -> _Content:
+    alone = list(tree.sizes) == [tree.origin.name]
+    names: dict[str, list[str]] = {}
+    for name in tree.sizes:
+        if is_picture(name):
+            names.setdefault("picture", []).append(name)
+        elif is_table(name) or alone:
+            names.setdefault(shape_of(read_header(tree, name)) or "unknown", []).append(name)
+        else:
+            names.setdefault("archive" if is_archive(name) else "other", []).append(name)
+
+    def of(*kinds: str) -> tuple[str, ...]:
+        return tuple(name for kind in kinds for name in names.get(kind, []))
+
+    return _Content(
+        tables=of("fer2013-csv", "icml-csv", "challenge-csv"),
+        votes=of("votes"),
+        unlabelled=of("unlabelled"),
+        unknown=of("unknown"),
+        archives=of("archive"),
+        pictures=len(of("picture")),
+        others=of("other"),
+    )
+
+
+def _note_rest(content: _Content, notes: Notes) -> None:
+    for name in content.unlabelled:
+        notes.add("tables without labels, left out", name)
+    for name in content.unknown:
+        notes.add("tables of other columns, left out", name)
+    for name in content.others:
+        notes.add("other files, left out", name)
+
+
+def _no_single_source(tree: Tree, content: _Content) -> str:
+    if len(content.candidates) > 1:
+        return f"{tree.origin} holds {len(content.candidates)} sources ({', '.join(content.candidates)}): give one of them"
+    if content.archives:
+        return f"{tree.origin} holds an archive in an archive ({content.archives[0]}): unpack the outer one"
+    if content.unlabelled:
+        return (
+            f"{tree.place(content.unlabelled[0])} has pixels and no labels (the challenge kept those of test.csv back), so "
+            "nothing can be learnt or measured on it: give train.csv, fer2013.csv or icml_face_data.csv"
+        )
+    if content.votes:
+        return f"{tree.place(content.votes[0])} holds FER+ votes and no faces: give the folder with fer2013.csv and the votes"
+    if content.unknown:
+        header = ",".join(read_header(tree, content.unknown[0]))
+        return f"{tree.place(content.unknown[0])} has the header {header[:200]!r}, expected {KNOWN_SHAPES}"
+    return (
+        f"{tree.origin} holds no faces: expected a CSV with the header {KNOWN_SHAPES}, or pictures "
+        f"({', '.join(PICTURE_SUFFIXES)}) in train/<emotion>/ and test/<emotion>/, or in <emotion>/"
+    )
+
+
+def _place(tree: Tree, name: str) -> Path:
+    """The file on disk that holds a member."""
+    return tree.origin / name if tree.origin.is_dir() else tree.origin
+
+
+def _file_facts(path: Path, name: str) -> FileFacts:
+    with path.open("rb") as stream:
+        return FileFacts(name, path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())

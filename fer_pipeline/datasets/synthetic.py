@@ -1,0 +1,113 @@
+"""The embedded default data: seeded drawings of faces whose expression follows facial action units. No real person is in it.
+
+For trying the pipeline, not for real pictures: a model trained on these says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.datasets.face_drawing import draw_face
+from fer_pipeline.datasets.raw_table import RawRow
+from fer_pipeline.errors import ParamsError, SourceError
+from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+from fer_pipeline.labels import EMOTIONS
+
+EMOTION_ACTION_UNITS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
+    {
+        "angry": (4, 5, 7, 23),
+        "disgust": (9, 15, 16),
+        "fear": (1, 2, 4, 5, 20, 26),
+        "happy": (6, 12),
+        "sad": (1, 4, 15),
+        "surprise": (1, 2, 5, 26),
+        "neutral": (),
+    }
+)
+"""Action units of each emotion (Ekman, Friesen: EMFACS, 1983; the numbers are those of FACS)."""
+
+CLASS_SHARES: Final = MappingProxyType(
+    {"angry": 0.136, "disgust": 0.04, "fear": 0.140, "happy": 0.245, "sad": 0.165, "surprise": 0.108, "neutral": 0.166}
+)
+"""Share of each emotion: that of FER-2013, but disgust 4 % instead of 1.5 %, so that small sets have enough of it."""
+
+USAGE_SHARES: Final = MappingProxyType({"Training": 0.8, "PublicTest": 0.1, "PrivateTest": 0.1})
+"""Share of each usage, within each emotion."""
+
+FEWEST_FACES: Final = len(EMOTIONS) * len(USAGE_SHARES)
+"""One face per emotion and usage."""
+
+
+def is_generator(source: Path) -> bool:
+    """Whether a path is that of this module. Raises `SourceError` where it is this module in another version."""
+    own = Path(__file__)
+    if source.name != own.name or not source.is_file():
+        return False
+    if not source.samefile(own) and source.read_bytes() != own.read_bytes():
+        raise SourceError(f"{source} is not the installed generator {own}: install this checkout (`uv sync`), or give other data")
+    return True
+
+
+def draw_faces(count: int, seed: int) -> tuple[UInt8Array, npt.NDArray[np.int8]]:
+    """Faces uint8 (N, 48, 48) and class ids int8 (N,) in the order of `plan`; the same for the same `count` and `seed`."""
+    _, labels = plan(count, seed)
+    faces = np.empty((count, FACE_SIZE, FACE_SIZE), np.uint8)
+    for number, label in enumerate(labels):
+        faces[number] = _draw(seed, number, int(label))
+    return faces, labels
+
+
+def plan(count: int, seed: int) -> tuple[tuple[str, ...], npt.NDArray[np.int8]]:
+    """Usage and class id (int8) of each face: Training, PublicTest, PrivateTest in this order, every emotion in each of them.
+
+    Raises `ParamsError` where `count` is below `FEWEST_FACES`.
+    """
+    if count < FEWEST_FACES:
+        raise ParamsError(f"fetch.synthetic.faces = {count}: at least {FEWEST_FACES} are needed for 7 emotions in 3 splits")
+    per_class = _portions(count, tuple(CLASS_SHARES[name] for name in EMOTIONS), least=len(USAGE_SHARES))
+    portions = np.array([_portions(n, tuple(USAGE_SHARES.values()), least=1) for n in per_class])  # (emotion, usage)
+    rng = np.random.default_rng([seed, count])
+    labels = [rng.permutation(np.repeat(np.arange(len(EMOTIONS), dtype=np.int8), column)) for column in portions.T]
+    usages = tuple(usage for usage, drawn in zip(USAGE_SHARES, labels, strict=True) for _ in drawn)
+    return usages, np.concatenate(labels)
+
+
+def raw_rows(count: int, seed: int) -> Iterator[RawRow]:
+    """The same faces as rows of a CSV like FER-2013, drawn one by one."""
+    usages, labels = plan(count, seed)
+    for number, (usage, label) in enumerate(zip(usages, labels.tolist(), strict=True)):
+        pixels = " ".join(map(str, _draw(seed, number, label).ravel().tolist()))
+        yield RawRow(f"synthetic:{number}", str(label), usage, pixels)
+
+
+def _draw(seed: int, number: int, label: int) -> UInt8Array:
+    rng = np.random.default_rng([seed, number, label])
+    return draw_face(rng, _intensities(rng, EMOTIONS[label]))
+
+
+def _intensities(rng: np.random.Generator, emotion: str) -> dict[int, float]:
+    """Strength of each action unit, 0 to about 1: weak and incomplete expressions are common, as in real pictures."""
+    every = sorted({unit for units in EMOTION_ACTION_UNITS.values() for unit in units})
+    strengths = {unit: float(rng.uniform(0, 0.16)) for unit in every}  # a face at rest is not without form
+    overall = rng.uniform(0.4, 1.0)
+    for unit in EMOTION_ACTION_UNITS[emotion]:
+        if rng.random() > 0.12:
+            strengths[unit] += float(overall * rng.uniform(0.6, 1.2))
+    return strengths
+
+
+def _portions(total: int, shares: tuple[float, ...], least: int) -> list[int]:
+    """Whole numbers near `total * shares` that sum to `total`, none below `least`."""
+    exact = np.array(shares) / sum(shares) * total
+    portions = np.maximum(np.floor(exact).astype(int), least)
+    while portions.sum() != total:
+        step = 1 if portions.sum() < total else -1
+        behind = np.where(portions + step >= least, (exact - portions) * step, -np.inf)
+        portions[int(np.argmax(behind))] += step
+    return [int(portion) for portion in portions]

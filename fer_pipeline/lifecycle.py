@@ -1,0 +1,241 @@
+"""What joins the rooms: a stage with its MLflow run, a version with its gate, the champion with its bundle.
+
+Used by the flows and by the `fer` command; holds no rules of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer_pipeline import params as params_file
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import FerError, ModelError
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.modeling import tracking
+from fer_pipeline.modeling.loading import Faces, load_facts, load_split
+from fer_pipeline.modeling.promotion import Check, Contestant, Decision, decide
+from fer_pipeline.params import Params, PromoteParams
+from fer_pipeline.serving import packaging
+
+SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
+BUNDLE_TAG = "bundle"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run ends with."""
+
+    metrics: dict[str, float]
+    decision: Decision
+    cached: tuple[str, ...]
+    synthetic: bool
+    bundle: str | None
+
+    def markdown(self) -> str:
+        """Figures with confidence intervals, the gate's decision, and where to look next."""
+        lines = ["# Summary", ""]
+        if self.synthetic:
+            lines += ["> Trained on the embedded synthetic faces: for trying the pipeline, not for real pictures.", ""]
+        lines += ["| test split | value | 95 % interval |", "|---|---|---|"]
+        for name in ("accuracy", "macro_f1"):
+            low, high = self.metrics[f"{name}_low"], self.metrics[f"{name}_high"]
+            lines.append(f"| {name.replace('_', '-')} | {self.metrics[name]:.4f} | {low:.4f} to {high:.4f} |")
+        lines += ["", self.decision.markdown(), ""]
+        if self.cached:
+            lines += [f"Unchanged, not run again: {', '.join(self.cached)}.", ""]
+        lines += [
+            "Where to look next:",
+            "",
+            "- `data/reports/evaluation/report.html` and `data/reports/data/index.html`: how good it is, what it learned",
+            "- `uv run fer ui mlflow`: runs and models side by side; `uv run fer ui prefect`: this flow run",
+        ]
+        if self.bundle:
+            lines.append(f"- `uv run fer serve`: the champion's bundle `{self.bundle}` with a page for trying it")
+        return "\n".join(lines)
+
+
+def use_data(root: Path, path: Path, votes: Path | None) -> str:
+    """Makes a path, or `synthetic`, the source in params.yaml; returns what was done."""
+    parameter_file = root / "params.yaml"
+    if str(path) == "synthetic":
+        params_file.write_values(parameter_file, {"fetch.source": SYNTHETIC})
+        return "the source is now the embedded synthetic faces"
+    version = versioning.add_source(root, [path, *([votes] if votes else [])])
+    params_file.write_values(parameter_file, {"fetch.source": "data/source"})
+    return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
+
+
+def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params) -> str:
+    """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
+    from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
+    from fer_pipeline.modeling.training import train
+
+    facts = load_facts(processed)
+    origin = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
+    tags = {
+        **origin,
+        "network": params.train.network,
+        "profile": params.train.profile,
+        "data": facts["source"]["name"],
+        "synthetic": str(facts["source"]["synthetic"]).lower(),
+    }
+    train_set, validation_set = load_split(processed, "train"), load_split(processed, "validation")
+    memo = checkpoints.with_name(".training-run.json")
+    recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
+    run_id = tracking.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)
+    try:
+        for split, faces in (("train", train_set), ("validation", validation_set)):
+            tracking.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
+        result = train(
+            train_set,
+            validation_set,
+            params.train,
+            checkpoints,
+            on_epoch=lambda epoch, figures: tracking.log_metrics(run_id, figures, epoch),
+        )
+        write_model(out, result, params.train, facts, run_id=run_id, checkpoint_folder=checkpoints)
+    except FerError as error:
+        tracking.fail_run(run_id, str(error))
+        raise
+    tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
+    best = result.history[result.best_epoch - 1]
+    return (
+        f"{params.train.network}: {len(result.history)} epochs in {result.seconds:,.0f} s on {result.backend}, "
+        f"validation accuracy {best['val_accuracy']:.4f}, macro-F1 {best['val_macro_f1']:.4f}"
+    )
+
+
+def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:
+    """Evaluates and adds figures, report and curves to the MLflow run of the training; returns the metrics."""
+    from fer_pipeline.modeling import evaluation
+
+    metrics = evaluation.evaluate(model, processed, out, params.evaluate)
+    facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
+    tags = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
+    run_id = tracking.ensure_run(facts["run_id"], str(facts["network"]), tags)
+    tracking.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
+    tracking.log_files(run_id, out, "evaluation")
+    return metrics
+
+
+def register_export(root: Path) -> tuple[tracking.Version, bool]:
+    """The version of the model that `export` wrote last, alias challenger, and whether it is new."""
+    params = params_file.load(root / "params.yaml")
+    export = versioning.output(root, "export")
+    info = ModelInfo.read(export)
+    tags = {**info.lineage, "network": info.network, "data": info.data, "synthetic": str(info.synthetic).lower()}
+    run_id = tracking.ensure_run(info.lineage.get("run_id"), info.network, tags)
+    return tracking.register(export, info, params.promote.model_name, run_id, tags)
+
+
+def challenger(root: Path, number: int | None) -> tracking.Version:
+    """The version with this number, or the one behind the alias challenger. Raises `ModelError` where there is none."""
+    name = _promote_params(root).model_name
+    known = tracking.versions(name)
+    found = (
+        tracking.by_alias(name, tracking.CHALLENGER) if number is None else next((v for v in known if v.number == number), None)
+    )
+    if found is None:
+        listed = ", ".join(str(version.number) for version in known) or "none"
+        raise ModelError(f"model {name!r} has no {'challenger' if number is None else f'version {number}'} (versions: {listed})")
+    return found
+
+
+def judge(root: Path, challenger: tracking.Version) -> Decision:
+    """The gate's decision on the test split in use. The champion itself stays champion without a contest."""
+    params = _promote_params(root)
+    reigning = tracking.by_alias(params.model_name, tracking.CHAMPION)
+    if reigning is not None and reigning.number == challenger.number:
+        return Decision(str(challenger), None, (Check("is the champion already", True, str(reigning), "nothing to decide"),))
+    test_set = load_split(versioning.output(root, "preprocess"), "test")
+    contestants = [_contestant(version, test_set) if version else None for version in (challenger, reigning)]
+    if contestants[0] is None:
+        raise ModelError(f"{challenger} could not be loaded")
+    decision = decide(contestants[0], contestants[1], test_set.labels, params)
+    tracking.tag_version(challenger, {"gate": "passed" if decision.promoted else "failed", "gate.decision": decision.markdown()})
+    return decision
+
+
+def package_version(root: Path, version: tracking.Version) -> str:
+    """Tag of the BentoML bundle of a version; builds it and asks it for one picture unless that was done before."""
+    built = version.tags.get(BUNDLE_TAG)
+    if built and _bundle_fingerprint(root) == version.tags[tracking.FINGERPRINT_TAG] and packaging.is_packaged(built):
+        return built
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = tracking.download_export(version, Path(scratch))
+        name = f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}"
+        tag = packaging.package(folder, name, root)
+    tracking.tag_version(version, {BUNDLE_TAG: tag})
+    return tag
+
+
+def crown(version: tracking.Version) -> None:
+    """Makes the version the champion."""
+    tracking.set_alias(version, tracking.CHAMPION)
+
+
+def champion(root: Path) -> tracking.Version:
+    """The version behind the alias champion. Raises `ModelError` where there is none."""
+    name = _promote_params(root).model_name
+    version = tracking.by_alias(name, tracking.CHAMPION)
+    if version is None:
+        raise ModelError(f"model {name!r} has no champion yet: run `fer run` first")
+    return version
+
+
+def champion_tag(root: Path) -> str | None:
+    """Tag of the champion's bundle; None where it was not packaged."""
+    return champion(root).tags.get(BUNDLE_TAG)
+
+
+def summarise(root: Path, challenger: tracking.Version, decision: Decision, cached: list[str]) -> Summary:
+    """The summary of a run that ended with this decision."""
+    metrics = json.loads((versioning.output(root, "evaluate") / "metrics.json").read_text(encoding="utf-8"))
+    name = _promote_params(root).model_name
+    reigning = tracking.by_alias(name, tracking.CHAMPION)
+    bundle = reigning.tags.get(BUNDLE_TAG) if reigning else None
+    return Summary(metrics, decision, tuple(cached), challenger.tags.get("synthetic") == "true", bundle)
+
+
+def _bundle_fingerprint(root: Path) -> str | None:
+    try:
+        return ModelInfo.read(packaging.bundle_folder(root)).fingerprint
+    except ModelError:
+        return None
+
+
+def _promote_params(root: Path) -> PromoteParams:
+    return params_file.load(root / "params.yaml").promote
+
+
+def _contestant(version: tracking.Version, faces: Faces) -> Contestant:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = tracking.download_export(version, Path(scratch))
+        classifier = EmotionClassifier.load(folder)
+        probabilities = np.concatenate(
+            [classifier.probabilities(faces.images[start : start + 256]) for start in range(0, len(faces.images), 256)]
+        )
+        return Contestant(
+            name=str(version),
+            synthetic=classifier.info.synthetic,
+            probabilities=probabilities,
+            latency_ms=_median_latency(classifier, faces),
+            megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
+        )
+
+
+def _median_latency(classifier: EmotionClassifier, faces: Faces, repeats: int = 30) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        classifier.probabilities(faces.images[:1])
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)

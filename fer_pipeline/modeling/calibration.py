@@ -1,0 +1,29 @@
+"""Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one number that makes confidences honest and changes no decision."""
+
+from __future__ import annotations
+
+import math
+
+from scipy.optimize import minimize_scalar
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.modeling.metrics import Floats, Ints, nll, softmax
+
+RANGE = (0.05, 20.0)
+"""Temperatures that are searched."""
+
+
+def fit_temperature(logits: Floats, labels: Ints) -> float:
+    """The temperature for which softmax(logits (N, 7) / temperature) has the least NLL on the labels (N,).
+
+    Raises `ModelError` where a logit is not finite.
+    """
+    if not math.isfinite(float(logits.sum())):
+        raise ModelError("some validation logits are not finite, so no temperature can be fitted: train again")
+    found = minimize_scalar(
+        lambda log_t: nll(labels, softmax(logits, math.exp(log_t))),
+        bounds=(math.log(RANGE[0]), math.log(RANGE[1])),
+        method="bounded",
+        options={"xatol": 1e-4},
+    )
+    return math.exp(float(found.x))

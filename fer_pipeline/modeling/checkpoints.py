@@ -1,0 +1,89 @@
+"""The state of a training run in one file, written aside and moved into place after each epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.errors import EnvironmentFault
+
+STATE_FILE = "state.npz"
+
+Arrays = list[npt.NDArray[np.generic]]
+
+
+@dataclass
+class State:
+    """All that a run needs to go on. `epoch` counts finished epochs; `key` names the recipe and the data.
+
+    `variables` are the network's weights and the state of all random generators, `optimizer` the optimizer's variables (moving
+    averages included). `best` holds the weights that the run would return now, those of `best_epoch` (1 is the first epoch);
+    empty where they are the ones in `variables`.
+    """
+
+    key: str
+    epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    waited: int = 0
+    seconds: float = 0.0
+    variables: Arrays = field(default_factory=list)
+    optimizer: Arrays = field(default_factory=list)
+    best: Arrays = field(default_factory=list)
+
+
+_ARRAYS = ("variables", "optimizer", "best")
+
+
+def save(folder: Path, state: State) -> None:
+    """Replaces the checkpoint in `folder` at once. Raises `EnvironmentFault` where the disk refuses it."""
+    facts = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
+    arrays = {f"{group}_{i}": array for group in _ARRAYS for i, array in enumerate(getattr(state, group))}
+    aside = folder / f".{STATE_FILE}.new"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as stream:
+            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, folder / STATE_FILE)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"checkpoint in {folder} cannot be written ({error.strerror}): free space, or change its owner or mode"
+        ) from error
+
+
+def restore(folder: Path, key: str) -> tuple[State, str]:
+    """The state to start from, and a message about it (empty where there was no checkpoint).
+
+    A checkpoint of another recipe, of other data, or a damaged one is removed, and a new state is returned.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        return State(key), ""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            facts = json.loads(str(stored["facts"]))
+            if facts["key"] != key:
+                discard(folder)
+                return State(key), f"removed the checkpoint {path}: it belongs to another recipe or other data"
+            state = State(**facts)
+            for group in _ARRAYS:
+                count = sum(name.startswith(f"{group}_") for name in stored.files)
+                setattr(state, group, [stored[f"{group}_{i}"] for i in range(count)])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        discard(folder)
+        return State(key), f"removed the checkpoint {path}: it cannot be read ({error})"
+    return state, f"resuming after epoch {state.epoch} from {path}"
+
+
+def discard(folder: Path) -> None:
+    """Removes the checkpoint and its folder, if they are there."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,195 @@
+"""The evaluate stage: calibrates on validation, measures on test, writes figures, tables and the report page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling import metrics
+from fer_pipeline.modeling.calibration import fit_temperature
+from fer_pipeline.modeling.curves import Curve, precision_recall, roc, thinned
+from fer_pipeline.modeling.evaluation_files import write_evaluation
+from fer_pipeline.modeling.loading import Faces, load_facts, load_split
+from fer_pipeline.modeling.metrics import Interval, Reliability
+from fer_pipeline.modeling.model_files import read_history, read_model, read_training
+from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.params import EvaluateParams
+
+
+@dataclass(frozen=True)
+class Subset:
+    """How good the model is on some of the test rows; no intervals where there are no rows."""
+
+    name: str
+    rows: int
+    accuracy: Interval | None
+    macro_f1: Interval | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that the report shows. `probabilities` are calibrated; `calibration` is the content of calibration.json."""
+
+    test: Faces
+    probabilities: npt.NDArray[np.float64]
+    confusion: npt.NDArray[np.int64]
+    recalls: dict[str, Interval]
+    subsets: tuple[Subset, ...]
+    metrics: dict[str, float]
+    calibration: dict[str, Any]
+    reliability_before: Reliability
+    reliability_after: Reliability
+    roc: dict[str, Curve]
+    precision_recall: dict[str, Curve]
+    training: dict[str, Any]
+    history: list[dict[str, float]]
+
+
+def evaluate(model_dir: Path, processed: Path, out: Path, params: EvaluateParams) -> dict[str, float]:
+    """The content of metrics.json: figures of the calibrated model on the test split.
+
+    Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv,
+    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing or was trained for other pictures,
+    `SourceError` or `DataQualityError` where the table cannot be used.
+    """
+    training, facts = read_training(model_dir), load_facts(processed)
+    if training["image_spec"] != facts["image_spec"]:
+        raise ModelError(
+            f"model was trained with image spec {training['image_spec']}, {processed} holds {facts['image_spec']}: train again"
+        )
+    network = read_model(model_dir)
+    evaluation = measure(
+        network, load_split(processed, "validation"), load_split(processed, "test"), params, training, read_history(model_dir)
+    )
+    with replaced_folder(out) as folder:
+        write_evaluation(folder, evaluation)
+    return evaluation.metrics
+
+
+def measure(
+    network: keras.Model,
+    validation: Faces,
+    test: Faces,
+    params: EvaluateParams,
+    training: dict[str, Any],
+    history: list[dict[str, float]],
+) -> Evaluation:
+    """Everything that is measured; the test labels are used for measuring only."""
+    calibration, logits = _calibrate(network, validation, test, params)
+    temperature = calibration["temperature_reported"]
+    probabilities = metrics.softmax(logits, temperature)
+    predictions = logits.argmax(axis=1)
+    table = metrics.confusion(test.labels, predictions)
+    before = metrics.reliability(test.labels, metrics.softmax(logits))
+    after = metrics.reliability(test.labels, probabilities)
+    subsets = (
+        _subset("all test rows", np.ones(len(test), bool), test, predictions, params),
+        _subset("rows without a copy in training or earlier in test", test.unseen, test, predictions, params),
+        _subset("rows with such a copy", ~test.unseen, test, predictions, params),
+    )
+    figures = _flat_metrics(test, probabilities, table, subsets)
+    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece, "validation_accuracy": calibration.pop("validation_accuracy")}
+    return Evaluation(
+        test=test,
+        probabilities=probabilities,
+        confusion=table,
+        recalls={name: _recall(table, index, params) for index, name in enumerate(EMOTIONS)},
+        subsets=subsets,
+        metrics=figures,
+        calibration=calibration,
+        reliability_before=before,
+        reliability_after=after,
+        roc={name: thinned(roc(test.labels == i, probabilities[:, i])) for i, name in enumerate(EMOTIONS)},
+        precision_recall={
+            name: thinned(precision_recall(test.labels == i, probabilities[:, i])) for i, name in enumerate(EMOTIONS)
+        },
+        training=training,
+        history=history,
+    )
+
+
+def _calibrate(
+    network: keras.Model, validation: Faces, test: Faces, params: EvaluateParams
+) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
+    """Content of calibration.json, and test logits. `temperature` fits single pictures, which is what serving sees."""
+    plain = _answers(network, validation, params.batch_size, mirror=False)
+    shown = _answers(network, validation, params.batch_size, mirror=True) if params.test_time_augmentation else plain
+    temperature = fit_temperature(plain, validation.labels)
+    before, after = metrics.softmax(plain), metrics.softmax(plain, temperature)
+    labels = validation.labels
+    return {
+        "temperature": temperature,
+        "temperature_reported": fit_temperature(shown, validation.labels),
+        "test_time_augmentation": params.test_time_augmentation,
+        "fitted_on": "validation",
+        "rows": len(labels),
+        "nll_before": metrics.nll(labels, before),
+        "nll_after": metrics.nll(labels, after),
+        "ece_before": metrics.reliability(labels, before).ece,
+        "ece_after": metrics.reliability(labels, after).ece,
+        "validation_accuracy": float((shown.argmax(axis=1) == labels).mean()),
+    }, _answers(network, test, params.batch_size, mirror=params.test_time_augmentation)
+
+
+def _answers(network: keras.Model, faces: Faces, batch_size: int, *, mirror: bool) -> npt.NDArray[np.float32]:
+    """Logits (N, 7), with `mirror` the mean of those of the pictures and of their mirror images."""
+    logits: npt.NDArray[np.float32] = network.predict(faces.images, batch_size=batch_size, verbose=0)
+    if mirror:
+        logits = (logits + network.predict(faces.images[:, :, ::-1], batch_size=batch_size, verbose=0)) / np.float32(2)
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            f"the network returned non-finite logits for {(~np.isfinite(logits)).any(axis=1).sum()} rows: train again"
+        )
+    return logits
+
+
+def _subset(
+    name: str, chosen: npt.NDArray[np.bool_], test: Faces, predictions: npt.NDArray[np.int64], params: EvaluateParams
+) -> Subset:
+    rows = int(chosen.sum())
+    if not rows:
+        return Subset(name, 0, None, None)
+    table = metrics.confusion(test.labels[chosen], predictions[chosen])
+    return Subset(
+        name,
+        rows,
+        metrics.bootstrap(table, metrics.accuracy, resamples=params.bootstrap, seed=params.seed),
+        metrics.bootstrap(table, metrics.macro_f1, resamples=params.bootstrap, seed=params.seed),
+    )
+
+
+def _recall(table: npt.NDArray[np.int64], index: int, params: EvaluateParams) -> Interval:
+    return metrics.bootstrap(
+        table, lambda tables: metrics.recalls(tables)[..., index], resamples=params.bootstrap, seed=params.seed
+    )
+
+
+def _flat_metrics(
+    test: Faces, probabilities: npt.NDArray[np.float64], table: npt.NDArray[np.int64], subsets: tuple[Subset, ...]
+) -> dict[str, float]:
+    found: dict[str, float] = {"rows": len(test), "rows_dedup": subsets[1].rows}
+    for suffix, subset in (("", subsets[0]), ("_dedup", subsets[1])):
+        for name, interval in (("accuracy", subset.accuracy), ("macro_f1", subset.macro_f1)):
+            if interval is not None:
+                found[f"{name}{suffix}"] = interval.estimate
+                found[f"{name}{suffix}_low"], found[f"{name}{suffix}_high"] = interval.low, interval.high
+    found |= {
+        "weighted_f1": float(metrics.weighted_f1(table)),
+        "top2": metrics.top_k_accuracy(test.labels, probabilities),
+        "nll": metrics.nll(test.labels, probabilities),
+        "brier": metrics.brier(test.labels, probabilities),
+    }
+    for prefix, values in (
+        ("recall", metrics.recalls(table)),
+        ("precision", metrics.precisions(table)),
+        ("f1", metrics.f1_scores(table)),
+    ):
+        found |= {f"{prefix}_{name}": float(value) for name, value in zip(EMOTIONS, values, strict=True)}
+    return found

@@ -1,0 +1,107 @@
+"""The export stage: ONNX with labels, image spec and temperature beside it. Needs the TensorFlow backend of Keras."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import tensorflow as tf
+import tf2onnx
+
+from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.modeling.evaluation_files import CALIBRATION_FILE, METRICS_FILE
+from fer_pipeline.modeling.loading import load_split
+from fer_pipeline.modeling.model_files import KERAS_FILE, read_model, read_training
+from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.params import ExportParams
+
+OPSET = 17
+INPUT, OUTPUT = "image", "logits"
+PARITY_ROWS = 256
+"""Validation pictures on which Keras and ONNX are compared."""
+
+
+def export(
+    processed: Path, model_dir: Path, evaluation_dir: Path, out: Path, params: ExportParams, lineage: dict[str, str]
+) -> ModelInfo:
+    """What the exported model says of itself. Replaces the folder `out`: model.onnx, model.json, model.keras.
+
+    Raises `EnvironmentFault` where Keras runs on another backend, `ModelError` where a file is missing, or where ONNX and Keras
+    logits of validation pictures lie further apart than `params.tolerance`.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise EnvironmentFault(
+            f"export needs the tensorflow backend of Keras, this process runs {keras.backend.backend()}: "
+            "set KERAS_BACKEND=tensorflow (a model trained on another backend exports as well)"
+        )
+    training = read_training(model_dir)
+    network = read_model(model_dir)
+    calibration = _read_json(evaluation_dir / CALIBRATION_FILE)
+    metrics = _read_json(evaluation_dir / METRICS_FILE)
+    images = load_split(processed, "validation").images[:PARITY_ROWS]
+    with replaced_folder(out) as folder:
+        to_onnx(network, folder / MODEL_FILE)
+        check_parity(network, folder / MODEL_FILE, images, params.tolerance)
+        shutil.copyfile(model_dir / KERAS_FILE, folder / KERAS_FILE)
+        info = ModelInfo(
+            network=training["network"],
+            sha256=file_sha256(folder / MODEL_FILE),
+            temperature=float(calibration.get("temperature", math.nan)),
+            image_spec=ImageSpec.from_dict(training["image_spec"]),
+            synthetic=training["synthetic"],
+            data=training["source"],
+            lineage=lineage,
+            metrics={name: float(value) for name, value in metrics.items()},
+        )
+        info.write(folder)
+    return info
+
+
+def to_onnx(network: keras.Model, path: Path) -> None:
+    """Writes the network as ONNX: uint8 "image" (N, 48, 48, 1) to float32 "logits" (N, 7), N free."""
+
+    def logits(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {OUTPUT: network(image, training=False)}
+
+    signature = [tf.TensorSpec((None, FACE_SIZE, FACE_SIZE, 1), tf.uint8, name=INPUT)]
+    tf2onnx.convert.from_function(
+        tf.function(logits, input_signature=signature), input_signature=signature, opset=OPSET, output_path=str(path)
+    )
+
+
+def check_parity(network: keras.Model, path: Path, images: UInt8Array, tolerance: float) -> float:
+    """Largest absolute difference of Keras and ONNX logits on pictures uint8 (N, 48, 48, 1).
+
+    Raises `ModelError` above the tolerance, or where the ONNX model has other names or shapes than "image" to "logits" (N, 7).
+    """
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()], [node.name for node in session.get_outputs()]
+    if names != ([INPUT], [OUTPUT]):
+        raise ModelError(f"{path.name} has inputs {names[0]} and outputs {names[1]}, expected {INPUT} and {OUTPUT}")
+    expected: npt.NDArray[np.float32] = network.predict(images, verbose=0)
+    found = session.run([OUTPUT], {INPUT: images})[0]
+    if found.shape != expected.shape:
+        raise ModelError(f"ONNX logits have shape {found.shape}, Keras ones {expected.shape}")
+    difference = float(np.abs(found - expected).max())
+    if not difference <= tolerance:
+        raise ModelError(
+            f"ONNX and Keras logits differ by {difference:.2g} on {len(images)} validation pictures, export.tolerance is "
+            f"{tolerance:g}: raise it if this is acceptable, or report the network"
+        )
+    return difference
+
+
+def _read_json(path: Path) -> dict[str, float]:
+    try:
+        values: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; run `fer evaluate` first") from error
+    return values

@@ -1,0 +1,179 @@
+"""A network with its optimizer: fits one epoch, predicts, and hands its state to a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+from fer_pipeline.modeling.augmentation import Augmentation
+from fer_pipeline.modeling.batches import Batches
+from fer_pipeline.modeling.checkpoints import Arrays, State
+from fer_pipeline.modeling.networks import build
+from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
+from fer_pipeline.modeling.transfer import BACKBONE
+from fer_pipeline.params import TRANSFER_PREFIX, TrainParams
+
+ESTIMATION_BATCHES = 32
+"""Batches of plain training pictures from which the batch-norm statistics of averaged weights are estimated."""
+
+
+class Learner:
+    """`enter` sets up a phase; then `fit` trains one epoch and `predict` measures the weights that would be kept."""
+
+    phase: Phase
+    _optimizer: keras.optimizers.Optimizer
+    _trainer: keras.Model
+
+    def __init__(self, params: TrainParams, rates: npt.NDArray[np.float32]) -> None:
+        self.params = params
+        self.rates = rates
+        self.steps = len(rates) // params.epochs
+        any_size = params.low_resolution_epochs > 0 and params.low_resolution_size < FACE_SIZE
+        self.network = build(params, any_size=any_size, mixed_precision=params.mixed_precision)
+        self.evaluated: Arrays = []
+        self._setup: tuple[Phase, int] | None = None
+
+    def enter(self, phase: Phase, cuts: int) -> None:
+        """Makes the training graph for this phase and number of plateau cuts; weights and optimizer state carry over."""
+        if self._setup == (phase, cuts):
+            return
+        old: keras.optimizers.Optimizer | None = self._optimizer if self._setup else None
+        self.phase, self._setup = phase, (phase, cuts)
+        if self.params.network.startswith(TRANSFER_PREFIX):
+            self.network.get_layer(BACKBONE).trainable = not phase.frozen
+        image = keras.Input((FACE_SIZE, FACE_SIZE, 1), dtype="uint8", name="image")
+        share = keras.Input((1,), name="share")
+        self._augmentation = Augmentation(self.params.augment, size=phase.size, seed=self.params.seed + phase.first)
+        self._trainer = keras.Model((image, share), self.network(self._augmentation(image, share)))
+        self._optimizer = _optimizer(self.params, self.rates * PLATEAU_FACTOR**cuts, self.network)
+        if old is not None:
+            _carry_over(old, self._optimizer)
+        self._trainer.compile(
+            optimizer=self._optimizer,
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.params.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            jit_compile=keras.backend.backend() == "jax",  # XLA knows no kernel for TensorFlow's affine transform
+        )
+
+    def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
+        """Trains on the batches and returns their loss and accuracy. With EMA the network is left with the averaged weights."""
+        live = _LiveWeights(self.network)
+        fitted = self._trainer.fit(batches, verbose=0, shuffle=False, callbacks=[progress, live])
+        if self.params.ema:  # Keras puts the averages into the network at the end of fit
+            self._live = live.weights
+            self.network.set_weights(self.network.get_weights())  # under JAX they are the optimizer's own arrays until now
+            self._estimate_batch_norm(batches)
+        if self.params.ema or self.params.early_stopping_patience:
+            self.evaluated = self.network.get_weights()
+        return {name: float(values[-1]) for name, values in fitted.history.items()}
+
+    def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
+        """Logits (N, 7) for uint8 (N, 48, 48, 1), at the phase's picture size."""
+        shares = np.ones((len(images), 1), np.float32)
+        logits: npt.NDArray[np.float32] = self._trainer.predict((images, shares), batch_size=256, verbose=0)
+        return logits
+
+    def rate_after(self, epoch: int) -> float:
+        """Learning rate of the last step of an epoch (from 0)."""
+        assert self._setup is not None
+        return float(self.rates[(epoch + 1) * self.steps - 1] * PLATEAU_FACTOR ** self._setup[1])
+
+    def store(self, state: State) -> None:
+        """Copies weights, random states and optimizer into the state; with EMA the live weights return to the network first."""
+        if self.params.ema:
+            self.network.set_weights(self._live)
+        state.variables = _values(self._trainer.variables)
+        state.optimizer = _values(self._optimizer.variables)
+
+    def restore(self, state: State) -> None:
+        """Takes weights, random states and optimizer out of the state; `enter` must have set up the phase it was stored in."""
+        for variable, value in zip(self._trainer.variables, state.variables, strict=True):
+            variable.assign(value)
+        for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
+            variable.assign(value)
+
+    def _estimate_batch_norm(self, batches: Batches) -> None:
+        layers = _batch_norms(self.network)
+        momenta = [layer.momentum for layer in layers]
+        for index in range(min(ESTIMATION_BATCHES, len(batches))):
+            for layer in layers:
+                layer.momentum = index / (index + 1)  # makes the moving values the plain mean over these batches
+            images = batches[index][0][0]
+            small = self._augmentation(images, np.ones((len(images), 1), np.float32), training=False)
+            self.network(small, training=True)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+class _LiveWeights(keras.callbacks.Callback):
+    """Keeps the weights of the end of the epoch, before Keras replaces them by their averages."""
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__()
+        self.network = network
+        self.weights: Arrays = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.weights = self.network.get_weights()
+
+
+class _Table(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of each step, looked up."""
+
+    def __init__(self, rates: npt.NDArray[np.float32]) -> None:
+        self.rates = rates
+
+    def __call__(self, step: Any) -> Any:
+        return ops.take(ops.convert_to_tensor(self.rates), ops.minimum(ops.cast(step, "int32"), len(self.rates) - 1))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"rates": self.rates.tolist()}
+
+
+def _optimizer(params: TrainParams, rates: npt.NDArray[np.float32], network: keras.Model) -> keras.optimizers.Optimizer:
+    """The built optimizer; weight decay acts on kernels only.
+
+    Keras takes decay off the weights by themselves. `weight_decay` of SGD means what it does in most recipes, a term of the
+    gradient, which momentum multiplies by 1 / (1 - momentum).
+    """
+    averaging = {"use_ema": True, "ema_momentum": params.ema} if params.ema else {}
+    if params.optimizer == "sgd":
+        decay = params.weight_decay / (1 - params.momentum) or None
+        optimizer = keras.optimizers.SGD(
+            _Table(rates), momentum=params.momentum, nesterov=params.momentum > 0, weight_decay=decay, **averaging
+        )
+    elif params.optimizer == "adamw":
+        optimizer = keras.optimizers.AdamW(_Table(rates), weight_decay=params.weight_decay, **averaging)
+    else:
+        optimizer = keras.optimizers.Adam(_Table(rates), **averaging)
+    weights = network.trainable_variables
+    optimizer.exclude_from_weight_decay(var_list=[weight for weight in weights if len(weight.shape) < 2])
+    optimizer.build(weights)
+    return optimizer
+
+
+def _carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
+    """Copies the step count, and the rest of the state where both act on the same weights."""
+    new.iterations.assign(old.iterations)
+    if [v.shape for v in old.variables] == [v.shape for v in new.variables]:
+        for target, source in zip(new.variables, old.variables, strict=True):
+            target.assign(source)
+
+
+def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            found.append(layer)
+        elif isinstance(layer, keras.Model):
+            found += _batch_norms(layer)
+    return found
+
+
+def _values(variables: list[keras.Variable]) -> Arrays:
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]

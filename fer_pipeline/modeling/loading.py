@@ -1,0 +1,123 @@
+"""Reads the processed table: parquet files of `records.PROCESSED` and the facts beside them, into numpy arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.dataset as ds
+
+from fer_pipeline.errors import DataQualityError, SourceError
+from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.records import SPLITS
+
+COLUMNS = ("id", "name", "usage", "label", "image", "copy_rank", "in_train", "votes")
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The rows of one split, ordered by id.
+
+    `images` uint8 (N, 48, 48, 1), `labels` int64 (N,) in 0..6, `ids` and `names` str (N,), `copy_rank` int32 (N,), `in_train`
+    bool (N,), `votes` float32 (N, 10) in the order of `labels.FERPLUS_COLUMNS` with NaN rows where a row has none, or None
+    where no row has votes. `usages` are the source's own words for these rows ("PrivateTest"), sorted; empty where it has none.
+    """
+
+    images: UInt8Array
+    labels: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.str_]
+    names: npt.NDArray[np.str_]
+    copy_rank: npt.NDArray[np.int32]
+    in_train: npt.NDArray[np.bool_]
+    votes: npt.NDArray[np.float32] | None = None
+    usages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        if self.images.shape != (n, FACE_SIZE, FACE_SIZE, 1) or self.images.dtype != np.uint8:
+            raise DataQualityError(
+                f"images have shape {self.images.shape} and dtype {self.images.dtype}, "
+                f"expected uint8 ({n}, {FACE_SIZE}, {FACE_SIZE}, 1): run preprocess again"
+            )
+        wrong = np.setdiff1d(self.labels, np.arange(len(EMOTIONS)))
+        if wrong.size:
+            raise DataQualityError(f"labels hold {wrong.tolist()}, expected 0..{len(EMOTIONS) - 1}: run preprocess again")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def unseen(self) -> npt.NDArray[np.bool_]:
+        """True (N,) for rows whose picture has no copy in training and none earlier in this split."""
+        unseen: npt.NDArray[np.bool_] = ~self.in_train & (self.copy_rank == 0)
+        return unseen
+
+    @property
+    def fingerprint(self) -> str:
+        """First 12 hex digits of a hash that is equal for equal pictures and labels in equal order."""
+        digest = hashlib.blake2b(np.ascontiguousarray(self.labels).tobytes(), digest_size=6)
+        digest.update(np.ascontiguousarray(self.images).tobytes())
+        return digest.hexdigest()
+
+
+def load_split(processed: Path, split: str) -> Faces:
+    """The rows of `processed/faces/*.parquet` with this split, one of `records.SPLITS`.
+
+    Raises `SourceError` where the table is missing or unreadable, `DataQualityError` where the split is empty or a row damaged.
+    """
+    if split not in SPLITS:
+        raise SourceError(f"no split {split!r}, expected one of {', '.join(SPLITS)}")
+    folder = processed / "faces"
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is missing: run `fer preprocess` first")
+    try:
+        dataset = ds.dataset(folder, format="parquet")
+        table = dataset.to_table(columns=list(COLUMNS), filter=ds.field("split") == split).sort_by("id")
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{folder} cannot be read as the processed table: {error}; run `fer preprocess` again") from error
+    if not table.num_rows:
+        raise DataQualityError(f"{folder} has no rows of split {split}: check the source and the shares in preprocess")
+    return Faces(
+        images=_images(table["image"].to_pylist(), table["id"].to_pylist()),
+        labels=table["label"].to_numpy().astype(np.int64),
+        ids=np.array(table["id"].to_pylist(), dtype=np.str_),
+        names=np.array(table["name"].to_pylist(), dtype=np.str_),
+        copy_rank=table["copy_rank"].to_numpy().astype(np.int32),
+        in_train=table["in_train"].to_numpy().astype(np.bool_),
+        votes=_votes(table["votes"].to_pylist()),
+        usages=tuple(sorted(set(table["usage"].drop_null().to_pylist()))),
+    )
+
+
+def load_facts(processed: Path) -> dict[str, Any]:
+    """The content of `processed/facts.json`, with at least `image_spec` and `source`. Raises `SourceError`."""
+    path = processed / "facts.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read: {error}; run `fer preprocess` first") from error
+    if not isinstance(facts, dict) or not {"image_spec", "source"} <= facts.keys():
+        raise SourceError(f"{path} lacks image_spec or source: run `fer preprocess` again")
+    return facts
+
+
+def _images(pictures: list[bytes], ids: list[str]) -> UInt8Array:
+    for picture, row_id in zip(pictures, ids, strict=True):
+        if len(picture) != FACE_SIZE * FACE_SIZE:
+            raise DataQualityError(
+                f"row {row_id} has a picture of {len(picture)} bytes, expected {FACE_SIZE * FACE_SIZE}: run preprocess again"
+            )
+    return np.frombuffer(b"".join(pictures), dtype=np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE, 1)
+
+
+def _votes(rows: list[list[int] | None]) -> npt.NDArray[np.float32] | None:
+    width = next((len(row) for row in rows if row is not None), None)
+    if width is None:
+        return None
+    return np.array([row if row is not None else [np.nan] * width for row in rows], dtype=np.float32)

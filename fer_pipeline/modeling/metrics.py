@@ -1,0 +1,173 @@
+"""Figures of merit of predictions. Numpy only.
+
+Labels and predictions are int (N,) in 0..6, probabilities float (N, 7) that sum to 1, confusion matrices int (..., 7, 7) with
+rows for the label and columns for the prediction. Shares are in 0..1; 0/0 counts as 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.labels import EMOTIONS
+
+Ints = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.floating[Any]]
+Statistic = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
+"""From confusion matrices (..., 7, 7) to one number each (...)."""
+
+CLASSES = len(EMOTIONS)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its bootstrap percentile interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Per bin of confidence (equal widths over 0..1): edges (B + 1,), rows (B,), mean confidence (B,), accuracy (B,)."""
+
+    edges: npt.NDArray[np.float64]
+    rows: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean distance of accuracy and confidence, weighted by rows (Naeini et al. 2015)."""
+        return float(np.sum(self.rows * np.abs(self.accuracy - self.confidence)) / max(self.rows.sum(), 1))
+
+
+def confusion(labels: Ints, predictions: Ints) -> npt.NDArray[np.int64]:
+    """Counts (7, 7)."""
+    cells = np.bincount(labels * CLASSES + predictions, minlength=CLASSES**2)
+    table: npt.NDArray[np.int64] = cells.reshape(CLASSES, CLASSES).astype(np.int64)
+    return table
+
+
+def accuracy(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Share of correct rows."""
+    return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum(axis=(-2, -1)))
+
+
+def recalls(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Share of each class's rows that were found (..., 7)."""
+    return _ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-1))
+
+
+def precisions(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Share of each class's predictions that were right (..., 7)."""
+    return _ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-2))
+
+
+def f1_scores(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Harmonic mean of precision and recall of each class (..., 7)."""
+    both = confusions.sum(axis=-1) + confusions.sum(axis=-2)
+    return _ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both)
+
+
+def macro_f1(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Plain mean of the seven F1 scores."""
+    mean: npt.NDArray[np.float64] = f1_scores(confusions).mean(axis=-1)
+    return mean
+
+
+def weighted_f1(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Mean of the F1 scores weighted by the rows of each class."""
+    support = confusions.sum(axis=-1)
+    return _ratio((f1_scores(confusions) * support).sum(axis=-1), support.sum(axis=-1))
+
+
+def top_k_accuracy(labels: Ints, probabilities: Floats, k: int = 2) -> float:
+    """Share of rows whose label is among the k most probable classes."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return float((best == labels[:, None]).any(axis=1).mean())
+
+
+def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """Probabilities (N, 7) of logits (N, 7) divided by the temperature."""
+    scaled = logits.astype(np.float64) / temperature
+    exps = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probabilities: npt.NDArray[np.float64] = exps / exps.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def nll(labels: Ints, probabilities: Floats) -> float:
+    """Mean negative log-likelihood of the labels, in nats."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
+
+
+def brier(labels: Ints, probabilities: Floats) -> float:
+    """Mean squared distance of probabilities and one-hot labels, summed over classes: 0 is best, 2 is worst."""
+    return float(((probabilities - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean())
+
+
+def reliability(labels: Ints, probabilities: Floats, bins: int = 15) -> Reliability:
+    """How often the model is right, by how sure it is."""
+    sure = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    rows = np.bincount(place, minlength=bins)
+    return Reliability(
+        edges=edges,
+        rows=rows,
+        confidence=_ratio(np.bincount(place, weights=sure, minlength=bins), rows),
+        accuracy=_ratio(np.bincount(place, weights=right, minlength=bins), rows),
+    )
+
+
+def bootstrap(confusion_matrix: npt.NDArray[np.int64], statistic: Statistic, *, resamples: int, seed: int) -> Interval:
+    """The statistic with its 95 % interval over resampled rows.
+
+    Drawing N rows with replacement gives multinomial counts of the 49 cells, so the matrices are drawn directly.
+    """
+    cells = confusion_matrix.ravel()
+    drawn = np.random.default_rng(seed).multinomial(cells.sum(), cells / cells.sum(), size=resamples)
+    values = statistic(drawn.reshape(resamples, CLASSES, CLASSES))
+    low, high = np.quantile(values, (0.025, 0.975))
+    return Interval(float(statistic(confusion_matrix)), float(low), float(high))
+
+
+def paired_bootstrap(
+    labels: Ints,
+    predictions_a: Ints,
+    predictions_b: Ints,
+    statistic: Statistic,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """statistic(a) - statistic(b) on the same rows, with its two-sided bootstrap interval.
+
+    Rows are resampled in pairs: what counts is on how many rows with a given label a and b said what (343 cells).
+    """
+    cells = np.bincount((labels * CLASSES + predictions_a) * CLASSES + predictions_b, minlength=CLASSES**3)
+    drawn = np.random.default_rng(seed).multinomial(cells.sum(), cells / cells.sum(), size=resamples)
+    values = _difference(drawn, statistic)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, (tail, 1 - tail))
+    return Interval(float(_difference(cells, statistic)), float(low), float(high))
+
+
+def _difference(cells: npt.NDArray[np.int64], statistic: Statistic) -> npt.NDArray[np.float64]:
+    cube = cells.reshape(*cells.shape[:-1], CLASSES, CLASSES, CLASSES)
+    return statistic(cube.sum(axis=-1)) - statistic(cube.sum(axis=-2))
+
+
+def _ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    ratio: npt.NDArray[np.float64] = np.zeros(np.broadcast_shapes(above.shape, below.shape))
+    np.divide(above, below, out=ratio, where=below > 0)
+    return ratio

@@ -1,0 +1,93 @@
+"""The folder of a trained model: `model.keras`, `history.csv`, `training.json`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling import checkpoints
+from fer_pipeline.modeling.training import TrainingResult
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.params import TrainParams, fingerprint
+
+KERAS_FILE = "model.keras"
+HISTORY_FILE = "history.csv"
+TRAINING_FILE = "training.json"
+
+
+def write_model(
+    out: Path,
+    result: TrainingResult,
+    params: TrainParams,
+    facts: dict[str, Any],
+    *,
+    run_id: str | None,
+    checkpoint_folder: Path,
+) -> None:
+    """Replaces the folder `out` by the trained model, then removes the checkpoint. `facts` are those of `load_facts`."""
+    with replaced_folder(out) as folder:
+        result.network.save(folder / KERAS_FILE)
+        with (folder / HISTORY_FILE).open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(result.history[0]))
+            writer.writeheader()
+            writer.writerows(result.history)
+        training = {
+            "network": params.network,
+            "profile": params.profile,
+            "params": params.model_dump(mode="json"),
+            "fingerprint": fingerprint(params),
+            "key": result.key,
+            "backend": result.backend,
+            "keras_version": keras.__version__,
+            "parameters": result.network.count_params(),
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "seconds": round(result.seconds, 1),
+            "images_per_second": round(result.images_per_second, 1),
+            "labels": list(EMOTIONS),
+            "image_spec": facts["image_spec"],
+            "synthetic": bool(facts["source"]["synthetic"]),
+            "source": facts["source"]["name"],
+            "run_id": run_id,
+        }
+        write_json(folder / TRAINING_FILE, training)
+    checkpoints.discard(checkpoint_folder)
+
+
+def read_model(folder: Path) -> keras.Model:
+    """The trained network, in safe mode and without its optimizer. Raises `ModelError`."""
+    path = folder / KERAS_FILE
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: run `fer train` first")
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path} cannot be loaded: {error}; train again") from error
+
+
+def read_training(folder: Path) -> dict[str, Any]:
+    """The facts in `training.json`. Raises `ModelError` where it is missing, damaged, or for other labels."""
+    path = folder / TRAINING_FILE
+    try:
+        training: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; run `fer train` first") from error
+    if tuple(training.get("labels", ())) != EMOTIONS:
+        raise ModelError(f"{path} has labels {training.get('labels')}, this code expects {EMOTIONS}: train again")
+    return training
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The figures of each epoch. Raises `ModelError`."""
+    path = folder / HISTORY_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; run `fer train` first") from error

@@ -1,0 +1,152 @@
+"""The gate between challenger and champion: a pure decision with its reasons, on figures measured on the same test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.metrics import (
+    Floats,
+    Interval,
+    Ints,
+    Statistic,
+    accuracy,
+    confusion,
+    macro_f1,
+    paired_bootstrap,
+    recalls,
+    reliability,
+)
+from fer_pipeline.params import PromoteParams
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model and what it says of the test rows.
+
+    `probabilities` is float (N, 7), calibrated; `latency_ms` the median time of one picture on one thread; `megabytes` the
+    size of the ONNX file.
+    """
+
+    name: str
+    synthetic: bool
+    probabilities: Floats
+    latency_ms: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate."""
+
+    name: str
+    passed: bool
+    observed: str
+    required: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the challenger becomes champion; it does when all checks passed."""
+
+    challenger: str
+    champion: str | None
+    checks: tuple[Check, ...]
+
+    @property
+    def promoted(self) -> bool:
+        """True when every check passed."""
+        return all(check.passed for check in self.checks)
+
+    def markdown(self) -> str:
+        """The decision as a heading and a table."""
+        verdict = "promoted" if self.promoted else "not promoted"
+        rows = [
+            f"| {check.name} | {'pass' if check.passed else '**fail**'} | {check.observed} | {check.required} |"
+            for check in self.checks
+        ]
+        against = f" against {self.champion}" if self.champion else ", there is no champion yet"
+        table = ["| check | result | observed | required |", "|---|---|---|---|", *rows]
+        return "\n".join([f"### {self.challenger}: {verdict}{against}", "", *table])
+
+
+def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, params: PromoteParams) -> Decision:
+    """The decision on test rows with these labels, int (N,).
+
+    Without a champion, or against one that was trained on synthetic faces, the challenger must beat the most frequent class;
+    otherwise it must beat the champion on the same rows (paired bootstrap). A model trained on synthetic faces never replaces
+    one trained on real pictures.
+    """
+    checks = [*_budgets(challenger, labels, params)]
+    if champion is None:
+        checks.append(_beats_guessing(challenger, labels, params))
+    elif challenger.synthetic and not champion.synthetic:
+        checks.append(Check("training data", False, "synthetic faces", "real pictures, as the champion's"))
+    elif champion.synthetic and not challenger.synthetic:
+        checks.append(Check("training data", True, "real pictures", "the champion was trained on synthetic faces"))
+        checks.append(_beats_guessing(challenger, labels, params))
+    else:
+        checks += _beats_champion(challenger, champion, labels, params)
+    return Decision(challenger.name, champion.name if champion else None, tuple(checks))
+
+
+def _budgets(challenger: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:
+    ece = reliability(labels, challenger.probabilities).ece
+    return [
+        Check("calibration (ECE)", ece <= params.max_ece, f"{ece:.3f}", f"at most {params.max_ece:.3f}"),
+        Check(
+            "latency, one picture on one thread",
+            challenger.latency_ms <= params.max_latency_ms,
+            f"{challenger.latency_ms:.1f} ms",
+            f"at most {params.max_latency_ms:.1f} ms",
+        ),
+        Check(
+            "size",
+            challenger.megabytes <= params.max_megabytes,
+            f"{challenger.megabytes:.1f} MB",
+            f"at most {params.max_megabytes:.1f} MB",
+        ),
+    ]
+
+
+def _beats_guessing(challenger: Contestant, labels: Ints, params: PromoteParams) -> Check:
+    guess = np.full_like(labels, np.bincount(labels).argmax())
+    gain = _gain(labels, challenger.probabilities.argmax(axis=1), guess, accuracy, params)
+    return Check(
+        "accuracy above always saying the most frequent class",
+        gain.low > 0,
+        f"{100 * gain.estimate:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]",
+        "lower bound above 0",
+    )
+
+
+def _beats_champion(challenger: Contestant, champion: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:
+    new, old = challenger.probabilities.argmax(axis=1), champion.probabilities.argmax(axis=1)
+    checks = []
+    for name, statistic, margin in (
+        ("gain in accuracy", accuracy, params.min_accuracy_gain),
+        ("gain in macro-F1", macro_f1, params.min_macro_f1_gain),
+    ):
+        gain = _gain(labels, new, old, statistic, params)
+        observed = f"{100 * gain.estimate:+.2f} points [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
+        checks.append(Check(name, gain.low > margin, observed, f"lower bound above {100 * margin:+.2f}"))
+    drops = recalls(confusion(labels, old)) - recalls(confusion(labels, new))
+    worst = int(drops.argmax())
+    drop = max(float(drops[worst]), 0.0)
+    checks.append(
+        Check(
+            "largest fall of a class's recall",
+            drop <= params.max_recall_drop,
+            f"{100 * drop:.1f} points ({EMOTIONS[worst]})",
+            f"at most {100 * params.max_recall_drop:.1f} points",
+        )
+    )
+    return checks
+
+
+def _gain(labels: Ints, new: Ints, old: Ints, statistic: Statistic, params: PromoteParams) -> Interval:
+    return paired_bootstrap(
+        labels, new, old, statistic, confidence=params.confidence, resamples=params.bootstrap, seed=params.seed
+    )

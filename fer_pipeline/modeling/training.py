@@ -1,0 +1,189 @@
+"""The training loop: Keras 3 on TensorFlow, JAX or torch, with a checkpoint after each epoch.
+
+This module and all it imports run without MLflow, Spark and DVC, so that they also work alone on a GPU machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fer_pipeline.errors import DataQualityError, FerError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling import checkpoints, metrics
+from fer_pipeline.modeling.batches import Batches, steps_per_epoch
+from fer_pipeline.modeling.learner import Learner
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.networks import build
+from fer_pipeline.modeling.progress import EpochProgress
+from fer_pipeline.modeling.schedules import Phase, learning_rates, phases, plateau_reductions
+from fer_pipeline.params import TrainParams, fingerprint
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained network and how it came to be.
+
+    `network` computes in float32 and takes 48 px pictures. `history` has one entry per epoch: epoch (from 1), loss and accuracy
+    on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step), size (side
+    of the pictures, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early stopping the
+    one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` is of this process alone.
+    """
+
+    network: keras.Model
+    history: list[dict[str, float]]
+    best_epoch: int
+    backend: str
+    images_per_second: float
+    seconds: float
+    resumed_after: int
+    key: str
+
+
+def train(
+    data_train: Faces,
+    data_validation: Faces,
+    params: TrainParams,
+    checkpoint_folder: Path,
+    on_epoch: OnEpoch | None = None,
+) -> TrainingResult:
+    """The network of the recipe, trained.
+
+    A killed run goes on after its last finished epoch: the checkpoint in `checkpoint_folder` stays until `write_model` has stored
+    the result. `on_epoch(epoch, figures)` is called for each epoch in order, those of a resumed checkpoint included.
+
+    Raises `DataQualityError` where training lacks a class, `FerError` where the loss is no longer finite, `ParamsError` where the
+    network does not fit the recipe, `EnvironmentFault` where the checkpoint cannot be written.
+    """
+    _check_classes(data_train)
+    keras.utils.set_random_seed(params.seed)
+    key = recipe_key(data_train, data_validation, params)
+    state, message = checkpoints.restore(checkpoint_folder, key)
+    learner = Learner(params, learning_rates(params, steps_per_epoch(len(data_train), min(params.batch_size, len(data_train)))))
+    resumed_after, trained = state.epoch, 0
+    started = time.monotonic()
+    with EpochProgress(params.epochs, learner.steps, state.epoch) as progress:
+        if message:
+            progress.say(message)
+        for past in state.history:
+            _report(on_epoch, past)
+        if state.epoch:
+            learner.enter(_phase(params, state.epoch - 1), _cuts(params, state))
+            learner.restore(state)
+        for epoch in range(state.epoch, params.epochs):
+            if params.early_stopping_patience and state.waited >= params.early_stopping_patience:
+                progress.say(f"stopping early: no better epoch since epoch {state.best_epoch}")
+                break
+            begun = time.monotonic()
+            learner.enter(_phase(params, epoch), _cuts(params, state))
+            batches = Batches(data_train, params, epoch)
+            fitted = learner.fit(batches, progress.callback)
+            logits = learner.predict(data_validation.images)
+            seconds = time.monotonic() - begun
+            figures = _figures(epoch, fitted, logits, data_validation, learner, seconds)
+            _check_finite(figures, params)
+            state.history.append(figures)
+            state.epoch, state.seconds, trained = epoch + 1, state.seconds + seconds, trained + len(batches) * batches.size
+            _choose(state, learner, params)
+            learner.store(state)
+            checkpoints.save(checkpoint_folder, state)
+            progress.epoch_done(figures)
+            _report(on_epoch, figures)
+    return TrainingResult(
+        network=_final_network(params, state, learner),
+        history=state.history,
+        best_epoch=state.best_epoch,
+        backend=keras.backend.backend(),
+        images_per_second=trained / (time.monotonic() - started),
+        seconds=state.seconds,
+        resumed_after=resumed_after,
+        key=key,
+    )
+
+
+def recipe_key(data_train: Faces, data_validation: Faces, params: TrainParams) -> str:
+    """12 hex digits that are equal for the same recipe, backend, training and validation data."""
+    parts = (fingerprint(params), keras.backend.backend(), data_train.fingerprint, data_validation.fingerprint)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+
+
+def _check_classes(faces: Faces) -> None:
+    present = np.unique(faces.labels)
+    if len(present) == len(EMOTIONS):
+        return
+    missing = ", ".join(name for index, name in enumerate(EMOTIONS) if index not in present)
+    if len(present) < 2:
+        raise DataQualityError(f"training has {len(present)} class in {len(faces)} rows, expected all 7; missing: {missing}")
+    raise DataQualityError(f"training has no row of {missing}: add such pictures to the source and run preprocess again")
+
+
+def _check_finite(figures: dict[str, float], params: TrainParams) -> None:
+    if not (math.isfinite(figures["loss"]) and math.isfinite(figures["val_loss"])):
+        raise FerError(
+            f"loss became {figures['loss']} (validation {figures['val_loss']}) in epoch {figures['epoch']:.0f} at learning rate "
+            f"{figures['lr']:.2g}: lower train.lr (now {params.lr:g}) or raise train.warmup_share"
+        )
+
+
+def _phase(params: TrainParams, epoch: int) -> Phase:
+    return next(phase for phase in phases(params) if phase.first <= epoch < phase.last)
+
+
+def _cuts(params: TrainParams, state: checkpoints.State) -> int:
+    if params.schedule != "plateau":
+        return 0
+    return plateau_reductions([figures["val_loss"] for figures in state.history])
+
+
+def _figures(
+    epoch: int, fitted: dict[str, float], logits: metrics.Floats, validation: Faces, learner: Learner, seconds: float
+) -> dict[str, float]:
+    table = metrics.confusion(validation.labels, logits.argmax(axis=1))
+    return {
+        "epoch": epoch + 1,
+        "loss": fitted["loss"],
+        "accuracy": fitted["accuracy"],
+        "val_loss": metrics.nll(validation.labels, metrics.softmax(logits)),
+        "val_accuracy": float(metrics.accuracy(table)),
+        "val_macro_f1": float(metrics.macro_f1(table)),
+        "lr": learner.rate_after(epoch),
+        "size": learner.phase.size,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _choose(state: checkpoints.State, learner: Learner, params: TrainParams) -> None:
+    """Keeps the evaluated weights of this epoch where they are the ones to return so far."""
+    if not params.early_stopping_patience:
+        state.best_epoch = state.epoch
+        state.best = learner.evaluated if params.ema else []
+        return
+    if learner.phase != phases(params)[-1]:  # pictures or weights are not yet those of the final network
+        return
+    first = learner.phase.first
+    ranks = [(figures["val_accuracy"], -figures["val_loss"]) for figures in state.history[first:]]
+    if ranks[-1] > max(ranks[:-1], default=(-1.0, 0.0)):
+        state.best_epoch, state.waited, state.best = state.epoch, 0, learner.evaluated
+    else:
+        state.waited += 1
+
+
+def _final_network(params: TrainParams, state: checkpoints.State, learner: Learner) -> keras.Model:
+    plain = params.model_copy(update={"transfer": params.transfer.model_copy(update={"weights": "none"})})
+    network = build(plain)
+    network.set_weights(state.best or learner.network.get_weights())
+    return network
+
+
+def _report(on_epoch: OnEpoch | None, figures: dict[str, float]) -> None:
+    if on_epoch is not None:
+        on_epoch(int(figures["epoch"]), figures)

@@ -1,0 +1,149 @@
+"""The answers of the service as types, which are its OpenAPI document, and the words of its notices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fer_pipeline.imaging import MAX_PIXELS
+from fer_pipeline.inference.recognizer import Recognizer
+
+NOTICE = (
+    "Names the facial expression that the annotators of FER-2013 would have seen; it does not read what a person feels. "
+    "Not for use in workplaces, education, hiring, law enforcement, border control, credit or insurance. "
+    "Whoever uses it must inform the people shown. Its accuracy per group of people was not measured."
+)
+SYNTHETIC_NOTICE = "This model was trained on generated faces: it is for trying the pipeline, not for real pictures."
+
+_PROBABILITIES = {"angry": 0.01, "disgust": 0.0, "fear": 0.02, "happy": 0.91, "sad": 0.01, "surprise": 0.02, "neutral": 0.03}
+
+
+class Box(BaseModel):
+    """Left, top, width and height in pixels of the upright picture; may reach beyond its edge."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Quality(BaseModel):
+    """Of the face as it was cut out."""
+
+    size: float = Field(description="side in pixels")
+    sharpness: float = Field(description="variance of the Laplacian at 48x48")
+    brightness: float = Field(description="mean gray value, 0..255")
+    outside: float = Field(description="share that lies outside the picture, 0..1")
+
+
+class Face(BaseModel):
+    """One face."""
+
+    box: Box | None = Field(description="null where the picture was sent as one face")
+    detection_score: float | None = Field(description="0..1, comparable for the same detector only")
+    emotion: str = Field(description='the most probable label, or "uncertain"', examples=["happy"])
+    top_emotion: str = Field(description="the most probable label, however doubtful", examples=["happy"])
+    confidence: float = Field(description="calibrated probability of top_emotion", examples=[0.91])
+    probabilities: dict[str, float] = Field(description="calibrated, sum 1", examples=[_PROBABILITIES])
+    quality: Quality
+    reasons: list[str] = Field(
+        description="what makes the answer doubtful: low_confidence, small, blurry, dark, bright, cut_off", examples=[[]]
+    )
+
+
+class Picture(BaseModel):
+    """Size in pixels after turning it upright by its EXIF orientation."""
+
+    width: int
+    height: int
+
+
+class Lineage(BaseModel):
+    """Which model answered, and what it is for."""
+
+    network: str = Field(examples=["compact"])
+    sha256: str = Field(description="of the ONNX file")
+    data: str = Field(description="what it was trained on")
+    synthetic: bool = Field(description="trained on generated faces: for trying the pipeline, not for real pictures")
+    lineage: dict[str, str] = Field(description="run id, data version, git commit and the like")
+    notice: str
+
+
+class Model(Lineage):
+    """All facts of the model."""
+
+    model_config = ConfigDict(title="ModelFacts")
+
+    labels: list[str]
+    image_spec: dict[str, Any]
+    temperature: float
+    metrics: dict[str, float] = Field(description="on the test split")
+    detector: str = Field(examples=["haar"])
+    uncertain_below: float = Field(description="probability under which the answer is uncertain")
+    max_pixels: int = Field(description="largest picture that is read")
+
+
+class Prediction(BaseModel):
+    """The faces of one picture, largest first; empty where none was found."""
+
+    faces: list[Face]
+    picture: Picture
+    model: Lineage
+    milliseconds: float = Field(description="decoding and recognition, without waiting")
+
+
+class BatchItem(BaseModel):
+    """The faces of one picture of a batch."""
+
+    faces: list[Face]
+    picture: Picture
+
+
+class BatchPrediction(BaseModel):
+    """One item per picture, in the order in which they were sent."""
+
+    pictures: list[BatchItem]
+    model: Lineage
+    milliseconds: float
+
+
+class ErrorText(BaseModel):
+    """Why a request was not served."""
+
+    code: str = Field(examples=["undecodable_picture"])
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Body of each answer that is not 200."""
+
+    error: ErrorText
+
+
+def lineage(recognizer: Recognizer) -> dict[str, Any]:
+    """Values of `Lineage`."""
+    info = recognizer.info
+    return {
+        "network": info.network,
+        "sha256": info.sha256,
+        "data": info.data,
+        "synthetic": info.synthetic,
+        "lineage": info.lineage,
+        "notice": f"{SYNTHETIC_NOTICE} {NOTICE}" if info.synthetic else NOTICE,
+    }
+
+
+def model_facts(recognizer: Recognizer) -> dict[str, Any]:
+    """Values of `Model`."""
+    info = recognizer.info
+    return {
+        **lineage(recognizer),
+        "labels": list(info.labels),
+        "image_spec": {**vars(info.image_spec), "fingerprint": info.image_spec.fingerprint},
+        "temperature": info.temperature,
+        "metrics": info.metrics,
+        "detector": recognizer.detector.name,
+        "uncertain_below": recognizer.threshold,
+        "max_pixels": MAX_PIXELS,
+    }

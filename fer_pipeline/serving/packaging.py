@@ -1,0 +1,198 @@
+"""Packages an exported model as a bento, and starts the bento once before it counts as packaged.
+
+Reads and writes the repository's data/bundle and BentoML's store (`BENTOML_HOME`); BentoML itself runs in processes of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.faces import YUNET_FILE
+from fer_pipeline.imaging import FACE_SIZE, UInt8Array, encode_png, to_model_input
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.outputs import replaced_folder
+
+START_SECONDS = 90.0
+"""How long a packaged service may take to become ready; it takes about 5 s on a quiet machine."""
+
+_LOG_LINES = 30
+
+
+def package(model_folder: Path, version: str, root: Path, detector_file: Path | None = None) -> str:
+    """Tag, such as "fer:v3-0a1b2c3d", of the bento made of an exported model, the code in `root` and its bentofile.yaml.
+
+    The model, and a YuNet network as `detector_file` where one is given, also become root/data/bundle, from where `bentoml serve`
+    takes them. A bento of the same tag is replaced. Raises `ModelError` where the model does not load, the build fails, or the
+    built bento does not answer as the model does; data/bundle is then as it was, and the store holds no bento of that tag.
+    """
+    EmotionClassifier.load(model_folder)
+    tag = f"fer:{version}"
+    with replaced_folder(bundle_folder(root)) as bundle:
+        for name in (MODEL_FILE, INFO_FILE):
+            shutil.copy2(model_folder / name, bundle / name)
+        if detector_file is not None:
+            shutil.copy2(detector_file, bundle / YUNET_FILE)
+        with tempfile.TemporaryDirectory(prefix="fer-bento-") as context:
+            _copy_context(root, bundle, Path(context))
+            _delete(tag)
+            _bentoml("build", "--bentofile", "bentofile.yaml", "--version", version, cwd=Path(context))
+        try:
+            smoke(tag, bundle)
+        except BaseException:
+            _delete(tag)
+            raise
+    return tag
+
+
+def bundle_folder(root: Path) -> Path:
+    """Where `bentoml build` and `bentoml serve` find the model."""
+    return root / "data" / "bundle"
+
+
+def is_packaged(tag: str) -> bool:
+    """Whether BentoML's store holds a bento of this tag."""
+    return tag in [bento["tag"] for bento in json.loads(_bentoml("list", "--output", "json"))]
+
+
+def smoke(tag: str, model_folder: Path) -> None:
+    """Starts the bento on a free loopback port, asks for one picture and compares with the model's own answer; stops it always.
+
+    Raises `ModelError`, with the last lines of the server's log, where the answer does not come or is another one.
+    """
+    face = _test_face()
+    classifier = EmotionClassifier.load(model_folder)
+    expected = classifier.probabilities(to_model_input(face, classifier.info.image_spec)[np.newaxis])[0]
+    with _served(tag) as server:
+        try:
+            server.wait_until_ready()
+            answer = _post_picture(f"{server.address}/predict?framing=face", encode_png(face))
+            _compare(answer, dict(zip(EMOTIONS, map(float, expected), strict=True)), classifier.info)
+        except (OSError, ValueError, KeyError, TypeError, IndexError, ModelError) as error:
+            raise ModelError(f"bento {tag} does not serve its model: {error}\n{_last_lines(server.output())}") from error
+
+
+@dataclass(frozen=True)
+class _Server:
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_until_ready(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            # BentoML starts a worker that failed again and again, so its own end is not to be waited for.
+            if self.process.poll() is not None or "Application startup failed" in self.output():
+                raise ModelError("it failed while starting")
+            with suppress(OSError), urllib.request.urlopen(f"{self.address}/readyz", timeout=5):
+                return
+            time.sleep(0.2)  # not listening yet, or 503 while the model loads
+        raise ModelError(f"not ready after {START_SECONDS:.0f} s")
+
+
+def _copy_context(root: Path, bundle: Path, context: Path) -> None:
+    # A copy, so that the build neither walks through .venv and data nor depends on what lies in data/bundle.
+    shutil.copy2(root / "bentofile.yaml", context)
+    shutil.copytree(root / "fer_pipeline", context / "fer_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(bundle, context / "data" / "bundle")
+
+
+def _bentoml(*arguments: str, cwd: Path | None = None) -> str:
+    command = [sys.executable, "-m", "bentoml", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ModelError(f"`bentoml {' '.join(arguments)}` failed:\n{_last_lines(done.stdout + done.stderr)}")
+    return done.stdout
+
+
+def _delete(tag: str) -> None:
+    if is_packaged(tag):
+        _bentoml("delete", tag, "--yes")
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FER_") and name != "PYTHONPATH"}
+    return {**kept, "BENTOML_DO_NOT_TRACK": "True"}
+
+
+@contextmanager
+def _served(tag: str) -> Iterator[_Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="fer-smoke-") as folder:
+        log = Path(folder) / "server.log"
+        command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                command, cwd=folder, env=_environment(), stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            yield _Server(process, f"http://127.0.0.1:{port}", log)
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    # The server has workers of its own: ask the first process, then make an end of what is left of its group.
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=20)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _post_picture(url: str, picture: bytes) -> Any:
+    boundary = uuid.uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="picture"; filename="face.png"\r\n\r\n'
+    body = head.encode() + picture + f"\r\n--{boundary}--\r\n".encode()
+    request = urllib.request.Request(url, body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise ModelError(f"POST {url} was answered {error.code}: {error.read(500).decode(errors='replace')}") from error
+
+
+def _compare(answer: Any, expected: dict[str, float], info: ModelInfo) -> None:
+    if answer["model"]["sha256"] != info.sha256:
+        raise ModelError(f"it answers with model {answer['model']['sha256']}, expected {info.sha256}")
+    (face,) = answer["faces"]
+    found: dict[str, float] = face["probabilities"]
+    fits = list(found) == list(expected) and all(abs(found[name] - expected[name]) < 1e-6 for name in expected)
+    if not fits or not math.isclose(sum(found.values()), 1, abs_tol=1e-6):
+        raise ModelError(f"it answers {found}, the model says {expected}")
+
+
+def _test_face() -> UInt8Array:
+    rows, columns = np.mgrid[0:FACE_SIZE, 0:FACE_SIZE]
+    return np.asarray(40 + 2 * rows + 2 * columns + 9 * ((rows // 6 + columns // 6) % 2), dtype=np.uint8)
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-_LOG_LINES:])

@@ -1,0 +1,119 @@
+"""Uploads are hostile until decoded: limits, counting, and the refusal of all that is no attached picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from starlette.datastructures import Headers, UploadFile
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fer_pipeline.errors import FerError, ParamsError
+from fer_pipeline.imaging import ALLOWED_FORMATS
+
+SIGNATURES = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "WEBP": (b"RIFF",), "BMP": (b"BM",)}
+"""First bytes of each format of `imaging.ALLOWED_FORMATS`; WebP has "WEBP" at byte 8 besides."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the service accepts. Each is set by the environment variable `FER_` + its name in capitals."""
+
+    max_upload_megabytes: int = 10  # of a whole request
+    max_pictures: int = 16  # of one batch
+    max_uploads: int = 32  # requests whose upload is being received or waits; the next one gets 429
+    max_waiting: int = 4  # of these, received and waiting for a recognizer; the next one gets 429
+    parallel: int = 2  # recognitions at the same time, one thread each
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            if getattr(self, limit.name) < (0 if limit.name == "max_waiting" else 1):
+                raise ParamsError(f"FER_{limit.name.upper()} is {getattr(self, limit.name)}, expected a positive whole number")
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Limits:
+        """The limits of the environment. Raises `ParamsError` for a value that is no positive whole number."""
+        values = {}
+        for limit in fields(cls):
+            text = environment.get(f"FER_{limit.name.upper()}")
+            if text is not None:
+                if not (text.isascii() and text.isdecimal()):
+                    raise ParamsError(f"FER_{limit.name.upper()} is {text!r}, expected a positive whole number")
+                values[limit.name] = int(text)
+        return cls(**values)
+
+
+class RefusedError(FerError):
+    """A request that is not served; answered as `{"error": {"code": ..., "message": ...}}` with the status."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class BodyLimit:
+    """ASGI middleware that counts a request's bytes as they come and refuses with 413 what is too much."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit: Limits = scope["app"].state.limits
+        allowed = limit.max_upload_megabytes * 1_000_000
+        announced = Headers(scope=scope).get("content-length", "0")
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            if announced.isdecimal() and int(announced) > allowed:
+                raise _too_large(limit)
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > allowed:
+                raise _too_large(limit)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
+    """The files attached under `field` of a multipart form, 1 to `most` of them, each with the signature of an allowed format.
+
+    Raises `RefusedError`.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the picture in the field {field!r}")
+    async with request.form(max_files=most + 1, max_fields=1) as form:
+        for name, value in form.multi_items():
+            if name != field:
+                raise RefusedError(422, "unexpected_field", f"field {name[:40]!r} is not known here, expected {field!r}")
+            if not isinstance(value, UploadFile):
+                raise RefusedError(422, "not_a_file", f"{field!r} holds text; attach the file itself: addresses are not fetched")
+        files = [value for value in form.getlist(field) if isinstance(value, UploadFile)]
+        if not files:
+            raise RefusedError(422, "missing_picture", f"no file in the field {field!r}")
+        if len(files) > most:
+            hint = "; several go to /predict/batch" if most == 1 else ""
+            raise RefusedError(422, "too_many_pictures", f"more than {most} picture(s) in the field {field!r}{hint}")
+        pictures = [await file.read() for file in files]
+    for number, data in enumerate(pictures, 1):
+        _check_signature(data, number)
+    return pictures
+
+
+def _check_signature(data: bytes, number: int) -> None:
+    if not data:
+        raise RefusedError(422, "empty_picture", f"picture {number} has no bytes")
+    for name in ALLOWED_FORMATS:
+        if data.startswith(SIGNATURES[name]) and (name != "WEBP" or data[8:12] == b"WEBP"):
+            return
+    raise RefusedError(415, "unsupported_picture", f"picture {number} is none of {', '.join(ALLOWED_FORMATS)}")
+
+
+def _too_large(limits: Limits) -> RefusedError:
+    return RefusedError(413, "upload_too_large", f"the request is larger than {limits.max_upload_megabytes} MB")

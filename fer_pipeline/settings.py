@@ -1,0 +1,33 @@
+"""Environment defaults of the tools: nothing leaves the machine, servers stay on loopback, logs stay readable.
+
+A variable that the user has set wins.
+"""
+
+from __future__ import annotations
+
+import os
+from types import MappingProxyType
+from typing import Final
+
+DEFAULTS: Final = MappingProxyType(
+    {
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "GX_ANALYTICS_ENABLED": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the first start makes the database
+        "PYTHONWARNINGS": "ignore",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+)
+
+
+def apply() -> None:
+    """Sets each variable of `DEFAULTS` that is not set yet. Called by the entry points, before they import the tools."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,53 @@
+"""One writer at a time: locks that end with the process that holds them, and say who holds them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fer_pipeline.errors import EnvironmentFault, WorkspaceBusyError
+
+RUN_LOCK = Path("data/.run")
+"""Held by a whole run of the pipeline, relative to the root of the repository."""
+
+
+@contextmanager
+def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[None]:
+    """Holds the lock of `target` (`.NAME.lock` beside it) while the block runs; the kernel frees it if the process dies.
+
+    Raises `WorkspaceBusyError`, naming the holder, where it is still taken after `wait_seconds` (-1: waits for ever), and
+    `EnvironmentFault` where the folder cannot be written.
+    """
+    name = target.name.lstrip(".")
+    holder_file = target.with_name(f".{name}.holder.json")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.with_name(f".{name}.lock"), timeout=wait_seconds)
+        lock.acquire()
+    except Timeout as error:
+        raise WorkspaceBusyError(
+            f"{target} is in use by {_holder(holder_file)}: wait for it (--wait), or stop it with kill"
+        ) from error
+    except OSError as error:
+        raise EnvironmentFault(f"{target.parent} cannot be written ({error.strerror}): change its owner or mode") from error
+    try:
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        holder_file.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose, "since": since}), encoding="utf-8")
+        yield
+    finally:
+        holder_file.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(holder_file: Path) -> str:
+    try:
+        facts = json.loads(holder_file.read_text(encoding="utf-8"))
+        return f"process {facts['pid']} ({facts['purpose']}, since {facts['since']})"
+    except (OSError, ValueError, KeyError):  # the holder is between taking the lock and writing its name
+        return "another process"

@@ -1,0 +1,68 @@
+"""Tasks: each wraps one call of the library. Retries only where another process can be in the way (MLflow's database)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from fer_pipeline import lifecycle
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.modeling.promotion import Decision
+from fer_pipeline.modeling.tracking import Version
+
+
+def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether a failure may be gone a little later: another process held a resource."""
+    return isinstance(state.result(raise_on_failure=False), EnvironmentFault)
+
+
+DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20], "retry_condition_fn": is_passing}
+
+
+@task(task_run_name="{stage}")
+def run_stage(root: Path, stage: str) -> State[bool]:
+    """Runs one DVC stage; ends as Completed, as Cached where nothing it depends on has changed, or as Failed with its message."""
+    try:
+        ran = versioning.reproduce(root, stage)
+    except FerError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(
+        name="Completed" if ran else "Cached", data=ran, message="ran" if ran else "nothing it depends on has changed"
+    )
+
+
+@task(task_run_name="register", **DATABASE_RETRIES)
+def register(root: Path) -> State[Version]:
+    """Registers the exported model as challenger; Cached where this very model is registered already."""
+    version, new = lifecycle.register_export(root)
+    return Completed(name="Completed" if new else "Cached", data=version, message=str(version))
+
+
+@task(task_run_name="gate", **DATABASE_RETRIES)
+def judge(root: Path, challenger: Version) -> Decision:
+    """Judges the challenger against the champion."""
+    return lifecycle.judge(root, challenger)
+
+
+@task(task_run_name="package")
+def package(root: Path, version: Version) -> str:
+    """Builds the version's bundle and asks it for one picture."""
+    return lifecycle.package_version(root, version)
+
+
+@task(task_run_name="crown", **DATABASE_RETRIES)
+def crown(version: Version) -> None:
+    """Moves the alias champion to the version."""
+    lifecycle.crown(version)
+
+
+@task(task_run_name="summary")
+def publish_summary(markdown: str) -> None:
+    """Stores the summary as an artifact of the flow run."""
+    create_markdown_artifact(markdown, key="fer-summary", description="Figures and the gate's decision")

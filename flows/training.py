@@ -1,0 +1,48 @@
+"""The main job: raw faces to a packaged champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from fer_pipeline import lifecycle, params, settings
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import FerError
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+from flows import tasks
+from flows.promotion import promote_version
+
+
+@flow(name="train-champion", flow_run_name="train")
+def train_champion(
+    data: str | None = None, votes: str | None = None, profile: str | None = None, wait_seconds: float = 0
+) -> lifecycle.Summary | State[lifecycle.Summary]:
+    """Runs every DVC stage, registers the model, and promotes it when it beats the champion; returns the summary.
+
+    `data` is a path or "synthetic", `votes` a FER+ file, `profile` a recipe of params.yaml; left out, params.yaml stays as it is.
+    A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another run holds the workspace for longer
+    than `wait_seconds`.
+    """
+    settings.apply()
+    root = Path.cwd()
+    try:
+        with exclusive(root / RUN_LOCK, "train-champion", wait_seconds):
+            if data is not None:
+                lifecycle.use_data(root, Path(data), Path(votes) if votes else None)
+            if profile is not None:
+                params.use_profile(root / "params.yaml", profile)
+            return _run(root)
+    except FerError as error:
+        return Failed(message=str(error), data=error)
+
+
+def _run(root: Path) -> lifecycle.Summary:
+    cached = [stage for stage in versioning.stage_names(root) if not tasks.run_stage(root, stage).result()]
+    challenger = tasks.register(root).result()
+    decision = promote_version(root, challenger)
+    summary = lifecycle.summarise(root, challenger, decision, cached)
+    tasks.publish_summary(summary.markdown())
+    return summary

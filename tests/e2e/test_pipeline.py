@@ -1,0 +1,163 @@
+"""The main job on 210 synthetic faces, through DVC, Prefect, MLflow and BentoML, in a workspace of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.testing.utilities import prefect_test_harness
+
+from fer_pipeline import params
+from fer_pipeline.errors import FerError
+from fer_pipeline.lifecycle import Summary
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+from flows.training import train_champion
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("fetch", "preprocess", "validate", "train", "evaluate", "export")
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one flow run left."""
+
+    summary: Summary
+    states: dict[str, str]
+    artifacts: list[str]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A clone with small parameters; the tools' homes lie beside it."""
+    home = tmp_path_factory.mktemp("e2e")
+    root = home / "repo"
+    root.mkdir()
+    for name in ("dvc.yaml", "params.yaml", "bentofile.yaml", "pyproject.toml"):
+        shutil.copy2(ROOT / name, root)
+    for name in ("fer_pipeline", "flows"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".dvc/config", ".dvc/.gitignore", "data/.gitignore"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(ROOT / name, root / name)
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    small = {
+        "fetch.synthetic.faces": 210,
+        "train.epochs": 2,
+        "train.low_resolution_epochs": 1,
+        "train.batch_size": 32,
+        "promote.max_ece": 1.0,
+        "evaluate.bootstrap": 100,
+        "validate.min_rows_per_class": 1,
+    }
+    params.write_values(root / "params.yaml", small)
+    with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=120):
+        patch.chdir(root)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("BENTOML_HOME", str(home / "bentoml"))
+        yield root
+
+
+def run(workspace: Path) -> Run:
+    state = train_champion(return_state=True)
+    summary = state.result()
+    assert isinstance(summary, Summary)
+    run_id = state.state_details.flow_run_id
+    with get_client(sync_client=True) as client:
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+        tasks = client.read_task_runs(flow_run_filter=only)
+        artifacts = client.read_artifacts(flow_run_filter=only)
+    return Run(summary, {task.name: str(task.state_name) for task in tasks}, [str(item.data) for item in artifacts])
+
+
+@pytest.fixture(scope="module")
+def first(workspace: Path) -> Run:
+    return run(workspace)
+
+
+@pytest.fixture(scope="module")
+def second(workspace: Path, first: Run) -> Run:
+    return run(workspace)
+
+
+@pytest.fixture(scope="module")
+def third(workspace: Path, second: Run) -> Run:
+    params.write_values(workspace / "params.yaml", {"evaluate.bootstrap": 120})
+    return run(workspace)
+
+
+def test_raw_faces_become_a_packaged_champion(workspace: Path, first: Run) -> None:
+    assert first.states == dict.fromkeys([*STAGES, "register", "gate", "package", "crown", "summary"], "Completed")
+    assert first.summary.decision.promoted
+    assert first.summary.bundle is not None
+    for page in ("data/reports/data/index.html", "data/reports/evaluation/report.html"):
+        assert (workspace / page).stat().st_size > 10_000
+
+
+def test_the_summary_is_an_artifact_with_figures_gate_and_next_steps(first: Run) -> None:
+    text = first.artifacts[0]
+    for word in ("accuracy", "macro-F1", "fer version 1: promoted", "fer ui mlflow", "fer serve", "not for real pictures"):
+        assert word in text
+
+
+def test_the_champion_says_where_it_comes_from(workspace: Path, first: Run) -> None:
+    info = ModelInfo.read(workspace / "data" / "bundle")
+    assert info.synthetic
+    assert set(info.lineage) >= {"run_id", "data_version", "git_commit", "params_hash"}
+    assert info.lineage["data_version"].endswith(".dir")
+    assert len(info.lineage["git_commit"]) == 40
+
+
+def test_rows_in_are_rows_out_and_quarantined(workspace: Path, first: Run) -> None:
+    raw = json.loads((workspace / "data" / "raw" / "source.json").read_text())
+    facts = json.loads((workspace / "data" / "processed" / "facts.json").read_text())
+    assert raw["rows"] == 210
+    assert facts["source"]["synthetic"] is True
+
+
+def test_an_unchanged_second_run_skips_every_stage_and_shows_it(second: Run) -> None:
+    assert {name: state for name, state in second.states.items() if name in STAGES} == dict.fromkeys(STAGES, "Cached")
+    assert second.states["register"] == "Cached"
+    assert second.summary.cached == STAGES
+    assert second.summary.decision.checks[0].name == "is the champion already"
+
+
+def test_one_changed_parameter_reruns_only_what_depends_on_it(third: Run) -> None:
+    assert third.summary.cached == ("fetch", "preprocess", "validate", "train")
+    assert third.states["evaluate"] == third.states["export"] == "Completed"
+    assert third.states["register"] == "Cached"  # the same weights and temperature are the same version
+
+
+def test_dvc_finds_nothing_to_do_and_shows_the_metrics(workspace: Path, third: Run) -> None:
+    for arguments, expected in ((["repro"], "up to date"), (["metrics", "show"], "macro_f1"), (["status"], "up to date")):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("dvc"), *arguments], cwd=workspace, capture_output=True, text=True, check=False
+        )
+        assert expected in done.stdout, done.stdout + done.stderr
+
+
+def test_a_second_run_at_the_same_time_is_told_who_is_first(workspace: Path, third: Run) -> None:
+    with exclusive(workspace / RUN_LOCK, "the first run"), pytest.raises(FerError, match="the first run"):
+        train_champion()
+
+
+def test_a_failing_check_ends_the_flow_with_its_message_and_keeps_the_champion(workspace: Path, third: Run) -> None:
+    params.write_values(workspace / "params.yaml", {"validate.min_rows_per_class": 100})
+    try:
+        with pytest.raises(FerError, match=r"stage validate: .*100"):
+            train_champion()
+    finally:
+        params.write_values(workspace / "params.yaml", {"validate.min_rows_per_class": 1})
+    ModelInfo.read(workspace / "data" / "bundle")
+    ModelInfo.read(workspace / "data" / "export")

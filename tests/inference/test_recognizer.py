@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_pipeline import faces
+from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.faces import FaceBox
+from fer_pipeline.inference.annotate import COLOURS, annotate
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.quality import FaceQuality, measure, share_outside
+from fer_pipeline.inference.recognizer import UNCERTAIN, Recognizer
+from fer_pipeline.labels import EMOTIONS
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+class Boxes:
+    """A detector that returns what it was made with."""
+
+    name = "boxes"
+
+    def __init__(self, *boxes: tuple[float, float, float, float]) -> None:
+        self._faces = [FaceBox(box, box, 0.75) for box in boxes]
+
+    def detect(self, image: UInt8Array) -> list[FaceBox]:
+        return self._faces
+
+
+def halves() -> UInt8Array:
+    """RGB (100, 200): left half as bright as class 0, right half as class 3."""
+    image = np.full((100, 200, 3), 20, np.uint8)
+    image[:, 100:] = 125
+    return image
+
+
+def test_each_box_gets_the_answer_of_its_own_part(brightness_model: Path) -> None:
+    recognizer = Recognizer.load(brightness_model, Boxes((110, 10, 190, 90), (10, 10, 90, 90)))
+    right, left = recognizer.recognize(halves())
+    assert (right.emotion, left.emotion) == ("happy", "angry")
+    assert right.box_xyxy == (110, 10, 190, 90)
+    assert right.detection_score == 0.75
+    assert sum(right.probabilities) == pytest.approx(1)
+
+
+def test_all_faces_go_through_the_network_in_one_call(brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real = EmotionClassifier.logits
+    monkeypatch.setattr(EmotionClassifier, "logits", lambda self, x: (sizes.append(len(x)), real(self, x))[1])
+    Recognizer.load(brightness_model, Boxes(*[(10, 10, 60, 60)] * 5)).recognize(halves())
+    assert sizes == [5]
+
+
+def test_a_picture_without_faces_has_an_empty_answer(brightness_model: Path) -> None:
+    assert Recognizer.load(brightness_model).recognize(halves()) == []
+
+
+def test_haar_is_the_detector_that_needs_nothing(brightness_model: Path, drawn_face: UInt8Array) -> None:
+    recognizer = Recognizer.load(brightness_model)
+    (face,) = recognizer.recognize(drawn_face)
+    assert recognizer.detector.name == "haar"
+    assert face.box_xyxy is not None
+
+
+def test_a_yunet_network_beside_the_model_is_the_detector(
+    brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(brightness_model, tmp_path / "model")
+    (folder / faces.YUNET_FILE).write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="no YuNet network"):  # it was taken, and nothing else in its place
+        Recognizer.load(folder)
+
+
+def test_the_answer_is_uncertain_below_the_threshold(brightness_model: Path) -> None:
+    between = np.full((48, 48), 20 + 35 * 3 + 17, np.uint8)  # nearly as near to class 4 as to class 3
+    face = Recognizer.load(brightness_model, threshold=0.6).recognize_face(between)
+    assert face.emotion == UNCERTAIN
+    assert face.top_emotion == "happy"
+    assert "low_confidence" in face.reasons
+    assert Recognizer.load(brightness_model, threshold=0.0).recognize_face(between).emotion == "happy"
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1])
+def test_a_threshold_that_is_no_probability_is_refused(brightness_model: Path, threshold: float) -> None:
+    with pytest.raises(ParamsError, match="threshold"):
+        Recognizer.load(brightness_model, threshold=threshold)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (48, 48, 1), (100, 80, 3), (5, 9)])
+def test_a_picture_that_is_a_face_is_taken_whole(brightness_model: Path, shape: tuple[int, ...]) -> None:
+    face = Recognizer.load(brightness_model, Boxes()).recognize_face(np.full(shape, 230, np.uint8))
+    assert face.top_emotion == "neutral"
+    assert face.box_xyxy is None
+    assert face.detection_score is None
+
+
+def test_the_answer_is_plain_json(brightness_model: Path) -> None:
+    (face,) = Recognizer.load(brightness_model, Boxes((110, 10, 190, 90.04))).recognize(halves())
+    values = json.loads(json.dumps(face.as_dict()))
+    assert values["box"] == {"x": 110.0, "y": 10.0, "width": 80.0, "height": 80.0}
+    assert list(values["probabilities"]) == list(EMOTIONS)
+    assert values["confidence"] == max(values["probabilities"].values())
+    assert values["reasons"] == ["blurry"]
+
+
+def test_threads_get_the_answers_of_their_own_pictures(brightness_model: Path, drawn_face: UInt8Array) -> None:
+    recognizer = Recognizer.load(brightness_model)
+    pictures = [drawn_face, np.full_like(drawn_face, 128), np.ascontiguousarray(drawn_face[::2, ::2])]
+    expected = [recognizer.recognize(picture) for picture in pictures]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(recognizer.recognize, pictures * 8))
+    assert found == expected * 8
+
+
+@pytest.mark.parametrize(
+    ("quality", "reasons"),
+    [
+        (FaceQuality(size=100, sharpness=2000, brightness=128, outside=0), ()),
+        (FaceQuality(size=20, sharpness=2000, brightness=128, outside=0), ("small",)),
+        (FaceQuality(size=100, sharpness=100, brightness=128, outside=0), ("blurry",)),
+        (FaceQuality(size=100, sharpness=2000, brightness=30, outside=0), ("dark",)),
+        (FaceQuality(size=100, sharpness=2000, brightness=220, outside=0), ("bright",)),
+        (FaceQuality(size=20, sharpness=2000, brightness=128, outside=0.3), ("small", "cut_off")),
+    ],
+)
+def test_the_reasons_name_the_bounds_that_are_broken(quality: FaceQuality, reasons: tuple[str, ...]) -> None:
+    assert quality.reasons == reasons
+
+
+def test_quality_is_measured_on_the_crop() -> None:
+    quality = measure(np.full((30, 60, 3), 90, np.uint8), outside=0.1)
+    assert quality == FaceQuality(size=30, sharpness=0, brightness=90, outside=0.1)
+    checks = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (24, 24))
+    assert measure(checks).sharpness > 100_000
+
+
+@pytest.mark.parametrize(
+    ("box", "share"), [((0, 0, 10, 10), 0.0), ((-5, 0, 5, 10), 0.5), ((5, 5, 15, 15), 0.75), ((20, 20, 30, 30), 1)]
+)
+def test_the_share_outside_is_of_the_area(box: tuple[float, float, float, float], share: float) -> None:
+    assert share_outside(box, np.zeros((10, 10), np.uint8)) == pytest.approx(share)
+
+
+def test_annotating_draws_into_a_copy(brightness_model: Path) -> None:
+    image = halves()
+    drawn = annotate(image, Recognizer.load(brightness_model, Boxes((110, 30, 190, 90))).recognize(image))
+    assert (image == halves()).all()
+    assert drawn[90, 150].tolist() == list(COLOURS["happy"])
+    assert (drawn[5, 5] == image[5, 5]).all()
+
+
+def test_annotating_a_face_without_a_box_changes_nothing(brightness_model: Path) -> None:
+    image = halves()
+    assert (annotate(image, [Recognizer.load(brightness_model).recognize_face(image)]) == image).all()
+
+
+def test_there_is_a_colour_for_each_answer() -> None:
+    assert set(COLOURS) == {*EMOTIONS, UNCERTAIN}
+
+
+def test_importing_the_recognizer_is_quick_and_light() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter();"
+        "import fer_pipeline.inference.recognizer, fer_pipeline.inference.annotate;"
+        "print(time.perf_counter() - start, *sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    seconds, *modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"tensorflow", "keras", "pandas", "pyarrow", "pydantic", "pyspark", "mlflow", "matplotlib"} & set(modules)
+    assert float(seconds) < 3  # 0.4 s on a quiet machine

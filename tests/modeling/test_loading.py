@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer_pipeline.errors import DataQualityError, SourceError
+from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.records import PROCESSED
+
+
+def rewrite(processed: Path, **columns: list[object]) -> None:
+    path = processed / "faces" / "part-0.parquet"
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        table = table.set_column(
+            table.schema.get_field_index(name), PROCESSED.field(name), pa.array(values, PROCESSED.field(name).type)
+        )
+    pq.write_table(table, path)
+
+
+def test_a_split_holds_its_own_rows_in_order_of_id(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    processed = make_processed(tmp_path / "p", {"train": 14, "test": 7})
+    faces = load_split(processed, "test")
+    assert faces.images.shape == (7, 48, 48, 1)
+    assert faces.images.dtype == np.uint8
+    assert faces.ids.tolist() == [f"{14 + row:08d}" for row in range(7)]
+    assert sorted(faces.labels) == list(range(7))
+    assert faces.unseen.tolist() == [False, False, True, True, True, True, True]
+    assert faces.votes is None
+    assert load_facts(processed)["source"] == {"synthetic": True, "name": "stripes"}
+
+
+def test_votes_of_some_rows_leave_nan_in_the_others(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    processed = make_processed(tmp_path / "p", {"train": 7})
+    rewrite(processed, votes=[[0, 10, *[0] * 8], *[None] * 6])
+    votes = load_split(processed, "train").votes
+    assert votes is not None
+    assert votes.shape == (7, 10)
+    assert votes[0, 1] == 10
+    assert np.isnan(votes[1:]).all()
+
+
+def test_the_source_s_own_words_for_a_split_are_kept(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    processed = make_processed(tmp_path / "p", {"train": 7})
+    rewrite(processed, usage=["Training"] * 6 + [None])
+    assert load_split(processed, "train").usages == ("Training",)
+
+
+def test_equal_pixels_in_another_order_have_another_fingerprint(make_stripes: Callable[[int, int], object]) -> None:
+    one, same, other = make_stripes(14, 0), make_stripes(14, 0), make_stripes(14, 1)
+    assert one.fingerprint == same.fingerprint != other.fingerprint  # type: ignore[attr-defined]
+
+
+def test_a_picture_of_the_wrong_size_is_named(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    processed = make_processed(tmp_path / "p", {"train": 7})
+    rewrite(processed, image=[b"\0" * 2304] * 6 + [b"\0" * 2303])
+    with pytest.raises(DataQualityError, match="row 00000006 has a picture of 2303 bytes"):
+        load_split(processed, "train")
+
+
+def test_a_label_of_7_is_refused(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    processed = make_processed(tmp_path / "p", {"train": 7})
+    rewrite(processed, label=[0, 1, 2, 3, 4, 5, 7])
+    with pytest.raises(DataQualityError, match=r"labels hold \[7\]"):
+        load_split(processed, "train")
+
+
+def test_an_empty_split_a_missing_table_and_missing_facts_are_told_apart(
+    tmp_path: Path, make_processed: Callable[..., Path]
+) -> None:
+    processed = make_processed(tmp_path / "p", {"train": 7})
+    with pytest.raises(DataQualityError, match="no rows of split test"):
+        load_split(processed, "test")
+    with pytest.raises(SourceError, match="fer preprocess"):
+        load_split(tmp_path / "nowhere", "test")
+    with pytest.raises(SourceError, match=r"facts\.json cannot be read"):
+        load_facts(tmp_path / "nowhere")

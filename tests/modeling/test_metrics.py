@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from fer_pipeline.modeling import metrics
+from fer_pipeline.modeling.calibration import fit_temperature
+from fer_pipeline.modeling.curves import precision_recall, roc, thinned
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 7, 400)
+LOGITS = RNG.normal(0, 1, (400, 7)) + 1.5 * np.eye(7)[LABELS]
+PROBABILITIES = metrics.softmax(LOGITS)
+PREDICTIONS = LOGITS.argmax(axis=1)
+
+
+def test_a_confusion_matrix_has_labels_in_rows() -> None:
+    table = metrics.confusion(np.array([0, 0, 3]), np.array([0, 3, 3]))
+    assert table.shape == (7, 7)
+    assert (table[0, 0], table[0, 3], table[3, 3], table.sum()) == (1, 1, 1, 3)
+
+
+def test_class_figures_agree_with_scikit_learn() -> None:
+    table = metrics.confusion(LABELS, PREDICTIONS)
+    precision, recall, f1, _ = reference.precision_recall_fscore_support(LABELS, PREDICTIONS, labels=range(7))
+    np.testing.assert_allclose(metrics.precisions(table), precision)
+    np.testing.assert_allclose(metrics.recalls(table), recall)
+    np.testing.assert_allclose(metrics.f1_scores(table), f1)
+    assert metrics.accuracy(table) == pytest.approx((LABELS == PREDICTIONS).mean())
+    assert metrics.macro_f1(table) == pytest.approx(f1.mean())
+    assert metrics.weighted_f1(table) == pytest.approx(reference.f1_score(LABELS, PREDICTIONS, average="weighted"))
+    assert metrics.nll(LABELS, PROBABILITIES) == pytest.approx(reference.log_loss(LABELS, PROBABILITIES, labels=range(7)))
+    assert metrics.top_k_accuracy(LABELS, PROBABILITIES) == pytest.approx(
+        reference.top_k_accuracy_score(LABELS, PROBABILITIES, k=2, labels=range(7))
+    )
+
+
+def test_a_class_that_is_never_there_counts_as_zero_and_not_as_nan() -> None:
+    table = metrics.confusion(np.array([0, 1]), np.array([0, 1]))
+    assert metrics.recalls(table).tolist() == [1, 1, 0, 0, 0, 0, 0]
+    assert metrics.macro_f1(table) == pytest.approx(2 / 7)
+
+
+def test_the_brier_score_of_a_sure_and_wrong_answer_is_2() -> None:
+    assert metrics.brier(np.array([0, 0]), np.eye(7)[[1, 0]]) == pytest.approx(1.0)  # mean of 2 and 0
+
+
+def test_ece_of_known_confidences_is_known() -> None:
+    probabilities = np.full((10, 7), 0.2 / 6)
+    probabilities[:, 0] = 0.8
+    labels = np.array([0] * 6 + [1] * 4)  # 80 % sure, 60 % right
+    table = metrics.reliability(labels, probabilities)
+    assert table.ece == pytest.approx(0.2)
+    assert table.rows.sum() == 10
+    assert metrics.reliability(np.array([0] * 8 + [1] * 2), probabilities).ece == pytest.approx(0.0, abs=1e-12)
+
+
+def test_full_confidence_falls_into_the_last_bin() -> None:
+    table = metrics.reliability(np.array([2]), np.eye(7)[[2]])
+    assert table.rows[-1] == 1
+    assert table.ece == 0
+
+
+def test_the_bootstrap_interval_has_the_width_of_the_binomial_one() -> None:
+    labels = np.zeros(1000, int)
+    predictions = np.r_[np.zeros(700, int), np.ones(300, int)]
+    found = metrics.bootstrap(metrics.confusion(labels, predictions), metrics.accuracy, resamples=4000, seed=0)
+    spread = 1.96 * np.sqrt(0.7 * 0.3 / 1000)
+    assert found.estimate == pytest.approx(0.7)
+    assert found.low == pytest.approx(0.7 - spread, abs=0.004)
+    assert found.high == pytest.approx(0.7 + spread, abs=0.004)
+
+
+def test_two_equal_models_differ_by_exactly_nothing() -> None:
+    found = metrics.paired_bootstrap(LABELS, PREDICTIONS, PREDICTIONS, metrics.macro_f1)
+    assert (found.estimate, found.low, found.high) == (0, 0, 0)
+
+
+def test_pairing_makes_the_interval_of_a_difference_narrow() -> None:
+    better = PREDICTIONS.copy()
+    wrong = np.nonzero(better != LABELS)[0][:20]
+    better[wrong] = LABELS[wrong]  # right on 20 of 400 rows more, the same elsewhere
+    found = metrics.paired_bootstrap(LABELS, better, PREDICTIONS, metrics.accuracy, confidence=0.95)
+    assert found.estimate == pytest.approx(0.05)
+    assert 0.02 < found.low < 0.05 < found.high < 0.08
+    swapped = metrics.paired_bootstrap(LABELS, PREDICTIONS, better, metrics.accuracy)
+    assert swapped.estimate == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize("emotion", range(7))
+def test_curves_agree_with_scikit_learn(emotion: int) -> None:
+    positive, scores = emotion == LABELS, np.round(PROBABILITIES[:, emotion], 2)  # rounding makes ties
+    assert roc(positive, scores).area == pytest.approx(reference.roc_auc_score(positive, scores))
+    assert precision_recall(positive, scores).area == pytest.approx(reference.average_precision_score(positive, scores))
+
+
+def test_a_curve_of_a_class_without_rows_has_no_area() -> None:
+    nobody = np.zeros(5, bool)
+    assert np.isnan(roc(nobody, np.linspace(0, 1, 5)).area)
+    assert np.isnan(precision_recall(nobody, np.linspace(0, 1, 5)).area)
+
+
+def test_a_thinned_curve_keeps_its_ends_and_area() -> None:
+    curve = roc(LABELS == 0, PROBABILITIES[:, 0])
+    thin = thinned(curve, 20)
+    assert len(thin.x) <= 20
+    assert (thin.x[0], thin.x[-1], thin.area) == (curve.x[0], curve.x[-1], curve.area)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_a_known_temperature_is_recovered(temperature: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, (20_000, 7))
+    chances = metrics.softmax(logits)
+    labels = (chances.cumsum(axis=1) > rng.uniform(size=(20_000, 1))).argmax(axis=1)
+    assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)

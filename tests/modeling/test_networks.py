@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.modeling import transfer
+from fer_pipeline.modeling.networks import CONVOLUTIONAL, build
+from fer_pipeline.modeling.schedules import learning_rates
+from fer_pipeline.params import NETWORKS, TrainParams, TransferParams
+
+SIZES = {"plain_cnn": 2_345_607, "mini_xception": 58_423, "compact": 661_095, "se_resnet18": 11_269_951}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_eats_bytes_and_returns_logits(name: str, tmp_path: Path) -> None:
+    network = build(TrainParams(network=name))
+    assert network.count_params() == SIZES[name]
+    assert network.inputs[0].name == "image"
+    assert (network.inputs[0].dtype, network.inputs[0].shape) == ("uint8", (None, 48, 48, 1))
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1), dtype=np.uint8)
+    logits = network(images, training=False)
+    assert tuple(logits.shape) == (2, 7)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    network.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    np.testing.assert_allclose(again(images, training=False), logits, atol=1e-6)
+
+
+def test_a_convolutional_network_takes_small_pictures_and_the_others_say_so() -> None:
+    for name in CONVOLUTIONAL:
+        network = build(TrainParams(network=name), any_size=True)
+        assert tuple(network(np.zeros((1, 32, 32, 1), np.uint8), training=False).shape) == (1, 7)
+        assert [w.shape for w in network.weights] == [w.shape for w in build(TrainParams(network=name)).weights]
+    with pytest.raises(ParamsError, match="plain_cnn takes 48 px pictures only, but low_resolution_epochs is 3"):
+        build(TrainParams(network="plain_cnn", epochs=5, low_resolution_epochs=3), any_size=True)
+
+
+def test_mixed_precision_leaves_the_global_policy_and_the_logits_in_float32() -> None:
+    network = build(TrainParams(network="compact"), mixed_precision=True)
+    assert keras.config.dtype_policy().name == "float32"
+    assert network.layers[2].compute_dtype == "bfloat16"
+    assert network.outputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV2", "DenseNet121"])
+def test_a_backbone_of_keras_applications_takes_gray_faces(name: str, tmp_path: Path) -> None:
+    params = TrainParams(network=f"transfer:{name}", transfer=TransferParams(input_size=64))
+    network = build(params)
+    logits = network(np.zeros((1, 48, 48, 1), np.uint8), training=False)
+    assert tuple(logits.shape) == (1, 7)
+    if name == "MobileNetV3Small":
+        network.save(tmp_path / "model.keras")
+        keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+
+
+def test_backbones_get_the_preprocessing_they_were_trained_with() -> None:
+    black_and_white = np.stack([np.zeros((48, 48, 1)), np.full((48, 48, 1), 255)]).astype(np.uint8)
+    for name in ("MobileNetV2", "DenseNet121", "VGG16"):
+        network = build(TrainParams(network=f"transfer:{name}", transfer=TransferParams(input_size=32)))
+        scaled = keras.Model(network.input, network.get_layer("scale").output)(black_and_white)
+        module = {"MobileNetV2": "mobilenet_v2", "DenseNet121": "densenet", "VGG16": "vgg16"}[name]
+        colour = np.broadcast_to(black_and_white.astype(np.float32), (2, 48, 48, 3)).copy()
+        expected = getattr(keras.applications, module).preprocess_input(colour)
+        np.testing.assert_allclose(np.asarray(scaled)[:, 0, 0], expected[:, 0, 0], atol=1e-4)
+
+
+def test_weights_of_a_file_reach_the_backbone(tmp_path: Path) -> None:
+    first = build(TrainParams(network="transfer:MobileNetV3Small", transfer=TransferParams(input_size=32)))
+    path = tmp_path / "backbone.weights.h5"
+    first.get_layer(transfer.BACKBONE).save_weights(path)
+    params = TrainParams(network="transfer:MobileNetV3Small", transfer=TransferParams(input_size=32, weights=str(path)))
+    second = build(params)
+    for a, b in zip(first.get_layer("backbone").get_weights(), second.get_layer("backbone").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(learning_rates(params, 1)) == params.epochs
+
+
+@pytest.mark.parametrize(
+    ("network", "weights", "message"),
+    [
+        ("transfer:MobileNetV3Smal", "none", "did you mean transfer:MobileNetV3Small"),
+        ("transfer:nothing-like-it", "none", "keras.applications has no nothing-like-it"),
+        ("transfer:MobileNetV2", "missing.weights.h5", "neither none, nor imagenet"),
+        ("transfer:InceptionV3", "none", "input_size 64"),
+    ],
+)
+def test_a_backbone_that_cannot_be_had_is_explained(network: str, weights: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        build(TrainParams(network=network, transfer=TransferParams(input_size=64, weights=weights)))
+
+
+def test_imagenet_weights_without_a_network_are_an_environment_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise Exception("URL fetch failure on https://example.org: None -- [Errno -3]")
+
+    monkeypatch.setattr("keras.src.applications.mobilenet_v3.file_utils.get_file", offline)
+    params = TrainParams(network="transfer:MobileNetV3Small", transfer=TransferParams(input_size=64, weights="imagenet"))
+    with pytest.raises(EnvironmentFault, match=r"set train\.transfer\.weights to none"):
+        build(params)
+
+
+def test_eight_pictures_can_be_learned_by_heart(make_stripes: Callable[[int, int], object]) -> None:
+    faces = make_stripes(8, 0)
+    keras.utils.set_random_seed(0)
+    network = build(TrainParams(network="compact"))
+    network.compile(
+        keras.optimizers.Adam(0.003), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
+    found = network.fit(faces.images, faces.labels, epochs=30, batch_size=8, verbose=0)  # type: ignore[attr-defined]
+    assert found.history["accuracy"][-1] == 1.0
+    assert found.history["loss"][-1] < 0.2

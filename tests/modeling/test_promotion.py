@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_pipeline.modeling.promotion import Contestant, Decision, decide
+from fer_pipeline.params import PromoteParams
+
+LABELS = np.arange(700) % 7
+PARAMS = PromoteParams(bootstrap=500, max_ece=0.5)
+
+
+def contestant(
+    share_right: float, name: str = "new", *, synthetic: bool = False, latency_ms: float = 1.0, megabytes: float = 1.0, spare: int | None = None
+) -> Contestant:
+    """A model that is right on the first part of the rows of each class and one class off on the others.
+
+    `spare` names a class on which it is always wrong.
+    """
+    probabilities: npt.NDArray[np.float64] = np.full((len(LABELS), 7), 0.4 / 6)
+    for row, label in enumerate(LABELS):
+        right = row // 7 < share_right * 100 and label != spare
+        probabilities[row, label if right else (label + 1) % 7] = 0.6
+    return Contestant(name, synthetic, probabilities, latency_ms, megabytes)
+
+
+def failed(decision: Decision) -> list[str]:
+    return [check.name for check in decision.checks if not check.passed]
+
+
+def test_the_first_model_becomes_champion_when_it_beats_guessing() -> None:
+    decision = decide(contestant(0.6), None, LABELS, PARAMS)
+    assert decision.promoted
+    assert "there is no champion yet" in decision.markdown()
+
+
+def test_a_first_model_that_only_guesses_is_refused() -> None:
+    assert failed(decide(contestant(0.14), None, LABELS, PARAMS)) == ["accuracy above always saying the most frequent class"]
+
+
+def test_a_clearly_better_challenger_wins() -> None:
+    assert decide(contestant(0.7), contestant(0.6, "old"), LABELS, PARAMS).promoted
+
+
+def test_an_equal_challenger_does_not_replace_the_champion() -> None:
+    assert failed(decide(contestant(0.6), contestant(0.6, "old"), LABELS, PARAMS)) == ["gain in accuracy", "gain in macro-F1"]
+
+
+def test_a_gain_below_the_margin_is_not_enough() -> None:
+    strict = PARAMS.model_copy(update={"min_accuracy_gain": 0.2})
+    assert failed(decide(contestant(0.7), contestant(0.6, "old"), LABELS, strict)) == ["gain in accuracy"]
+
+
+def test_a_class_that_is_given_up_stops_a_better_challenger() -> None:
+    decision = decide(contestant(0.9, spare=1), contestant(0.6, "old"), LABELS, PARAMS)
+    assert failed(decision) == ["largest fall of a class's recall"]
+    assert "60.0 points (disgust)" in decision.markdown()
+
+
+@pytest.mark.parametrize(
+    ("challenger", "check"),
+    [
+        (contestant(0.7, latency_ms=51), "latency, one picture on one thread"),
+        (contestant(0.7, megabytes=101), "size"),
+    ],
+)
+def test_budgets_hold_for_every_challenger(challenger: Contestant, check: str) -> None:
+    assert failed(decide(challenger, contestant(0.5, "old"), LABELS, PARAMS)) == [check]
+
+
+def test_a_badly_calibrated_challenger_is_refused() -> None:
+    strict = PARAMS.model_copy(update={"max_ece": 0.05})
+    assert failed(decide(contestant(0.9), contestant(0.5, "old"), LABELS, strict)) == ["calibration (ECE)"]
+
+
+def test_a_synthetic_model_never_replaces_one_trained_on_real_pictures() -> None:
+    assert failed(decide(contestant(1.0, synthetic=True), contestant(0.3, "old"), LABELS, PARAMS)) == ["training data"]
+
+
+def test_a_model_of_real_pictures_replaces_a_synthetic_champion_even_if_that_scores_higher_here() -> None:
+    assert decide(contestant(0.6), contestant(0.9, "old", synthetic=True), LABELS, PARAMS).promoted
+
+
+def test_the_decision_is_the_same_each_time() -> None:
+    first, second = (decide(contestant(0.62), contestant(0.6, "old"), LABELS, PARAMS) for _ in range(2))
+    assert first == second

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fer_pipeline.modeling.schedules import learning_rates, phases, plateau_reductions
+from fer_pipeline.params import TrainParams, TransferParams
+
+
+def test_one_cycle_peaks_after_the_warm_up_and_ends_at_zero() -> None:
+    rates = learning_rates(TrainParams(epochs=10, lr=0.1, schedule="one_cycle", warmup_share=0.2), 10)
+    assert rates.shape == (100,)
+    assert rates.argmax() == 19
+    assert rates.max() == pytest.approx(0.1)
+    assert rates[0] < 0.01
+    assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_cosine_without_warm_up_only_falls() -> None:
+    rates = learning_rates(TrainParams(epochs=4, lr=0.2, schedule="cosine", warmup_share=0.0), 5)
+    assert (np.diff(rates) < 0).all()
+    assert rates[0] == pytest.approx(0.2, rel=0.01)
+
+
+def test_constant_with_warm_up_rises_in_a_line() -> None:
+    rates = learning_rates(TrainParams(epochs=2, lr=0.1, schedule="constant", warmup_share=0.5), 5)
+    np.testing.assert_allclose(rates, [0.02, 0.04, 0.06, 0.08, 0.1, *[0.1] * 5], rtol=1e-5)
+
+
+def test_a_plateau_cuts_after_three_epochs_without_a_new_minimum() -> None:
+    assert plateau_reductions([]) == 0
+    assert plateau_reductions([1.0, 0.9, 0.95, 0.96]) == 0
+    assert plateau_reductions([1.0, 0.9, 0.95, 0.96, 0.97]) == 1
+    assert plateau_reductions([1.0, *[2.0] * 6]) == 2
+
+
+def test_phases_cover_all_epochs() -> None:
+    small = phases(TrainParams(epochs=5, low_resolution_size=32, low_resolution_epochs=3))
+    assert [(p.first, p.last, p.size, p.frozen) for p in small] == [(0, 3, 32, False), (3, 5, 48, False)]
+    assert len(phases(TrainParams(epochs=5))) == 1
+
+
+def test_a_pretrained_backbone_is_first_frozen_and_then_trained_slowly() -> None:
+    transfer = TransferParams(weights="imagenet", frozen_epochs=1, unfrozen_lr_factor=0.1)
+    params = TrainParams(network="transfer:MobileNetV3Small", epochs=3, schedule="constant", warmup_share=0.0, transfer=transfer)
+    assert [(p.first, p.last, p.frozen) for p in phases(params)] == [(0, 1, True), (1, 3, False)]
+    np.testing.assert_allclose(learning_rates(params, 2), [0.1, 0.1, 0.01, 0.01, 0.01, 0.01], rtol=1e-5)
+    untrained = params.model_copy(update={"transfer": TransferParams(weights="none")})
+    assert [p.frozen for p in phases(untrained)] == [False]

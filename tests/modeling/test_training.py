@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from fer_pipeline.errors import DataQualityError, FerError, ParamsError
+from fer_pipeline.modeling import checkpoints
+from fer_pipeline.modeling.batches import Batches, class_weights
+from fer_pipeline.modeling.learner import Learner
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.model_files import read_history, read_model, read_training, write_model
+from fer_pipeline.modeling.schedules import Phase
+from fer_pipeline.modeling.training import TrainingResult, recipe_key, train
+from fer_pipeline.params import AugmentParams, TrainParams, TransferParams
+
+Make = Callable[[int, int], Faces]
+FACTS = {"image_spec": {"size": 48}, "source": {"synthetic": True, "name": "stripes"}}
+WHOLE = TrainParams(
+    network="compact",
+    epochs=4,
+    batch_size=28,
+    lr=0.02,
+    ema=0.8,
+    mixup_alpha=0.2,
+    low_resolution_size=32,
+    low_resolution_epochs=2,
+    early_stopping_patience=3,
+    augment=AugmentParams(flip=False),  # a mirrored stripe has another label
+)
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing in the code under test may catch it."""
+
+
+@pytest.fixture(scope="module")
+def data(make_stripes: Make) -> tuple[Faces, Faces]:
+    return make_stripes(140, 0), make_stripes(49, 1)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint folder that `uninterrupted` leaves."""
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: tuple[Faces, Faces], finished: Path) -> TrainingResult:
+    return train(*data, WHOLE, finished)
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_ends_like_one_that_was_not(
+    data: tuple[Faces, Faces], uninterrupted: TrainingResult, tmp_path: Path
+) -> None:
+    def kill_after_two(epoch: int, _: dict[str, float]) -> None:
+        if epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(*data, WHOLE, tmp_path / "checkpoints", kill_after_two)
+    seen: list[int] = []
+    result = train(*data, WHOLE, tmp_path / "checkpoints", lambda epoch, _: seen.append(epoch))
+    assert result.resumed_after == 2
+    assert seen == [1, 2, 3, 4]
+    assert [entry["epoch"] for entry in result.history] == [1, 2, 3, 4]
+    for name in ("loss", "val_loss", "val_accuracy", "lr"):
+        np.testing.assert_allclose([e[name] for e in result.history], [e[name] for e in uninterrupted.history], rtol=1e-3)
+    for a, b in zip(result.network.get_weights(), uninterrupted.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_the_history_tells_size_rate_and_figures_of_each_epoch(uninterrupted: TrainingResult) -> None:
+    assert [entry["size"] for entry in uninterrupted.history] == [32, 32, 48, 48]
+    assert uninterrupted.history[-1]["lr"] == pytest.approx(0, abs=1e-6)
+    assert uninterrupted.best_epoch in (3, 4)  # epochs on small pictures are no candidates
+    assert uninterrupted.network.inputs[0].shape == (None, 48, 48, 1)
+    assert uninterrupted.backend == keras.backend.backend()
+
+
+def test_a_written_model_holds_history_and_facts_and_the_checkpoint_goes(
+    data: tuple[Faces, Faces], uninterrupted: TrainingResult, tmp_path: Path
+) -> None:
+    checkpoints.save(tmp_path / "checkpoints", checkpoints.State("key"))
+    write_model(tmp_path / "model", uninterrupted, WHOLE, FACTS, run_id="abc", checkpoint_folder=tmp_path / "checkpoints")
+    assert not (tmp_path / "checkpoints").exists()
+    training = read_training(tmp_path / "model")
+    assert training["run_id"] == "abc"
+    assert training["synthetic"] is True
+    assert training["parameters"] == 661_095
+    assert training["params"]["lr"] == 0.02
+    assert read_history(tmp_path / "model") == [
+        {name: pytest.approx(value) for name, value in entry.items()} for entry in uninterrupted.history
+    ]
+    images = data[1].images
+    np.testing.assert_allclose(
+        read_model(tmp_path / "model").predict(images, verbose=0), uninterrupted.network.predict(images, verbose=0), atol=1e-5
+    )
+
+
+def test_a_finished_run_whose_model_was_not_written_trains_nothing_again(
+    data: tuple[Faces, Faces], uninterrupted: TrainingResult, finished: Path
+) -> None:
+    again = train(*data, WHOLE, finished)
+    assert again.resumed_after == 4
+    assert again.history == uninterrupted.history
+    for a, b in zip(again.network.get_weights(), uninterrupted.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_checkpoint_of_another_recipe_or_other_data_is_removed_with_a_message(
+    data: tuple[Faces, Faces], tmp_path: Path
+) -> None:
+    key = recipe_key(*data, WHOLE)
+    assert key != recipe_key(*data, WHOLE.model_copy(update={"lr": 0.01}))
+    assert key != recipe_key(*data[::-1], WHOLE)
+    checkpoints.save(tmp_path / "c", checkpoints.State(key, epoch=3))
+    assert checkpoints.restore(tmp_path / "c", key)[0].epoch == 3
+    state, message = checkpoints.restore(tmp_path / "c", "another")
+    assert (state.epoch, state.key, (tmp_path / "c").exists()) == (0, "another", False)
+    assert "belongs to another recipe or other data" in message
+
+
+def test_a_damaged_checkpoint_is_removed_with_a_message(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path / "c", checkpoints.State("key", epoch=3, variables=[np.ones(4)]))
+    path = tmp_path / "c" / checkpoints.STATE_FILE
+    path.write_bytes(path.read_bytes()[:100])
+    state, message = checkpoints.restore(tmp_path / "c", "key")
+    assert (state.epoch, path.exists()) == (0, False)
+    assert "cannot be read" in message
+
+
+def test_a_loss_that_is_no_number_stops_training_and_names_the_rate(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+    params = TrainParams(network="plain_cnn", epochs=2, batch_size=32, lr=1e12, schedule="constant", warmup_share=0.0)
+    with pytest.raises(FerError, match=r"loss became .*nan.* in epoch 1 at learning rate 1e\+12: lower train.lr"):
+        train(*data, params, tmp_path)
+
+
+def test_a_class_missing_from_training_is_named(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+    def only(chosen: np.ndarray) -> Faces:
+        names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
+        return replace(data[0], **{name: getattr(data[0], name)[chosen] for name in names})
+
+    with pytest.raises(DataQualityError, match="no row of disgust"):
+        train(only(data[0].labels != 1), data[1], WHOLE, tmp_path)
+    with pytest.raises(DataQualityError, match="training has 1 class"):
+        train(only(data[0].labels == 3), data[1], WHOLE, tmp_path)
+
+
+def test_small_pictures_with_a_network_of_one_size_are_refused(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+    params = TrainParams(network="plain_cnn", epochs=2, low_resolution_size=32, low_resolution_epochs=1)
+    with pytest.raises(ParamsError, match="low_resolution_epochs is 1"):
+        train(*data, params, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optimizer": "adamw", "lr": 0.001, "schedule": "cosine", "class_weights": "balanced"},
+        {"optimizer": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "plateau", "mixed_precision": True},
+    ],
+)
+def test_other_optimizers_and_schedules_train(values: dict[str, object], data: tuple[Faces, Faces], tmp_path: Path) -> None:
+    params = TrainParams.model_validate({"network": "plain_cnn", "epochs": 2, "batch_size": 64, **values})
+    result = train(*data, params, tmp_path)
+    assert len(result.history) == 2
+    assert np.isfinite(result.history[-1]["loss"])
+    assert result.network.layers[-1].compute_dtype == "float32"
+
+
+def test_only_the_head_learns_while_the_backbone_is_frozen() -> None:
+    params = TrainParams(network="transfer:MobileNetV3Small", epochs=3, transfer=TransferParams(input_size=32))
+    learner = Learner(params, np.full(3, 0.1, np.float32))
+    learner.enter(Phase(0, 1, frozen=True), 0)
+    assert [weight.path for weight in learner.network.trainable_variables] == ["logits/kernel", "logits/bias"]
+    learner.enter(Phase(1, 3), 0)
+    assert len(learner.network.trainable_variables) > 50
+
+
+def test_the_optimizer_goes_on_when_pictures_grow_or_the_rate_is_cut(data: tuple[Faces, Faces]) -> None:
+    learner = Learner(WHOLE, np.full(20, 0.1, np.float32))
+    state = checkpoints.State("key")
+    before = checkpoints.State("key")
+    learner.enter(Phase(0, 2, size=32), 0)
+    learner.fit(Batches(data[0], WHOLE, 0), keras.callbacks.Callback())
+    learner.store(before)
+    learner.enter(Phase(2, 4), 1)
+    learner.store(state)
+    for a, b in zip(state.optimizer, before.optimizer, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert learner.rate_after(0) == pytest.approx(0.05)
+
+
+def test_weight_decay_acts_on_kernels_only(data: tuple[Faces, Faces]) -> None:
+    params = TrainParams(network="plain_cnn", epochs=1, batch_size=140, weight_decay=0.01, momentum=0.0)
+    keras.utils.set_random_seed(0)
+    learner = Learner(params, np.full(1, 0.1, np.float32))
+    learner.enter(Phase(0, 1), 0)
+    optimizer = learner._optimizer
+    decayed = {
+        weight.path.split("/")[-1] for weight in learner.network.trainable_variables if optimizer._use_weight_decay(weight)
+    }
+    assert decayed == {"kernel"}
+
+
+def test_class_weights_have_mean_1_over_the_rows() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    balanced = class_weights(labels, "balanced")
+    assert balanced[labels].mean() == pytest.approx(1)
+    assert balanced[1] / balanced[0] == pytest.approx(9)
+    assert class_weights(labels, "sqrt")[1] / class_weights(labels, "sqrt")[0] == pytest.approx(3)
+    assert class_weights(labels, "none")[labels].tolist() == [1.0] * 100
+
+
+def test_batches_of_an_epoch_are_the_same_each_time_and_differ_between_epochs(make_stripes: Make) -> None:
+    faces, params = make_stripes(50, 0), TrainParams(batch_size=16, mixup_alpha=0.3, epochs=10, mixup_off_share=0.2)
+    first, same, next_one = Batches(faces, params, 3), Batches(faces, params, 3), Batches(faces, params, 4)
+    assert len(first) == 3
+    (images, shares), targets, _ = first[1]
+    assert images.shape == (16, 48, 48, 1)
+    np.testing.assert_array_equal(shares, same[1][0][1])
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    assert (shares >= 0.5).all()
+    assert not np.array_equal(images, next_one[1][0][0])
+    assert (Batches(faces, params, 8)[0][0][1] == 1).all()  # mixup is off in the last fifth

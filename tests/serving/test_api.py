@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from fer_pipeline.imaging import ALLOWED_FORMATS, encode_png, to_model_input
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.serving.answers import NOTICE, SYNTHETIC_NOTICE
+from fer_pipeline.serving.api import create_app, open_desk
+from fer_pipeline.serving.headers import SECURITY_HEADERS
+from fer_pipeline.serving.uploads import SIGNATURES, Limits
+
+UInt8Array = npt.NDArray[np.uint8]
+
+FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3, happy
+
+
+def client_of(recognizer: Recognizer, limits: Limits | None = None) -> TestClient:
+    app = create_app()
+    open_desk(app, recognizer, limits or Limits())
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(brightness_model: Path) -> TestClient:
+    return client_of(Recognizer.load(brightness_model))
+
+
+def error_of(answer: httpx.Response) -> str:
+    assert set(answer.json()) == {"error"}
+    assert answer.json()["error"]["message"]
+    return str(answer.json()["error"]["code"])
+
+
+def test_a_picture_is_answered_with_its_faces_and_the_model(client: TestClient, drawn_face: UInt8Array) -> None:
+    answer = client.post("/predict", files={"picture": ("../../etc/passwd", encode_png(drawn_face))})
+    assert answer.status_code == 200
+    values = answer.json()
+    assert values["picture"] == {"width": 640, "height": 480}
+    (face,) = values["faces"]
+    assert face["box"]["x"] == pytest.approx(217, abs=12)
+    assert list(face["probabilities"]) == list(EMOTIONS)
+    assert values["model"]["network"] == "brightness"
+    assert values["model"]["lineage"] == {"run_id": "abc"}
+    assert values["model"]["notice"] == NOTICE
+    assert values["milliseconds"] > 0
+
+
+def test_the_service_answers_as_the_library_does(brightness_model: Path, client: TestClient) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
+    answer = client.post("/predict?framing=face", files={"picture": encode_png(picture)}).json()
+    classifier = EmotionClassifier.load(brightness_model)
+    expected = classifier.probabilities(to_model_input(picture, classifier.info.image_spec)[np.newaxis])[0]
+    assert list(answer["faces"][0]["probabilities"].values()) == expected.tolist()
+
+
+def test_a_picture_without_faces_is_answered_with_an_empty_list(client: TestClient) -> None:
+    answer = client.post("/predict", files={"picture": FLAT_FACE})
+    assert (answer.status_code, answer.json()["faces"]) == (200, [])
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_each_allowed_format_is_read(client: TestClient, format_: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (48, 48), 125).save(buffer, format_)
+    answer = client.post("/predict?framing=face", files={"picture": ("x.bin", buffer.getvalue(), "text/plain")})
+    assert (answer.status_code, answer.json()["faces"][0]["emotion"]) == (200, "happy")
+
+
+def test_there_is_a_signature_for_each_allowed_format() -> None:
+    assert set(SIGNATURES) == set(ALLOWED_FORMATS)
+
+
+def test_a_batch_is_answered_in_its_order(client: TestClient) -> None:
+    pictures = [("pictures", encode_png(np.full((48, 48), gray, np.uint8))) for gray in (20, 230, 125)]
+    answer = client.post("/predict/batch?framing=face", files=pictures)
+    assert [item["faces"][0]["top_emotion"] for item in answer.json()["pictures"]] == ["angry", "neutral", "happy"]
+
+
+def test_a_bad_picture_in_a_batch_is_named(client: TestClient) -> None:
+    answer = client.post("/predict/batch", files=[("pictures", FLAT_FACE), ("pictures", FLAT_FACE[:60])])
+    assert (answer.status_code, error_of(answer)) == (422, "undecodable_picture")
+    assert "picture 2" in answer.json()["error"]["message"]
+
+
+def test_a_batch_of_too_many_pictures_is_refused(brightness_model: Path) -> None:
+    client = client_of(Recognizer.load(brightness_model), Limits(max_pictures=3))
+    assert client.post("/predict/batch", files=[("pictures", FLAT_FACE)] * 3).status_code == 200
+    answer = client.post("/predict/batch", files=[("pictures", FLAT_FACE)] * 4)
+    assert (answer.status_code, error_of(answer)) == (422, "too_many_pictures")
+    assert client.post("/predict/batch", files=[("pictures", FLAT_FACE)] * 9).status_code in (400, 422)
+
+
+def test_the_annotated_picture_is_a_png_of_the_same_size(client: TestClient, drawn_face: UInt8Array) -> None:
+    answer = client.post("/annotate", files={"picture": encode_png(drawn_face)})
+    assert answer.headers["content-type"] == "image/png"
+    drawn = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert drawn.shape == drawn_face.shape
+    assert (drawn != drawn_face).any()
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"", 422, "empty_picture"),
+        (b"hello", 415, "unsupported_picture"),
+        (b"GIF89a" + bytes(50), 415, "unsupported_picture"),
+        (b"RIFF\0\0\0\0WAVEfmt ", 415, "unsupported_picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported_picture"),
+        (b"\xff\xd8\xff", 422, "undecodable_picture"),
+        (FLAT_FACE[:50], 422, "undecodable_picture"),
+        (b"BM" + bytes(100), 422, "undecodable_picture"),
+        (b"RIFF\0\0\0\0WEBP" + bytes(100), 422, "undecodable_picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_a_reason(client: TestClient, content: bytes, status: int, code: str) -> None:
+    for route in ("/predict", "/annotate"):
+        answer = client.post(route, files={"picture": content})
+        assert (answer.status_code, error_of(answer)) == (status, code)
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1/x.png", "file:///etc/passwd", "/etc/passwd", "data:image/png;base64,AAAA"])
+def test_addresses_and_paths_are_not_fetched(client: TestClient, text: str) -> None:
+    as_field = client.post("/predict", files={"picture": (None, text)})
+    assert (as_field.status_code, error_of(as_field)) == (422, "not_a_file")
+    as_json = client.post("/predict", json={"picture": text})
+    assert (as_json.status_code, error_of(as_json)) == (415, "not_multipart")
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"image": FLAT_FACE}, "unexpected_field"),
+        ([("picture", FLAT_FACE), ("picture", FLAT_FACE)], "too_many_pictures"),
+        ([("picture", FLAT_FACE), ("other", FLAT_FACE)], "unexpected_field"),
+    ],
+)
+def test_a_form_with_other_fields_is_refused(client: TestClient, files: Any, code: str) -> None:
+    answer = client.post("/predict", files=files)
+    assert (answer.status_code, error_of(answer)) == (422, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"", "", 415),
+        (FLAT_FACE, "image/png", 415),
+        (b"picture=x", "application/x-www-form-urlencoded", 415),
+        (b"", "multipart/form-data", 400),
+        (b"garbage", "multipart/form-data; boundary=x", 400),
+        (b"--x\r\n\r\n", "multipart/form-data; boundary=x", 400),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", 422),
+        (b"\0" * 5000, "multipart/form-data; boundary=" + "a" * 5000, 400),
+    ],
+)
+def test_a_body_that_is_no_form_is_refused(client: TestClient, body: bytes, kind: str, status: int) -> None:
+    answer = client.post("/predict", content=body, headers={"content-type": kind})
+    assert answer.status_code == status
+    error_of(answer)
+
+
+def test_an_unknown_framing_is_refused(client: TestClient) -> None:
+    answer = client.post("/predict?framing=mirror", files={"picture": FLAT_FACE})
+    assert (answer.status_code, error_of(answer)) == (422, "invalid_parameter")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/predict", 405), ("GET", "/nowhere", 404), ("GET", "/web/../api.py", 404)]
+)
+def test_other_routes_are_refused_in_the_same_form(client: TestClient, method: str, path: str, status: int) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    error_of(answer)
+
+
+def test_an_upload_over_the_limit_is_refused_by_its_announced_length(brightness_model: Path) -> None:
+    client = client_of(Recognizer.load(brightness_model), Limits(max_upload_megabytes=1))
+    answer = client.post("/predict", files={"picture": FLAT_FACE + bytes(1_000_000)})
+    assert (answer.status_code, error_of(answer)) == (413, "upload_too_large")
+    assert answer.headers["connection"] == "close"
+
+
+def test_an_upload_without_length_is_cut_at_the_limit(brightness_model: Path) -> None:
+    client = client_of(Recognizer.load(brightness_model), Limits(max_upload_megabytes=1))
+    sent = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
+        for _ in range(50):
+            sent += 1
+            yield bytes(100_000)
+
+    answer = client.post("/predict", content=chunks(), headers={"content-type": "multipart/form-data; boundary=x"})
+    assert (answer.status_code, error_of(answer)) == (413, "upload_too_large")
+
+
+class Held(Recognizer):
+    """A recognizer that waits for a sign, and counts how many of its calls wait at the same time."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__(recognizer.classifier, recognizer.detector)
+        self.sign = threading.Event()
+        self.running = 0
+
+    def recognize_face(self, image: UInt8Array) -> FaceEmotion:
+        self.running += 1
+        assert self.sign.wait(20)
+        return super().recognize_face(image)
+
+
+def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: Path) -> None:
+    held = Held(Recognizer.load(brightness_model))
+    app = create_app()
+    open_desk(app, held, Limits(parallel=2, max_waiting=3))
+
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+
+            async def one() -> httpx.Response:
+                return await http.post("/predict?framing=face", files={"picture": FLAT_FACE})
+
+            asked = [asyncio.create_task(one()) for _ in range(9)]
+            while sum(task.done() for task in asked) < 4 or held.running < 2:
+                await asyncio.sleep(0.01)
+            held.sign.set()
+            first = await asyncio.gather(*asked)
+            return [*first, await one()]
+
+    *answers, after = asyncio.run(asyncio.wait_for(ask(), 30))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 4
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert error_of(refused) == "overloaded"
+    assert refused.headers["retry-after"] == "1"
+    assert after.status_code == 200
+
+
+def test_more_uploads_than_may_come_in_get_429(brightness_model: Path) -> None:
+    held = Held(Recognizer.load(brightness_model))
+    app = create_app()
+    open_desk(app, held, Limits(max_uploads=1))
+
+    async def ask() -> tuple[int, int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            slow = asyncio.create_task(http.post("/predict?framing=face", files={"picture": FLAT_FACE}))
+            while not held.running:
+                await asyncio.sleep(0.01)
+            second = await http.post("/predict?framing=face", files={"picture": FLAT_FACE})
+            held.sign.set()
+            return (await slow).status_code, second.status_code
+
+    assert asyncio.run(asyncio.wait_for(ask(), 30)) == (200, 429)
+
+
+def test_a_fault_of_ours_is_told_in_the_same_form_without_details(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Recognizer, "recognize", fail)
+    answer = client_of(Recognizer.load(brightness_model)).post("/predict", files={"picture": FLAT_FACE})
+    assert (answer.status_code, error_of(answer)) == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
+def test_a_dropped_connection_frees_its_place(brightness_model: Path) -> None:
+    app = create_app()
+    open_desk(app, Recognizer.load(brightness_model), Limits(max_uploads=1))
+    client = TestClient(app)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "query_string": b"",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+    }
+
+    async def drop() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(_: Any) -> None:
+            return None
+
+        await app(scope, receive, send)
+
+    asyncio.run(drop())
+    assert client.post("/predict", files={"picture": FLAT_FACE}).status_code == 200
+
+
+def test_model_facts_are_told(client: TestClient, brightness_model: Path) -> None:
+    facts = client.get("/model").json()
+    info = ModelInfo.read(brightness_model)
+    assert facts["sha256"] == info.sha256
+    assert facts["labels"] == list(EMOTIONS)
+    assert facts["image_spec"]["fingerprint"] == info.image_spec.fingerprint
+    assert (facts["metrics"], facts["detector"], facts["uncertain_below"]) == ({"accuracy": 0.5}, "haar", 0.4)
+
+
+def test_a_model_of_synthetic_faces_says_so_in_each_answer(brightness_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(brightness_model, tmp_path / "model")
+    dataclasses.replace(ModelInfo.read(folder), synthetic=True).write(folder)
+    client = client_of(Recognizer.load(folder))
+    answers = [
+        client.post("/predict", files={"picture": FLAT_FACE}).json()["model"],
+        client.post("/predict/batch", files={"pictures": FLAT_FACE}).json()["model"],
+        client.get("/model").json(),
+    ]
+    for model in answers:
+        assert model["synthetic"] is True
+        assert model["notice"].startswith(SYNTHETIC_NOTICE)
+
+
+def test_the_page_and_its_files_are_served_with_security_headers(client: TestClient) -> None:
+    page = client.get("/")
+    assert "text/html" in page.headers["content-type"]
+    for path in ("web/style.css", "web/app.js"):
+        assert f'"{path}"' in page.text
+        assert client.get(f"/{path}").status_code == 200
+    for answer in (page, client.get("/web/app.js"), client.get("/nowhere"), client.post("/predict")):
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+def test_the_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: TestClient) -> None:
+    for path in ("/", "/web/style.css", "/web/app.js"):
+        text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text
+        assert "https://" not in text
+        assert " style=" not in text
+        assert "<script>" not in text
+        assert "innerHTML" not in text
+
+
+def test_answers_are_not_kept_by_caches_and_other_sites_may_not_read_them(client: TestClient) -> None:
+    answer = client.post("/predict", files={"picture": FLAT_FACE}, headers={"origin": "https://elsewhere.example"})
+    assert answer.headers["cache-control"] == "no-store"
+    assert "access-control-allow-origin" not in answer.headers
+    assert client.options("/predict", headers={"origin": "https://elsewhere.example"}).status_code == 405
+
+
+def test_the_openapi_document_names_every_route_and_refusal(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert set(document["paths"]) == {"/predict", "/predict/batch", "/annotate", "/model"}
+    for path in ("/predict", "/predict/batch", "/annotate"):
+        post = document["paths"][path]["post"]
+        assert set(post["responses"]) == {"200", "400", "413", "415", "422", "429"}
+        assert post["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorAnswer")
+        assert "multipart/form-data" in post["requestBody"]["content"]
+    example = document["components"]["schemas"]["Face"]["properties"]["probabilities"]["examples"][0]
+    assert sum(example.values()) == pytest.approx(1)

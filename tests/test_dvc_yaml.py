@@ -1,0 +1,87 @@
+"""dvc.yaml tells the truth: each stage lists the code it runs and the parameters it reads."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fer_pipeline import params
+
+ROOT = Path(__file__).parents[1]
+STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+ENTRY = {  # stage -> modules that its command calls
+    "fetch": ["datasets/sources"],
+    "preprocess": ["datasets/preprocessing"],
+    "validate": ["datasets/quality"],
+    "train": ["modeling/training", "modeling/model_files"],
+    "evaluate": ["modeling/evaluation"],
+    "export": ["modeling/export"],
+}
+# Code that moves results about but does not shape them, and params.py, whose values DVC watches one by one.
+PLUMBING = {"__init__", "datasets/__init__", "modeling/__init__", "errors", "outputs", "params", "workspace", "modeling/progress"}
+TEMPLATES = {"validate": ["data_quality", "base"], "evaluate": ["evaluation", "base"]}
+
+
+def imported(module: str) -> set[str]:
+    """Modules of fer_pipeline that a module imports, as paths without suffix."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / "fer_pipeline" / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fer_pipeline"):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                path = "/".join(name.split(".")[1:])
+                if path and (ROOT / "fer_pipeline" / f"{path}.py").exists():
+                    found.add(path)
+    return found
+
+
+def closure(modules: list[str]) -> set[str]:
+    seen: set[str] = set()
+    queue = list(modules)
+    while queue:
+        module = queue.pop()
+        if module not in seen and module not in PLUMBING:
+            seen.add(module)
+            queue += imported(module)
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_exactly_the_code_it_runs(stage: str) -> None:
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("fer_pipeline/")}
+    needed = {f"fer_pipeline/{module}.py" for module in closure(ENTRY[stage])}
+    needed |= {f"fer_pipeline/templates/{name}.html" for name in TEMPLATES.get(stage, [])}
+    assert listed | {"fer_pipeline/datasets/synthetic.py"} == needed | {"fer_pipeline/datasets/synthetic.py"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_its_own_section_of_the_parameters(stage: str) -> None:
+    assert STAGES[stage]["params"] == [stage]
+    assert stage in params.load(ROOT / "params.yaml").model_dump(by_alias=True)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outputs_survive_a_failing_stage(stage: str) -> None:
+    for output in STAGES[stage]["outs"]:
+        assert list(output.values()) == [{"persist": True}]
+
+
+def test_every_stage_has_a_command_of_its_name() -> None:
+    from fer_pipeline.cli.app import app
+
+    commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(STAGES) <= commands
+    assert all(stage["cmd"].startswith(f"fer {name} ") for name, stage in STAGES.items())
+
+
+def test_outputs_are_ignored_by_git() -> None:
+    ignored = (ROOT / "data" / ".gitignore").read_text().splitlines()
+    for stage in STAGES.values():
+        for output in stage["outs"]:
+            top = next(iter(output)).split("/")[1]
+            assert f"/{top}" in ignored

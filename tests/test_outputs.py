@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline.errors import EnvironmentFault, WorkspaceBusyError
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.workspace import exclusive
+
+
+def test_a_folder_takes_its_place_when_the_block_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with replaced_folder(target) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_failure_leaves_the_earlier_folder_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(FileNotFoundError), replaced_folder(target) as folder:
+        (folder / "no such folder" / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_run_left_aside_is_cleared_by_the_next(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    script = f"""
+import os, signal
+from pathlib import Path
+from fer_pipeline.outputs import replaced_folder
+with replaced_folder(Path({str(target)!r})) as folder:
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert not target.exists()
+    assert list(tmp_path.glob(".out.new-*"))
+    with replaced_folder(target) as folder:
+        (folder / "whole").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(EnvironmentFault, match="cannot be written"), replaced_folder(tmp_path / "out"):
+        pass
+
+
+def test_a_file_in_the_place_of_the_parent_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentFault, match="cannot be written"), replaced_folder(tmp_path / "file" / "out"):
+        pass
+
+
+def test_json_is_written_whole(tmp_path: Path) -> None:
+    write_json(tmp_path / "deep" / "facts.json", {"a": 1})
+    assert json.loads((tmp_path / "deep" / "facts.json").read_text()) == {"a": 1}
+
+
+def test_a_second_writer_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+    with (
+        exclusive(tmp_path / "out", "first run"),
+        pytest.raises(WorkspaceBusyError, match=rf"process {os.getpid()} \(first run, since"),
+        exclusive(tmp_path / "out", "second run"),
+    ):
+        pass
+
+
+def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
+    script = f"""
+import time
+from pathlib import Path
+from fer_pipeline.workspace import exclusive
+with exclusive(Path({str(tmp_path / "out")!r}), "run that is killed"):
+    Path({str(tmp_path / "held")!r}).touch()
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "held").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(WorkspaceBusyError), exclusive(tmp_path / "out", "too early"):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with exclusive(tmp_path / "out", "after the kill"):
+        pass
