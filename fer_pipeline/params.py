@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.imaging import ImageSpec
+from fer_pipeline.imaging import FACE_SIZE, ImageSpec
 from fer_pipeline.outputs import write_text
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -103,7 +103,10 @@ class AugmentParams(Section):
 
 
 class TransferParams(Section):
-    """Only for networks `transfer:<name>`: phases with the backbone frozen, then free."""
+    """Only for networks `transfer:<name>`. With pretrained weights the backbone is first frozen, then trained at a lower rate.
+
+    `weights` is "none" (all is trained from the start), "imagenet", or the path of a .weights.h5 file of the backbone.
+    """
 
     weights: str = "none"
     frozen_epochs: Natural = 2
@@ -149,6 +152,10 @@ class TrainParams(Section):
     def _phases_fit(self) -> TrainParams:
         if self.low_resolution_epochs > self.epochs:
             raise ValueError(f"low_resolution_epochs {self.low_resolution_epochs} exceeds epochs {self.epochs}")
+        if self.low_resolution_epochs == self.epochs and self.low_resolution_size < FACE_SIZE:
+            raise ValueError(f"low_resolution_epochs {self.epochs} leaves no epoch at {FACE_SIZE} px, the size that is served")
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ValueError(f"adam has no weight decay: set weight_decay {self.weight_decay:g} to 0.0, or optimizer to adamw")
         if self.network.startswith(TRANSFER_PREFIX) and self.transfer.frozen_epochs > self.epochs:
             raise ValueError(f"transfer.frozen_epochs {self.transfer.frozen_epochs} exceeds epochs {self.epochs}")
         return self

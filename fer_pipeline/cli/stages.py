@@ -34,6 +34,8 @@ def fetch(
     with exclusive(out, "fer fetch"):
         facts = sources.fetch(source, out, params_file.load(params).fetch)
     results.print(f"{facts.rows:,} rows from {facts.name} ({facts.kind})")
+    for note in facts.notes:
+        results.print(f"[yellow]note:[/] {note}")
 
 
 def preprocess(

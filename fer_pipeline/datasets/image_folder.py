@@ -48,6 +48,17 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
+def names_split_or_emotion(folder: str) -> bool:
+    """Whether a folder's name is that of a split or of an emotion."""
+    if folder.lower() in SPLIT_FOLDERS:
+        return True
+    try:
+        emotion_index(folder)
+    except ValueError:
+        return False
+    return True
+
+
 def find_pictures(tree: Tree) -> tuple[Picture, ...]:
     """All pictures of a tree that has some, sorted by name.
 

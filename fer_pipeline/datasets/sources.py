@@ -15,7 +15,7 @@ from pathlib import Path
 from fer_pipeline.datasets import synthetic
 from fer_pipeline.datasets.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
 from fer_pipeline.datasets.csv_source import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
-from fer_pipeline.datasets.image_folder import digest_rows, find_pictures, is_picture, read_pictures
+from fer_pipeline.datasets.image_folder import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
 from fer_pipeline.datasets.raw_table import Notes, RawRow, write_rows
 from fer_pipeline.errors import SourceError
 from fer_pipeline.outputs import replaced_folder, write_json
@@ -56,6 +56,7 @@ class SourceFacts:
 @dataclass(frozen=True)
 class _Found:
     kind: str
+    name: str
     rows: Iterator[RawRow]
     files: Callable[[], tuple[FileFacts, ...]]  # called when all rows are read: pictures are hashed on the way
     has_votes: bool = False
@@ -75,7 +76,7 @@ def fetch(source: Path, out: Path, params: FetchParams) -> SourceFacts:
         per_usage = write_rows(found.rows, folder / FACES_FILE)
         facts = SourceFacts(
             kind=found.kind,
-            name=source.name,
+            name=found.name,
             files=found.files(),
             rows=per_usage.total(),
             rows_per_usage=dict(per_usage),
@@ -89,7 +90,7 @@ def fetch(source: Path, out: Path, params: FetchParams) -> SourceFacts:
 
 
 def _drawn(source: Path, params: SyntheticParams) -> _Found:
-    return _Found("synthetic", synthetic.raw_rows(params.faces, params.seed), lambda: (_file_facts(source, source.name),))
+    return _Found("synthetic", "synthetic faces", synthetic.raw_rows(params.faces, params.seed), lambda: (_file_facts(source, source.name),))
 
 
 def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
@@ -115,7 +116,7 @@ def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
         rows = with_votes(rows, *votes[0])
     files = {_place(tree, name), *(_place(*vote) for vote in votes)}
     kind = shape_of(read_header(tree, name)) or ""
-    return _Found(kind, rows, lambda: tuple(_file_facts(path, path.name) for path in sorted(files)), bool(votes))
+    return _Found(kind, _place(tree, name).name, rows, lambda: tuple(_file_facts(path, path.name) for path in sorted(files)), bool(votes))
 
 
 def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
@@ -127,11 +128,17 @@ def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found
     pictures = find_pictures(tree)
     rows = read_pictures(tree, pictures, notes)
     if tree.origin.is_file():
-        return _Found("image-folder", rows, lambda: (_file_facts(tree.origin, tree.origin.name),))
+        return _Found("image-folder", tree.origin.name, rows, lambda: (_file_facts(tree.origin, tree.origin.name),))
     digest = hashlib.sha256()
     size = sum(tree.sizes[picture.name] for picture in pictures)
     name = f"{len(pictures):,} pictures"
-    return _Found("image-folder", digest_rows(rows, digest), lambda: (FileFacts(name, size, digest.hexdigest()),))
+    return _Found("image-folder", _folder_name(tree), digest_rows(rows, digest), lambda: (FileFacts(name, size, digest.hexdigest()),))
+
+
+def _folder_name(tree: Tree) -> str:
+    """Name of the folder; of the one that it wraps where there is nothing else in it, as `data add` leaves it."""
+    tops = {name.split("/")[0] for name in tree.sizes}
+    return tops.pop() if len(tops) == 1 and not names_split_or_emotion(*tops) else tree.origin.name
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def add_source(root: Path, paths: list[Path]) -> str:
     with replaced_folder(target) as folder:
         for path in paths:
             if path.is_dir():
-                shutil.copytree(path, folder, dirs_exist_ok=True)
+                shutil.copytree(path, folder / path.resolve().name)
             else:
                 shutil.copy2(path, folder / path.name)
     with _repo(root) as repo:

@@ -29,7 +29,7 @@ def test_a_split_holds_its_own_rows_in_order_of_id(tmp_path: Path, make_processe
     assert faces.images.shape == (7, 48, 48, 1)
     assert faces.images.dtype == np.uint8
     assert faces.ids.tolist() == [f"{14 + row:08d}" for row in range(7)]
-    assert sorted(faces.labels) == list(range(7))
+    assert set(faces.labels) <= set(range(7))
     assert faces.unseen.tolist() == [False, False, True, True, True, True, True]
     assert faces.votes is None
     assert load_facts(processed)["source"] == {"synthetic": True, "name": "stripes"}
