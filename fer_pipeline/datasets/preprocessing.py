@@ -222,7 +222,11 @@ def _write_faces(table: DataFrame, rows_in: int, scratch: Path, target: Path, pa
     _map_arrow(ordered, finisher(params), records.PROCESSED).write.parquet(str(scratch))
     target.mkdir()
     for number, part in enumerate(sorted(scratch.glob("part-*.parquet"))):
-        pq.write_table(pq.read_table(part, partitioning=None).cast(records.PROCESSED), target / f"part-{number:05d}.parquet", row_group_size=1024)
+        pq.write_table(
+            pq.read_table(part, partitioning=None).cast(records.PROCESSED),
+            target / f"part-{number:05d}.parquet",
+            row_group_size=1024,
+        )
 
 
 def _write_left_out(rows: DataFrame, target: Path) -> dict[str, int]:

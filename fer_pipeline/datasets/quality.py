@@ -13,6 +13,7 @@ from typing import Any, Final
 import great_expectations as gx
 import great_expectations.expectations as gxe
 import pandas as pd
+from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from fer_pipeline import records
 from fer_pipeline.datasets import quality_data, quality_page
@@ -55,12 +56,14 @@ class QualityResult:
 def validate(processed: Path, quarantine: Path, out: Path, params: ValidateParams) -> QualityResult:
     """The outcome of the checks; writes `out` with index.html, the page for people, and validation.json.
 
-    Raises `DataQualityError` after writing both where a check of severity error fails; `SourceError` where the table cannot be read.
+    Raises `DataQualityError` after writing both where a check of severity error fails, `SourceError` for unreadable tables.
     """
     data = quality_data.read(processed, quarantine)
     result = QualityResult(tuple(check_all(data, params)))
     with replaced_folder(out) as aside:
-        write_json(aside / "validation.json", {"success": not result.errors, "checks": [asdict(check) for check in result.checks]})
+        write_json(
+            aside / "validation.json", {"success": not result.errors, "checks": [asdict(check) for check in result.checks]}
+        )
         quality_page.write(aside / "index.html", processed, data, result.checks)
     if result.errors:
         raise DataQualityError(f"{len(result.errors)} data checks failed (see {out}/index.html): " + "; ".join(result.errors))
@@ -70,7 +73,7 @@ def validate(processed: Path, quarantine: Path, out: Path, params: ValidateParam
 def check_all(data: QualityData, params: ValidateParams) -> list[Check]:
     """The outcome of each expectation on its frame."""
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("processed")
     checks: list[Check] = []
     for frame, expectations in suites(data, params).items():
@@ -81,8 +84,9 @@ def check_all(data: QualityData, params: ValidateParams) -> list[Check]:
             batch_parameters={"dataframe": getattr(data, frame)},
             result_format={"result_format": "SUMMARY", "unexpected_index_column_names": _WHERE[frame]},
         )
-        found = {result.expectation_config.meta["name"]: result for result in outcome.results}
-        checks += [_check(found[expectation.meta["name"]], frame) for expectation in expectations]  # in the order of the suite
+        found = [_check(result, frame) for result in outcome.results]
+        order = [expectation.meta["name"] for expectation in expectations]  # results of a raised exception come first
+        checks += sorted(found, key=lambda check: order.index(check.name))
     return checks
 
 
@@ -106,14 +110,18 @@ def _rows(data: QualityData) -> list[Any]:
     expectations = [
         gxe.ExpectTableRowCountToEqual(
             value=data.facts["rows_out"],
-            **_words("rows", f"{data.facts['rows_out']:,}, as preprocess counted", "No file of the table is missing or cut short."),
+            **_words(
+                "rows", f"{data.facts['rows_out']:,}, as preprocess counted", "No file of the table is missing or cut short."
+            ),
         ),
         gxe.ExpectColumnValuesToBeUnique(
             column="id",
             **_words("ids", "each id once, so in one split only", "A row in two splits would make every figure too good."),
         ),
         gxe.ExpectColumnValuesToBeInSet(
-            column="nulls", value_set=[0], **_words("required values", "no nulls in required columns", "Only usage and votes may be null.")
+            column="nulls",
+            value_set=[0],
+            **_words("required values", "no nulls in required columns", "Only usage and votes may be null."),
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="label",
@@ -121,7 +129,9 @@ def _rows(data: QualityData) -> list[Any]:
             **_words("labels", f"0..{len(EMOTIONS) - 1}", f"Index into {', '.join(EMOTIONS)}."),
         ),
         gxe.ExpectColumnValuesToBeInSet(
-            column="split", value_set=list(records.SPLITS), **_words("splits", ", ".join(records.SPLITS), "The three split names.")
+            column="split",
+            value_set=list(records.SPLITS),
+            **_words("splits", ", ".join(records.SPLITS), "The three split names."),
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="image_length",
@@ -129,7 +139,9 @@ def _rows(data: QualityData) -> list[Any]:
             **_words("picture size", f"{FACE_SIZE**2:,} bytes ({FACE_SIZE}x{FACE_SIZE} gray)", "What each network takes in."),
         ),
         gxe.ExpectColumnValuesToMatchRegex(
-            column="content_hash", regex="^[0-9a-f]{32}$", **_words("content hashes", "32 hex digits", "Copies are found by them.")
+            column="content_hash",
+            regex="^[0-9a-f]{32}$",
+            **_words("content hashes", "32 hex digits", "Copies are found by them."),
         ),
         gxe.ExpectColumnValuesToMatchRegex(
             column="perceptual_hash",
@@ -140,7 +152,10 @@ def _rows(data: QualityData) -> list[Any]:
             column="brightness", min_value=0, max_value=255, **_words("brightness of each picture", "0..255", "Mean gray value.")
         ),
         gxe.ExpectColumnValuesToBeBetween(
-            column="contrast", min_value=0, max_value=127.5, **_words("contrast of each picture", "0..127.5", "Standard deviation.")
+            column="contrast",
+            min_value=0,
+            max_value=127.5,
+            **_words("contrast of each picture", "0..127.5", "Standard deviation."),
         ),
     ]
     if data.rows["votes_sum"].notna().any():
@@ -162,7 +177,9 @@ def _classes(params: ValidateParams) -> list[Any]:
         gxe.ExpectColumnValuesToBeBetween(
             column="rows",
             min_value=1,
-            **_words("every class in every split", "at least 1 row", "A class that is not there can be neither learned nor measured."),
+            **_words(
+                "every class in every split", "at least 1 row", "A class that is not there can be neither learned nor measured."
+            ),
         ),
         gxe.ExpectColumnValuesToBeBetween(
             column="rows",
@@ -190,7 +207,9 @@ def _table(table: pd.DataFrame, params: ValidateParams) -> list[Any]:
         return gxe.ExpectColumnMaxToBeBetween(column=column, max_value=bound, **words)
 
     leaks = [
-        at_most(f"leak_share_{split}", params.max_leak_share, f"{split} rows also in train", "Copies that training has seen flatter.")
+        at_most(
+            f"leak_share_{split}", params.max_leak_share, f"{split} rows also in train", "Copies that training has seen flatter."
+        )
         for split in MEASURED_SPLITS
     ]
     light = [
@@ -225,7 +244,9 @@ def _table(table: pd.DataFrame, params: ValidateParams) -> list[Any]:
         ),
         at_most("quarantine_share", params.max_quarantine_share, "rows in quarantine", "Damaged rows; a few are usual.", ERROR),
         at_most("duplicate_share", params.max_duplicate_share, "redundant copies", "Byte-identical pictures in the source."),
-        at_most("conflict_share", params.max_conflict_share, "rows with conflicting labels", "The same picture under several labels."),
+        at_most(
+            "conflict_share", params.max_conflict_share, "rows with conflicting labels", "The same picture under several labels."
+        ),
         at_most("flat_share", params.max_flat_share, "flat pictures", "One single gray value, no face."),
         *leaks,
         *light,

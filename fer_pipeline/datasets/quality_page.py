@@ -1,4 +1,4 @@
-"""The data page: what is in the processed table, what is wrong with it, and pictures to look at. Reads a limited number of pictures."""
+"""The data page: what is in the processed table, what is wrong with it, and a limited number of pictures to look at."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _pairs(leaks: pd.DataFrame, seen: pd.DataFrame, images: dict[str, UInt8Array
 
 
 def _groups(groups: list[list[dict[str, int]]], kept: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Sample]:
-    """One picture for each group of copies in the source, with its rows and their labels; groups without a kept row are left out."""
+    """One picture for each group of copies in the source, with its rows and labels; groups without a kept row are left out."""
     by_row = {row["row"]: row["id"] for row in kept.to_dict("records")}
     samples = []
     for group in groups:
@@ -139,10 +139,10 @@ def _bad_rows(data: QualityData) -> list[dict[str, Any]]:
 
 
 def _agreement(rows: pd.DataFrame) -> Agreement | None:
-    voted = rows[rows["votes"].notna() & ~rows["augmented"]]
+    voted = rows[rows["votes"].notna() & ~rows["augmented"] & rows["label"].between(0, len(EMOTIONS) - 1)]
     if voted.empty:
         return None
-    votes = np.stack(voted["votes"].to_numpy())  # (N, 10)
+    votes = np.array(voted["votes"].tolist())  # (N, 10)
     clear = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
     words = np.array(_FERPLUS_LABELS)[votes.argmax(axis=1)]
     labels = np.array(EMOTIONS)[voted["label"].to_numpy()]
@@ -155,14 +155,10 @@ def _agreement(rows: pd.DataFrame) -> Agreement | None:
 
 
 def _class_table(classes: pd.DataFrame) -> list[dict[str, Any]]:
-    table = classes.pivot_table(index="emotion", columns="split", values=["rows", "share"], sort=False)
+    found = {(row["split"], row["emotion"]): (row["rows"], row["share"]) for row in classes.to_dict("records")}
     return [
-        {
-            "emotion": emotion,
-            "reference": REFERENCE_SHARES[label],
-            "splits": [(int(table.loc[emotion, ("rows", split)]), float(table.loc[emotion, ("share", split)])) for split in records.SPLITS],
-        }
-        for label, emotion in enumerate(EMOTIONS)
+        {"emotion": emotion, "reference": reference, "splits": [found[split, emotion] for split in records.SPLITS]}
+        for emotion, reference in zip(EMOTIONS, REFERENCE_SHARES, strict=True)
     ]
 
 

