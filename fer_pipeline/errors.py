@@ -37,6 +37,10 @@ class ImageError(FerError):
     exit_code = 5
 
 
+class VideoError(ImageError):
+    """A file that is no video, or a video that is damaged or outside the limits."""
+
+
 class ModelError(FerError):
     """A model artifact is missing, damaged, or made for other labels or another image spec."""
 

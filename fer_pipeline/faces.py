@@ -43,6 +43,13 @@ class FaceBox:
     score: float
     landmarks: tuple[tuple[float, float], ...] | None = None
 
+    def scaled(self, scale: float) -> FaceBox:
+        """The same face in a picture that is `scale` times as large."""
+        landmarks = self.landmarks
+        if landmarks is not None:
+            landmarks = tuple((x * scale, y * scale) for x, y in landmarks)
+        return FaceBox(_scaled(*self.box_xyxy, scale), _scaled(*self.framing_xyxy, scale), self.score, landmarks)
+
 
 class FaceDetector(Protocol):
     """Finds faces; safe to call from several threads."""

@@ -80,14 +80,15 @@ class ImageSpec:
             raise ModelError(f"image spec {values!r} does not fit this code: {error}") from error
 
 
-def decode(data: bytes) -> UInt8Array:
+def decode(data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS) -> UInt8Array:
     """RGB uint8 (H, W, 3) of an encoded picture, turned upright by its EXIF orientation.
 
-    Of an animation it is the first frame; 16-bit gray is brought to 8 bits. Raises `ImageError` where the bytes are no JPEG,
-    PNG, WebP or BMP, are cut short, or hold more than `MAX_PIXELS`.
+    Of an animation it is the first frame; 16-bit gray is brought to 8 bits. `formats` are names of Pillow; only local data sets
+    are read with more than the allowed ones. Raises `ImageError` where the bytes are no picture of these formats, are cut short,
+    or hold more than `MAX_PIXELS`.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS) as picture:
+        with Image.open(io.BytesIO(data), formats=formats) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise ImageError(f"picture has {width}x{height} pixels, at most {MAX_PIXELS:,} are read: scale it down")
@@ -96,7 +97,7 @@ def decode(data: bytes) -> UInt8Array:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{len(data):,} bytes that are no {', '.join(ALLOWED_FORMATS)} picture") from error
+        raise ImageError(f"{len(data):,} bytes that are no {', '.join(formats)} picture") from error
     except Exception as error:  # damaged files make Pillow raise whatever its readers stumble over: struct.error, TypeError, ...
         raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
 

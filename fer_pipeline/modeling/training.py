@@ -9,7 +9,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -21,32 +20,13 @@ from fer_pipeline.modeling import checkpoints, metrics
 from fer_pipeline.modeling.batches import Batches, steps_per_epoch
 from fer_pipeline.modeling.learner import Learner
 from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.model_files import TrainingResult
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.progress import EpochProgress
 from fer_pipeline.modeling.schedules import Phase, learning_rates, phases, plateau_reductions
 from fer_pipeline.params import TrainParams, fingerprint
 
 OnEpoch = Callable[[int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A trained network and how it came to be.
-
-    `network` computes in float32 and takes 48 px pictures. `history` has one entry per epoch: epoch (from 1), loss and accuracy
-    on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step), size (side
-    of the pictures, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early stopping the
-    one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` is of this process alone.
-    """
-
-    network: keras.Model
-    history: list[dict[str, float]]
-    best_epoch: int
-    backend: str
-    images_per_second: float
-    seconds: float
-    resumed_after: int
-    key: str
 
 
 def train(

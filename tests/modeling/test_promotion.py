@@ -12,7 +12,13 @@ PARAMS = PromoteParams(bootstrap=500, max_ece=0.5)
 
 
 def contestant(
-    share_right: float, name: str = "new", *, synthetic: bool = False, latency_ms: float = 1.0, megabytes: float = 1.0, spare: int | None = None
+    share_right: float,
+    name: str = "new",
+    *,
+    synthetic: bool = False,
+    latency_ms: float = 1.0,
+    megabytes: float = 1.0,
+    spare: int | None = None,
 ) -> Contestant:
     """A model that is right on the first part of the rows of each class and one class off on the others.
 

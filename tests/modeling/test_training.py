@@ -13,9 +13,9 @@ from fer_pipeline.modeling import checkpoints
 from fer_pipeline.modeling.batches import Batches, class_weights
 from fer_pipeline.modeling.learner import Learner
 from fer_pipeline.modeling.loading import Faces
-from fer_pipeline.modeling.model_files import read_history, read_model, read_training, write_model
+from fer_pipeline.modeling.model_files import TrainingResult, read_history, read_model, read_training, write_model
 from fer_pipeline.modeling.schedules import Phase
-from fer_pipeline.modeling.training import TrainingResult, recipe_key, train
+from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.params import AugmentParams, TrainParams, TransferParams
 
 Make = Callable[[int, int], Faces]

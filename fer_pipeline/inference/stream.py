@@ -1,0 +1,92 @@
+"""Frames one after another -> tracked faces with raw and smoothed emotions; the same for a video file and a live camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.faces import DETECTION_SIDE, Box, FaceBox
+from fer_pipeline.imaging import UInt8Array, shrink
+from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.inference.tracks import SMOOTHING_SECONDS, FaceTracker, ProbabilitySmoother, TrackedFace
+
+
+class FaceStream:
+    """The faces of one film or one camera, frame by frame. One per film; not safe for several threads."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        *,
+        detect_every: int = 1,
+        detection_side: int = DETECTION_SIDE,
+        smoothing_seconds: float = SMOOTHING_SECONDS,
+    ) -> None:
+        """Faces are searched in each `detect_every`-th frame, on a copy of at most `detection_side` pixels, and followed between.
+
+        `smoothing_seconds` is the time constant of the smoothed probabilities; 0 switches smoothing off.
+        """
+        if detect_every < 1 or detection_side < 1 or smoothing_seconds < 0:
+            raise ParamsError(
+                f"detect_every is {detect_every}, detection_side {detection_side}, smoothing_seconds {smoothing_seconds}: "
+                "expected at least 1, 1 and 0"
+            )
+        self._recognizer = recognizer
+        self._detect_every = detect_every
+        self._detection_side = detection_side
+        self._smoothing_seconds = smoothing_seconds
+        self._tracker = FaceTracker()
+        self._smoothers: dict[int, ProbabilitySmoother] = {}
+        self._frames = 0
+        self._time = float("-inf")
+
+    def update(self, image: UInt8Array, time: float) -> list[TrackedFace]:
+        """The faces of the next frame, RGB uint8 (H, W, 3), taken `time` seconds after some fixed moment.
+
+        Faces found in this frame come first, largest first. All of them go through the network as one batch. Raises
+        `ParamsError` where `time` runs backwards.
+        """
+        return self.update_many([(time, image)])[0]
+
+    def update_many(self, frames: Sequence[tuple[float, UInt8Array]]) -> list[list[TrackedFace]]:
+        """The same for several successive frames as (time, image); all their faces go through the network as one batch."""
+        followed = [self._follow(image, time) for time, image in frames]
+        answers = self._recognizer.recognize_found(
+            [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, followed, strict=True)]
+        )
+        return [
+            [
+                self._smooth(number, face, time, found)
+                for (number, _, found), face in zip(known, faces, strict=True)
+            ]
+            for (time, _), known, faces in zip(frames, followed, answers, strict=True)
+        ]
+
+    def _follow(self, image: UInt8Array, time: float) -> list[tuple[int, FaceBox, bool]]:
+        if time < self._time:
+            raise ParamsError(f"frame at {time:.3f} s comes after one at {self._time:.3f} s: give frames in the order of time")
+        self._time = time
+        search = self._frames % self._detect_every == 0
+        self._frames += 1
+        if not search:
+            return _inside(self._tracker.predicted(time), image)
+        small = shrink(image, self._detection_side)
+        scale = image.shape[1] / small.shape[1]
+        return _inside(self._tracker.detected([face.scaled(scale) for face in self._recognizer.detector.detect(small)], time), image)
+
+    def _smooth(self, number: int, face: FaceEmotion, time: float, found: bool) -> TrackedFace:
+        if number not in self._smoothers:
+            self._smoothers = {n: smoother for n, smoother in self._smoothers.items() if n in self._tracker.known}
+            self._smoothers[number] = ProbabilitySmoother(self._smoothing_seconds)
+        smoothed = self._smoothers[number].add(face.probabilities, time)
+        return TrackedFace(number, face, smoothed, self._recognizer.name_of(smoothed), found)
+
+
+def _inside(known: list[tuple[int, FaceBox, bool]], image: UInt8Array) -> list[tuple[int, FaceBox, bool]]:
+    # A face predicted to have left the picture has no pixels to judge.
+    height, width = image.shape[:2]
+
+    def visible(box: Box) -> bool:
+        return 0 < (box[0] + box[2]) / 2 < width and 0 < (box[1] + box[3]) / 2 < height
+
+    return [(number, face, found) for number, face, found in known if found or visible(face.framing_xyxy)]

@@ -1,0 +1,209 @@
+"""Which face is which from frame to frame, and its emotion over time: constant work and memory per frame and face."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.faces import Box, FaceBox
+from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.labels import EMOTIONS
+
+SMOOTHING_SECONDS = 0.5
+"""Time constant of the smoothing: what was seen this long ago counts 1/e of what is seen now."""
+
+FORGET_SECONDS = 1.0
+"""A face that comes back within this time keeps its number."""
+
+COAST_SECONDS = 0.3
+"""A face that the detector misses is followed blindly for this long, and then counts as gone until it is found again."""
+
+_MIN_IOU = 0.15
+_POSITION_NOISE, _SIZE_NOISE = 0.03, 0.04  # of a detection, in face sides: what Haar boxes jitter on a still face
+_ACCELERATION = 4.0  # in face sides per second squared: a head that starts to turn or walk
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """One face in one frame of a video. `track` is the number of the person, from 1, as long as the face is not lost.
+
+    `face` is the answer for this frame alone; `smoothed` are its probabilities averaged over time (order of `labels.EMOTIONS`,
+    sum 1) and `emotion` the label they give, or "uncertain". `detected` says whether the detector found the face in this very
+    frame; else its box is predicted from earlier ones.
+    """
+
+    track: int
+    face: FaceEmotion
+    smoothed: tuple[float, ...]
+    emotion: str
+    detected: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: those of `FaceEmotion.as_dict`, and `track`, `smoothed`, `smoothed_emotion`, `detected`."""
+        return {
+            "track": self.track,
+            **self.face.as_dict(),
+            "smoothed_emotion": self.emotion,
+            "smoothed": dict(zip(EMOTIONS, self.smoothed, strict=True)),
+            "detected": self.detected,
+        }
+
+
+class FaceTracker:
+    """Gives the faces of successive frames numbers that stay.
+
+    A constant-velocity Kalman filter per face predicts centre and size; detections are matched by the overlap (IoU) with the
+    predictions, best pair first (Bewley et al. 2016, "Simple online and realtime tracking"). Not safe for several threads.
+    """
+
+    def __init__(self, *, forget_seconds: float = FORGET_SECONDS, coast_seconds: float = COAST_SECONDS) -> None:
+        if not 0 <= coast_seconds <= forget_seconds:
+            raise ParamsError(f"coast_seconds is {coast_seconds}, expected 0..forget_seconds ({forget_seconds})")
+        self._forget_seconds = forget_seconds
+        self._coast_seconds = coast_seconds
+        self._tracks: dict[int, _Track] = {}
+        self._next = 1
+
+    @property
+    def known(self) -> frozenset[int]:
+        """Numbers of the faces that are not forgotten yet."""
+        return frozenset(self._tracks)
+
+    def detected(self, faces: Sequence[FaceBox], time: float) -> list[tuple[int, FaceBox, bool]]:
+        """Number, box and whether it was found of each face of a frame that was searched at `time` in seconds.
+
+        Found faces come with the detector's own boxes, in its order; then those that it missed a moment ago, predicted.
+        """
+        self._forget(time)
+        pairs = self._match(faces, time)
+        for index, face in enumerate(faces):
+            if index in pairs:
+                self._tracks[pairs[index]].correct(face, time)
+            else:
+                pairs[index] = self._next
+                self._tracks[self._next] = _Track(face, time)
+                self._next += 1
+        found = [(pairs[index], face, True) for index, face in enumerate(faces)]
+        taken = set(pairs.values())
+        return found + [known for known in self.predicted(time) if known[0] not in taken]
+
+    def predicted(self, time: float) -> list[tuple[int, FaceBox, bool]]:
+        """The same for a frame that was not searched: all faces that were found at most `coast_seconds` ago."""
+        self._forget(time)
+        return [
+            (number, track.at(time), False)
+            for number, track in self._tracks.items()
+            if time - track.seen <= self._coast_seconds + 1e-9
+        ]
+
+    def _forget(self, time: float) -> None:
+        self._tracks = {n: track for n, track in self._tracks.items() if 0 <= time - track.seen <= self._forget_seconds}
+
+    def _match(self, faces: Sequence[FaceBox], time: float) -> dict[int, int]:
+        overlaps = [
+            (iou(track.at(time).framing_xyxy, face.framing_xyxy), number, index)
+            for number, track in self._tracks.items()
+            for index, face in enumerate(faces)
+        ]
+        pairs: dict[int, int] = {}
+        for overlap, number, index in sorted(overlaps, key=lambda pair: (-pair[0], pair[1])):
+            if overlap >= _MIN_IOU and index not in pairs and number not in pairs.values():
+                pairs[index] = number
+        return pairs
+
+
+class ProbabilitySmoother:
+    """Mean of a face's probabilities in which what is `seconds` old weighs 1/e; 0 seconds: no smoothing."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._sum: npt.NDArray[np.float64] = np.zeros(len(EMOTIONS))
+        self._weight = 0.0
+        self._time: float | None = None
+
+    def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
+        """The mean after this answer at `time` in seconds; sums to 1."""
+        past = 0.0
+        if self._time is not None and self._seconds > 0:
+            past = math.exp(-max(0.0, time - self._time) / self._seconds)
+        self._sum = past * self._sum + np.asarray(probabilities)
+        self._weight = past * self._weight + 1
+        self._time = time
+        return tuple(float(p) for p in self._sum / self._weight)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Area of the intersection of two boxes over that of their union, in 0..1."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (_area(a) + _area(b) - width * height)
+
+
+class _Track:
+    """State of one face: value, velocity and their 2x2 covariance for each of centre x, centre y and side, in pixels."""
+
+    def __init__(self, face: FaceBox, time: float) -> None:
+        self.seen = time
+        self._face = face
+        side = _side(face)
+        self._state = np.stack([_measured(face), np.zeros(3)])  # (value or velocity, dimension)
+        self._covariance = np.zeros((3, 2, 2))
+        self._covariance[:, 0, 0] = _noise(side)
+        self._covariance[:, 1, 1] = (2.0 * side) ** 2  # a newcomer may move by two sides a second
+
+    def at(self, time: float) -> FaceBox:
+        """The last detection, moved and scaled to where the face should be."""
+        x, y, side = self._state[0] + self._state[1] * (time - self.seen)
+        old_x, old_y, old_side = _measured(self._face)
+        scale = max(float(side), 0.5 * float(old_side)) / float(old_side)
+
+        def move(box: Box) -> Box:
+            return (
+                float(x + (box[0] - old_x) * scale),
+                float(y + (box[1] - old_y) * scale),
+                float(x + (box[2] - old_x) * scale),
+                float(y + (box[3] - old_y) * scale),
+            )
+
+        landmarks = self._face.landmarks
+        if landmarks is not None:
+            landmarks = tuple((float(x + (a - old_x) * scale), float(y + (b - old_y) * scale)) for a, b in landmarks)
+        return replace(
+            self._face, box_xyxy=move(self._face.box_xyxy), framing_xyxy=move(self._face.framing_xyxy), landmarks=landmarks
+        )
+
+    def correct(self, face: FaceBox, time: float) -> None:
+        """Brings the filter to `time` and takes in the detection."""
+        step, side = time - self.seen, _side(face)
+        transition = np.array([[1.0, step], [0.0, 1.0]])
+        drift = (_ACCELERATION * side) ** 2 * np.array([[step**4 / 4, step**3 / 2], [step**3 / 2, step**2]])
+        state = transition @ self._state
+        covariance = transition @ self._covariance @ transition.T + drift
+        gain = covariance[:, :, 0] / (covariance[:, 0, 0] + _noise(side))[:, np.newaxis]
+        self._state = state + (gain * (_measured(face) - state[0])[:, np.newaxis]).T
+        self._covariance = covariance - gain[:, :, np.newaxis] * covariance[:, np.newaxis, 0, :]
+        self._face, self.seen = face, time
+
+
+def _measured(face: FaceBox) -> npt.NDArray[np.float64]:
+    x1, y1, x2, y2 = face.framing_xyxy
+    return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1])
+
+
+def _noise(side: float) -> npt.NDArray[np.float64]:
+    return (side * np.array([_POSITION_NOISE, _POSITION_NOISE, _SIZE_NOISE])) ** 2
+
+
+def _side(face: FaceBox) -> float:
+    return face.framing_xyxy[2] - face.framing_xyxy[0]
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

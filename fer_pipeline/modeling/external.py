@@ -1,0 +1,181 @@
+"""How good a model is on data sets that it never saw: figures over the classes that both have, and a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from fer_pipeline.errors import ImageError, SourceError
+from fer_pipeline.faces import FaceDetector, crop_box
+from fer_pipeline.imaging import ImageSpec, UInt8Array, crop, to_model_input
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import metrics
+from fer_pipeline.modeling.external_sets import ExternalSet
+from fer_pipeline.modeling.figures import confusion_figure
+from fer_pipeline.modeling.metrics import Interval
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.pages import write_page
+
+Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
+"""From model inputs uint8 (N, 48, 48, 1) to calibrated probabilities float64 (N, 7)."""
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class ExternalResult:
+    """What was measured. `left_out` are the set's classes that we lack, with their pictures; `lacking` ours that the set lacks.
+
+    `unreadable` and `without_face` name the pictures that gave no answer; they are in none of the figures. `confusion` (7, 7)
+    holds free answers, `restricted_accuracy` lets the model choose among the shared classes only.
+    """
+
+    data: ExternalSet
+    detector: str | None
+    shared: tuple[str, ...]
+    left_out: dict[str, int]
+    lacking: tuple[str, ...]
+    unreadable: tuple[str, ...]
+    without_face: tuple[str, ...]
+    confusion: npt.NDArray[np.int64]
+    accuracy: Interval
+    macro_f1: Interval
+    restricted_accuracy: Interval
+    recalls: dict[str, Interval]
+    ece: float
+
+    @property
+    def rows(self) -> int:
+        """Pictures in the figures."""
+        return int(self.confusion.sum())
+
+
+def measure(
+    data: ExternalSet, predict: Predict, spec: ImageSpec, detector: FaceDetector | None, *, resamples: int = 1000, seed: int = 0
+) -> ExternalResult:
+    """Figures of a model on the pictures of another data set; with a detector its largest face is cut out of each picture.
+
+    Raises `SourceError` where no picture of a shared class can be measured.
+    """
+    ours = [picture for picture in data.pictures if picture.label in EMOTIONS]
+    left_out = Counter(picture.label for picture in data.pictures if picture.label not in EMOTIONS)
+    inputs: list[UInt8Array] = []
+    answers: list[npt.NDArray[np.float64]] = []
+    labels: list[int] = []
+    unreadable: list[str] = []
+    without_face: list[str] = []
+    for picture in tqdm(ours, desc=data.title, unit="picture", disable=None):
+        try:
+            face = _face(picture.read(), spec, detector)
+        except ImageError:
+            unreadable.append(picture.name)
+            continue
+        if face is None:
+            without_face.append(picture.name)
+            continue
+        inputs.append(to_model_input(face, spec))
+        labels.append(EMOTIONS.index(picture.label))
+        if len(inputs) == _BATCH:  # keeps the memory small on sets of any size
+            answers.append(predict(np.stack(inputs)))
+            inputs.clear()
+    if inputs:
+        answers.append(predict(np.stack(inputs)))
+    if not answers:
+        raise SourceError(
+            f"none of the {len(ours):,} pictures of {data.title} could be measured: {len(unreadable):,} are unreadable, "
+            f"in {len(without_face):,} no face was found"
+        )
+    return _result(
+        data, detector, np.array(labels), np.concatenate(answers), dict(left_out), unreadable, without_face, resamples, seed
+    )
+
+
+def write_external(out: Path, result: ExternalResult, info: ModelInfo) -> dict[str, Any]:
+    """The content of metrics.json. Replaces the folder `out`: metrics.json, report.html."""
+    values: dict[str, Any] = {
+        "data": result.data.title,
+        "part": result.data.part,
+        "model": info.fingerprint,
+        "network": info.network,
+        "synthetic": info.synthetic,
+        "detector": result.detector or "none",
+        "shared": list(result.shared),
+        "lacking": list(result.lacking),
+        "left_out": result.left_out,
+        "notes": list(result.data.notes),
+        "rows": result.rows,
+        "rows_unreadable": len(result.unreadable),
+        "rows_without_face": len(result.without_face),
+        "ece": result.ece,
+        "accuracy": asdict(result.accuracy),
+        "macro_f1": asdict(result.macro_f1),
+        "restricted_accuracy": asdict(result.restricted_accuracy),
+        "recall": {name: asdict(interval) for name, interval in result.recalls.items()},
+    }
+    support = result.confusion.sum(axis=1)
+    with replaced_folder(out) as folder:
+        write_json(folder / METRICS_FILE, values)
+        write_page(
+            folder / REPORT_FILE,
+            "external.html",
+            result=result,
+            info=info,
+            support={name: int(rows) for name, rows in zip(EMOTIONS, support, strict=True)},
+            figure=confusion_figure(result.confusion),
+            majority={"name": EMOTIONS[int(support.argmax())], "share": float(support.max() / support.sum())},
+        )
+    return values
+
+
+def _face(image: UInt8Array, spec: ImageSpec, detector: FaceDetector | None) -> UInt8Array | None:
+    if detector is None:
+        return image
+    found = detector.detect(image)
+    return crop(image, crop_box(found[0], spec.crop_scale)) if found else None
+
+
+def _result(
+    data: ExternalSet,
+    detector: FaceDetector | None,
+    labels: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    left_out: dict[str, int],
+    unreadable: list[str],
+    without_face: list[str],
+    resamples: int,
+    seed: int,
+) -> ExternalResult:
+    there = np.unique(labels)
+    among_shared = there[probabilities[:, there].argmax(axis=1)]
+    free = metrics.confusion(labels, probabilities.argmax(axis=1))
+    restricted = metrics.confusion(labels, among_shared)
+
+    def interval(table: npt.NDArray[np.int64], statistic: metrics.Statistic) -> Interval:
+        return metrics.bootstrap(table, statistic, resamples=resamples, seed=seed)
+
+    return ExternalResult(
+        data=data,
+        detector=detector.name if detector else None,
+        shared=tuple(EMOTIONS[i] for i in there),
+        left_out=left_out,
+        lacking=tuple(name for i, name in enumerate(EMOTIONS) if i not in there),
+        unreadable=tuple(unreadable),
+        without_face=tuple(without_face),
+        confusion=free,
+        accuracy=interval(free, metrics.accuracy),
+        macro_f1=interval(free, lambda tables: metrics.f1_scores(tables)[..., there].mean(axis=-1)),
+        restricted_accuracy=interval(restricted, metrics.accuracy),
+        recalls={EMOTIONS[i]: interval(free, lambda tables, i=i: metrics.recalls(tables)[..., i]) for i in there},  # type: ignore[misc]
+        ece=metrics.reliability(labels, probabilities).ece,
+    )
