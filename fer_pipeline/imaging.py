@@ -80,18 +80,18 @@ class ImageSpec:
             raise ModelError(f"image spec {values!r} does not fit this code: {error}") from error
 
 
-def decode(data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS) -> UInt8Array:
+def decode(data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """RGB uint8 (H, W, 3) of an encoded picture, turned upright by its EXIF orientation.
 
     Of an animation it is the first frame; 16-bit gray is brought to 8 bits. `formats` are names of Pillow; only local data sets
     are read with more than the allowed ones. Raises `ImageError` where the bytes are no picture of these formats, are cut short,
-    or hold more than `MAX_PIXELS`.
+    or hold more than `max_pixels`.
     """
     try:
         with Image.open(io.BytesIO(data), formats=formats) as picture:
             width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(f"picture has {width}x{height} pixels, at most {MAX_PIXELS:,} are read: scale it down")
+            if width * height > max_pixels:
+                raise ImageError(f"picture has {width}x{height} pixels, at most {max_pixels:,} are read: scale it down")
             picture.load()
             return _rgb(_upright(picture))
     except ImageError:

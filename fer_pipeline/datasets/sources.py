@@ -90,7 +90,8 @@ def fetch(source: Path, out: Path, params: FetchParams) -> SourceFacts:
 
 
 def _drawn(source: Path, params: SyntheticParams) -> _Found:
-    return _Found("synthetic", "synthetic faces", synthetic.raw_rows(params.faces, params.seed), lambda: (_file_facts(source, source.name),))
+    rows = synthetic.raw_rows(params.faces, params.seed)
+    return _Found("synthetic", "synthetic faces", rows, lambda: (_file_facts(source, source.name),))
 
 
 def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
@@ -116,7 +117,8 @@ def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
         rows = with_votes(rows, *votes[0])
     files = {_place(tree, name), *(_place(*vote) for vote in votes)}
     kind = shape_of(read_header(tree, name)) or ""
-    return _Found(kind, _place(tree, name).name, rows, lambda: tuple(_file_facts(path, path.name) for path in sorted(files)), bool(votes))
+    title = _place(tree, name).name
+    return _Found(kind, title, rows, lambda: tuple(_file_facts(path, path.name) for path in sorted(files)), bool(votes))
 
 
 def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
@@ -131,8 +133,9 @@ def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found
         return _Found("image-folder", tree.origin.name, rows, lambda: (_file_facts(tree.origin, tree.origin.name),))
     digest = hashlib.sha256()
     size = sum(tree.sizes[picture.name] for picture in pictures)
-    name = f"{len(pictures):,} pictures"
-    return _Found("image-folder", _folder_name(tree), digest_rows(rows, digest), lambda: (FileFacts(name, size, digest.hexdigest()),))
+    counted = f"{len(pictures):,} pictures"
+    rows = digest_rows(rows, digest)
+    return _Found("image-folder", _folder_name(tree), rows, lambda: (FileFacts(counted, size, digest.hexdigest()),))
 
 
 def _folder_name(tree: Tree) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.faces import FaceDetector, crop_box
@@ -18,7 +17,8 @@ from fer_pipeline.imaging import ImageSpec, UInt8Array, crop, to_model_input
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import metrics
-from fer_pipeline.modeling.external_sets import ExternalSet
+from fer_pipeline.modeling.counting import counted
+from fer_pipeline.modeling.external_pictures import ExternalSet
 from fer_pipeline.modeling.figures import confusion_figure
 from fer_pipeline.modeling.metrics import Interval
 from fer_pipeline.outputs import replaced_folder, write_json
@@ -75,7 +75,7 @@ def measure(
     labels: list[int] = []
     unreadable: list[str] = []
     without_face: list[str] = []
-    for picture in tqdm(ours, desc=data.title, unit="picture", disable=None):
+    for picture in counted(ours, data.title):
         try:
             face = _face(picture.read(), spec, detector)
         except ImageError:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar, get_args
+from typing import Final
 
 import numpy as np
 
-from fer_pipeline.errors import ImageError, SourceError
-from fer_pipeline.imaging import ALLOWED_FORMATS, FACE_SIZE, UInt8Array, crop, decode
+from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import (
     AFFECTNET_CODES,
     CKPLUS_CODES,
@@ -26,46 +21,23 @@ from fer_pipeline.labels import (
     RAFDB_CODES,
     common_name,
 )
+from fer_pipeline.modeling.external_pictures import (
+    PARTS,
+    SUFFIXES,
+    ExternalSet,
+    Picture,
+    choose_part,
+    decoded,
+    in_class_folders,
+    named,
+    open_lines,
+    parsed,
+    pictures_below,
+    refuse_part,
+    whole_number,
+)
 
-Layout = Literal["ckplus", "jaffe", "rafdb", "affectnet", "ferplus", "imagefolder"]
-LAYOUTS: Final[tuple[str, ...]] = get_args(Layout)
-
-Framing = Literal["face", "picture"]
-"""Whether a picture is one cut-out face, or a scene in which the face must be found first."""
-
-PARTS: Final = {
-    "test": ("test", "testing", "privatetest", "test_set", "fer2013test"),
-    "validation": ("validation", "valid", "val", "val_set", "publictest", "fer2013valid"),
-    "train": ("train", "training", "train_set", "fer2013train"),
-}
-"""Names that data sets give to their parts, lower case; without a choice the first one that is there is measured."""
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_FORMATS = (*ALLOWED_FORMATS, "TIFF")  # JAFFE and parts of CK+ come as TIFF
-_Code = TypeVar("_Code", int, str)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One labelled picture. `label` is one of `labels.EMOTIONS`, or the set's own word for a class that we lack.
-
-    `read` returns it as RGB uint8 (H, W, 3) or gray (H, W), and raises `ImageError` where the file is missing or damaged.
-    """
-
-    name: str
-    label: str
-    read: Callable[[], UInt8Array]
-
-
-@dataclass(frozen=True)
-class ExternalSet:
-    """The pictures to measure on, in a fixed order. `part` says which rows of the set they are; `notes` what to keep in mind."""
-
-    title: str
-    part: str
-    framing: Framing
-    pictures: tuple[Picture, ...]
-    notes: tuple[str, ...] = ()
+LAYOUTS: Final = ("ckplus", "jaffe", "rafdb", "affectnet", "ferplus", "imagefolder")
 
 
 def open_set(path: Path, layout: str, part: str | None = None) -> ExternalSet:
@@ -101,10 +73,10 @@ def open_set(path: Path, layout: str, part: str | None = None) -> ExternalSet:
 
 
 def _ckplus(path: Path, part: str | None) -> ExternalSet:
-    _has_no_parts(path, part)
+    refuse_part(path, part)
     annotations = sorted(path.rglob("*_emotion.txt"))
     if not annotations:
-        pictures = tuple(_in_class_folders(path))
+        pictures = tuple(in_class_folders(path))
         return ExternalSet(
             "CK+48", "all pictures", "face", pictures,
             ("Three pictures come from each sequence, so they are not independent and the intervals are too narrow.",),
@@ -115,11 +87,13 @@ def _ckplus(path: Path, part: str | None) -> ExternalSet:
     found: list[Picture] = []
     for file in annotations:
         subject, session = file.parts[-3:-1]
-        frames = sorted(frame for frame in (roots[0] / subject / session).glob("*") if frame.suffix.lower() in _SUFFIXES)
+        frames = sorted(frame for frame in (roots[0] / subject / session).glob("*") if frame.suffix.lower() in SUFFIXES)
         if not frames:
             raise SourceError(f"{file} labels the sequence {subject}/{session}, but {roots[0]} has no pictures of it")
-        first = Picture(frames[0].name, CKPLUS_CODES[0], partial(_decoded, frames[0]))
-        last = Picture(frames[-1].name, _named(CKPLUS_CODES, _whole(file.read_text(), file), file), partial(_decoded, frames[-1]))
+        first = Picture(frames[0].name, CKPLUS_CODES[0], partial(decoded, frames[0]))
+        last = Picture(
+            frames[-1].name, named(CKPLUS_CODES, whole_number(file.read_text(), file), file), partial(decoded, frames[-1])
+        )
         found += [first, last]
     return ExternalSet(
         "CK+",
@@ -131,13 +105,13 @@ def _ckplus(path: Path, part: str | None) -> ExternalSet:
 
 
 def _jaffe(path: Path, part: str | None) -> ExternalSet:
-    _has_no_parts(path, part)
+    refuse_part(path, part)
     found = []
-    for file in _pictures_below(path):
+    for file in pictures_below(path):
         match = re.fullmatch(r"[A-Z]{2}\.([A-Z]{2})\d+\.\d+", file.stem, re.IGNORECASE)
         if match is None:
             raise SourceError(f"{file} is not named as in JAFFE, such as KA.AN1.39.tiff: keep only its pictures in {path}")
-        found.append(Picture(file.name, _named(JAFFE_CODES, match[1].upper(), file), partial(_decoded, file)))
+        found.append(Picture(file.name, named(JAFFE_CODES, match[1].upper(), file), partial(decoded, file)))
     return ExternalSet(
         "JAFFE",
         "all pictures",
@@ -158,9 +132,9 @@ def _rafdb(path: Path, part: str | None) -> ExternalSet:
             continue
         name, _, code = line.strip().partition(" ")
         file = folders[0] / f"{Path(name).stem}_aligned{Path(name).suffix}"
-        picture = Picture(file.name, _named(RAFDB_CODES, _whole(code, lists[0]), lists[0]), partial(_decoded, file))
+        picture = Picture(file.name, named(RAFDB_CODES, whole_number(code, lists[0]), lists[0]), partial(decoded, file))
         rows.append((name.partition("_")[0], picture))
-    chosen, pictures = _chosen(rows, part, path)
+    chosen, pictures = choose_part(rows, part, path)
     return ExternalSet("RAF-DB basic, aligned", chosen, "face", pictures)
 
 
@@ -171,33 +145,33 @@ def _affectnet(path: Path, part: str | None) -> ExternalSet:
         for table in tables:
             rows += [(table.stem, picture) for picture in _affectnet_rows(table)]
     else:
-        for file in _pictures_below(path):
+        for file in pictures_below(path):
             folders = file.relative_to(path).parts[:-1]
             codes = [folder for folder in folders if folder.isdecimal()]
             if len(codes) != 1:
                 raise SourceError(f"{file} lies in no class folder 0 to 7 of AffectNet below {path}")
-            label = _named(AFFECTNET_CODES, int(codes[0]), file)
-            rows.append((folders[0], Picture(file.relative_to(path).as_posix(), label, partial(_decoded, file))))
-    chosen, pictures = _chosen(rows, part, path)
+            label = named(AFFECTNET_CODES, int(codes[0]), file)
+            rows.append((folders[0], Picture(file.relative_to(path).as_posix(), label, partial(decoded, file))))
+    chosen, pictures = choose_part(rows, part, path)
     return ExternalSet("AffectNet", chosen, "face", pictures)
 
 
 def _affectnet_rows(table: Path) -> Iterator[Picture]:
-    with _lines(table) as lines:
+    with open_lines(table) as lines:
         reader = csv.DictReader(lines)
         if "expression" not in (reader.fieldnames or ()) or "subDirectory_filePath" not in (reader.fieldnames or ()):
             raise SourceError(f"{table} has the columns {reader.fieldnames}, expected subDirectory_filePath and expression")
         for row in reader:
-            label = _named(AFFECTNET_CODES, _whole(row["expression"], table), table)
+            label = named(AFFECTNET_CODES, whole_number(row["expression"], table), table)
             place = Path(row["subDirectory_filePath"])
             roots = (table.parent, *(folder for folder in sorted(table.parent.iterdir()) if folder.is_dir()))
             file = next((root / place for root in roots if (root / place).is_file()), table.parent / place)
             edges = [row.get(f"face_{name}") for name in ("x", "y", "width", "height")]
             if all(edges):
                 x, y, width, height = (float(edge or 0) for edge in edges)
-                yield Picture(str(place), label, partial(_decoded, file, (x, y, x + width, y + height)))
+                yield Picture(str(place), label, partial(decoded, file, (x, y, x + width, y + height)))
             else:
-                yield Picture(str(place), label, partial(_decoded, file))
+                yield Picture(str(place), label, partial(decoded, file))
 
 
 def _ferplus(path: Path, part: str | None) -> ExternalSet:
@@ -206,7 +180,7 @@ def _ferplus(path: Path, part: str | None) -> ExternalSet:
     if not votes.is_file() or faces is None:
         raise SourceError(f"{votes.parent} needs fer2013new.csv and beside it fer2013.csv or fer2013.csv.gz")
     rows = []
-    with _lines(votes) as ballots, _lines(faces) as pixels:
+    with open_lines(votes) as ballots, open_lines(faces) as pixels:
         face_rows = csv.DictReader(pixels)
         if not {"pixels", "Usage"} <= set(face_rows.fieldnames or ()):
             raise SourceError(f"{faces} has the columns {face_rows.fieldnames}, expected emotion, pixels and Usage")
@@ -216,9 +190,9 @@ def _ferplus(path: Path, part: str | None) -> ExternalSet:
                     f"line {number} is {ballot.get('Usage')} in {votes.name} and {face['Usage']} in {faces.name}: "
                     "votes join by row, so both files must have the same order"
                 )
-            counts = [_whole(ballot.get(column) or "", votes) for column in FERPLUS_COLUMNS]
-            rows.append((face["Usage"], Picture(f"{faces.name}:{number}", majority(counts), partial(_parsed, face["pixels"]))))
-    chosen, pictures = _chosen(rows, part, path)
+            counts = [whole_number(ballot.get(column) or "", votes) for column in FERPLUS_COLUMNS]
+            rows.append((face["Usage"], Picture(f"{faces.name}:{number}", majority(counts), partial(parsed, face["pixels"]))))
+    chosen, pictures = choose_part(rows, part, path)
     return ExternalSet(
         "FER+ (majority of the votes)",
         chosen,
@@ -242,73 +216,8 @@ def _imagefolder(path: Path, part: str | None) -> ExternalSet:
     parts = {name for names in PARTS.values() for name in names}
     below = [folder for folder in sorted(path.iterdir()) if folder.is_dir()] if path.is_dir() else []
     if any(folder.name.lower() in parts for folder in below):
-        rows = [(folder.name, picture) for folder in below for picture in _in_class_folders(folder)]
+        rows = [(folder.name, picture) for folder in below for picture in in_class_folders(folder)]
     else:
-        rows = [("", picture) for picture in _in_class_folders(path)]
-    chosen, pictures = _chosen(rows, part, path)
+        rows = [("", picture) for picture in in_class_folders(path)]
+    chosen, pictures = choose_part(rows, part, path)
     return ExternalSet(path.name, chosen, "face", pictures)
-
-
-def _in_class_folders(path: Path) -> Iterator[Picture]:
-    for file in _pictures_below(path):
-        yield Picture(file.relative_to(path).as_posix(), common_name(file.parent.name), partial(_decoded, file))
-
-
-def _pictures_below(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
-
-
-def _chosen(rows: list[tuple[str, Picture]], part: str | None, path: Path) -> tuple[str, tuple[Picture, ...]]:
-    """Name of the part, and its pictures; a row whose part has no known name belongs to "all" only."""
-    if part != "all":
-        for name, words in PARTS.items():
-            pictures = tuple(picture for word, picture in rows if word.lower() in words)
-            if pictures and part in (None, name):
-                return f"{name} rows", pictures
-        if part is not None:
-            raise SourceError(f"{path} has no {part} rows; parts found: {sorted({word for word, _ in rows})}")
-    return "all pictures", tuple(picture for _, picture in rows)
-
-
-def _has_no_parts(path: Path, part: str | None) -> None:
-    if part not in (None, "all"):
-        raise SourceError(f"{path} is of a set without parts, {part} was asked for: leave the part out")
-
-
-def _named(codes: Mapping[_Code, str], code: _Code, place: Path) -> str:
-    if code not in codes:
-        raise SourceError(f"{place} has the label {code!r}, expected one of {', '.join(str(known) for known in codes)}")
-    return codes[code]
-
-
-def _whole(text: str, place: Path) -> int:
-    try:
-        value = float(text)  # CK+ writes 3.0000000e+00
-    except ValueError:
-        value = float("nan")
-    if not value.is_integer():
-        raise SourceError(f"{place} has {text.strip()!r} where a whole number is expected")
-    return int(value)
-
-
-def _decoded(file: Path, box_xyxy: tuple[float, float, float, float] | None = None) -> UInt8Array:
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{file} cannot be read: {error.strerror}") from error
-    picture = decode(data, _FORMATS)
-    return picture if box_xyxy is None else crop(picture, box_xyxy)
-
-
-def _parsed(pixels: str) -> UInt8Array:
-    try:
-        return np.array(pixels.split(), dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
-    except (ValueError, OverflowError) as error:
-        raise ImageError(f"{len(pixels.split()):,} pixels that are no {FACE_SIZE}x{FACE_SIZE} gray face: {error}") from error
-
-
-@contextmanager
-def _lines(path: Path) -> Iterator[io.TextIOBase]:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        yield text

@@ -121,8 +121,8 @@ def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str]) -> str:
 def register(export: Path, info: ModelInfo, name: str, run_id: str, tags: Mapping[str, str]) -> tuple[Version, bool]:
     """The registered version of an exported model, under the alias challenger, and whether it is new.
 
-    A model with the same `ModelInfo.fingerprint` is registered once only. The version carries signature, input example and `tags`;
-    the folder `export` is stored in the run.
+    A model with the same `ModelInfo.fingerprint` is registered once only. The version carries signature, input example and
+    `tags`; the folder `export` is stored in the run.
     """
     with _clear_errors():
         client = MlflowClient()

@@ -19,6 +19,19 @@ SYNTHETIC_NOTICE = "This model was trained on generated faces: it is for trying 
 _PROBABILITIES = {"angry": 0.01, "disgust": 0.0, "fear": 0.02, "happy": 0.91, "sad": 0.01, "surprise": 0.02, "neutral": 0.03}
 
 
+_DESCRIPTIONS = {
+    400: "The form is malformed.",
+    401: "The service has a token, and the request another one or none.",
+    404: "There is no such thing, or not any more.",
+    408: "The upload took too long.",
+    409: "Not ready.",
+    413: "The request is larger than the limit.",
+    415: "The body is not of a kind that is read here.",
+    422: "The request is understood but cannot be served; the message says why.",
+    429: "Too many requests at once; try again after the seconds of Retry-After.",
+}
+
+
 class Box(BaseModel):
     """Left, top, width and height in pixels of the upright picture; may reach beyond its edge."""
 
@@ -64,9 +77,10 @@ class Lineage(BaseModel):
 
     network: str = Field(examples=["compact"])
     sha256: str = Field(description="of the ONNX file")
+    fingerprint: str = Field(description="of all that decides an answer: weights, temperature, labels, image spec")
     data: str = Field(description="what it was trained on")
     synthetic: bool = Field(description="trained on generated faces: for trying the pipeline, not for real pictures")
-    lineage: dict[str, str] = Field(description="run id, data version, git commit and the like")
+    lineage: dict[str, str] = Field(description="run id, data version, git commit and the like", examples=[{"run_id": "2064cb4d"}])
     notice: str
 
 
@@ -112,7 +126,7 @@ class ErrorText(BaseModel):
     """Why a request was not served."""
 
     code: str = Field(examples=["undecodable_picture"])
-    message: str
+    message: str = Field(examples=["picture 1: picture of 50 bytes cannot be decoded: image file is truncated"])
 
 
 class ErrorAnswer(BaseModel):
@@ -121,12 +135,21 @@ class ErrorAnswer(BaseModel):
     error: ErrorText
 
 
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI answers of these statuses."""
+    return {status: {"model": ErrorAnswer, "description": _DESCRIPTIONS[status]} for status in statuses}
+
+
+PICTURE_REFUSALS = refusals(400, 401, 408, 413, 415, 422, 429)
+
+
 def lineage(recognizer: Recognizer) -> dict[str, Any]:
     """Values of `Lineage`."""
     info = recognizer.info
     return {
         "network": info.network,
         "sha256": info.sha256,
+        "fingerprint": info.fingerprint,
         "data": info.data,
         "synthetic": info.synthetic,
         "lineage": info.lineage,

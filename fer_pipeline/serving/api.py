@@ -1,122 +1,53 @@
-"""The HTTP routes, free of BentoML: pictures in, faces with emotions out, and the page."""
+"""The HTTP app, free of BentoML: pictures, videos and live cameras in, faces with emotions out, and the page."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-import anyio
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from fer_pipeline.errors import ImageError
-from fer_pipeline.imaging import UInt8Array, decode, encode_png
-from fer_pipeline.inference.annotate import annotate
-from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
-from fer_pipeline.serving.answers import BatchPrediction, ErrorAnswer, Model, Prediction, lineage, model_facts
-from fer_pipeline.serving.headers import SafeHeaders
-from fer_pipeline.serving.uploads import BodyLimit, Limits, RefusedError, read_pictures
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving import live, metrics, pictures
+from fer_pipeline.serving.answers import Model, model_facts
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.headers import RequestId, SafeHeaders
+from fer_pipeline.serving.uploads import BodyLimit, Limits, RefusedError
 
 WEB = Path(__file__).with_name("web")
 
-Framing = Literal["auto", "face"]
-T = TypeVar("T")
 
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorAnswer, "description": "The form is malformed."},
-    413: {"model": ErrorAnswer, "description": "The request is larger than the limit."},
-    415: {"model": ErrorAnswer, "description": "No multipart form, or the file is no JPEG, PNG, WebP or BMP."},
-    422: {"model": ErrorAnswer, "description": "No picture in the form, or one that cannot be decoded."},
-    429: {"model": ErrorAnswer, "description": "Too many requests at once; try again after the seconds of Retry-After."},
-}
-
-
-class Desk:
-    """Admits requests up to the limits and runs them on a bounded number of threads."""
-
-    def __init__(self, recognizer: Recognizer, limits: Limits) -> None:
-        self.recognizer = recognizer
-        self.limits = limits
-        self._threads = anyio.CapacityLimiter(limits.parallel)
-        self._counts = {"uploads": 0, "work": 0}
-
-    def upload(self) -> Any:
-        """A place for the upload of a request while the block runs. Raises `RefusedError` where all are taken."""
-        return self._place("uploads", self.limits.max_uploads)
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """The result of `work`, run on a thread. Raises `RefusedError` where too many wait already."""
-        with self._place("work", self.limits.parallel + self.limits.max_waiting):
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
-
-    @contextmanager
-    def _place(self, kind: str, most: int) -> Iterator[None]:
-        if self._counts[kind] >= most:  # only the event loop's own thread comes here, so nothing can slip in between
-            raise RefusedError(429, "overloaded", "too many requests at once; try again in a second")
-        self._counts[kind] += 1
-        try:
-            yield
-        finally:
-            self._counts[kind] -= 1
-
-
-def open_desk(app: FastAPI, recognizer: Recognizer, limits: Limits) -> None:
-    """Makes an app of `create_app` ready to answer."""
+def open_desk(app: FastAPI, recognizer: Recognizer, limits: Limits, token: str | None = None) -> None:
+    """Makes an app of `create_app` ready to answer. With a token, all but the page and GET requests need it."""
     app.state.limits = limits
-    app.state.desk = Desk(recognizer, limits)
+    app.state.desk = Desk(recognizer, limits, token or None)
 
 
 def create_app() -> FastAPI:
     """The app with all routes; `open_desk` must run before its first request."""
     app = FastAPI(
         title="fer",
-        summary="Facial emotion recognition: pictures in, faces with calibrated emotions out.",
+        summary="Facial emotion recognition: pictures, videos and live cameras in, faces with calibrated emotions out.",
         docs_url=None,  # both load their scripts from elsewhere
         redoc_url=None,
     )
     app.add_middleware(BodyLimit)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(RequestId)
     _answer_errors(app)
+    app.include_router(pictures.router)
+    app.include_router(live.router)
 
-    @app.post("/predict", response_model=Prediction, responses=_REFUSALS, openapi_extra=_form("picture"))
-    async def predict(request: Request, framing: Framing = "auto") -> Any:
-        """Faces of the picture in the form field `picture`; with `framing=face` the whole picture is taken as one face."""
-        desk: Desk = app.state.desk
-        with desk.upload():
-            (data,) = await read_pictures(request, "picture", 1)
-            return await desk.run(lambda: _timed(desk, lambda: _predict(desk, data, framing)))
-
-    @app.post("/predict/batch", response_model=BatchPrediction, responses=_REFUSALS, openapi_extra=_form("pictures", True))
-    async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
-        """Faces of several pictures, all in form fields named `pictures`; one that cannot be read refuses the batch."""
-        desk: Desk = app.state.desk
-        with desk.upload():
-            batch = await read_pictures(request, "pictures", desk.limits.max_pictures)
-            return await desk.run(
-                lambda: _timed(desk, lambda: {"pictures": [_predict(desk, data, framing, n) for n, data in enumerate(batch, 1)]})
-            )
-
-    png = {"content": {"image/png": {}}, "description": "The picture with boxes and emotions drawn in."}
-
-    @app.post("/annotate", response_class=Response, responses={**_REFUSALS, 200: png}, openapi_extra=_form("picture"))
-    async def annotated(request: Request) -> Response:
-        """The picture in the form field `picture` as PNG, with boxes and emotions drawn in."""
-        desk: Desk = app.state.desk
-        with desk.upload():
-            (data,) = await read_pictures(request, "picture", 1)
-            return Response(await desk.run(lambda: _annotate(desk, data)), media_type="image/png")
-
-    @app.get("/model", response_model=Model)
+    @app.get("/model", response_model=Model, tags=["model"])
     async def model() -> Any:
         """Facts of the model: network, training data, metrics, image spec, lineage, and what it is not for."""
-        return model_facts(app.state.desk.recognizer)
+        desk: Desk = app.state.desk
+        return model_facts(desk.recognizer)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -126,45 +57,10 @@ def create_app() -> FastAPI:
     return app
 
 
-def _predict(desk: Desk, data: bytes, framing: Framing, number: int = 1) -> dict[str, Any]:
-    image = _decode(data, number)
-    faces = desk.recognizer.recognize(image) if framing == "auto" else [desk.recognizer.recognize_face(image)]
-    return {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
-
-
-def _annotate(desk: Desk, data: bytes) -> bytes:
-    image = _decode(data)
-    faces: list[FaceEmotion] = desk.recognizer.recognize(image)
-    return encode_png(annotate(image, faces))
-
-
-def _decode(data: bytes, number: int = 1) -> UInt8Array:
-    try:
-        return decode(data)
-    except ImageError as error:
-        raise RefusedError(422, "undecodable_picture", f"picture {number}: {error}") from error
-
-
-def _timed(desk: Desk, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    start = time.perf_counter()
-    values = work()
-    return {**values, "model": lineage(desk.recognizer), "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
-
-
-def _form(field: str, several: bool = False) -> dict[str, Any]:
-    file = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP"}
-    schema = {
-        "type": "object",
-        "required": [field],
-        "additionalProperties": False,
-        "properties": {field: {"type": "array", "items": file, "minItems": 1} if several else file},
-    }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
-
-
 def _answer_errors(app: FastAPI) -> None:
     def answer(status: int, code: str, message: str) -> JSONResponse:
-        headers = {"Retry-After": "1"} if status == 429 else {"Connection": "close"} if status == 413 else None
+        metrics.REFUSED.labels(code).inc()
+        headers = {429: {"Retry-After": "1"}, 413: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
         return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
     @app.exception_handler(RefusedError)

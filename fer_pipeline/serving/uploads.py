@@ -25,6 +25,21 @@ class Limits:
     max_uploads: int = 32  # requests whose upload is being received or waits; the next one gets 429
     max_waiting: int = 4  # of these, received and waiting for a recognizer; the next one gets 429
     parallel: int = 2  # recognitions at the same time, one thread each
+    max_upload_seconds: int = 60  # in which a picture must have come in; a video has ten times as long
+    max_cameras: int = 4  # live sessions at the same time; they share one thread, so they cannot starve the pictures
+    max_camera_fps: int = 30  # of one session; frames beyond it are refused
+    max_camera_kilobytes: int = 600  # of one frame
+    max_camera_pixels: int = 2_100_000  # of one frame; enough for 1920x1080
+    max_camera_idle_seconds: int = 30  # without a frame, after which a session is closed
+    max_video_megabytes: int = 200
+    max_video_seconds: int = 300  # of play
+    max_video_frames: int = 20_000
+    max_video_pixels: int = 4_000_000  # of one frame
+    max_videos: int = 2  # analysed at the same time, each in a process of its own; the next one gets 429
+    max_video_results: int = 16  # kept at the same time; the next one gets 429
+    max_video_minutes: int = 15  # of work on one video, after which it is given up
+    max_video_memory_megabytes: int = 6000  # address space of the process of one video
+    keep_video_minutes: int = 30  # after which results are deleted
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -88,7 +103,10 @@ async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the picture in the field {field!r}")
-    async with request.form(max_files=most + 1, max_fields=1) as form:
+    limits: Limits = request.app.state.limits
+    with _in_time(limits.max_upload_seconds):
+        form = await request.form(max_files=most + 1, max_fields=1)
+    async with form:  # closes the files, which removes those that had gone to disk
         for name, value in form.multi_items():
             if name != field:
                 raise RefusedError(422, "unexpected_field", f"field {name[:40]!r} is not known here, expected {field!r}")
@@ -104,6 +122,15 @@ async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
     for number, data in enumerate(pictures, 1):
         _check_signature(data, number)
     return pictures
+
+
+@contextmanager
+def _in_time(seconds: float) -> Iterator[None]:
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError as error:
+        raise RefusedError(408, "too_slow", f"the upload took more than {seconds:.0f} s") from error
 
 
 def _check_signature(data: bytes, number: int) -> None:

@@ -1,0 +1,131 @@
+"""A video file -> the emotions of each face over time, streamed to files; memory does not grow with its length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.faces import DETECTION_SIDE
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.decoding import VideoInfo, VideoLimits, frames
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.stream import FaceStream
+from fer_pipeline.inference.tracks import SMOOTHING_SECONDS, TrackedFace
+from fer_pipeline.inference.video_files import FILES, VideoFiles
+from fer_pipeline.inference.video_summary import SUMMARY_FILE, TrackSummary, VideoFacts, VideoSummary
+from fer_pipeline.model_info import file_sha256
+from fer_pipeline.outputs import write_json
+
+__all__ = [
+    "TrackSummary",
+    "VideoInfo",
+    "VideoLimits",
+    "VideoOptions",
+    "VideoProgress",
+    "VideoSummary",
+    "analyse",
+    "frames",
+]
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How a video is read. `detect_every` frames the whole picture is searched for faces, on a copy of `detection_side` pixels.
+
+    `smoothing_seconds` is the time constant of the smoothed probabilities, `batch_frames` how many frames go through the network
+    at once, `annotate` whether the annotated video is written.
+    """
+
+    detect_every: int = 5
+    detection_side: int = DETECTION_SIDE
+    smoothing_seconds: float = SMOOTHING_SECONDS
+    batch_frames: int = 16
+    annotate: bool = True
+    limits: VideoLimits = VideoLimits()
+
+    def __post_init__(self) -> None:
+        if self.batch_frames < 1:
+            raise ParamsError(f"batch_frames is {self.batch_frames}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class VideoProgress:
+    """How far a video is: frames and faces so far, the time of the last frame and, where known, of the end, in seconds."""
+
+    frames: int
+    faces: int
+    seconds: float
+    duration: float | None
+
+    @property
+    def fraction(self) -> float | None:
+        """Share that is done, in 0..1; None where the length is not known."""
+        return min(1.0, self.seconds / self.duration) if self.duration else None
+
+
+def analyse(
+    path: Path,
+    recognizer: Recognizer,
+    out: Path,
+    *,
+    options: VideoOptions | None = None,
+    on_progress: Callable[[VideoProgress], None] | None = None,
+    cancelled: threading.Event | None = None,
+) -> VideoSummary:
+    """What was found in the video; per face and frame it is in faces.jsonl and faces.csv of the folder `out`.
+
+    Writes besides them subtitles.vtt, annotated.webm, the peaks as pictures, and summary.json last. Where `out` holds the
+    finished results of the same file, model and options, they are returned with `skipped`. After `cancelled` is set, the results
+    so far are closed properly and returned with `complete` false. Raises `VideoError` where the file is no video or beyond the
+    limits; results so far stay, with the reason in summary.json.
+    """
+    options = options or VideoOptions()
+    info = VideoInfo.read(path)
+    key = _fingerprint(path, recognizer, options)
+    earlier = VideoSummary.finished(out, key)
+    if earlier is not None:
+        return replace(earlier, skipped=True)
+    _clear(out)
+    facts = VideoFacts(out, recognizer.info.fingerprint, recognizer.detector.name, path.name, key, info)
+    stream = FaceStream(
+        recognizer,
+        detect_every=options.detect_every,
+        detection_side=options.detection_side,
+        smoothing_seconds=options.smoothing_seconds,
+    )
+    try:
+        with (
+            closing(_generator(path, options.limits, facts)) as source,
+            VideoFiles(out, info, annotated=options.annotate) as files,
+            ThreadPoolExecutor(1, "write") as writer,  # annotating and encoding run beside recognition, one batch behind
+        ):
+            writing: Future[None] | None = None
+            while batch := list(islice(source, options.batch_frames)):
+                tracked = stream.update_many(batch)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(_write, batch, tracked, files, facts)
+                if on_progress is not None:
+                    on_progress(VideoProgress(facts.frames, facts.faces, facts.seconds, info.duration))
+                if cancelled is not None and cancelled.is_set():
+                    facts.note("cancelled")
+                    break
+            if writing is not None:
+                writing.result()
+    except BaseException as error:
+        facts.note(str(error) or type(error).__name__)
+        facts.write(complete=False)
+        raise
+    summary = facts.write(complete=not (cancelled is not None and cancelled.is_set()))
+    if on_progress is not None:
+        on_progress(VideoProgress(summary.frames, summary.faces, summary.seconds, info.duration))
+    return summary

@@ -1,0 +1,60 @@
+"""Admission: who may upload, wait, and be worked for, so that what is too much is refused at once and nobody starves another."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.uploads import Limits, RefusedError
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Admits requests up to the limits and runs them on a bounded number of threads. Limits count per worker process."""
+
+    def __init__(self, recognizer: Recognizer, limits: Limits, token: str | None = None) -> None:
+        self.recognizer = recognizer
+        self.limits = limits
+        self._token = token
+        self._threads = anyio.CapacityLimiter(limits.parallel)
+        self._camera_thread = anyio.CapacityLimiter(1)
+        self._counts = {"uploads": 0, "work": 0, "cameras": 0}
+
+    def check_token(self, given: str | None) -> None:
+        """Raises `RefusedError` where a token is needed and another one or none was given."""
+        if self._token is not None and not hmac.compare_digest((given or "").encode(), self._token.encode()):
+            raise RefusedError(401, "unauthorized", "this service needs its token: send the header `Authorization: Bearer TOKEN`")
+
+    def upload(self) -> AbstractContextManager[None]:
+        """A place for the upload of a request while the block runs. Raises `RefusedError` where all are taken."""
+        return self._place("uploads", self.limits.max_uploads)
+
+    def camera(self) -> AbstractContextManager[None]:
+        """A place for a live session while the block runs. Raises `RefusedError` where all are taken."""
+        return self._place("cameras", self.limits.max_cameras)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work`, run on a thread. Raises `RefusedError` where too many wait already."""
+        with self._place("work", self.limits.parallel + self.limits.max_waiting):
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def run_for_camera(self, work: Callable[[], T]) -> T:
+        """The result of `work`, run on the one thread that all cameras share in turn."""
+        return await anyio.to_thread.run_sync(work, limiter=self._camera_thread)
+
+    @contextmanager
+    def _place(self, kind: str, most: int) -> Iterator[None]:
+        if self._counts[kind] >= most:  # only the event loop's own thread comes here, so nothing can slip in between
+            raise RefusedError(429, "overloaded", "too many requests at once; try again in a second")
+        self._counts[kind] += 1
+        try:
+            yield
+        finally:
+            self._counts[kind] -= 1

@@ -1,0 +1,143 @@
+"""The routes for pictures: faces with emotions, the annotated picture, and what an answer rests on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from fer_pipeline.errors import ImageError
+from fer_pipeline.faces import crop_box
+from fer_pipeline.imaging import UInt8Array, crop, decode, encode_png, to_model_input
+from fer_pipeline.inference.annotate import annotate
+from fer_pipeline.inference.occlusion import heat_picture, occlusion_map
+from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.labels import emotion_index
+from fer_pipeline.serving import metrics
+from fer_pipeline.serving.access import require_token
+from fer_pipeline.serving.answers import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.uploads import RefusedError, read_pictures
+
+Framing = Literal["auto", "face"]
+
+router = APIRouter(dependencies=[Depends(require_token)], tags=["pictures"])
+
+
+def _form(field: str, several: bool = False) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP"}
+    schema = {
+        "type": "object",
+        "required": [field],
+        "additionalProperties": False,
+        "properties": {field: {"type": "array", "items": file, "minItems": 1} if several else file},
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def _png(description: str) -> dict[int | str, dict[str, Any]]:
+    schema = {"type": "string", "format": "binary"}
+    return {**PICTURE_REFUSALS, 200: {"content": {"image/png": {"schema": schema}}, "description": description}}
+
+
+@router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("picture"))
+async def predict(request: Request, framing: Framing = "auto") -> Any:
+    """Faces of the picture in the form field `picture`; with `framing=face` the whole picture is taken as one face."""
+    desk: Desk = request.app.state.desk
+    with desk.upload():
+        (data,) = await read_pictures(request, "picture", 1)
+        return await desk.run(lambda: _timed(desk, lambda: _predict(desk, data, framing)))
+
+
+@router.post(
+    "/predict/batch", response_model=BatchPrediction, responses=PICTURE_REFUSALS, openapi_extra=_form("pictures", several=True)
+)
+async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
+    """Faces of several pictures, all in form fields named `pictures`; one that cannot be read refuses the batch."""
+    desk: Desk = request.app.state.desk
+    with desk.upload():
+        batch = await read_pictures(request, "pictures", desk.limits.max_pictures)
+        return await desk.run(
+            lambda: _timed(desk, lambda: {"pictures": [_predict(desk, data, framing, n) for n, data in enumerate(batch, 1)]})
+        )
+
+
+@router.post(
+    "/annotate",
+    response_class=Response,
+    responses=_png("The picture with boxes and emotions drawn in."),
+    openapi_extra=_form("picture"),
+)
+async def annotated(request: Request) -> Response:
+    """The picture in the form field `picture` as PNG, with boxes and emotions drawn in."""
+    desk: Desk = request.app.state.desk
+    with desk.upload():
+        (data,) = await read_pictures(request, "picture", 1)
+        return Response(await desk.run(lambda: _annotate(desk, data)), media_type="image/png")
+
+
+@router.post(
+    "/explain",
+    response_class=Response,
+    responses=_png("The face as the network sees it; red speaks for the answer, blue against it. `X-Emotion` names the emotion."),
+    openapi_extra=_form("picture"),
+)
+async def explain(
+    request: Request,
+    framing: Framing = "auto",
+    face: Annotated[int, Query(ge=1, le=1000, description="number of the face in the order of /predict")] = 1,
+) -> Response:
+    """Which parts of a face its answer rests on: each is covered in turn, and red is where the answer falls most."""
+    desk: Desk = request.app.state.desk
+    with desk.upload():
+        (data,) = await read_pictures(request, "picture", 1)
+        png, emotion = await desk.run(lambda: _explain(desk, data, framing, face))
+        return Response(png, media_type="image/png", headers={"X-Emotion": emotion})
+
+
+def _predict(desk: Desk, data: bytes, framing: Framing, number: int = 1) -> dict[str, Any]:
+    start = time.perf_counter()
+    image = _decode(data, number)
+    faces = desk.recognizer.recognize(image) if framing == "auto" else [desk.recognizer.recognize_face(image)]
+    metrics.count("picture", faces, time.perf_counter() - start)
+    return {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
+
+
+def _annotate(desk: Desk, data: bytes) -> bytes:
+    image = _decode(data)
+    faces: list[FaceEmotion] = desk.recognizer.recognize(image)
+    return encode_png(annotate(image, faces))
+
+
+def _explain(desk: Desk, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
+    image = _decode(data)
+    classifier, spec = desk.recognizer.classifier, desk.recognizer.info.image_spec
+    if framing == "face":
+        if number != 1:
+            raise RefusedError(422, "no_such_face", f"there is one face, face {number} was asked for")
+        cut, answer = image, desk.recognizer.recognize_face(image)
+    else:
+        found = desk.recognizer.detector.detect(image)
+        if number > len(found):
+            raise RefusedError(422, "no_such_face", f"{len(found)} face(s) found, face {number} was asked for")
+        cut = crop(image, crop_box(found[number - 1], spec.crop_scale))
+        answer = desk.recognizer.recognize_face(cut)
+    seen = to_model_input(cut, spec)
+    return encode_png(heat_picture(seen, occlusion_map(classifier, seen, emotion_index(answer.top_emotion)))), answer.top_emotion
+
+
+def _decode(data: bytes, number: int = 1) -> UInt8Array:
+    # In this very process: Pillow reads four formats only, its header check bounds the memory before a pixel is decoded, and what
+    # its readers raise becomes 422. A process of its own would cost more per picture than the answer itself (see `videos`).
+    try:
+        return decode(data)
+    except ImageError as error:
+        raise RefusedError(422, "undecodable_picture", f"picture {number}: {error}") from error
+
+
+def _timed(desk: Desk, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    start = time.perf_counter()
+    values = work()
+    return {**values, "model": lineage(desk.recognizer), "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
