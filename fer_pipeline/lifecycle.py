@@ -45,9 +45,9 @@ class Summary:
         if self.synthetic:
             lines += ["> Trained on the embedded synthetic faces: for trying the pipeline, not for real pictures.", ""]
         lines += ["| test split | value | 95 % interval |", "|---|---|---|"]
-        for name in ("accuracy", "macro_f1"):
+        for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
             low, high = self.metrics[f"{name}_low"], self.metrics[f"{name}_high"]
-            lines.append(f"| {name.replace('_', '-')} | {self.metrics[name]:.4f} | {low:.4f} to {high:.4f} |")
+            lines.append(f"| {title} | {self.metrics[name]:.4f} | {low:.4f} to {high:.4f} |")
         lines += ["", self.decision.markdown(), ""]
         if self.cached:
             lines += [f"Unchanged, not run again: {', '.join(self.cached)}.", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -131,6 +132,12 @@ def _stage_error(stage: str, error: DvcException, error_file: Path) -> FerError:
         return failure
     causes = [str(error), *(str(cause) for cause in (error.__cause__, error.__context__) if cause)]
     text = "; ".join(dict.fromkeys(causes))
+    killed = re.search(r"exited with -(\d+)", text)
+    if killed:
+        return FerError(
+            f"stage {stage}: its process was killed by signal {killed[1]} (9 is often a lack of memory); earlier outputs are as they "
+            "were, and the same command goes on from there"
+        )
     if "busy" in text or "lock" in text:
         return WorkspaceBusyError(f"stage {stage}: {text}")
     return FerError(f"stage {stage}: {text}")

@@ -92,6 +92,14 @@ def test_a_stage_that_dies_without_a_word_is_reported_with_its_command(root: Pat
         versioning.reproduce(root, "second")
 
 
+def test_a_stage_that_was_killed_says_so(root: Path, source: Path) -> None:
+    versioning.add_source(root, [source])
+    versioning.reproduce(root, "first")
+    (root / "dvc.yaml").write_text(STAGES.replace("sh second.sh", "kill -9 $$"))
+    with pytest.raises(FerError, match="stage second: its process was killed by signal 9"):
+        versioning.reproduce(root, "second")
+
+
 def test_a_failure_leaves_an_output_that_persists(root: Path, source: Path) -> None:
     versioning.add_source(root, [source])
     versioning.reproduce(root, "first")
