@@ -1,6 +1,6 @@
-"""What joins the rooms: a stage with its MLflow run, a version with its gate, the champion with its bundle.
+"""What joins the rooms behind the stages: a version with its gate, the champion with its bundle, the way back.
 
-Used by the flows and by the `fer` command; holds no rules of its own.
+Used by the flows and by the `fer` command; the rules of the gate are in modeling/promotion.py.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
-from fer_pipeline.errors import FerError, ModelError
+from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling import tracking
-from fer_pipeline.modeling.loading import Faces, load_facts, load_split
+from fer_pipeline.modeling.loading import Faces, load_split
 from fer_pipeline.modeling.promotion import Check, Contestant, Decision, decide
-from fer_pipeline.params import Params, PromoteParams
+from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
 
-SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
 BUNDLE_TAG = "bundle"
+CROWNED_TAG = "crowned"
+ROLLED_BACK_TAG = "rolled_back"
 
 
 @dataclass(frozen=True)
@@ -62,76 +64,13 @@ class Summary:
         return "\n".join(lines)
 
 
-def use_data(root: Path, path: Path, votes: Path | None) -> str:
-    """Makes a path, or `synthetic`, the source in params.yaml; returns what was done."""
-    parameter_file = root / "params.yaml"
-    if str(path) == "synthetic":
-        params_file.write_values(parameter_file, {"fetch.source": SYNTHETIC})
-        return "the source is now the embedded synthetic faces"
-    version = versioning.add_source(root, [path, *([votes] if votes else [])])
-    params_file.write_values(parameter_file, {"fetch.source": "data/source"})
-    return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
-
-
-def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params) -> str:
-    """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
-    from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
-    from fer_pipeline.modeling.training import train
-
-    facts = load_facts(processed)
-    origin = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
-    tags = {
-        **origin,
-        "network": params.train.network,
-        "profile": params.train.profile,
-        "data": facts["source"]["name"],
-        "synthetic": str(facts["source"]["synthetic"]).lower(),
-    }
-    train_set, validation_set = load_split(processed, "train"), load_split(processed, "validation")
-    memo = checkpoints.with_name(".training-run.json")
-    recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
-    run_id = tracking.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)
-    try:
-        for split, faces in (("train", train_set), ("validation", validation_set)):
-            tracking.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
-        result = train(
-            train_set,
-            validation_set,
-            params.train,
-            checkpoints,
-            on_epoch=lambda epoch, figures: tracking.log_metrics(run_id, figures, epoch),
-        )
-        write_model(out, result, params.train, facts, run_id=run_id, checkpoint_folder=checkpoints)
-    except FerError as error:
-        tracking.fail_run(run_id, str(error))
-        raise
-    tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
-    best = result.history[result.best_epoch - 1]
-    return (
-        f"{params.train.network}: {len(result.history)} epochs in {result.seconds:,.0f} s on {result.backend}, "
-        f"validation accuracy {best['val_accuracy']:.4f}, macro-F1 {best['val_macro_f1']:.4f}"
-    )
-
-
-def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:
-    """Evaluates and adds figures, report and curves to the MLflow run of the training; returns the metrics."""
-    from fer_pipeline.modeling import evaluation
-
-    metrics = evaluation.evaluate(model, processed, out, params.evaluate)
-    facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
-    tags = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
-    run_id = tracking.ensure_run(facts["run_id"], str(facts["network"]), tags)
-    tracking.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
-    tracking.log_files(run_id, out, "evaluation")
-    return metrics
-
-
 def register_export(root: Path) -> tuple[tracking.Version, bool]:
     """The version of the model that `export` wrote last, alias challenger, and whether it is new."""
     params = params_file.load(root / "params.yaml")
     export = versioning.output(root, "export")
     info = ModelInfo.read(export)
     tags = {**info.lineage, "network": info.network, "data": info.data, "synthetic": str(info.synthetic).lower()}
+    tags |= {name: f"{info.metrics[name]:.4f}" for name in ("accuracy", "macro_f1") if name in info.metrics}
     run_id = tracking.ensure_run(info.lineage.get("run_id"), info.network, tags)
     return tracking.register(export, info, params.promote.model_name, run_id, tags)
 
@@ -155,6 +94,10 @@ def judge(root: Path, challenger: tracking.Version) -> Decision:
     reigning = tracking.by_alias(params.model_name, tracking.CHAMPION)
     if reigning is not None and reigning.number == challenger.number:
         return Decision(str(challenger), None, (Check("is the champion already", True, str(reigning), "nothing to decide"),))
+    if ROLLED_BACK_TAG in challenger.tags:
+        when = challenger.tags[ROLLED_BACK_TAG]
+        required = f"never rolled back; `fer rollback --to {challenger.number}` brings it back"
+        return Decision(str(challenger), str(reigning), (Check("history", False, f"rolled back on {when}", required),))
     test_set = load_split(versioning.output(root, "preprocess"), "test")
     contestants = [_contestant(version, test_set) if version else None for version in (challenger, reigning)]
     if contestants[0] is None:
@@ -178,8 +121,33 @@ def package_version(root: Path, version: tracking.Version) -> str:
 
 
 def crown(version: tracking.Version) -> None:
-    """Makes the version the champion."""
+    """Makes the version the champion, and notes when."""
     tracking.set_alias(version, tracking.CHAMPION)
+    tracking.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
+
+
+def roll_back(root: Path, number: int | None) -> tuple[tracking.Version, str]:
+    """Makes an earlier version champion again, with its bundle; returns both.
+
+    Without a number that is the champion before the present one. The present one is marked, so that the gate does not promote
+    it again by itself. Raises `ModelError` where there is no earlier champion.
+    """
+    present = champion(root)
+    known = tracking.versions(present.name)
+    if number is None:
+        earlier = [v for v in known if CROWNED_TAG in v.tags and ROLLED_BACK_TAG not in v.tags and v.number != present.number]
+        target = max(earlier, key=lambda version: version.tags[CROWNED_TAG], default=None)
+    else:
+        target = next((version for version in known if version.number == number), None)
+    if target is None or target.number == present.number:
+        others = ", ".join(str(version.number) for version in known if version.number != present.number) or "none"
+        wanted = f"version {number}" if number else "an earlier champion"
+        raise ModelError(f"{present} is champion, and {wanted} is not there to go back to: other versions are {others} (--to)")
+    bundle = package_version(root, target)
+    tracking.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
+    tracking.untag_version(target, ROLLED_BACK_TAG)
+    crown(target)
+    return target, bundle
 
 
 def champion(root: Path) -> tracking.Version:

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import lifecycle, params, settings
+from fer_pipeline import lifecycle, params, settings, stages
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -31,7 +31,7 @@ def train_champion(
     try:
         with exclusive(root / RUN_LOCK, "train-champion", wait_seconds):
             if data is not None:
-                lifecycle.use_data(root, Path(data), Path(votes) if votes else None)
+                stages.use_data(root, Path(data), Path(votes) if votes else None)
             if profile is not None:
                 params.use_profile(root / "params.yaml", profile)
             return _run(root)

@@ -25,7 +25,8 @@ ONLY_ROOMS = {  # package -> the files or folders that may import it
     "dvc": ("fer_pipeline/datasets/versioning.py",),
     "prefect": ("flows/",),
     "bentoml": ("fer_pipeline/serving/service.py", "fer_pipeline/serving/packaging.py"),
-    "tensorflow": ("fer_pipeline/modeling/export.py",),
+    "tensorflow": ("fer_pipeline/modeling/export.py", "fer_pipeline/modeling/gradcam.py"),
+    "lime": ("fer_pipeline/modeling/explanation.py",),
     "tf2onnx": ("fer_pipeline/modeling/export.py",),
     "keras": ("fer_pipeline/modeling/",),
     "typer": ("fer_pipeline/cli/",),
@@ -40,7 +41,7 @@ ALLOWED_ROOMS = {  # room -> other rooms it may import
     "cli": {"datasets", "modeling", "inference", "serving", "monitoring"},
     "core": set(),
 }
-JOINS = ("fer_pipeline/lifecycle.py", "fer_pipeline/doctor.py")  # core-level modules whose purpose is to join rooms
+JOINS = ("fer_pipeline/lifecycle.py", "fer_pipeline/stages.py", "fer_pipeline/doctor.py")  # core-level modules whose purpose is to join rooms
 RESIZERS = {"resize", "cvtColor", "warpAffine", "INTER_AREA"}
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ModelError
+from fer_pipeline.workspace import RUN_LOCK, exclusive
 
+models_app = typer.Typer(help="The registered models.", no_args_is_help=True)
 profile_app = typer.Typer(help="Recipes of training by name.", no_args_is_help=True)
 
 
@@ -53,6 +56,40 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
     results.print(decision.markdown())
     if not decision.promoted:
         raise typer.Exit(1)
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="Version to go back to; the champion before by default.")] = None,
+) -> None:
+    """Make an earlier champion champion again, with its bundle.
+
+    Example: `fer rollback`
+    """
+    from fer_pipeline import lifecycle
+
+    with exclusive(RUN_LOCK, "fer rollback"):
+        version, bundle = lifecycle.roll_back(Path.cwd(), to)
+    results.print(f"{version} is champion again, bundle {bundle}; restart `fer serve` to serve it")
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List the registered versions with their figures, newest first; aliases and roll-backs are marked.
+
+    Example: `fer models list`
+    """
+    from fer_pipeline.modeling import tracking
+
+    name = params_file.load(PARAMS).promote.model_name
+    holders = tracking.aliases(name)
+    table = Table("version", "alias", "network", "data", "accuracy", "macro-F1", "gate", "bundle", title=f"model {name}")
+    for version in reversed(tracking.versions(name)):
+        held = [alias for alias, number in holders.items() if number == version.number]
+        marks = ", ".join([*held, *(["rolled back"] if "rolled_back" in version.tags else [])])
+        figures = [f"{float(version.tags[key]):.4f}" if key in version.tags else "" for key in ("accuracy", "macro_f1")]
+        words = [version.tags.get(key, "") for key in ("network", "data")]
+        table.add_row(str(version.number), marks, *words, *figures, version.tags.get("gate", ""), version.tags.get("bundle", ""))
+    results.print(table, soft_wrap=False)
 
 
 def package() -> None:

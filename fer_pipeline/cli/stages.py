@@ -84,7 +84,7 @@ def train(
 
     Example: `KERAS_BACKEND=jax fer train --processed data/processed --out data/model --checkpoints data/checkpoints`
     """
-    from fer_pipeline.lifecycle import train_and_track
+    from fer_pipeline.stages import train_and_track
 
     with exclusive(out, "fer train"):
         summary = train_and_track(processed, out, checkpoints, params_file.load(params))
@@ -96,7 +96,7 @@ def evaluate(processed: Processed, model: Model, out: Out, params: Params = PARA
 
     Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`
     """
-    from fer_pipeline.lifecycle import evaluate_and_track
+    from fer_pipeline.stages import evaluate_and_track
 
     with exclusive(out, "fer evaluate"):
         metrics = evaluate_and_track(processed, model, out, params_file.load(params))

@@ -135,8 +135,8 @@ def _stage_error(stage: str, error: DvcException, error_file: Path) -> FerError:
     killed = re.search(r"exited with -(\d+)", text)
     if killed:
         return FerError(
-            f"stage {stage}: its process was killed by signal {killed[1]} (9 is often a lack of memory); earlier outputs are as they "
-            "were, and the same command goes on from there"
+            f"stage {stage}: its process was killed by signal {killed[1]} (9 is often a lack of memory); earlier outputs are as "
+            "they were, and the same command goes on from there"
         )
     if "busy" in text or "lock" in text:
         return WorkspaceBusyError(f"stage {stage}: {text}")

@@ -181,6 +181,20 @@ def tag_version(version: Version, tags: Mapping[str, str]) -> None:
             MlflowClient().set_model_version_tag(version.name, str(version.number), key, value[:5000])
 
 
+def untag_version(version: Version, key: str) -> None:
+    """Removes a tag of a version, where it has it."""
+    if key in version.tags:
+        with _clear_errors():
+            MlflowClient().delete_model_version_tag(version.name, str(version.number), key)
+
+
+def aliases(name: str) -> dict[str, int]:
+    """Number of the version behind each alias of the registered model; empty where there is no such model."""
+    with _clear_errors():
+        found = MlflowClient().search_registered_models(f"name = '{name}'")
+    return {alias: int(number) for alias, number in found[0].aliases.items()} if found else {}
+
+
 def download_export(version: Version, target: Path) -> Path:
     """Folder with the exported model of a version (model.onnx, model.json, ...), checked by `ModelInfo.read`."""
     with _clear_errors():

@@ -1,0 +1,79 @@
+"""What joins the rooms in a stage: a source with its parameters, a training and an evaluation with their MLflow run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fer_pipeline import params as params_file
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import FerError
+from fer_pipeline.modeling import tracking
+from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.params import Params
+
+SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
+
+
+def use_data(root: Path, path: Path, votes: Path | None) -> str:
+    """Makes a path, or `synthetic`, the source in params.yaml; returns what was done."""
+    parameter_file = root / "params.yaml"
+    if str(path) == "synthetic":
+        params_file.write_values(parameter_file, {"fetch.source": SYNTHETIC})
+        return "the source is now the embedded synthetic faces"
+    version = versioning.add_source(root, [path, *([votes] if votes else [])])
+    params_file.write_values(parameter_file, {"fetch.source": "data/source"})
+    return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
+
+
+def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params) -> str:
+    """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
+    from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
+    from fer_pipeline.modeling.training import train
+
+    facts = load_facts(processed)
+    origin = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
+    tags = {
+        **origin,
+        "network": params.train.network,
+        "profile": params.train.profile,
+        "data": facts["source"]["name"],
+        "synthetic": str(facts["source"]["synthetic"]).lower(),
+    }
+    train_set, validation_set = load_split(processed, "train"), load_split(processed, "validation")
+    memo = checkpoints.with_name(".training-run.json")
+    recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
+    run_id = tracking.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)
+    try:
+        for split, faces in (("train", train_set), ("validation", validation_set)):
+            tracking.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
+        result = train(
+            train_set,
+            validation_set,
+            params.train,
+            checkpoints,
+            on_epoch=lambda epoch, figures: tracking.log_metrics(run_id, figures, epoch),
+        )
+        write_model(out, result, params.train, facts, run_id=run_id, checkpoint_folder=checkpoints)
+    except FerError as error:
+        tracking.fail_run(run_id, str(error))
+        raise
+    tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
+    best = result.history[result.best_epoch - 1]
+    return (
+        f"{params.train.network}: {len(result.history)} epochs in {result.seconds:,.0f} s on {result.backend}, "
+        f"validation accuracy {best['val_accuracy']:.4f}, macro-F1 {best['val_macro_f1']:.4f}"
+    )
+
+
+def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:
+    """Evaluates and adds figures, report and curves to the MLflow run of the training; returns the metrics."""
+    from fer_pipeline.modeling import evaluation
+
+    metrics = evaluation.evaluate(model, processed, out, params.evaluate)
+    facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
+    tags = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
+    run_id = tracking.ensure_run(facts["run_id"], str(facts["network"]), tags)
+    tracking.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
+    tracking.log_files(run_id, out, "evaluation")
+    return metrics
