@@ -52,7 +52,9 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
             validation_set,
             params.train,
             checkpoints,
-            on_epoch=lambda epoch, figures: tracking.log_metrics(run_id, figures, epoch),
+            on_epoch=lambda epoch, figures: tracking.log_metrics(
+                run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch
+            ),
         )
         write_model(out, result, params.train, facts, run_id=run_id, checkpoint_folder=checkpoints)
     except FerError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -100,3 +101,26 @@ def drawn_face() -> npt.NDArray[np.uint8]:
     picture = np.full((480, 640, 3), 150, np.uint8)
     picture[100:300, 200:400] = cv2.GaussianBlur(head, (0, 0), 2.5)[:, :, np.newaxis]
     return picture
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making its tables takes seconds, so tests copy it."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An MLflow database of its own, in use, with the artifacts in tmp_path, which becomes the working directory."""
+    import mlflow
+
+    file = tmp_path / "mlflow.db"
+    shutil.copy2(migrated_store, file)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+    mlflow.set_tracking_uri(f"sqlite:///{file}")
+    return file

@@ -4,7 +4,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import mlflow
 import pytest
 
 from fer_pipeline import lifecycle
@@ -15,10 +14,8 @@ from fer_pipeline.serving import packaging
 
 
 @pytest.fixture
-def root(tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path: Path, tracking_store: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace with three registered versions of one name, none of them champion; building a bundle only notes its name."""
-    monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
     for number in (1, 2, 3):
         export = tmp_path / f"export{number}"

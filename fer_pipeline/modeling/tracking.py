@@ -19,6 +19,7 @@ import mlflow.onnx
 import numpy as np
 import onnx
 from mlflow import MlflowClient
+from mlflow.entities import DatasetInput, InputTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import ModelSignature
@@ -87,11 +88,12 @@ def fail_run(run_id: str, reason: str) -> None:
 
 def log_data_set(run_id: str, split: str, images: UInt8Array, labels: Any, name: str, digest: str) -> None:
     """Records which data the run was trained on or measured on."""
-    with _clear_errors(), mlflow.start_run(run_id=run_id):
+    with _clear_errors():
         data = mlflow.data.numpy_dataset.from_numpy(
             images, targets=labels, source="data/processed", name=f"{name}-{split}", digest=digest[:32]
         )
-        mlflow.log_input(data, context=split)
+        used = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", split)])
+        MlflowClient().log_inputs(run_id, [used])
 
 
 def log_metrics(run_id: str, metrics: Mapping[str, float], step: int | None = None) -> None:

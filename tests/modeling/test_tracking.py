@@ -18,14 +18,6 @@ from fer_pipeline.modeling import tracking
 TAGS = {"data_version": "abc", "params_hash": "123"}
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh SQLite store with its artifacts in tmp_path."""
-    monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    return tmp_path / "mlflow.db"
-
-
 def exported(folder: Path, bias: float) -> Path:
     """An exported model whose logits are one row of constants, different for each bias."""
     folder.mkdir()
@@ -46,7 +38,7 @@ def exported(folder: Path, bias: float) -> Path:
     return folder
 
 
-def test_a_run_keeps_flat_parameters_curves_and_files(store: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_flat_parameters_curves_and_files(tracking_store: Path, tmp_path: Path) -> None:
     memo = tmp_path / "memo.json"
     run_id = tracking.open_training_run(memo, "compact", {"train": {"lr": 0.1, "augment": {"flip": True}}}, TAGS)
     for epoch in (1, 2):
@@ -61,20 +53,28 @@ def test_a_run_keeps_flat_parameters_curves_and_files(store: Path, tmp_path: Pat
     assert not memo.exists()
 
 
-def test_a_killed_training_goes_on_in_its_run_and_another_recipe_starts_a_new_one(store: Path, tmp_path: Path) -> None:
+def test_the_data_of_a_training_is_named_and_the_run_goes_on(tracking_store: Path, tmp_path: Path) -> None:
+    run_id = tracking.open_training_run(tmp_path / "memo.json", "compact", {}, TAGS)
+    tracking.log_data_set(run_id, "train", np.zeros((2, 48, 48, 1), np.uint8), np.array([0, 1]), "fer2013.csv", "abc")
+    run = MlflowClient().get_run(run_id)
+    assert [(used.dataset.name, used.tags[0].value) for used in run.inputs.dataset_inputs] == [("fer2013.csv-train", "train")]
+    assert run.info.status == "RUNNING"
+
+
+def test_a_killed_training_goes_on_in_its_run_and_another_recipe_starts_a_new_one(tracking_store: Path, tmp_path: Path) -> None:
     memo = tmp_path / "memo.json"
     first = tracking.open_training_run(memo, "compact", {"lr": 0.1}, TAGS)
     assert tracking.open_training_run(memo, "compact", {"lr": 0.1}, TAGS) == first
     assert tracking.open_training_run(memo, "compact", {"lr": 0.2}, {**TAGS, "params_hash": "456"}) != first
 
 
-def test_a_run_of_another_store_is_replaced_by_one_marked_restored(store: Path) -> None:
+def test_a_run_of_another_store_is_replaced_by_one_marked_restored(tracking_store: Path) -> None:
     run_id = tracking.ensure_run("0123456789abcdef0123456789abcdef", "compact", TAGS)
     assert MlflowClient().get_run(run_id).data.tags["restored"] == "0123456789abcdef0123456789abcdef"
     assert tracking.ensure_run(run_id, "compact", TAGS) == run_id
 
 
-def test_versions_carry_signature_tags_and_the_exported_folder(store: Path, tmp_path: Path) -> None:
+def test_versions_carry_signature_tags_and_the_exported_folder(tracking_store: Path, tmp_path: Path) -> None:
     export = exported(tmp_path / "export", 1.0)
     info = ModelInfo.read(export)
     run_id = tracking.ensure_run(None, "tiny", TAGS)
@@ -91,7 +91,7 @@ def test_versions_carry_signature_tags_and_the_exported_folder(store: Path, tmp_
     assert logits["logits"].shape == (2, 7)
 
 
-def test_the_champion_is_whoever_holds_the_alias(store: Path, tmp_path: Path) -> None:
+def test_the_champion_is_whoever_holds_the_alias(tracking_store: Path, tmp_path: Path) -> None:
     assert tracking.versions("fer") == []
     assert tracking.by_alias("fer", tracking.CHAMPION) is None
     both = []
@@ -108,15 +108,15 @@ def test_the_champion_is_whoever_holds_the_alias(store: Path, tmp_path: Path) ->
     assert [version.number for version in tracking.versions("fer")] == [1, 2]
 
 
-def test_a_version_without_an_exported_model_is_an_error(store: Path, tmp_path: Path) -> None:
+def test_a_version_without_an_exported_model_is_an_error(tracking_store: Path, tmp_path: Path) -> None:
     run_id = tracking.ensure_run(None, "tiny", TAGS)
     with pytest.raises(ModelError, match="fer version 9 has no exported model"):
         tracking.download_export(tracking.Version("fer", 9, run_id, {}), tmp_path)
 
 
-def test_a_locked_database_is_named_as_the_cause(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_named_as_the_cause(tracking_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = tracking.ensure_run(None, "tiny", TAGS)
-    blocker = sqlite3.connect(store, isolation_level=None)
+    blocker = sqlite3.connect(tracking_store, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
     try:
         with pytest.raises(EnvironmentFault, match="database is locked by another process"):
