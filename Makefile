@@ -25,6 +25,9 @@ test: install ## the test suite
 test-slow: install ## the extras that take minutes each
 	$(UV) run --frozen pytest -q -m slow
 
+bench: install ## speed and memory
+	$(UV) run --frozen python -m benchmarks
+
 lint: install ## style and types
 	$(UV) run --frozen ruff check .
 	$(UV) run --frozen ruff format --check .
