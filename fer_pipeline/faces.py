@@ -6,6 +6,7 @@ Haar is embedded in OpenCV 4 and needs nothing; YuNet is better and faster, but 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,12 +17,16 @@ import numpy as np
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import UInt8Array, shrink, to_bgr, to_gray
+from fer_pipeline.model_info import file_sha256
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; may reach beyond the picture."""
 
 YUNET_FILE = "yunet.onnx"
 """Name of a YuNet network that lies beside a model; where it is there, it is the detector."""
+
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+"""Of face_detection_yunet_2023mar.onnx as published in opencv_zoo."""
 
 DETECTION_SIDE = 640
 """Longer side, in pixels, of the copy that is searched for faces; faces of less than about 4 % of it are not found."""
@@ -42,6 +47,14 @@ class FaceBox:
     framing_xyxy: Box
     score: float
     landmarks: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def tilt(self) -> float | None:
+        """How many degrees the line of the eyes falls to the right, -180 to 180; None where the eyes are not known."""
+        if self.landmarks is None:
+            return None
+        (right_x, right_y), (left_x, left_y) = self.landmarks[:2]
+        return math.degrees(math.atan2(left_y - right_y, left_x - right_x))
 
     def scaled(self, scale: float) -> FaceBox:
         """The same face in a picture that is `scale` times as large."""
@@ -120,6 +133,17 @@ class YuNetDetector:
             box = _scaled(x, y, x + width, y + height, scale)
             faces.append(FaceBox(box, _framing_of_yunet(box), float(row[14]), landmarks))
         return _largest_first(faces)
+
+
+def published_yunet(model_file: Path) -> YuNetDetector:
+    """YuNet of a file that someone fetched; raises `ModelError` where it is not the published one, byte for byte."""
+    detector = YuNetDetector(model_file)
+    found = file_sha256(model_file)
+    if found != YUNET_SHA256:
+        raise ModelError(
+            f"{model_file} has SHA-256 {found}, face_detection_yunet_2023mar.onnx of opencv_zoo has {YUNET_SHA256}: fetch it anew"
+        )
+    return detector
 
 
 def crop_box(face: FaceBox, crop_scale: float) -> Box:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -143,6 +144,33 @@ def crop(image: UInt8Array, box_xyxy: tuple[float, float, float, float]) -> UInt
     return _uint8(cv2.copyMakeBorder(inner, *pads, borderType=cv2.BORDER_REPLICATE))
 
 
+def crop_turned(image: UInt8Array, box_xyxy: tuple[float, float, float, float], degrees: float) -> UInt8Array:
+    """The part of `image` inside the box after turning the picture about the box's middle, in degrees against the clock."""
+    x1, y1, x2, y2 = box_xyxy
+    size = (max(1, round(x2 - x1)), max(1, round(y2 - y1)))
+    reach = math.ceil(math.hypot(*size) / 2) + 1  # whatever the angle, all of the result comes from this far about the middle
+    middle_x, middle_y = round((x1 + x2) / 2), round((y1 + y2) / 2)
+    around = crop(image, (middle_x - reach, middle_y - reach, middle_x + reach, middle_y + reach))
+    matrix = cv2.getRotationMatrix2D((reach - 0.5, reach - 0.5), degrees, 1.0)
+    matrix = matrix + np.array([[0, 0, size[0] / 2 - reach], [0, 0, size[1] / 2 - reach]])
+    return _uint8(cv2.warpAffine(around, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def turned(image: UInt8Array, quarters: int) -> UInt8Array:
+    """The picture turned by `quarters` times 90 degrees against the clock; the same array for 0."""
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters % 4 else image
+
+
+def turned_box(
+    box_xyxy: tuple[float, float, float, float], image: UInt8Array, quarters: int
+) -> tuple[float, float, float, float]:
+    """Where a box of `image` is in `turned(image, quarters)`."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box_xyxy
+    boxes = ((x1, y1, x2, y2), (y1, width - x2, y2, width - x1), (width - x2, height - y2, width - x1, height - y1))
+    return (*boxes, (height - y2, x1, height - y1, x2))[quarters % 4]
+
+
 def to_model_input(image: UInt8Array, spec: ImageSpec) -> UInt8Array:
     """Model input uint8 (48, 48, 1) of one face crop, RGB or gray. With the default spec a 48x48 gray image passes unchanged."""
     return enhance(resize_face(to_gray(image)), spec)[:, :, np.newaxis]
@@ -173,10 +201,10 @@ def varied(gray: UInt8Array, *, mirror: bool, degrees: float, shift_xy: tuple[fl
     """Gray uint8 (H, W) mirrored, turned about its middle, shifted in pixels and made brighter by a factor; edges repeat."""
     height, width = gray.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    matrix[:, 2] += shift_xy
+    matrix = matrix + np.array([[0, 0, shift_xy[0]], [0, 0, shift_xy[1]]])
     source = np.ascontiguousarray(gray[:, ::-1]) if mirror else gray
     moved = cv2.warpAffine(source, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(np.rint(moved.astype(np.float32) * gain), 0, 255).astype(np.uint8)
+    return _uint8(np.clip(np.rint(moved.astype(np.float32) * gain), 0, 255))
 
 
 def content_hash(gray: UInt8Array) -> str:

@@ -173,6 +173,41 @@ def test_a_box_that_misses_the_picture_is_an_error(box: tuple[float, float, floa
         imaging.crop(np.zeros((8, 8), np.uint8), box)
 
 
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_turned_box_holds_the_same_pixels(quarters: int) -> None:
+    image = picture_of(6, 9)
+    x1, y1, x2, y2 = (round(value) for value in imaging.turned_box((2, 1, 5, 3), image, quarters))
+    found = imaging.turned(image, quarters)[y1:y2, x1:x2]
+    np.testing.assert_array_equal(found, np.rot90(image[1:3, 2:5], quarters))
+
+
+def test_turning_by_nothing_is_no_copy() -> None:
+    image = picture_of(4, 5)
+    assert imaging.turned(image, 0) is image
+
+
+def test_a_crop_turned_by_nothing_is_the_plain_crop() -> None:
+    image = picture_of(40, 50)
+    np.testing.assert_array_equal(imaging.crop_turned(image, (10, 10, 30, 30), 0.0), imaging.crop(image, (10, 10, 30, 30)))
+    np.testing.assert_array_equal(imaging.crop_turned(image, (-5, 10, 15, 30), 0.0), imaging.crop(image, (-5, 10, 15, 30)))
+
+
+@pytest.mark.parametrize(("degrees", "quarters"), [(90, 1), (180, 2), (-90, 3)])
+def test_a_crop_turned_by_a_quarter_is_the_turned_crop(degrees: float, quarters: int) -> None:
+    image = picture_of(40, 50)
+    turned = imaging.crop_turned(image, (10, 10, 30, 30), degrees)
+    np.testing.assert_allclose(turned.astype(int), np.rot90(image[10:30, 10:30], quarters).astype(int), atol=1)
+
+
+def test_a_tilted_line_becomes_level() -> None:
+    image = np.zeros((100, 100), np.uint8)
+    for x in range(100):
+        image[min(99, round(50 + (x - 50) * np.tan(np.deg2rad(20)))) :, x] = 255  # falls to the right by 20 degrees
+    level = imaging.crop_turned(image, (30, 30, 70, 70), 20.0)
+    assert level[:17].max() < 20
+    assert level[23:].min() > 235
+
+
 def test_a_48x48_gray_picture_is_its_own_model_input() -> None:
     image = picture_of(48, 48)[:, :, 0]
     np.testing.assert_array_equal(imaging.to_model_input(image, ImageSpec())[:, :, 0], image)

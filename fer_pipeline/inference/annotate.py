@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import cv2
 
+from fer_pipeline.faces import Box
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
+from fer_pipeline.inference.tracks import TrackedFace
 
 # Okabe and Ito's palette, told apart with colour-blind eyes; RGB.
 COLOURS = {
@@ -30,13 +32,29 @@ def annotate(image: UInt8Array, faces: Sequence[FaceEmotion]) -> UInt8Array:
     """A copy of an RGB picture with the box, emotion and probability of each face that has a box."""
     drawn = image.copy()
     for face in faces:
-        if face.box_xyxy is None:
-            continue
-        x1, y1, x2, y2 = (round(value) for value in face.box_xyxy)
-        text = face.emotion if face.emotion == UNCERTAIN else f"{face.emotion} {100 * max(face.probabilities):.0f} %"
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), COLOURS[face.emotion], max(2, (x2 - x1) // 60))
-        _label(drawn, text, (x1, y1), x2 - x1, COLOURS[face.emotion])
+        if face.box_xyxy is not None:
+            _draw(drawn, face.box_xyxy, face.emotion, _words(face.emotion, face.probabilities))
     return drawn
+
+
+def annotate_tracked(image: UInt8Array, faces: Sequence[TrackedFace]) -> UInt8Array:
+    """The same for a frame of a video: number of the person, smoothed emotion and its probability."""
+    drawn = image.copy()
+    for known in faces:
+        if known.face.box_xyxy is not None:
+            text = f"{known.track}: {_words(known.emotion, known.smoothed)}"
+            _draw(drawn, known.face.box_xyxy, known.emotion, text)
+    return drawn
+
+
+def _words(emotion: str, probabilities: Sequence[float]) -> str:
+    return emotion if emotion == UNCERTAIN else f"{emotion} {100 * max(probabilities):.0f} %"
+
+
+def _draw(image: UInt8Array, box: Box, emotion: str, text: str) -> None:
+    x1, y1, x2, y2 = (round(value) for value in box)
+    cv2.rectangle(image, (x1, y1), (x2, y2), COLOURS[emotion], max(2, (x2 - x1) // 60))
+    _label(image, text, (x1, y1), x2 - x1, COLOURS[emotion])
 
 
 def _label(image: UInt8Array, text: str, corner: tuple[int, int], wide: int, colour: tuple[int, int, int]) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from fer_pipeline.errors import VideoError
-from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.imaging import UInt8Array, turned
 
 # By demuxer, so that no play list makes FFmpeg open other files or addresses.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf"
@@ -49,21 +49,27 @@ class VideoInfo:
     codec: str
 
     @classmethod
-    def read(cls, path: Path) -> VideoInfo:
-        """The facts of a file; decodes its first frame. Raises `VideoError` where it is no video."""
+    def read(cls, path: Path, limits: VideoLimits | None = None) -> VideoInfo:
+        """The facts of a file; decodes its first frame. Raises `VideoError` where it is no video or beyond the limits."""
         with _opened(path) as container:
             stream = _video_stream(container, path)
-            _, rotation = _first_frame(container, stream, path)
+            _check_header(container, stream, limits or VideoLimits(), path)
+            first = next(_readable(container, stream, lambda: None), None)
+            if first is None:
+                raise VideoError(f"{path.name} has a video stream, but not one frame of it can be decoded")
+            rotation = first.rotation % 360 // 90 * 90
             width, height = stream.codec_context.width, stream.codec_context.height
             if rotation in (90, 270):
                 width, height = height, width
             fps = float(stream.average_rate) if stream.average_rate else None
-            return cls(width, height, _duration(container, stream), fps, stream.frames or None, rotation, stream.codec_context.name)
+            return cls(
+                width, height, _duration(container, stream), fps, stream.frames or None, rotation, stream.codec_context.name
+            )
 
 
 def frames(
     path: Path, limits: VideoLimits | None = None, *, on_damage: Callable[[str], None] | None = None
-) -> Iterator[tuple[float, UInt8Array]]:
+) -> Generator[tuple[float, UInt8Array], None, None]:
     """Time in seconds from the start of the file, never falling, and RGB uint8 (H, W, 3), upright, of each frame.
 
     Decodes in a thread of its own, a few frames ahead; close the iterator (or drain it) to end the thread. Raises `VideoError`
@@ -74,8 +80,7 @@ def frames(
     container = _opened(path)
     try:
         stream = _video_stream(container, path)
-        _check_size(stream.codec_context.width * stream.codec_context.height, limits, path)
-        _check_length(_duration(container, stream), limits, path)
+        _check_header(container, stream, limits, path)
     except BaseException:
         container.close()
         raise
@@ -101,7 +106,7 @@ class _Decoder(threading.Thread):
         self.damage: list[str] = []
         self._container, self._stream, self._path, self._limits = container, stream, path, limits
         self._queue: queue.Queue[tuple[float, UInt8Array] | BaseException | None] = queue.Queue(ahead)
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self._broken = 0
 
     def given(self) -> Iterator[tuple[float, UInt8Array]]:
@@ -111,7 +116,7 @@ class _Decoder(threading.Thread):
             yield item
 
     def end(self) -> None:
-        self._stop.set()
+        self._ending.set()
         self.join()
 
     def run(self) -> None:
@@ -124,18 +129,17 @@ class _Decoder(threading.Thread):
             self._container.close()
 
     def _put(self, item: tuple[float, UInt8Array] | BaseException | None) -> None:
-        while not self._stop.is_set():
-            try:
-                return self._queue.put(item, timeout=0.05)
-            except queue.Full:
-                continue
+        while not self._ending.is_set():
+            with suppress(queue.Full):
+                self._queue.put(item, timeout=0.05)
+                return
 
     def _decode(self) -> None:
         step = 1 / float(self._stream.average_rate or 25)
         start = (self._container.start_time or 0) / av.time_base
         count, time = 0, -step
-        for frame in self._readable_frames():
-            if self._stop.is_set():
+        for frame in _readable(self._container, self._stream, self._count_broken):
+            if self._ending.is_set():
                 return
             time = max(time, 0.0, frame.time - start) if frame.time is not None else time + step
             count += 1
@@ -152,22 +156,26 @@ class _Decoder(threading.Thread):
         if said is not None and said - time > max(1.0, 0.02 * said) + 2 * step:
             self.damage.append(f"frames end at {time:.1f} s, the header says {said:.1f} s")
 
-    def _readable_frames(self) -> Iterator[Any]:
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError:  # the file ends inside a packet, and nothing can be read behind that
-                self._broken += 1
-                return
-            if packet is None:
-                return
-            try:
-                decoded = packet.decode()
-            except av.FFmpegError:
-                self._broken += 1
-                continue
-            yield from decoded
+    def _count_broken(self) -> None:
+        self._broken += 1
+
+
+def _readable(container: Any, stream: Any, on_broken: Callable[[], None]) -> Iterator[Any]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:  # the file ends inside a packet, and nothing can be read behind that
+            on_broken()
+            return
+        if packet is None:
+            return
+        try:
+            decoded = packet.decode()
+        except av.FFmpegError:
+            on_broken()
+            continue
+        yield from decoded
 
 
 def _opened(path: Path) -> Any:
@@ -189,21 +197,17 @@ def _video_stream(container: Any, path: Path) -> Any:
     return stream
 
 
-def _first_frame(container: Any, stream: Any, path: Path) -> tuple[Any, int]:
-    try:
-        for frame in container.decode(stream):
-            return frame, frame.rotation % 360 // 90 * 90
-    except av.FFmpegError as error:
-        raise VideoError(f"{path.name} cannot be decoded: {error.strerror}") from error
-    raise VideoError(f"{path.name} has a video stream without frames")
-
-
 def _duration(container: Any, stream: Any) -> float | None:
     if stream.duration:
         return float(stream.duration * stream.time_base)
     if container.duration and len(container.streams) == 1:  # else it may be that of the sound
         return float(container.duration / av.time_base)
     return None
+
+
+def _check_header(container: Any, stream: Any, limits: VideoLimits, path: Path) -> None:
+    _check_size(stream.codec_context.width * stream.codec_context.height, limits, path)
+    _check_length(_duration(container, stream), limits, path)
 
 
 def _check_size(pixels: int, limits: VideoLimits, path: Path) -> None:
@@ -218,5 +222,4 @@ def _check_length(seconds: float | None, limits: VideoLimits, path: Path) -> Non
 
 def _upright(frame: Any) -> UInt8Array:
     image: UInt8Array = frame.to_ndarray(format="rgb24")
-    turns = frame.rotation % 360 // 90
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    return turned(image, frame.rotation % 360 // 90)

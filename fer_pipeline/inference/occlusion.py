@@ -1,7 +1,7 @@
 """Which parts of a face an answer rests on: cover one after the other and see how the answer changes.
 
-Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2. It asks the network for answers only, so
-it serves any model.
+Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2. It asks the network for answers
+only, so it serves any model.
 """
 
 from __future__ import annotations

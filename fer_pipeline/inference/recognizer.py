@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.faces import YUNET_FILE, Box, FaceBox, FaceDetector, HaarDetector, YuNetDetector, crop_box
-from fer_pipeline.imaging import UInt8Array, crop, to_model_input
+from fer_pipeline.imaging import UInt8Array, crop, crop_turned, to_model_input, turned, turned_box
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import FaceQuality, measure, share_outside
 from fer_pipeline.labels import EMOTIONS
@@ -23,6 +23,13 @@ UNCERTAIN = "uncertain"
 DEFAULT_THRESHOLD = 0.4
 """Calibrated probabilities mean that of the answers below this, more than 6 in 10 would be wrong."""
 
+LEVEL_DEGREES = 15.0
+"""Faces whose eyes are less out of level stay as they are, like those of FER-2013.
+
+Measured on 1,500 validation faces that were turned in their picture and found again by YuNet, right as they are and with the eyes
+level: 57.3 and 57.5 % at 10 degrees, 54.5 and 56.6 at 20, 46.9 and 59.3 at 30, 31.7 and 54.1 at 45. Unturned it changes nothing.
+"""
+
 
 @dataclass(frozen=True)
 class FaceEmotion:
@@ -30,7 +37,8 @@ class FaceEmotion:
 
     `probabilities` are calibrated, in the order of `labels.EMOTIONS`, and sum to 1. `emotion` is the most probable label, or
     "uncertain" where its probability is below the recognizer's threshold. `reasons` says what makes the answer doubtful:
-    "low_confidence" and those of `quality`.
+    "low_confidence" and those of `quality`. `rotation` is 0 or, where a face was found only after turning the whole picture, by
+    how many degrees against the clock: 90, 180 or 270; the box is that in the picture as it was given.
     """
 
     box_xyxy: Box | None
@@ -39,6 +47,7 @@ class FaceEmotion:
     emotion: str
     quality: FaceQuality
     reasons: tuple[str, ...]
+    rotation: int = 0
 
     @property
     def top_emotion(self) -> str:
@@ -46,7 +55,7 @@ class FaceEmotion:
         return EMOTIONS[int(np.argmax(self.probabilities))]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; boxes in pixels with one decimal, probabilities by label."""
+        """Plain values for JSON; boxes in pixels with one decimal, probabilities by label; `rotation` only where it is not 0."""
         box = None
         if self.box_xyxy is not None:
             x1, y1, x2, y2 = self.box_xyxy
@@ -65,6 +74,7 @@ class FaceEmotion:
                 "outside": round(self.quality.outside, 3),
             },
             "reasons": list(self.reasons),
+            **({"rotation": self.rotation} if self.rotation else {}),
         }
 
 
@@ -96,18 +106,29 @@ class Recognizer:
         return self.classifier.info
 
     def recognize(self, image: UInt8Array) -> list[FaceEmotion]:
-        """The faces found in an RGB (H, W, 3) or gray (H, W) picture, largest first; empty where there is none."""
-        return self.recognize_found([(image, self.detector.detect(image))])[0]
+        """The faces found in an RGB (H, W, 3) or gray (H, W) picture, largest first; empty where there is none.
+
+        Where nothing is found, the picture is searched again turned by 90, 180 and 270 degrees.
+        """
+        return self.recognize_many([image])[0]
 
     def recognize_many(self, images: Sequence[UInt8Array]) -> list[list[FaceEmotion]]:
         """The same for several pictures; the faces of all go through the network as one batch."""
-        return self.recognize_found([(image, self.detector.detect(image)) for image in images])
+        searched = [self._search(image) for image in images]
+        answers = self.recognize_found([(turned, found) for turned, found, _ in searched])
+        return [
+            [_turned_back(face, turned, quarters) for face in faces] if quarters else faces
+            for (turned, _, quarters), faces in zip(searched, answers, strict=True)
+        ]
 
     def recognize_found(self, pictures: Sequence[tuple[UInt8Array, Sequence[FaceBox]]]) -> list[list[FaceEmotion]]:
-        """The emotions of faces that were found already, per picture and in their order; one batch for all of them."""
+        """The emotions of faces that were found already, per picture and in their order; one batch for all of them.
+
+        A face whose eyes are more than `LEVEL_DEGREES` out of level is cut out with the eyes level.
+        """
         scale = self.info.image_spec.crop_scale
         boxes = [(image, face, crop_box(face, scale)) for image, found in pictures for face in found]
-        crops = [crop(image, box) for image, _, box in boxes]
+        crops = [_cut_out(image, face, box) for image, face, box in boxes]
         rows = self._probabilities(crops)
         faces = iter(
             self._judge(row, measure(cut, share_outside(box, image)), face.box_xyxy, face.score)
@@ -124,6 +145,14 @@ class Recognizer:
         best = int(np.argmax(probabilities))
         return EMOTIONS[best] if probabilities[best] >= self.threshold else UNCERTAIN
 
+    def _search(self, image: UInt8Array) -> tuple[UInt8Array, list[FaceBox], int]:
+        for quarters in range(4):
+            picture = turned(image, quarters)
+            found = self.detector.detect(picture)
+            if found:
+                return picture, found, quarters
+        return image, [], 0
+
     def _probabilities(self, crops: list[UInt8Array]) -> npt.NDArray[np.float64]:
         if not crops:
             return np.zeros((0, len(EMOTIONS)))
@@ -136,3 +165,13 @@ class Recognizer:
         emotion = self.name_of(probabilities)
         reasons = ("low_confidence", *quality.reasons) if emotion == UNCERTAIN else quality.reasons
         return FaceEmotion(box, detection_score, probabilities, emotion, quality, reasons)
+
+
+def _cut_out(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
+    tilt = face.tilt
+    return crop(image, box) if tilt is None or abs(tilt) <= LEVEL_DEGREES else crop_turned(image, box, tilt)
+
+
+def _turned_back(face: FaceEmotion, picture: UInt8Array, quarters: int) -> FaceEmotion:
+    box = None if face.box_xyxy is None else turned_box(face.box_xyxy, picture, 4 - quarters)
+    return replace(face, box_xyxy=box, rotation=90 * quarters)

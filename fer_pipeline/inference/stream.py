@@ -55,10 +55,7 @@ class FaceStream:
             [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, followed, strict=True)]
         )
         return [
-            [
-                self._smooth(number, face, time, found)
-                for (number, _, found), face in zip(known, faces, strict=True)
-            ]
+            [self._smooth(number, face, time, found) for (number, _, found), face in zip(known, faces, strict=True)]
             for (time, _), known, faces in zip(frames, followed, answers, strict=True)
         ]
 
@@ -72,7 +69,9 @@ class FaceStream:
             return _inside(self._tracker.predicted(time), image)
         small = shrink(image, self._detection_side)
         scale = image.shape[1] / small.shape[1]
-        return _inside(self._tracker.detected([face.scaled(scale) for face in self._recognizer.detector.detect(small)], time), image)
+        return _inside(
+            self._tracker.detected([face.scaled(scale) for face in self._recognizer.detector.detect(small)], time), image
+        )
 
     def _smooth(self, number: int, face: FaceEmotion, time: float, found: bool) -> TrackedFace:
         if number not in self._smoothers:
@@ -87,6 +86,6 @@ def _inside(known: list[tuple[int, FaceBox, bool]], image: UInt8Array) -> list[t
     height, width = image.shape[:2]
 
     def visible(box: Box) -> bool:
-        return 0 < (box[0] + box[2]) / 2 < width and 0 < (box[1] + box[3]) / 2 < height
+        return bool(0 < (box[0] + box[2]) / 2 < width and 0 < (box[1] + box[3]) / 2 < height)
 
     return [(number, face, found) for number, face, found in known if found or visible(face.framing_xyxy)]

@@ -5,25 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.faces import DETECTION_SIDE
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.decoding import VideoInfo, VideoLimits, frames
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.inference.tracks import SMOOTHING_SECONDS, TrackedFace
 from fer_pipeline.inference.video_files import FILES, VideoFiles
-from fer_pipeline.inference.video_summary import SUMMARY_FILE, TrackSummary, VideoFacts, VideoSummary
+from fer_pipeline.inference.video_summary import PEAKS, SUMMARY_FILE, TrackSummary, VideoFacts, VideoSummary
 from fer_pipeline.model_info import file_sha256
-from fer_pipeline.outputs import write_json
 
 __all__ = [
     "TrackSummary",
@@ -46,11 +43,11 @@ class VideoOptions:
     """
 
     detect_every: int = 5
-    detection_side: int = DETECTION_SIDE
+    detection_side: int = 320
     smoothing_seconds: float = SMOOTHING_SECONDS
     batch_frames: int = 16
     annotate: bool = True
-    limits: VideoLimits = VideoLimits()
+    limits: VideoLimits = field(default_factory=VideoLimits)
 
     def __post_init__(self) -> None:
         if self.batch_frames < 1:
@@ -59,7 +56,10 @@ class VideoOptions:
 
 @dataclass(frozen=True)
 class VideoProgress:
-    """How far a video is: frames and faces so far, the time of the last frame and, where known, of the end, in seconds."""
+    """How far a video is: frames and faces so far, the time of the last frame and, where known, of the end, in seconds.
+
+    Of a video that is finished the two times are the same.
+    """
 
     frames: int
     faces: int
@@ -89,7 +89,7 @@ def analyse(
     limits; results so far stay, with the reason in summary.json.
     """
     options = options or VideoOptions()
-    info = VideoInfo.read(path)
+    info = VideoInfo.read(path, options.limits)
     key = _fingerprint(path, recognizer, options)
     earlier = VideoSummary.finished(out, key)
     if earlier is not None:
@@ -102,9 +102,10 @@ def analyse(
         detection_side=options.detection_side,
         smoothing_seconds=options.smoothing_seconds,
     )
+    complete = True
     try:
         with (
-            closing(_generator(path, options.limits, facts)) as source,
+            closing(frames(path, options.limits, on_damage=facts.note)) as source,
             VideoFiles(out, info, annotated=options.annotate) as files,
             ThreadPoolExecutor(1, "write") as writer,  # annotating and encoding run beside recognition, one batch behind
         ):
@@ -118,6 +119,7 @@ def analyse(
                     on_progress(VideoProgress(facts.frames, facts.faces, facts.seconds, info.duration))
                 if cancelled is not None and cancelled.is_set():
                     facts.note("cancelled")
+                    complete = False
                     break
             if writing is not None:
                 writing.result()
@@ -125,7 +127,28 @@ def analyse(
         facts.note(str(error) or type(error).__name__)
         facts.write(complete=False)
         raise
-    summary = facts.write(complete=not (cancelled is not None and cancelled.is_set()))
+    summary = facts.write(complete=complete)
     if on_progress is not None:
-        on_progress(VideoProgress(summary.frames, summary.faces, summary.seconds, info.duration))
+        end = max(summary.seconds, info.duration or 0.0) if complete else summary.seconds
+        on_progress(VideoProgress(summary.frames, summary.faces, end, info.duration))
     return summary
+
+
+def _write(batch: list[tuple[float, UInt8Array]], tracked: list[list[TrackedFace]], files: VideoFiles, facts: VideoFacts) -> None:
+    for (time, image), faces in zip(batch, tracked, strict=True):
+        files.write(facts.frames, time, image, faces)
+        facts.add(time, image, faces)
+
+
+def _fingerprint(path: Path, recognizer: Recognizer, options: VideoOptions) -> str:
+    facts = [file_sha256(path), recognizer.info.fingerprint, recognizer.detector.name, recognizer.threshold, asdict(options)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _clear(out: Path) -> None:
+    # Only what an earlier run wrote: the folder may hold other things of its owner.
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (SUMMARY_FILE, *FILES):
+        (out / name).unlink(missing_ok=True)
+    for peak in (out / PEAKS).glob("person-*.png"):
+        peak.unlink()

@@ -14,6 +14,8 @@ import pytest
 from fer_pipeline import faces
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.faces import FaceBox
+from fer_pipeline.imaging import crop
+from fer_pipeline.inference import recognizer as recognizer_module
 from fer_pipeline.inference.annotate import COLOURS, annotate
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import FaceQuality, measure, share_outside
@@ -57,6 +59,55 @@ def test_all_faces_go_through_the_network_in_one_call(brightness_model: Path, mo
     monkeypatch.setattr(EmotionClassifier, "logits", lambda self, x: (sizes.append(len(x)), real(self, x))[1])
     Recognizer.load(brightness_model, Boxes(*[(10, 10, 60, 60)] * 5)).recognize(halves())
     assert sizes == [5]
+
+
+def test_several_pictures_are_one_batch_and_answered_in_their_order(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = EmotionClassifier.logits
+    monkeypatch.setattr(EmotionClassifier, "logits", lambda self, x: (sizes.append(len(x)), real(self, x))[1])
+    recognizer = Recognizer.load(brightness_model, Boxes((10, 10, 60, 60), (110, 10, 160, 60)))
+    found = recognizer.recognize_many([halves(), np.full((100, 200, 3), 230, np.uint8)])
+    assert sizes == [4]
+    assert [[face.emotion for face in faces] for faces in found] == [["angry", "happy"], ["neutral", "neutral"]]
+    assert recognizer.recognize_many([]) == []
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_face_that_lies_is_found_by_turning_the_picture(brightness_model: Path, drawn_face: UInt8Array, degrees: int) -> None:
+    recognizer = Recognizer.load(brightness_model)
+    (upright,) = recognizer.recognize(drawn_face)
+    lying = np.ascontiguousarray(np.rot90(drawn_face, -degrees // 90))
+    (face,) = recognizer.recognize(lying)
+    assert face.rotation == degrees
+    assert face.as_dict()["rotation"] == degrees
+    assert face.probabilities == upright.probabilities
+    assert face.box_xyxy is not None
+    x1, y1, x2, y2 = (round(value) for value in face.box_xyxy)
+    cut = np.rot90(lying[y1:y2, x1:x2], degrees // 90)
+    u1, v1, u2, v2 = (round(value) for value in upright.box_xyxy or (0, 0, 0, 0))
+    np.testing.assert_array_equal(cut, drawn_face[v1:v2, u1:u2])
+
+
+def test_no_rotation_is_no_word(brightness_model: Path, drawn_face: UInt8Array) -> None:
+    (face,) = Recognizer.load(brightness_model).recognize(drawn_face)
+    assert face.rotation == 0
+    assert "rotation" not in face.as_dict()
+
+
+@pytest.mark.parametrize(("tilt", "levelled"), [(0.0, False), (9.0, False), (30.0, True), (-30.0, True)])
+def test_eyes_far_out_of_level_are_levelled(
+    brightness_model: Path, tilt: float, levelled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    angles: list[float] = []
+    monkeypatch.setattr(recognizer_module, "crop_turned", lambda image, box, angle: (angles.append(angle), crop(image, box))[1])
+    radians = np.deg2rad(tilt)
+    eyes = ((30.0, 30.0), (30 + 20 * float(np.cos(radians)), 30 + 20 * float(np.sin(radians))))
+    detector = Boxes()
+    detector._faces = [FaceBox((10, 10, 60, 60), (10, 10, 60, 60), 0.9, eyes)]
+    Recognizer.load(brightness_model, detector).recognize(halves())
+    assert angles == (pytest.approx([tilt]) if levelled else [])
 
 
 def test_a_picture_without_faces_has_an_empty_answer(brightness_model: Path) -> None:

@@ -1,0 +1,250 @@
+"""`fer predict` and `fer video`: the emotions of faces in pictures and videos, from the shell."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fer_pipeline.cli.console import errors, results
+from fer_pipeline.errors import ImageError, ParamsError, VideoError
+
+if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
+    from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+    from fer_pipeline.inference.video import VideoProgress, VideoSummary
+
+BUNDLE = Path("data/bundle")
+YUNET = Path("data/models/yunet.onnx")
+CHAMPION = "champion"
+
+_PICTURES_AT_ONCE = 8
+
+Model = Annotated[
+    str, typer.Option(help="Folder of an exported model, or `champion`: the champion's bundle in data/bundle.", show_default=True)
+]
+Detector = Annotated[
+    Path | None,
+    typer.Option(help=f"face_detection_yunet_2023mar.onnx; left out: {YUNET} if there, then the model's own, then Haar."),
+]
+Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP or BMP.", metavar="FILES...")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face.")] = False,
+    annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
+    model: Model = CHAMPION,
+    detector: Detector = None,
+    threshold: Threshold = 0.4,
+) -> None:
+    """Name the emotions of all faces in pictures.
+
+    Example: `fer predict holiday/*.jpg --csv > faces.csv`
+    """
+    if as_json and as_csv:
+        raise ParamsError("--json and --csv were both given: choose one")
+    recognizer = _recognizer(model, detector, threshold)
+    show = _JsonLines() if as_json else _CsvRows() if as_csv else _Words()
+    bad = 0
+    for start in range(0, len(files), _PICTURES_AT_ONCE):
+        bad += _predict(files[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
+    if bad:
+        errors.print(f"{bad} of {len(files)} pictures could not be read")
+        raise typer.Exit(ImageError.exit_code)
+
+
+def video(
+    files: Annotated[list[Path], typer.Argument(help="Videos: MP4, MOV, MKV, WebM, AVI and more.", metavar="FILES...")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; each video gets a folder of its name in it.")],
+    annotated: Annotated[bool, typer.Option(help="Write the video with the faces drawn in.")] = True,
+    detect_every: Annotated[int, typer.Option(help="Search each n-th frame for faces, and follow them between.", min=1)] = 5,
+    detection_side: Annotated[int, typer.Option(help="Longer side in pixels of the copy that is searched.", min=32)] = 320,
+    smoothing: Annotated[float, typer.Option(help="Time constant of the smoothed emotions in seconds; 0: none.", min=0)] = 0.5,
+    model: Model = CHAMPION,
+    detector: Detector = None,
+    threshold: Threshold = 0.4,
+) -> None:
+    """Follow the emotions of each person through videos: tables, subtitles, annotated video and a report page.
+
+    Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
+    large in about four times the time. A video that is finished is skipped; Ctrl-C keeps what is done so far.
+
+    Example: `fer video talk.mp4 --out results`
+    """
+    from fer_pipeline.inference.video import VideoOptions, analyse
+    from fer_pipeline.inference.video_report import write_report
+
+    if len({file.stem for file in files}) < len(files):
+        raise ParamsError("two of the videos have the same name and would share a folder: give them different values of --out")
+    recognizer = _recognizer(model, detector, threshold)
+    options = VideoOptions(
+        detect_every=detect_every, detection_side=detection_side, smoothing_seconds=smoothing, annotate=annotated
+    )
+    bad = 0
+    with _ctrl_c() as cancelled:
+        for file in files:
+            folder = out / file.stem
+            try:
+                with _bar(file.name) as advance:
+                    summary = analyse(file, recognizer, folder, options=options, on_progress=advance, cancelled=cancelled)
+                    if not summary.skipped:
+                        write_report(folder, summary)
+            except VideoError as error:
+                errors.print(f"[bold red]error:[/] {_plain(str(error))}")
+                bad += 1
+                continue
+            _tell(summary, folder)
+            if cancelled.is_set():
+                errors.print(
+                    f"[bold red]stopped.[/] {folder} holds the results up to {summary.seconds:.1f} s, all files readable"
+                )
+                raise typer.Exit(130)
+    if bad:
+        errors.print(f"{bad} of {len(files)} videos could not be read")
+        raise typer.Exit(VideoError.exit_code)
+
+
+def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
+    from fer_pipeline import imaging
+    from fer_pipeline.inference.annotate import annotate as draw
+
+    pictures = []
+    for file in files:
+        try:
+            pictures.append((file, imaging.decode(file.read_bytes())))
+        except (ImageError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            errors.print(f"[bold red]error:[/] {_plain(f'{file}: {reason}')}")
+    for (file, image), faces in zip(pictures, recognizer.recognize_many([image for _, image in pictures]), strict=True):
+        show(file, faces)
+        if annotate is not None:
+            annotate.mkdir(parents=True, exist_ok=True)
+            (annotate / f"{file.name}.png").write_bytes(imaging.encode_png(draw(image, faces)))
+    return len(files) - len(pictures)
+
+
+class _Words:
+    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
+        count = {0: "no face found", 1: "1 face"}.get(len(faces), f"{len(faces)} faces")
+        results.print(f"[bold]{_plain(str(file))}[/]: {count}")
+        for face in faces:
+            x1, y1, x2, y2 = face.box_xyxy or (0.0, 0.0, 0.0, 0.0)
+            ranked = sorted(face.as_dict()["probabilities"].items(), key=lambda pair: -pair[1])[:3]
+            turn = f", picture turned by {face.rotation} degrees" if face.rotation else ""
+            doubts = f" [yellow]({', '.join(face.reasons)})[/]" if face.reasons else ""
+            results.print(
+                f"  [bold]{face.emotion}[/]{doubts}  {', '.join(f'{name} {100 * p:.0f} %' for name, p in ranked)}"
+                f"  at {x1:.0f},{y1:.0f} size {x2 - x1:.0f}x{y2 - y1:.0f}{turn}"
+            )
+
+
+class _JsonLines:
+    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
+        typer.echo(json.dumps({"file": str(file), "faces": [face.as_dict() for face in faces]}))
+
+
+class _CsvRows:
+    def __init__(self) -> None:
+        self._writer: Any = csv.writer(sys.stdout)
+        self._head = False
+
+    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
+        from fer_pipeline.labels import EMOTIONS
+
+        if not self._head:
+            places = ("file", "face", "x", "y", "width", "height", "detection_score", "rotation", "emotion", "confidence")
+            self._writer.writerow([*places, *EMOTIONS, "size", "sharpness", "brightness", "outside", "reasons"])
+            self._head = True
+        for number, face in enumerate(faces, 1):
+            values = face.as_dict()
+            box = values["box"] or dict.fromkeys(("x", "y", "width", "height"))
+            row = [file, number, *box.values(), values["detection_score"], face.rotation, face.emotion]
+            row += [round(p, 5) for p in (values["confidence"], *face.probabilities)]
+            self._writer.writerow([*row, *values["quality"].values(), " ".join(face.reasons)])
+
+
+def _recognizer(model: str, detector_file: Path | None, threshold: float) -> Recognizer:
+    from fer_pipeline.errors import ModelError
+    from fer_pipeline.faces import published_yunet
+    from fer_pipeline.inference.recognizer import Recognizer
+
+    folder = BUNDLE if model == CHAMPION else Path(model)
+    if not folder.is_dir():
+        where = f"no champion in {BUNDLE}" if model == CHAMPION else f"no folder {model}"
+        raise ModelError(f"{where}: train one with `fer run`, or give the folder of an exported model as --model")
+    chosen = detector_file or (YUNET if YUNET.is_file() else None)
+    recognizer = Recognizer.load(folder, published_yunet(chosen) if chosen else None, threshold)
+    if recognizer.info.synthetic:
+        errors.print(
+            "[yellow]note:[/] this model was trained on generated faces: it is for trying the pipeline, not real pictures"
+        )
+    return recognizer
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C; a second one ends the process as usual."""
+    asked = threading.Event()
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Any]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(_plain(name), total=None, words="")
+
+        def advance(done: VideoProgress) -> None:
+            words = f"{done.frames:,} frames, {done.faces:,} faces"
+            progress.update(task, total=done.duration, completed=done.seconds, words=words)
+
+        yield advance
+
+
+def _tell(summary: VideoSummary, folder: Path) -> None:
+    if summary.skipped:
+        results.print(f"[bold]{_plain(summary.source)}[/]: finished before, skipped; results in {folder}")
+        return
+    people = summary.people
+    results.print(
+        f"[bold]{_plain(summary.source)}[/]: {summary.frames:,} frames, {summary.faces:,} faces, "
+        f"{len(people)} {'person' if len(people) == 1 else 'people'}; report: {folder / 'report.html'}"
+    )
+    for person in people:
+        shares = ", ".join(
+            f"{label} {100 * share:.0f} %" for label, share in sorted(person.shares.items(), key=lambda x: -x[1])[:3]
+        )
+        results.print(f"  person {person.track}: seen {person.seen:.1f} s; {shares}")
+    for note in summary.notes:
+        results.print(f"  [yellow]note:[/] {_plain(note)}")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,154 @@
+"""The result files of one video, written frame by frame: JSONL, CSV, WebVTT and the annotated video."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import av
+
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.annotate import annotate_tracked
+from fer_pipeline.inference.decoding import VideoInfo
+from fer_pipeline.inference.tracks import TrackedFace
+from fer_pipeline.labels import EMOTIONS
+
+JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE = "faces.jsonl", "faces.csv", "subtitles.vtt", "annotated.webm"
+FILES = (JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE)
+
+COLUMNS = (
+    "frame", "time", "track", "detected", "x", "y", "width", "height", "detection_score", "emotion", "smoothed_emotion",
+    *EMOTIONS, *(f"smoothed_{emotion}" for emotion in EMOTIONS),
+    "size", "sharpness", "brightness", "outside", "reasons",
+)  # fmt: skip
+"""Columns of faces.csv; probabilities are named by their emotion, `reasons` are parted by blanks."""
+
+_DIGITS = 5
+_MILLISECONDS = Fraction(1, 1000)
+
+
+class VideoFiles:
+    """Context manager that writes the files of one video into a folder; what is written stays readable if it ends early."""
+
+    def __init__(self, out: Path, info: VideoInfo, *, annotated: bool) -> None:
+        self._resources = ExitStack()
+        self._jsonl = self._opened(out / JSONL_FILE)
+        self._csv_file = self._opened(out / CSV_FILE)
+        self._csv = csv.writer(self._csv_file)
+        self._csv.writerow(COLUMNS)
+        self._subtitles = Subtitles(self._opened(out / VTT_FILE))
+        self._resources.callback(self._subtitles.close)
+        self._video = AnnotatedVideo(out / VIDEO_FILE, info) if annotated else None
+        if self._video is not None:
+            self._resources.callback(self._video.close)
+
+    def __enter__(self) -> VideoFiles:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._resources.close()
+
+    def write(self, frame: int, time: float, image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
+        """Adds frame number `frame`, at `time` in seconds, with its faces."""
+        for face in faces:
+            values = {"frame": frame, "time": round(time, 4), **_rounded(face.as_dict())}
+            self._jsonl.write(json.dumps(values) + "\n")
+            self._csv.writerow(_row(values))
+        self._subtitles.add(time, faces)
+        if self._video is not None:
+            self._video.add(time, image, faces)
+
+    def _opened(self, file: Path) -> TextIO:
+        return self._resources.enter_context(file.open("w", encoding="utf-8", newline=""))
+
+
+class Subtitles:
+    """WebVTT: one cue for each span in which the same people show the same smoothed emotions."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._file.write("WEBVTT\n\n")
+        self._text, self._start, self._last, self._step = "", 0.0, 0.0, 0.04
+
+    def add(self, time: float, faces: Sequence[TrackedFace]) -> None:
+        """Takes in the frame at `time` in seconds."""
+        text = "\n".join(f"Person {face.track}: {face.emotion}" for face in sorted(faces, key=lambda face: face.track))
+        if time > self._last:
+            self._step = time - self._last
+        if text != self._text:
+            self._end_cue(time)
+            self._text, self._start = text, time
+        self._last = time
+
+    def close(self) -> None:
+        """Ends the last cue; it lasts as long as the frame before it."""
+        self._end_cue(self._last + self._step)
+
+    def _end_cue(self, end: float) -> None:
+        if self._text and end > self._start:
+            self._file.write(f"{clock(self._start)} --> {clock(end)}\n{self._text}\n\n")
+
+
+class AnnotatedVideo:
+    """The frames with boxes and smoothed emotions, at their own times, without sound.
+
+    VP9 in WebM, since every browser plays it and libvpx is under the BSD licence; libx264 in PyAV's wheels is GPL. Settings are
+    those for real time, which cost about a tenth of the default's time.
+    """
+
+    def __init__(self, file: Path, info: VideoInfo) -> None:
+        self._container = av.open(str(file), "w", format="webm")
+        self._stream: Any = self._container.add_stream("libvpx-vp9", rate=Fraction(info.fps or 25).limit_denominator(1001))
+        self._stream.width, self._stream.height = info.width, info.height
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.bit_rate = 0  # quality decides, see crf
+        self._stream.options = {"deadline": "realtime", "cpu-used": "8", "row-mt": "1", "crf": "33"}
+        self._stream.codec_context.time_base = _MILLISECONDS
+        self._last = -1
+
+    def add(self, time: float, image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
+        """Adds an RGB frame at `time` in seconds."""
+        frame = av.VideoFrame.from_ndarray(annotate_tracked(image, faces), format="rgb24")
+        frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")  # a film may change its size on the way
+        self._last = max(self._last + 1, round(1000 * time))
+        frame.pts, frame.time_base = self._last, _MILLISECONDS
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Writes what the encoder still holds, and the index."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def clock(seconds: float) -> str:
+    """ "01:02:03.450" of 3723.45."""
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def _row(values: dict[str, Any]) -> list[Any]:
+    box = values["box"] or dict.fromkeys(("x", "y", "width", "height"))
+    quality = values["quality"]
+    return [
+        *(values[name] for name in ("frame", "time", "track", "detected")),
+        *box.values(),
+        *(values[name] for name in ("detection_score", "emotion", "smoothed_emotion")),
+        *values["probabilities"].values(),
+        *values["smoothed"].values(),
+        *(quality[name] for name in ("size", "sharpness", "brightness", "outside")),
+        " ".join(values["reasons"]),
+    ]
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    for name in ("probabilities", "smoothed"):
+        values[name] = {emotion: round(p, _DIGITS) for emotion, p in values[name].items()}
+    values["confidence"] = round(values["confidence"], _DIGITS)
+    return values
