@@ -41,7 +41,11 @@ ALLOWED_ROOMS = {  # room -> other rooms it may import
     "cli": {"datasets", "modeling", "inference", "serving", "monitoring"},
     "core": set(),
 }
-JOINS = ("fer_pipeline/lifecycle.py", "fer_pipeline/stages.py", "fer_pipeline/doctor.py")  # core-level modules whose purpose is to join rooms
+JOINS = (
+    "fer_pipeline/lifecycle.py",
+    "fer_pipeline/stages.py",
+    "fer_pipeline/doctor.py",
+)  # core-level modules whose purpose is to join rooms
 RESIZERS = {"resize", "cvtColor", "warpAffine", "INTER_AREA"}
 
 

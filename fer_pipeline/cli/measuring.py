@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fer_pipeline.cli.console import results
-from fer_pipeline.errors import ParamsError
+from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:
     from fer_pipeline.faces import FaceDetector
+    from fer_pipeline.imaging import ImageSpec, UInt8Array
+    from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.modeling.faithfulness import Explain
 
 Model = Annotated[Path, typer.Option(help="Folder of an exported model: model.onnx and model.json.")]
+Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
 EXPORT, PROCESSED, REPORTS = Path("data/export"), Path("data/processed"), Path("data/reports")
+METHODS = ("lime", "gradcam", "occlusion")
 
 
 def evaluate_on(
@@ -44,12 +51,20 @@ def evaluate_on(
     classifier = EmotionClassifier.load(model, threads=2)
     data = open_set(path, labels, part)
     detect = faces == "detect" or (faces == "auto" and data.framing == "picture")
+    detector = _detector(model) if detect else None
+    spec = classifier.info.image_spec
     target = out or REPORTS / "external" / labels
     with exclusive(target, "fer evaluate-on"):
-        result = measure(data, classifier.probabilities, classifier.info.image_spec, _detector(model) if detect else None)
+        result = measure(
+            data,
+            classifier.probabilities,
+            spec,
+            find_face=partial(_largest_face, detector, spec) if detector else None,
+            detector=detector.name if detector else None,
+        )
         write_external(target, result, classifier.info)
     for name, rows in result.left_out.items():
-        results.print(f"[yellow]left out:[/] {rows:,} pictures of {name}, a class that the model lacks")
+        results.print(f"[yellow]left out:[/] {rows:,} pictures labelled {name}, which the model does not know")
     if result.lacking:
         results.print(f"[yellow]left out of the averages:[/] {', '.join(result.lacking)}, which {data.title} lacks")
     for count, what in ((len(result.unreadable), "cannot be read"), (len(result.without_face), "have no face that was found")):
@@ -61,8 +76,170 @@ def evaluate_on(
     )
 
 
+def robustness(
+    model: Model = EXPORT,
+    processed: Processed = PROCESSED,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "robustness",
+    pictures: Annotated[int | None, typer.Option(min=1, help="Test pictures to use; left out: all.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Measure how accuracy falls under noise, blur, JPEG, light, rotation, occlusion and down-scaling.
+
+    Example: `fer robustness --pictures 1000`
+    """
+    from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.modeling.loading import load_split
+    from fer_pipeline.modeling.robustness import measure, write_robustness
+
+    classifier = EmotionClassifier.load(model, threads=2)
+    _check_spec(classifier.info.image_spec, processed)
+    test = load_split(processed, "test")
+    with exclusive(out, "fer robustness"):
+        result = measure(test, classifier.probabilities, pictures=pictures, seed=seed)
+        write_robustness(out, result, test, classifier.info)
+    results.print(
+        f"mean corruption accuracy {result.mean_corruption_accuracy.estimate:.4f}, clean {result.clean.estimate:.4f} on "
+        f"{result.rows:,} test pictures; report: {out / 'report.html'}"
+    )
+
+
+def explain(
+    picture: Annotated[Path, typer.Argument(help="Picture file with a face.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")],
+    method: Annotated[str, typer.Option(help="lime, gradcam or occlusion.")] = "occlusion",
+    model: Model = EXPORT,
+    faces: Annotated[
+        str, typer.Option(help="detect (the largest face is explained) or crop (the picture is one face).")
+    ] = "detect",
+    seed: Annotated[int, typer.Option(help="Seed of the samples of LIME.")] = 0,
+) -> None:
+    """Show which parts of a face speak for each emotion.
+
+    Example: `fer explain me.jpg --method lime --out me-explained.png`
+    """
+    from fer_pipeline.imaging import decode, to_model_input
+    from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.modeling.explanation_page import panel_figure
+
+    if faces not in ("detect", "crop"):
+        raise ParamsError(f"--faces is {faces}, expected detect or crop")
+    try:
+        image = decode(picture.read_bytes())
+    except OSError as error:
+        raise ImageError(f"{picture} cannot be read: {error.strerror}") from error
+    classifier = EmotionClassifier.load(model, threads=2)
+    if faces == "detect":
+        found = _largest_face(_detector(model), classifier.info.image_spec, image)
+        if found is None:
+            raise ImageError(f"no face was found in {picture}: if it is a cut-out face, add --faces crop")
+        image = found
+    face = to_model_input(image, classifier.info.image_spec)
+    maps = _explainer(method, model, classifier, seed)(face)
+    probabilities = classifier.probabilities(face[None])[0]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    panel_figure(face, maps, probabilities, method).savefig(out, dpi=110, format="png")
+    best = int(probabilities.argmax())
+    results.print(f"{classifier.info.labels[best]} {probabilities[best]:.3f}; {out}")
+
+
+def explain_report(
+    model: Model = EXPORT,
+    processed: Processed = PROCESSED,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "explanation",
+    pictures: Annotated[int, typer.Option(min=7, help="Test pictures for the faithfulness figures.")] = 70,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Compare LIME, Grad-CAM and occlusion maps, and say which of them to trust.
+
+    Example: `fer explain-report --pictures 210`
+    """
+    from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.modeling.explanation_page import examples_figure, write_explanations
+    from fer_pipeline.modeling.faithfulness import measure
+    from fer_pipeline.modeling.loading import load_split
+
+    classifier = EmotionClassifier.load(model, threads=2)
+    _check_spec(classifier.info.image_spec, processed)
+    test = load_split(processed, "test")
+    methods: dict[str, Explain] = {}
+    absent: dict[str, str] = {}
+    for method in METHODS:
+        try:
+            methods[method] = _explainer(method, model, classifier, seed)
+        except (EnvironmentFault, ModelError) as error:
+            absent[method] = str(error)
+            results.print(f"[yellow]left out:[/] {method}: {error}")
+    with exclusive(out, "fer explain-report"):
+        rows = measure(test, classifier.probabilities, methods, pictures=pictures, seed=seed)
+        examples = examples_figure(test, classifier.probabilities, methods)
+        write_explanations(out, rows, examples, classifier.info, pictures=min(pictures, len(test)), absent=absent)
+    for row in rows:
+        verdict = "" if row.method not in methods else "  trusted" if row.trusted else "  not trusted"
+        results.print(f"{row.method:10} insertion {row.insertion_auc:.3f}, deletion {row.deletion_auc:.3f}{verdict}")
+    results.print(f"report: {out / 'report.html'}")
+
+
+def card(
+    model: Model = EXPORT,
+    training: Annotated[Path, typer.Option(help="Folder written by `fer train`.")] = Path("data/model"),
+    processed: Processed = PROCESSED,
+    evaluation: Annotated[Path, typer.Option(help="Folder written by `fer evaluate`.")] = REPORTS / "evaluation",
+    reports: Annotated[Path, typer.Option(help="Folder with the reports robustness, explanation and external/.")] = REPORTS,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "card",
+) -> None:
+    """Write the model card: data, protocol, figures, uses and uses that are ruled out, limits.
+
+    Example: `fer card`
+    """
+    from fer_pipeline.modeling.card import HTML_FILE, MARKDOWN_FILE, read_card_facts, write_card
+    from fer_pipeline.modeling.card_sections import card_sections
+
+    facts = read_card_facts(model, training, processed, evaluation, reports)
+    with exclusive(out, "fer card"):
+        write_card(out, facts, card_sections(facts))
+    for name in facts.stale:
+        results.print(f"[yellow]left out:[/] {reports / name} was measured for another model")
+    results.print(f"{out / HTML_FILE} and {MARKDOWN_FILE}")
+
+
+def _explainer(method: str, model: Path, classifier: EmotionClassifier, seed: int) -> Explain:
+    if method not in METHODS:
+        raise ParamsError(f"--method is {method}, expected one of {', '.join(METHODS)}")
+    if method == "gradcam":
+        from fer_pipeline.modeling.gradcam import GradCam
+        from fer_pipeline.modeling.model_files import read_model
+
+        return GradCam(read_model(model)).maps
+    from fer_pipeline.modeling.explanation import lime_maps, occlusion_maps
+
+    if method == "lime":
+        return lambda image: lime_maps(image, classifier.probabilities, seed=seed)
+    return lambda image: occlusion_maps(image, classifier.probabilities)
+
+
+def _check_spec(spec: ImageSpec, processed: Path) -> None:
+    from fer_pipeline.modeling.loading import load_facts
+
+    found = load_facts(processed)["image_spec"]
+    if found != asdict(spec):
+        raise ModelError(f"model expects image spec {asdict(spec)}, {processed} holds {found}: preprocess or train again")
+
+
 def _detector(model: Path) -> FaceDetector:
     from fer_pipeline.faces import YUNET_FILE, HaarDetector, YuNetDetector
 
     yunet = model / YUNET_FILE
     return YuNetDetector(yunet) if yunet.is_file() else HaarDetector()
+
+
+def _largest_face(detector: FaceDetector, spec: ImageSpec, image: UInt8Array) -> UInt8Array | None:
+    """Cut out as the recognizer does it."""
+    from fer_pipeline.faces import crop_box
+    from fer_pipeline.imaging import crop, crop_turned
+    from fer_pipeline.inference.recognizer import LEVEL_DEGREES
+
+    found = detector.detect(image)
+    if not found:
+        return None
+    box, tilt = crop_box(found[0], spec.crop_scale), found[0].tilt
+    return crop(image, box) if tilt is None or abs(tilt) <= LEVEL_DEGREES else crop_turned(image, box, tilt)

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ImageError, SourceError
-from fer_pipeline.faces import FaceDetector, crop_box
-from fer_pipeline.imaging import ImageSpec, UInt8Array, crop, to_model_input
+from fer_pipeline.imaging import ImageSpec, UInt8Array, to_model_input
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import metrics
@@ -21,11 +20,15 @@ from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.external_pictures import ExternalSet
 from fer_pipeline.modeling.figures import confusion_figure
 from fer_pipeline.modeling.metrics import Interval
+from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.pages import write_page
 
 Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
 """From model inputs uint8 (N, 48, 48, 1) to calibrated probabilities float64 (N, 7)."""
+
+FindFace = Callable[[UInt8Array], UInt8Array | None]
+"""From a picture, RGB (H, W, 3) or gray (H, W), to its largest face in the framing of FER-2013; None where there is none."""
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -62,11 +65,19 @@ class ExternalResult:
 
 
 def measure(
-    data: ExternalSet, predict: Predict, spec: ImageSpec, detector: FaceDetector | None, *, resamples: int = 1000, seed: int = 0
+    data: ExternalSet,
+    predict: Predict,
+    spec: ImageSpec,
+    *,
+    find_face: FindFace | None = None,
+    detector: str | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> ExternalResult:
-    """Figures of a model on the pictures of another data set; with a detector its largest face is cut out of each picture.
+    """Figures of a model on the pictures of another data set.
 
-    Raises `SourceError` where no picture of a shared class can be measured.
+    With `find_face` the largest face is cut out of each picture; `detector` is its name for the report. Without, each picture is
+    one face. Raises `SourceError` where no picture of a shared class can be measured.
     """
     ours = [picture for picture in data.pictures if picture.label in EMOTIONS]
     left_out = Counter(picture.label for picture in data.pictures if picture.label not in EMOTIONS)
@@ -77,7 +88,8 @@ def measure(
     without_face: list[str] = []
     for picture in counted(ours, data.title):
         try:
-            face = _face(picture.read(), spec, detector)
+            image = picture.read()
+            face = find_face(image) if find_face else image
         except ImageError:
             unreadable.append(picture.name)
             continue
@@ -138,16 +150,9 @@ def write_external(out: Path, result: ExternalResult, info: ModelInfo) -> dict[s
     return values
 
 
-def _face(image: UInt8Array, spec: ImageSpec, detector: FaceDetector | None) -> UInt8Array | None:
-    if detector is None:
-        return image
-    found = detector.detect(image)
-    return crop(image, crop_box(found[0], spec.crop_scale)) if found else None
-
-
 def _result(
     data: ExternalSet,
-    detector: FaceDetector | None,
+    detector: str | None,
     labels: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
     left_out: dict[str, int],
@@ -161,21 +166,20 @@ def _result(
     free = metrics.confusion(labels, probabilities.argmax(axis=1))
     restricted = metrics.confusion(labels, among_shared)
 
-    def interval(table: npt.NDArray[np.int64], statistic: metrics.Statistic) -> Interval:
-        return metrics.bootstrap(table, statistic, resamples=resamples, seed=seed)
-
     return ExternalResult(
         data=data,
-        detector=detector.name if detector else None,
+        detector=detector,
         shared=tuple(EMOTIONS[i] for i in there),
         left_out=left_out,
         lacking=tuple(name for i, name in enumerate(EMOTIONS) if i not in there),
         unreadable=tuple(unreadable),
         without_face=tuple(without_face),
         confusion=free,
-        accuracy=interval(free, metrics.accuracy),
-        macro_f1=interval(free, lambda tables: metrics.f1_scores(tables)[..., there].mean(axis=-1)),
-        restricted_accuracy=interval(restricted, metrics.accuracy),
-        recalls={EMOTIONS[i]: interval(free, lambda tables, i=i: metrics.recalls(tables)[..., i]) for i in there},  # type: ignore[misc]
+        accuracy=share_interval(int(np.trace(free)), len(labels)),
+        macro_f1=metrics.bootstrap(
+            free, lambda tables: metrics.f1_scores(tables)[..., there].mean(axis=-1), resamples=resamples, seed=seed
+        ),
+        restricted_accuracy=share_interval(int(np.trace(restricted)), len(labels)),
+        recalls={EMOTIONS[i]: share_interval(int(free[i, i]), int(free[i].sum())) for i in there},
         ece=metrics.reliability(labels, probabilities).ece,
     )

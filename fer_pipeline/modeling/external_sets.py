@@ -157,6 +157,7 @@ def _affectnet(path: Path, part: str | None) -> ExternalSet:
 
 
 def _affectnet_rows(table: Path) -> Iterator[Picture]:
+    roots = (table.parent, *(folder for folder in sorted(table.parent.iterdir()) if folder.is_dir()))
     with open_lines(table) as lines:
         reader = csv.DictReader(lines)
         if "expression" not in (reader.fieldnames or ()) or "subDirectory_filePath" not in (reader.fieldnames or ()):
@@ -164,7 +165,6 @@ def _affectnet_rows(table: Path) -> Iterator[Picture]:
         for row in reader:
             label = named(AFFECTNET_CODES, whole_number(row["expression"], table), table)
             place = Path(row["subDirectory_filePath"])
-            roots = (table.parent, *(folder for folder in sorted(table.parent.iterdir()) if folder.is_dir()))
             file = next((root / place for root in roots if (root / place).is_file()), table.parent / place)
             edges = [row.get(f"face_{name}") for name in ("x", "y", "width", "height")]
             if all(edges):

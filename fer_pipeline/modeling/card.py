@@ -1,0 +1,155 @@
+"""The model card: one page, as HTML and as Markdown, that says what a model is, how good, for what, and for what not."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.modeling.loading import load_facts
+from fer_pipeline.outputs import replaced_folder, write_text
+from fer_pipeline.pages import write_page
+
+HTML_FILE = "model_card.html"
+MARKDOWN_FILE = "model_card.md"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts; the first column holds names, the others figures."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of sentences."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title and below it paragraphs, lists and tables."""
+
+    title: str
+    blocks: tuple[str | Points | Table, ...]
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """All that a card is made of, as it was read. What was not measured for this very model is None or absent.
+
+    `confusion` int (7, 7) is that of the test split; `external` holds one entry per data set; `stale` names reports that belong
+    to another model.
+    """
+
+    info: ModelInfo
+    megabytes: float
+    training: dict[str, Any]
+    processed: dict[str, Any]
+    calibration: dict[str, Any]
+    confusion: npt.NDArray[np.int64]
+    external: tuple[dict[str, Any], ...]
+    robustness: dict[str, Any] | None
+    explanation: dict[str, Any] | None
+    stale: tuple[str, ...]
+
+
+def read_card_facts(model: Path, training: Path, processed: Path, evaluation: Path, reports: Path) -> CardFacts:
+    """What the folders of export, train, preprocess and evaluate say, and those of the reports that are of this very model.
+
+    Raises `ModelError` where a file is missing or damaged, or where evaluation and exported model do not belong together,
+    `SourceError` where the processed table's facts cannot be read.
+    """
+    info = ModelInfo.read(model)
+    figures = _read(evaluation / "metrics.json", "fer evaluate")
+    if {name: float(value) for name, value in figures.items()} != info.metrics:
+        raise ModelError(
+            f"{evaluation} was measured for another model than {model / INFO_FILE}: run `fer evaluate` and `fer export`"
+        )
+    optional = {name: reports / name / "metrics.json" for name in ("robustness", "explanation")}
+    optional |= {f"external/{path.parent.name}": path for path in sorted((reports / "external").glob("*/metrics.json"))}
+    found = {name: _read(path, f"fer {name}") for name, path in optional.items() if path.is_file()}
+    fresh = {name: values for name, values in found.items() if values.get("model") == info.fingerprint}
+    return CardFacts(
+        info=info,
+        megabytes=(model / MODEL_FILE).stat().st_size / 1e6,
+        training=_read(training / "training.json", "fer train"),
+        processed=load_facts(processed),
+        calibration=_read(evaluation / "calibration.json", "fer evaluate"),
+        confusion=_confusion(evaluation / "confusion.csv"),
+        external=tuple(values for name, values in fresh.items() if name.startswith("external/")),
+        robustness=fresh.get("robustness"),
+        explanation=fresh.get("explanation"),
+        stale=tuple(sorted(set(found) - set(fresh))),
+    )
+
+
+def write_card(out: Path, facts: CardFacts, sections: tuple[Section, ...]) -> None:
+    """Replaces the folder `out`: model_card.html, self-contained, and model_card.md with the same content."""
+    title = f"Model card: {facts.info.network} {facts.info.fingerprint}"
+    notice = (
+        "Trained and measured on synthetic faces: it is for trying the pipeline and for no real picture."
+        if facts.info.synthetic
+        else None
+    )
+    with replaced_folder(out) as folder:
+        write_page(folder / HTML_FILE, "model_card.html", title=title, notice=notice, sections=sections)
+        write_text(folder / MARKDOWN_FILE, markdown(title, notice, sections))
+
+
+def markdown(title: str, notice: str | None, sections: tuple[Section, ...]) -> str:
+    """The card as Markdown."""
+    lines = [f"# {title}", ""]
+    if notice:
+        lines += [f"> **{notice}**", ""]
+    for section in sections:
+        lines += [f"## {section.title}", ""]
+        for block in section.blocks:
+            if isinstance(block, Points):
+                lines += [f"- {item}" for item in block.sentences]
+            elif isinstance(block, Table):
+                lines += [
+                    _row(block.header),
+                    "| --- |" + (" ---: |" if any(block.header) else " --- |") * (len(block.header) - 1),
+                ]
+                lines += [_row(row) for row in block.rows]
+            else:
+                lines.append(block)
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _read(path: Path, command: str) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; run `{command}` first") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} holds no table of values: run `{command}` again")
+    return values
+
+
+def _confusion(path: Path) -> npt.NDArray[np.int64]:
+    table = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                table[EMOTIONS.index(row["actual"]), EMOTIONS.index(row["predicted"])] += 1
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} cannot be read: {error}; run `fer evaluate` first") from error
+    return table

@@ -1,0 +1,176 @@
+"""The figures of a model card: test split, each emotion, calibration, other data sets, robustness, explanations."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling import card_texts, metrics
+from fer_pipeline.modeling.card import CardFacts, Points, Section, Table
+from fer_pipeline.modeling.faithfulness import BASELINES
+from fer_pipeline.modeling.shares import share_interval
+from fer_pipeline.pages import percent
+
+_NAMES: Final = {
+    "accuracy": "accuracy",
+    "accuracy_dedup": "accuracy, pictures without a copy in training or earlier in test",
+    "macro_f1": "macro-F1",
+    "macro_f1_dedup": "macro-F1, pictures without such a copy",
+    "weighted_f1": "weighted F1",
+    "top2": "label among the two best",
+    "validation_accuracy": "accuracy on validation",
+    "ece": "expected calibration error (ECE, 15 bins)",
+    "ece_uncalibrated": "the same before temperature scaling",
+    "nll": "negative log-likelihood",
+    "brier": "Brier score",
+}
+_SHARES: Final = ("accuracy", "macro_f1", "weighted_f1", "top2", "validation_accuracy")
+_LOST: Final = (("rows_unreadable", "unreadable"), ("rows_without_face", "without a face found"))
+
+
+def results(facts: CardFacts) -> Section:
+    """Every figure of evaluate that is not one of a single emotion."""
+    found = {name: value for name, value in facts.info.metrics.items() if not _of_one_emotion(name)}
+    rows = []
+    for key, name in _NAMES.items():
+        if key not in found:
+            continue
+        value, low, high = found.pop(key), found.pop(f"{key}_low", None), found.pop(f"{key}_high", None)
+        text = percent(value) if key.removesuffix("_dedup") in _SHARES else f"{value:.3f}"
+        rows.append((name, text, "" if low is None or high is None else _between(low, high)))
+    rows += [(key.replace("_", " "), f"{value:,.4g}", "") for key, value in found.items()]
+    return Section("Results on the test split", (Table(("figure", "value", "95 % interval"), tuple(rows)),))
+
+
+def per_emotion(facts: CardFacts) -> Section:
+    """Recall with its interval, precision and F1 of each emotion."""
+    table = facts.confusion
+    precision, f1 = metrics.precisions(table), metrics.f1_scores(table)
+    rows = []
+    for index, name in enumerate(EMOTIONS):
+        recall = share_interval(int(table[index, index]), int(table[index].sum()))
+        rows.append(
+            (
+                name,
+                f"{int(table[index].sum()):,}",
+                percent(recall.estimate),
+                _between(recall.low, recall.high),
+                percent(float(precision[index])),
+                percent(float(f1[index])),
+            )
+        )
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    true, said = divmod(int(shares.argmax()), len(EMOTIONS))
+    share = percent(float(shares[true, said]))
+    header = ("emotion", "pictures", "recall", "95 % interval", "precision", "F1")
+    rule = "Intervals of recall are by Wilson's rule, which holds for small classes, too."
+    confused = f" The most frequent confusion is {EMOTIONS[true]} taken for {EMOTIONS[said]} ({share})."
+    return Section("Results per emotion", (Table(header, tuple(rows)), rule + (confused if shares.any() else "")))
+
+
+def calibration(facts: CardFacts) -> Section:
+    """What its probabilities are worth."""
+    fit = facts.calibration
+    fitted = (
+        f"Probabilities are softmax(logits / {facts.info.temperature:.3f}); the temperature was fitted on {fit['rows']:,} rows "
+        f"of the {fit['fitted_on']} split, where it took the ECE from {fit['ece_before']:.3f} to {fit['ece_after']:.3f}. On test "
+        f"the ECE is {facts.info.metrics['ece']:.3f}."
+    )
+    return Section("Calibration", (f"{fitted} {card_texts.CALIBRATION}",))
+
+
+def other_data_sets(facts: CardFacts) -> Section:
+    """One row per data set of `fer evaluate-on`."""
+    if not facts.external:
+        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-on"),))
+    header = ("data set", "pictures", "accuracy", "95 % interval", "macro-F1", "ECE", "remarks")
+    rows = tuple(
+        (
+            f"{values['data']}, {values['part']}",
+            f"{values['rows']:,}",
+            percent(values["accuracy"]["estimate"]),
+            _between(values["accuracy"]["low"], values["accuracy"]["high"]),
+            percent(values["macro_f1"]["estimate"]),
+            f"{values['ece']:.3f}",
+            _remarks(values),
+        )
+        for values in facts.external
+    )
+    intro = "The model as it is, without training on them. Averages are over the classes that both have."
+    notes = tuple(f"{values['data']}: {note}" for values in facts.external for note in values["notes"])
+    return Section("Other data sets", (intro, Table(header, rows), *((Points(notes),) if notes else ())))
+
+
+def robustness(facts: CardFacts) -> Section:
+    """Accuracy under each corruption of `fer robustness`."""
+    values = facts.robustness
+    if values is None:
+        return Section("Robustness", (_missing(facts, "robustness", "fer robustness"),))
+    mean, clean = values["mean_corruption_accuracy"], values["accuracy"]
+    rows = tuple(
+        (
+            f"{name} ({curve['unit']})",
+            *(f"{s:g}: {percent(a)}" for s, a in zip(curve["strengths"], curve["accuracy"], strict=True)),
+        )
+        for name, curve in values["corruptions"].items()
+    )
+    summary = (
+        f"Mean accuracy under corruption {percent(mean['estimate'])} ({_between(mean['low'], mean['high'])}), on the same "
+        f"{values['rows']:,} test pictures clean {percent(clean['estimate'])}; {percent(values['kept'], 0)} is kept."
+    )
+    return Section("Robustness", (summary, Table(("corruption", *(f"strength {n}" for n in range(1, 6))), rows)))
+
+
+def explanations(facts: CardFacts) -> Section:
+    """Faithfulness of each method of `fer explain-report`."""
+    values = facts.explanation
+    if values is None:
+        return Section("Explanations", (_missing(facts, "explanation", "fer explain-report"),))
+    rows = tuple(
+        (
+            name,
+            f"{method['deletion_auc']:.3f}",
+            f"{method['insertion_auc']:.3f}",
+            "baseline" if name in BASELINES else "yes" if method["trusted"] else "no",
+        )
+        for name, method in values["methods"].items()
+    )
+    summary = f"Measured on {values['pictures']:,} test pictures. {card_texts.FAITHFULNESS}"
+    absent = tuple(f"{name} was not measured: {reason}" for name, reason in values["absent"].items())
+    table = Table(("method", "deletion AUC", "insertion AUC", "trusted"), rows)
+    return Section("Explanations", (summary, table, *((Points(absent),) if absent else ())))
+
+
+def limits(facts: CardFacts) -> Section:
+    """The limits of every model, and which emotion this one finds least."""
+    recalls = metrics.recalls(facts.confusion)
+    weakest, best = int(recalls.argmin()), int(recalls.argmax())
+    unequal = (
+        f"It is unequal between emotions: it finds {percent(float(recalls[best]), 0)} of {EMOTIONS[best]}, but "
+        f"{percent(float(recalls[weakest]), 0)} of {EMOTIONS[weakest]}."
+    )
+    return Section("Limits", (Points((unequal, *card_texts.LIMITS)),))
+
+
+def _of_one_emotion(name: str) -> bool:
+    figure, _, emotion = name.partition("_")
+    return figure in ("recall", "precision", "f1") and emotion in EMOTIONS
+
+
+def _remarks(values: dict[str, Any]) -> str:
+    remarks = [f"this set lacks {name}" for name in values["lacking"]]
+    remarks += [f"left out: {count:,} {name}" for name, count in values["left_out"].items()]
+    remarks += [f"{values[key]:,} {name}" for key, name in _LOST if values[key]]
+    return "; ".join(remarks)
+
+
+def _missing(facts: CardFacts, name: str, command: str) -> str:
+    stale = " (a report of another model is there)" if any(report.startswith(name) for report in facts.stale) else ""
+    return f"Not measured for this model{stale}: run `{command}`."
+
+
+def _between(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {100 * high:.1f} %"

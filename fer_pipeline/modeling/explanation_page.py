@@ -1,0 +1,143 @@
+"""Pictures of explanations, and the page that says which method to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling.faithfulness import BASELINES, Explain, Faithfulness, Maps, Predict
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.pages import write_page
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+_COLORS = ("#1d4e89", "#e36414", "#2a9d8f", "#6c757d", "#adb5bd")
+
+
+def panel_figure(image: UInt8Array, maps: Maps, probabilities: npt.NDArray[np.float64], method: str) -> Figure:
+    """One model input uint8 (48, 48, 1) and beside it the map of each class over it; all maps share one scale."""
+    figure = Figure(figsize=(11, 5.8), layout="constrained")
+    panels = figure.subplots(2, 4).flat
+    _face(next(panels), image, "model input")
+    scale = float(np.abs(maps).max())
+    best = int(probabilities.argmax())
+    for index, (name, axes) in enumerate(zip(EMOTIONS, panels, strict=True)):
+        _overlay(axes, image, maps[index], scale)
+        weight = "bold" if index == best else "normal"
+        axes.set_title(f"{name} {100 * probabilities[index]:.1f} %", fontsize=11, fontweight=weight)
+    figure.suptitle(f"{method}: red speaks for the emotion, blue against it", fontsize=11)
+    return figure
+
+
+def examples_figure(faces: Faces, predict: Predict, methods: Mapping[str, Explain]) -> Figure:
+    """Per emotion the test face that the model is surest and right about, with the map of each method for that emotion."""
+    probabilities = predict(faces.images)
+    figure = Figure(figsize=(11, 1.75 * (len(methods) + 1)), layout="constrained")
+    grid = figure.subplots(len(methods) + 1, len(EMOTIONS), squeeze=False)
+    for index, name in enumerate(EMOTIONS):
+        right = (faces.labels == index) & (probabilities.argmax(axis=1) == index)
+        if not right.any():
+            for axes in grid[:, index]:
+                axes.axis("off")
+            grid[0, index].set_title(f"{name}: never right", fontsize=10)
+            continue
+        row = int(np.where(right, probabilities[:, index], -1).argmax())
+        _face(grid[0, index], faces.images[row], f"{name} {100 * probabilities[row, index]:.0f} %")
+        for axes, explain in zip(grid[1:, index], methods.values(), strict=True):
+            heat = explain(faces.images[row])[index]
+            _overlay(axes, faces.images[row], heat, float(np.abs(heat).max()))
+    for axes, method in zip(grid[:, 0], ("face", *methods), strict=True):
+        axes.set_ylabel(method, fontsize=11)
+    return figure
+
+
+def faithfulness_figure(rows: tuple[Faithfulness, ...]) -> Figure:
+    """Mean deletion and insertion curve of each method and baseline."""
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for row, color in zip(rows, _COLORS, strict=False):
+        line = ":" if row.method in BASELINES else "-"
+        share = np.linspace(0, 1, len(row.deletion))
+        left.plot(share, row.deletion, line, color=color, label=f"{row.method} ({row.deletion_auc:.3f})")
+        right.plot(share, row.insertion, line, color=color, label=f"{row.method} ({row.insertion_auc:.3f})")
+    left.set(title="deletion: lower is better", xlabel="share of pixels blurred away", ylabel="probability of the answer")
+    right.set(title="insertion: higher is better", xlabel="share of pixels given sharp")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, title="method (AUC)")
+    return figure
+
+
+def write_explanations(
+    out: Path,
+    rows: tuple[Faithfulness, ...],
+    examples: Figure,
+    info: ModelInfo,
+    *,
+    pictures: int,
+    absent: Mapping[str, str],
+) -> dict[str, Any]:
+    """The content of metrics.json. Replaces the folder `out`: metrics.json, report.html.
+
+    `absent` names the methods that were not measured, and why.
+    """
+    values: dict[str, Any] = {
+        "model": info.fingerprint,
+        "network": info.network,
+        "synthetic": info.synthetic,
+        "pictures": pictures,
+        "absent": dict(absent),
+        "methods": {
+            row.method: {
+                "deletion_auc": row.deletion_auc,
+                "insertion_auc": row.insertion_auc,
+                "score": asdict(row.score),
+                "over_random": asdict(row.over_random) if row.over_random else None,
+                "over_centre": asdict(row.over_centre) if row.over_centre else None,
+                "trusted": row.trusted,
+                "seconds": row.seconds,
+            }
+            for row in rows
+        },
+    }
+    trusted = sorted((row for row in rows if row.trusted), key=lambda row: -row.score.estimate)
+    with replaced_folder(out) as folder:
+        write_json(folder / METRICS_FILE, values)
+        write_page(
+            folder / REPORT_FILE,
+            "explanation.html",
+            info=info,
+            rows=rows,
+            baselines=BASELINES,
+            trusted=[row.method for row in trusted],
+            untrusted=[row.method for row in rows if not row.trusted and row.method not in BASELINES],
+            pictures=pictures,
+            absent=absent,
+            examples=examples,
+            curves=faithfulness_figure(rows),
+        )
+    return values
+
+
+def _face(axes: Axes, image: UInt8Array, title: str) -> None:
+    axes.imshow(image[:, :, 0], cmap="gray", vmin=0, vmax=255)
+    axes.set_title(title, fontsize=10)
+    axes.set(xticks=[], yticks=[])
+
+
+def _overlay(axes: Axes, image: UInt8Array, heat: npt.NDArray[np.float64], scale: float) -> None:
+    axes.imshow(image[:, :, 0], cmap="gray", vmin=0, vmax=255)
+    axes.imshow(heat, cmap="RdBu_r", vmin=-max(scale, 1e-12), vmax=max(scale, 1e-12), alpha=0.5)
+    axes.set(xticks=[], yticks=[])

@@ -1,0 +1,175 @@
+"""How accuracy falls as pictures get worse: every corruption at five strengths on the test split, a mean figure, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import metrics
+from fer_pipeline.modeling.corruptions import CORRUPTIONS, STRENGTHS, Corruption
+from fer_pipeline.modeling.counting import counted
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.metrics import Interval
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.pages import write_page
+
+Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
+"""From model inputs uint8 (N, 48, 48, 1) to calibrated probabilities float64 (N, 7)."""
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy and macro-F1 under one corruption, per strength, mildest first."""
+
+    corruption: Corruption
+    accuracy: tuple[float, ...]
+    macro_f1: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the strengths."""
+        return float(np.mean(self.accuracy))
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What was measured on `rows` test pictures. `mean_corruption_accuracy` is the mean over all corruptions and strengths."""
+
+    rows: int
+    seed: int
+    clean: Interval
+    mean_corruption_accuracy: Interval
+    majority: float
+    curves: tuple[Curve, ...]
+
+    @property
+    def kept(self) -> float:
+        """Mean accuracy under corruption as a share of the clean accuracy."""
+        return self.mean_corruption_accuracy.estimate / self.clean.estimate if self.clean.estimate else 0.0
+
+
+def measure(test: Faces, predict: Predict, *, pictures: int | None = None, resamples: int = 1000, seed: int = 0) -> Robustness:
+    """Accuracy under every corruption, on all test pictures or on so many drawn by the seed.
+
+    Corruptions meet the 48x48 model inputs; equal seeds give equal pictures. Intervals are 95 % percentile bootstrap intervals
+    over pictures.
+    """
+    chosen = np.arange(len(test))
+    if pictures is not None and pictures < len(test):
+        chosen = np.sort(np.random.default_rng(seed).choice(len(test), size=pictures, replace=False))
+    images, labels = test.images[chosen], test.labels[chosen]
+    clean = predict(images).argmax(axis=1) == labels
+    cells = [(number, corruption, strength) for number, corruption in enumerate(CORRUPTIONS) for strength in corruption.strengths]
+    right = np.zeros((len(cells), len(labels)), bool)
+    macro_f1 = []
+    for row, (number, corruption, strength) in enumerate(counted(cells, "corruptions")):
+        predictions = predict(corrupted(images, corruption, strength, np.random.default_rng((seed, number)))).argmax(axis=1)
+        right[row] = predictions == labels
+        macro_f1.append(float(metrics.macro_f1(metrics.confusion(labels, predictions))))
+    accuracy = right.mean(axis=1)
+    curves = tuple(
+        Curve(
+            corruption,
+            tuple(float(a) for a in accuracy[number * STRENGTHS : (number + 1) * STRENGTHS]),
+            tuple(macro_f1[number * STRENGTHS : (number + 1) * STRENGTHS]),
+        )
+        for number, corruption in enumerate(CORRUPTIONS)
+    )
+    return Robustness(
+        rows=len(labels),
+        seed=seed,
+        clean=_mean_interval(clean.astype(float), resamples, seed),
+        mean_corruption_accuracy=_mean_interval(right.mean(axis=0), resamples, seed),
+        majority=float(np.bincount(labels).max() / len(labels)),
+        curves=curves,
+    )
+
+
+def corrupted(images: UInt8Array, corruption: Corruption, strength: float, rng: np.random.Generator) -> UInt8Array:
+    """Model inputs uint8 (N, 48, 48, 1), each corrupted in turn."""
+    return np.stack([corruption.apply(np.ascontiguousarray(image[:, :, 0]), strength, rng) for image in images])[..., np.newaxis]
+
+
+def write_robustness(out: Path, result: Robustness, test: Faces, info: ModelInfo) -> dict[str, Any]:
+    """The content of metrics.json. Replaces the folder `out`: metrics.json, report.html."""
+    values: dict[str, Any] = {
+        "model": info.fingerprint,
+        "network": info.network,
+        "synthetic": info.synthetic,
+        "rows": result.rows,
+        "seed": result.seed,
+        "accuracy": asdict(result.clean),
+        "mean_corruption_accuracy": asdict(result.mean_corruption_accuracy),
+        "kept": result.kept,
+        "corruptions": {
+            curve.corruption.name: {
+                "unit": curve.corruption.unit,
+                "strengths": list(curve.corruption.strengths),
+                "accuracy": list(curve.accuracy),
+                "macro_f1": list(curve.macro_f1),
+                "mean_accuracy": curve.mean,
+            }
+            for curve in result.curves
+        },
+    }
+    with replaced_folder(out) as folder:
+        write_json(folder / METRICS_FILE, values)
+        write_page(
+            folder / REPORT_FILE,
+            "robustness.html",
+            result=result,
+            info=info,
+            data_rows=len(test),
+            figure=curves_figure(result),
+            examples=_examples(test.images[:1], result),
+            face=test.images[0],
+        )
+    return values
+
+
+def curves_figure(result: Robustness) -> Figure:
+    """Accuracy by strength, one panel per corruption, with the clean accuracy and that of always naming the largest class."""
+    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    panels = figure.subplots(2, 4, sharey=True)
+    for axes, curve in zip(panels.flat, result.curves, strict=True):
+        places = range(STRENGTHS + 1)
+        axes.axhline(result.clean.estimate, color="#999", linestyle="--", linewidth=1)
+        axes.axhline(result.majority, color="#c1121f", linestyle=":", linewidth=1)
+        axes.plot(places, (result.clean.estimate, *curve.accuracy), color="#1d4e89", marker="o", markersize=4)
+        axes.set_xticks(places, ("none", *(f"{strength:g}" for strength in curve.corruption.strengths)), fontsize=8)
+        axes.set_title(f"{curve.corruption.name}: mean {100 * curve.mean:.1f} %", fontsize=10)
+        axes.set_xlabel(curve.corruption.unit, fontsize=9)
+        axes.set_ylim(0, 1)
+        axes.grid(alpha=0.25)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("accuracy")
+    return figure
+
+
+def _examples(face: UInt8Array, result: Robustness) -> list[dict[str, Any]]:
+    examples = []
+    for number, curve in enumerate(result.curves):
+        cells = []
+        for strength, accuracy in zip(curve.corruption.strengths, curve.accuracy, strict=True):
+            image = corrupted(face, curve.corruption, strength, np.random.default_rng((result.seed, number)))[0]
+            cells.append({"image": image, "strength": strength, "accuracy": accuracy})
+        examples.append({"curve": curve, "cells": cells})
+    return examples
+
+
+def _mean_interval(scores: npt.NDArray[np.float64], resamples: int, seed: int) -> Interval:
+    rng = np.random.default_rng(seed)
+    means = [scores[rng.integers(len(scores), size=len(scores))].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return Interval(float(scores.mean()), float(low), float(high))

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling.card import CardFacts, Points, Section, Table, markdown, read_card_facts, write_card
+from fer_pipeline.modeling.card_sections import card_sections
+
+FIGURES = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "ece": 0.021, "recall_happy": 1.0, "novel_figure": 0.5}
+INTERVAL = {"estimate": 0.41, "low": 0.4, "high": 0.43}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, brightness_model: Path, make_processed: Callable[..., Path]) -> Path:
+    """data/ with everything that a card reads, and no optional report."""
+    data = tmp_path / "data"
+    shutil.copytree(brightness_model, data / "export")
+    replace(ModelInfo.read(data / "export"), metrics=FIGURES).write(data / "export")
+    make_processed(data / "processed", {"test": 14})
+    evaluation = data / "reports" / "evaluation"
+    evaluation.mkdir(parents=True)
+    (evaluation / "metrics.json").write_text(json.dumps(FIGURES))
+    calibration = {"rows": 70, "fitted_on": "validation", "ece_before": 0.1, "ece_after": 0.02, "test_time_augmentation": False}
+    (evaluation / "calibration.json").write_text(json.dumps(calibration))
+    pairs = [(name, name) for name in EMOTIONS] * 4 + [("fear", "sad")] * 4
+    lines = ["actual,predicted", *(",".join(pair) for pair in pairs)]
+    (evaluation / "confusion.csv").write_text("\n".join(lines))
+    (data / "model").mkdir()
+    training = {"profile": "cpu", "parameters": 661095, "epochs": 42, "seconds": 2880.0, "images_per_second": 300.0}
+    training |= {"backend": "tensorflow", "keras_version": "3.15.1", "params": {"seed": 7, "early_stopping_patience": 0}}
+    (data / "model" / "training.json").write_text(json.dumps(training))
+    return data
+
+
+def read(data: Path) -> CardFacts:
+    return read_card_facts(data / "export", data / "model", data / "processed", data / "reports" / "evaluation", data / "reports")
+
+
+def text(data: Path) -> str:
+    return markdown("card", None, card_sections(read(data)))
+
+
+def write_reports(data: Path, model: str) -> None:
+    external = {"model": model, "data": "JAFFE", "part": "all pictures", "rows": 183, "accuracy": INTERVAL, "macro_f1": INTERVAL}
+    external |= {"ece": 0.2, "lacking": ["neutral"], "left_out": {"contempt": 30}, "notes": ["Ten women."]}
+    external |= {"rows_unreadable": 0, "rows_without_face": 2}
+    curve = {"unit": "degrees", "strengths": [10, 20, 30, 40, 50], "accuracy": [0.5, 0.4, 0.3, 0.2, 0.1]}
+    robustness = {"model": model, "rows": 1000, "mean_corruption_accuracy": INTERVAL, "accuracy": INTERVAL, "kept": 0.73}
+    robustness |= {"corruptions": {"rotation": curve}}
+    methods = {
+        "lime": {"deletion_auc": 0.1, "insertion_auc": 0.6, "trusted": True},
+        "random": {"deletion_auc": 0.3, "insertion_auc": 0.3, "trusted": False},
+    }
+    explanation = {"model": model, "pictures": 70, "methods": methods, "absent": {"gradcam": "model.keras is missing"}}
+    for name, values in (("external/jaffe", external), ("robustness", robustness), ("explanation", explanation)):
+        (data / "reports" / name).mkdir(parents=True)
+        (data / "reports" / name / "metrics.json").write_text(json.dumps(values))
+
+
+def test_every_section_is_there_and_says_what_was_not_measured_yet(workspace: Path) -> None:
+    card = text(workspace)
+    for title in ("Intended use", "Uses that are ruled out", "Data", "Results per emotion", "What was not measured", "Lineage"):
+        assert f"## {title}\n" in card
+    for command in ("fer evaluate-on", "fer robustness", "fer explain-report"):
+        assert f"Not measured for this model: run `{command}`." in card
+    for words in ("Art. 5(1)(f)", "Art. 50(3)", "no labels of age, gender or skin tone", "does not read what a person feels"):
+        assert words in card
+
+
+def test_every_figure_of_evaluate_is_in_the_card(workspace: Path) -> None:
+    card = text(workspace)
+    assert "| accuracy | 75.0 % | 70.0 to 80.0 % |" in card
+    assert "| novel figure | 0.5 |" in card  # one that the card has no name for
+    assert "| fear | 8 | 50.0 % | 21.5 to 78.5 % | 100.0 % | 66.7 % |" in card
+    assert "fear taken for sad (50.0 %)" in card
+    assert "the ECE from 0.100 to 0.020. On test the ECE is 0.021" in card
+    assert "42 epochs in 48 minutes" in card
+    assert "seed 7" in card
+
+
+def test_reports_of_this_model_are_in_the_card(workspace: Path) -> None:
+    write_reports(workspace, ModelInfo.read(workspace / "export").fingerprint)
+    card = text(workspace)
+    assert (
+        "| JAFFE, all pictures | 183 | 41.0 % | 40.0 to 43.0 % | 41.0 % | 0.200 | this set lacks neutral; left out: 30 contempt"
+        in card
+    )
+    assert "2 without a face found" in card
+    assert "- JAFFE: Ten women." in card
+    assert "Mean accuracy under corruption 41.0 % (40.0 to 43.0 %)" in card
+    assert "| rotation (degrees) | 10: 50.0 % | 20: 40.0 %" in card
+    assert "| lime | 0.100 | 0.600 | yes |" in card
+    assert "| random | 0.300 | 0.300 | baseline |" in card
+    assert "- gradcam was not measured: model.keras is missing" in card
+
+
+def test_reports_of_another_model_are_left_out_and_named(workspace: Path) -> None:
+    write_reports(workspace, "another")
+    assert read(workspace).stale == ("explanation", "external/jaffe", "robustness")
+    card = text(workspace)
+    assert "JAFFE" not in card
+    assert "Not measured for this model (a report of another model is there): run `fer robustness`." in card
+    assert "| explanation, external/jaffe, robustness |" in card
+
+
+def test_an_evaluation_of_another_model_is_refused(workspace: Path) -> None:
+    (workspace / "reports" / "evaluation" / "metrics.json").write_text(json.dumps(FIGURES | {"accuracy": 0.99}))
+    with pytest.raises(ModelError, match="was measured for another model"):
+        read(workspace)
+
+
+@pytest.mark.parametrize(
+    "name", ["model/training.json", "reports/evaluation/confusion.csv", "reports/evaluation/calibration.json"]
+)
+def test_a_missing_file_is_named_with_the_command_that_makes_it(workspace: Path, name: str) -> None:
+    (workspace / name).unlink()
+    with pytest.raises(ModelError, match=r"cannot be read.*run `fer|fer evaluate") as caught:
+        read(workspace)
+    assert name in str(caught.value)
+
+
+def test_markdown_holds_paragraphs_lists_and_tables() -> None:
+    sections = (Section("One", ("Words.", Points(("a", "b")), Table(("name", "n"), (("x|y", "1"),)))),)
+    assert markdown("T", "Careful", sections) == (
+        "# T\n\n> **Careful**\n\n## One\n\nWords.\n\n- a\n- b\n\n| name | n |\n| --- | ---: |\n| x\\|y | 1 |\n"
+    )
+
+
+def test_html_and_markdown_hold_the_same_words(tmp_path: Path, workspace: Path) -> None:
+    facts = read(workspace)
+    facts = replace(facts, info=replace(facts.info, synthetic=True))
+    write_card(tmp_path / "card", facts, card_sections(facts))
+    page = (tmp_path / "card" / "model_card.html").read_text()
+    plain = (tmp_path / "card" / "model_card.md").read_text()
+    assert "synthetic faces" in page
+    assert "synthetic faces" in plain
+    assert "http" not in page
+    for section in card_sections(facts):
+        assert f"<h2>{section.title}</h2>" in page
+        for block in section.blocks:
+            if isinstance(block, Points):
+                assert all(f"<li>{sentence}</li>" in page.replace("&#34;", '"') for sentence in block.sentences)
+
+
+def test_the_command_writes_both(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from fer_pipeline.cli.app import app
+
+    monkeypatch.chdir(workspace.parent)
+    write_reports(workspace, "another")
+    done = CliRunner().invoke(app, ["card"])
+    assert done.exit_code == 0, done.output
+    assert "was measured for another model" in done.output
+    assert (workspace / "reports" / "card" / "model_card.html").is_file()
+    assert (workspace / "reports" / "card" / "model_card.md").is_file()
