@@ -21,6 +21,8 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling import tracking
+from fer_pipeline.modeling.card import read_card_facts, write_card
+from fer_pipeline.modeling.card_sections import card_sections
 from fer_pipeline.modeling.loading import Faces, load_split
 from fer_pipeline.modeling.promotion import Check, Contestant, Decision, decide
 from fer_pipeline.params import PromoteParams
@@ -65,14 +67,32 @@ class Summary:
 
 
 def register_export(root: Path) -> tuple[tracking.Version, bool]:
-    """The version of the model that `export` wrote last, alias challenger, and whether it is new."""
+    """The version of the model that `export` wrote last, alias challenger, and whether it is new.
+
+    Writes the model card beside the reports and stores it in the run, too.
+    """
     params = params_file.load(root / "params.yaml")
     export = versioning.output(root, "export")
     info = ModelInfo.read(export)
     tags = {**info.lineage, "network": info.network, "data": info.data, "synthetic": str(info.synthetic).lower()}
     tags |= {name: f"{info.metrics[name]:.4f}" for name in ("accuracy", "macro_f1") if name in info.metrics}
     run_id = tracking.ensure_run(info.lineage.get("run_id"), info.network, tags)
+    card = card_folder(root)
+    facts = read_card_facts(
+        export,
+        versioning.output(root, "train"),
+        versioning.output(root, "preprocess"),
+        versioning.output(root, "evaluate"),
+        card.parent,
+    )
+    write_card(card, facts, card_sections(facts))
+    tracking.log_files(run_id, card, "card")
     return tracking.register(export, info, params.promote.model_name, run_id, tags)
+
+
+def card_folder(root: Path) -> Path:
+    """Where the model card lies: beside the reports."""
+    return versioning.output(root, "evaluate").parent / "card"
 
 
 def challenger(root: Path, number: int | None) -> tracking.Version:

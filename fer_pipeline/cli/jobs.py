@@ -43,8 +43,7 @@ def report(
     from fer_pipeline.datasets import versioning
 
     root = Path.cwd()
-    pages = [versioning.output(root, "validate") / "index.html", versioning.output(root, "evaluate") / "report.html"]
-    found = [page for page in pages if page.exists()]
+    found = sorted(versioning.output(root, "evaluate").parent.rglob("*.html"))
     if not found:
         raise FerError("there is no report yet: run `fer run` first")
     for page in found:

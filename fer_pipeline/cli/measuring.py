@@ -235,11 +235,7 @@ def _detector(model: Path) -> FaceDetector:
 def _largest_face(detector: FaceDetector, spec: ImageSpec, image: UInt8Array) -> UInt8Array | None:
     """Cut out as the recognizer does it."""
     from fer_pipeline.faces import crop_box
-    from fer_pipeline.imaging import crop, crop_turned
-    from fer_pipeline.inference.recognizer import LEVEL_DEGREES
+    from fer_pipeline.inference.recognizer import cut_out
 
     found = detector.detect(image)
-    if not found:
-        return None
-    box, tilt = crop_box(found[0], spec.crop_scale), found[0].tilt
-    return crop(image, box) if tilt is None or abs(tilt) <= LEVEL_DEGREES else crop_turned(image, box, tilt)
+    return cut_out(image, found[0], crop_box(found[0], spec.crop_scale)) if found else None

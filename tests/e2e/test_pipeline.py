@@ -110,8 +110,8 @@ def test_raw_faces_become_a_packaged_champion(workspace: Path, first: Run) -> No
     assert first.states == dict.fromkeys([*STAGES, "register", "gate", "package", "crown", "summary"], "Completed")
     assert first.summary.decision.promoted
     assert first.summary.bundle is not None
-    for page in ("data/reports/data/index.html", "data/reports/evaluation/report.html"):
-        assert (workspace / page).stat().st_size > 10_000
+    for page in ("data/index.html", "evaluation/report.html", "card/model_card.html"):
+        assert (workspace / "data" / "reports" / page).stat().st_size > 10_000
 
 
 def test_the_summary_is_an_artifact_with_figures_gate_and_next_steps(first: Run) -> None:
