@@ -20,7 +20,7 @@ from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.modeling import tracking
+from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.card import read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections
 from fer_pipeline.modeling.loading import Faces, load_split
@@ -66,7 +66,7 @@ class Summary:
         return "\n".join(lines)
 
 
-def register_export(root: Path) -> tuple[tracking.Version, bool]:
+def register_export(root: Path) -> tuple[registry.Version, bool]:
     """The version of the model that `export` wrote last, alias challenger, and whether it is new.
 
     Writes the model card beside the reports and stores it in the run, too.
@@ -87,7 +87,7 @@ def register_export(root: Path) -> tuple[tracking.Version, bool]:
     )
     write_card(card, facts, card_sections(facts))
     tracking.log_files(run_id, card, "card")
-    return tracking.register(export, info, params.promote.model_name, run_id, tags)
+    return registry.register(export, info, params.promote.model_name, run_id, tags)
 
 
 def card_folder(root: Path) -> Path:
@@ -95,12 +95,12 @@ def card_folder(root: Path) -> Path:
     return versioning.output(root, "evaluate").parent / "card"
 
 
-def challenger(root: Path, number: int | None) -> tracking.Version:
+def challenger(root: Path, number: int | None) -> registry.Version:
     """The version with this number, or the one behind the alias challenger. Raises `ModelError` where there is none."""
     name = _promote_params(root).model_name
-    known = tracking.versions(name)
+    known = registry.versions(name)
     found = (
-        tracking.by_alias(name, tracking.CHALLENGER) if number is None else next((v for v in known if v.number == number), None)
+        registry.by_alias(name, registry.CHALLENGER) if number is None else next((v for v in known if v.number == number), None)
     )
     if found is None:
         listed = ", ".join(str(version.number) for version in known) or "none"
@@ -108,10 +108,10 @@ def challenger(root: Path, number: int | None) -> tracking.Version:
     return found
 
 
-def judge(root: Path, challenger: tracking.Version) -> Decision:
+def judge(root: Path, challenger: registry.Version) -> Decision:
     """The gate's decision on the test split in use. The champion itself stays champion without a contest."""
     params = _promote_params(root)
-    reigning = tracking.by_alias(params.model_name, tracking.CHAMPION)
+    reigning = registry.by_alias(params.model_name, registry.CHAMPION)
     if reigning is not None and reigning.number == challenger.number:
         return Decision(str(challenger), None, (Check("is the champion already", True, str(reigning), "nothing to decide"),))
     if ROLLED_BACK_TAG in challenger.tags:
@@ -123,37 +123,37 @@ def judge(root: Path, challenger: tracking.Version) -> Decision:
     if contestants[0] is None:
         raise ModelError(f"{challenger} could not be loaded")
     decision = decide(contestants[0], contestants[1], test_set.labels, params)
-    tracking.tag_version(challenger, {"gate": "passed" if decision.promoted else "failed", "gate.decision": decision.markdown()})
+    registry.tag_version(challenger, {"gate": "passed" if decision.promoted else "failed", "gate.decision": decision.markdown()})
     return decision
 
 
-def package_version(root: Path, version: tracking.Version) -> str:
+def package_version(root: Path, version: registry.Version) -> str:
     """Tag of the BentoML bundle of a version; builds it and asks it for one picture unless that was done before."""
     built = version.tags.get(BUNDLE_TAG)
-    if built and _bundle_fingerprint(root) == version.tags[tracking.FINGERPRINT_TAG] and packaging.is_packaged(built):
+    if built and _bundle_fingerprint(root) == version.tags[registry.FINGERPRINT_TAG] and packaging.is_packaged(built):
         return built
     with tempfile.TemporaryDirectory() as scratch:
-        folder = tracking.download_export(version, Path(scratch))
+        folder = registry.download_export(version, Path(scratch))
         name = f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}"
         tag = packaging.package(folder, name, root)
-    tracking.tag_version(version, {BUNDLE_TAG: tag})
+    registry.tag_version(version, {BUNDLE_TAG: tag})
     return tag
 
 
-def crown(version: tracking.Version) -> None:
+def crown(version: registry.Version) -> None:
     """Makes the version the champion, and notes when."""
-    tracking.set_alias(version, tracking.CHAMPION)
-    tracking.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
+    registry.set_alias(version, registry.CHAMPION)
+    registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
 
 
-def roll_back(root: Path, number: int | None) -> tuple[tracking.Version, str]:
+def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
     """Makes an earlier version champion again, with its bundle; returns both.
 
     Without a number that is the champion before the present one. The present one is marked, so that the gate does not promote
     it again by itself. Raises `ModelError` where there is no earlier champion.
     """
     present = champion(root)
-    known = tracking.versions(present.name)
+    known = registry.versions(present.name)
     if number is None:
         earlier = [v for v in known if CROWNED_TAG in v.tags and ROLLED_BACK_TAG not in v.tags and v.number != present.number]
         target = max(earlier, key=lambda version: version.tags[CROWNED_TAG], default=None)
@@ -164,16 +164,16 @@ def roll_back(root: Path, number: int | None) -> tuple[tracking.Version, str]:
         wanted = f"version {number}" if number else "an earlier champion"
         raise ModelError(f"{present} is champion, and {wanted} is not there to go back to: other versions are {others} (--to)")
     bundle = package_version(root, target)
-    tracking.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
-    tracking.untag_version(target, ROLLED_BACK_TAG)
+    registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
+    registry.untag_version(target, ROLLED_BACK_TAG)
     crown(target)
     return target, bundle
 
 
-def champion(root: Path) -> tracking.Version:
+def champion(root: Path) -> registry.Version:
     """The version behind the alias champion. Raises `ModelError` where there is none."""
     name = _promote_params(root).model_name
-    version = tracking.by_alias(name, tracking.CHAMPION)
+    version = registry.by_alias(name, registry.CHAMPION)
     if version is None:
         raise ModelError(f"model {name!r} has no champion yet: run `fer run` first")
     return version
@@ -184,11 +184,11 @@ def champion_tag(root: Path) -> str | None:
     return champion(root).tags.get(BUNDLE_TAG)
 
 
-def summarise(root: Path, challenger: tracking.Version, decision: Decision, cached: list[str]) -> Summary:
+def summarise(root: Path, challenger: registry.Version, decision: Decision, cached: list[str]) -> Summary:
     """The summary of a run that ended with this decision."""
     metrics = json.loads((versioning.output(root, "evaluate") / "metrics.json").read_text(encoding="utf-8"))
     name = _promote_params(root).model_name
-    reigning = tracking.by_alias(name, tracking.CHAMPION)
+    reigning = registry.by_alias(name, registry.CHAMPION)
     bundle = reigning.tags.get(BUNDLE_TAG) if reigning else None
     return Summary(metrics, decision, tuple(cached), challenger.tags.get("synthetic") == "true", bundle)
 
@@ -204,9 +204,9 @@ def _promote_params(root: Path) -> PromoteParams:
     return params_file.load(root / "params.yaml").promote
 
 
-def _contestant(version: tracking.Version, faces: Faces) -> Contestant:
+def _contestant(version: registry.Version, faces: Faces) -> Contestant:
     with tempfile.TemporaryDirectory() as scratch:
-        folder = tracking.download_export(version, Path(scratch))
+        folder = registry.download_export(version, Path(scratch))
         classifier = EmotionClassifier.load(folder)
         probabilities = np.concatenate(
             [classifier.probabilities(faces.images[start : start + 256]) for start in range(0, len(faces.images), 256)]

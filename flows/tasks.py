@@ -14,7 +14,7 @@ from fer_pipeline import lifecycle
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.modeling.promotion import Decision
-from fer_pipeline.modeling.tracking import Version
+from fer_pipeline.modeling.registry import Version
 
 
 def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:

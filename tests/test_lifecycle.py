@@ -9,7 +9,7 @@ import pytest
 from fer_pipeline import lifecycle
 from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import tracking
+from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.serving import packaging
 
 
@@ -22,7 +22,7 @@ def root(tmp_path: Path, tracking_store: Path, brightness_model: Path, monkeypat
         shutil.copytree(brightness_model, export)
         info = replace(ModelInfo.read(export), temperature=float(number))
         info.write(export)
-        tracking.register(export, info, "fer", tracking.ensure_run(None, "tiny", {}), {})
+        registry.register(export, info, "fer", tracking.ensure_run(None, "tiny", {}), {})
     monkeypatch.setattr(packaging, "package", lambda _folder, version, _root: f"fer:{version}")
     monkeypatch.setattr(packaging, "is_packaged", lambda _tag: True)
     return tmp_path

@@ -78,12 +78,12 @@ def list_models() -> None:
 
     Example: `fer models list`
     """
-    from fer_pipeline.modeling import tracking
+    from fer_pipeline.modeling import registry
 
     name = params_file.load(PARAMS).promote.model_name
-    holders = tracking.aliases(name)
+    holders = registry.aliases(name)
     table = Table("version", "alias", "network", "data", "accuracy", "macro-F1", "gate", "bundle", title=f"model {name}")
-    for version in reversed(tracking.versions(name)):
+    for version in reversed(registry.versions(name)):
         held = [alias for alias, number in holders.items() if number == version.number]
         marks = ", ".join([*held, *(["rolled back"] if "rolled_back" in version.tags else [])])
         figures = [f"{float(version.tags[key]):.4f}" if key in version.tags else "" for key in ("accuracy", "macro_f1")]

@@ -1,0 +1,139 @@
+"""MLflow's registry: the versions of the model, their aliases, and the exported folder of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import mlflow.onnx
+import numpy as np
+import onnx
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import FACE_SIZE
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.modeling.tracking import clear_errors, is_missing
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+FINGERPRINT_TAG = "fingerprint"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the registered model."""
+
+    name: str
+    number: int
+    run_id: str
+    tags: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.number}"
+
+
+def register(export: Path, info: ModelInfo, name: str, run_id: str, tags: Mapping[str, str]) -> tuple[Version, bool]:
+    """The registered version of an exported model, under the alias challenger, and whether it is new.
+
+    A model with the same `ModelInfo.fingerprint` is registered once only. The version carries signature, input example and
+    `tags`; the folder `export` is stored in the run.
+    """
+    with clear_errors():
+        client = MlflowClient()
+        for known in versions(name):
+            if known.tags.get(FINGERPRINT_TAG) == info.fingerprint:
+                return known, False
+        client.log_artifacts(run_id, str(export), "export")
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.onnx.log_model(
+                onnx.load(export / MODEL_FILE),
+                name="model",
+                signature=_signature(),
+                input_example=np.full((1, FACE_SIZE, FACE_SIZE, 1), 128, dtype=np.uint8),
+                pip_requirements=["onnxruntime", "numpy"],
+                onnx_execution_providers=["CPUExecutionProvider"],
+                save_as_external_data=False,
+            )
+        client.set_terminated(run_id, "FINISHED")
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name, description="Facial expression classifier, 48x48 gray faces, 7 emotions.")
+        created = client.create_model_version(
+            name, logged.model_uri, run_id=run_id, tags={**tags, FINGERPRINT_TAG: info.fingerprint}, model_id=logged.model_id
+        )
+        client.set_registered_model_alias(name, CHALLENGER, str(created.version))
+        return _version(client.get_model_version(name, str(created.version))), True
+
+
+def versions(name: str) -> list[Version]:
+    """All versions of the registered model, oldest first; empty where there is none."""
+    with clear_errors():
+        found = [_version(entry) for entry in MlflowClient().search_model_versions(f"name = '{name}'")]
+    return sorted(found, key=lambda version: version.number)
+
+
+def by_alias(name: str, alias: str) -> Version | None:
+    """The version behind an alias, or None."""
+    with clear_errors():
+        try:
+            return _version(MlflowClient().get_model_version_by_alias(name, alias))
+        except (RestException, MlflowException) as error:
+            if is_missing(error):
+                return None
+            raise
+
+
+def set_alias(version: Version, alias: str) -> None:
+    """Points the alias at the version; it leaves the one it pointed at before."""
+    with clear_errors():
+        MlflowClient().set_registered_model_alias(version.name, alias, str(version.number))
+
+
+def tag_version(version: Version, tags: Mapping[str, str]) -> None:
+    """Adds tags to a version."""
+    with clear_errors():
+        for key, value in tags.items():
+            MlflowClient().set_model_version_tag(version.name, str(version.number), key, value[:5000])
+
+
+def untag_version(version: Version, key: str) -> None:
+    """Removes a tag of a version, where it has it."""
+    if key in version.tags:
+        with clear_errors():
+            MlflowClient().delete_model_version_tag(version.name, str(version.number), key)
+
+
+def aliases(name: str) -> dict[str, int]:
+    """Number of the version behind each alias of the registered model; empty where there is no such model."""
+    with clear_errors():
+        found = MlflowClient().search_registered_models(f"name = '{name}'")
+    return {alias: int(number) for alias, number in found[0].aliases.items()} if found else {}
+
+
+def download_export(version: Version, target: Path) -> Path:
+    """Folder with the exported model of a version (model.onnx, model.json, ...), checked by `ModelInfo.read`."""
+    with clear_errors():
+        try:
+            folder = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path="export", dst_path=str(target))
+        except (MlflowException, OSError) as error:
+            raise ModelError(f"{version} has no exported model in its run {version.run_id}: {error}") from error
+    ModelInfo.read(Path(folder))
+    return Path(folder)
+
+
+def _signature() -> ModelSignature:
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, FACE_SIZE, FACE_SIZE, 1), "image")]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(EMOTIONS)), "logits")]),
+    )
+
+
+def _version(entry: ModelVersion) -> Version:
+    return Version(str(entry.name), int(entry.version), str(entry.run_id), dict(entry.tags))
