@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -80,7 +80,9 @@ class Lineage(BaseModel):
     fingerprint: str = Field(description="of all that decides an answer: weights, temperature, labels, image spec")
     data: str = Field(description="what it was trained on")
     synthetic: bool = Field(description="trained on generated faces: for trying the pipeline, not for real pictures")
-    lineage: dict[str, str] = Field(description="run id, data version, git commit and the like", examples=[{"run_id": "2064cb4d"}])
+    lineage: dict[str, str] = Field(
+        description="run id, data version, git commit and the like", examples=[{"run_id": "2064cb4d"}]
+    )
     notice: str
 
 
@@ -122,6 +124,27 @@ class BatchPrediction(BaseModel):
     milliseconds: float
 
 
+class Person(BaseModel):
+    """One person of a video, in seconds of play."""
+
+    track: int
+    first: float
+    last: float
+    seconds: dict[str, float] = Field(
+        description="how long it was seen with each label", examples=[{"happy": 3.2, "neutral": 1.1}]
+    )
+
+
+class VideoOutcome(BaseModel):
+    """What a video shows as a whole."""
+
+    seconds: float
+    width: int
+    height: int
+    notes: list[str] = Field(description="what is missing or damaged")
+    people: list[Person] = Field(description="those seen for half a second or more, longest first")
+
+
 class ErrorText(BaseModel):
     """Why a request was not served."""
 
@@ -133,6 +156,27 @@ class ErrorAnswer(BaseModel):
     """Body of each answer that is not 200."""
 
     error: ErrorText
+
+
+class VideoJob(BaseModel):
+    """A video that was taken in."""
+
+    job: str = Field(
+        description="keep it to yourself: it is the key to the results", examples=["0123456789abcdef0123456789abcdef"]
+    )
+    state: Literal["queued", "running", "done", "failed"]
+    model: Lineage
+
+
+class VideoAnswer(VideoJob):
+    """How far a video is, and how it ended."""
+
+    progress: float | None = Field(description="0..1; null where the length is not known", examples=[0.4])
+    frames: int = Field(description="so far")
+    faces: int = Field(description="over all frames so far")
+    files: list[str] = Field(description="results, under /video/{job}/files/", examples=[["faces.jsonl", "annotated.webm"]])
+    error: ErrorText | None = Field(description="why it failed")
+    summary: VideoOutcome | None = Field(None, description="once it is done")
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -12,20 +12,21 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving import live, metrics, pictures
+from fer_pipeline.serving import live, metrics, pictures, videos
 from fer_pipeline.serving.answers import Model, model_facts
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.headers import RequestId, SafeHeaders
-from fer_pipeline.serving.uploads import BodyLimit, Limits, RefusedError
+from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.uploads import BodyLimit, RefusedError
 
 WEB = Path(__file__).with_name("web")
 
 
-def open_desk(app: FastAPI, recognizer: Recognizer, limits: Limits, token: str | None = None) -> None:
-    """Makes an app of `create_app` ready to answer. With a token, all but the page and GET requests need it."""
-    app.state.limits = limits
-    app.state.desk = Desk(recognizer, limits, token or None)
+def open_desk(app: FastAPI, desk: Desk, jobs: Jobs) -> None:
+    """Makes an app of `create_app` ready to answer."""
+    app.state.limits = desk.limits
+    app.state.desk = desk
+    app.state.jobs = jobs
 
 
 def create_app() -> FastAPI:
@@ -33,6 +34,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="fer",
         summary="Facial emotion recognition: pictures, videos and live cameras in, faces with calibrated emotions out.",
+        description=live.PROTOCOL_WORDS,
         docs_url=None,  # both load their scripts from elsewhere
         redoc_url=None,
     )
@@ -41,6 +43,7 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestId)
     _answer_errors(app)
     app.include_router(pictures.router)
+    app.include_router(videos.router)
     app.include_router(live.router)
 
     @app.get("/model", response_model=Model, tags=["model"])

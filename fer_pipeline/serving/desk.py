@@ -10,22 +10,32 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.uploads import Limits, RefusedError
 
 T = TypeVar("T")
 
+MOST_LISTENERS = 64
+"""Streams of events that may be open at the same time; each looks at one small file now and then."""
+
 
 class Desk:
-    """Admits requests up to the limits and runs them on a bounded number of threads. Limits count per worker process."""
+    """Admits requests up to the limits and runs them on a bounded number of threads. Limits count per worker process.
+
+    With a token, requests that give work must name it.
+    """
 
     def __init__(self, recognizer: Recognizer, limits: Limits, token: str | None = None) -> None:
+        """Raises `ParamsError` for a token that not every client can send."""
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            raise ParamsError("FER_TOKEN holds blanks or more than printable ASCII, expected letters, digits and signs")
         self.recognizer = recognizer
         self.limits = limits
-        self._token = token
+        self._token = token or None
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)
-        self._counts = {"uploads": 0, "work": 0, "cameras": 0}
+        self._counts = {"uploads": 0, "work": 0, "cameras": 0, "listeners": 0}
 
     def check_token(self, given: str | None) -> None:
         """Raises `RefusedError` where a token is needed and another one or none was given."""
@@ -35,6 +45,10 @@ class Desk:
     def upload(self) -> AbstractContextManager[None]:
         """A place for the upload of a request while the block runs. Raises `RefusedError` where all are taken."""
         return self._place("uploads", self.limits.max_uploads)
+
+    def listener(self) -> AbstractContextManager[None]:
+        """A place for a stream of events while the block runs. Raises `RefusedError` where all are taken."""
+        return self._place("listeners", MOST_LISTENERS)
 
     def camera(self) -> AbstractContextManager[None]:
         """A place for a live session while the block runs. Raises `RefusedError` where all are taken."""

@@ -46,7 +46,7 @@ class SafeHeaders:
 
 
 class RequestId:
-    """ASGI middleware that echoes `X-Request-Id`, so that callers find their request in their own logs; makes one where none came."""
+    """ASGI middleware that echoes `X-Request-Id`, by which callers find their request in logs; makes one where none came."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 
-from starlette.datastructures import Headers, UploadFile
+import anyio
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +17,9 @@ from fer_pipeline.imaging import ALLOWED_FORMATS
 
 SIGNATURES = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "WEBP": (b"RIFF",), "BMP": (b"BM",)}
 """First bytes of each format of `imaging.ALLOWED_FORMATS`; WebP has "WEBP" at byte 8 besides."""
+
+CONTAINERS = {"MP4 or MOV": (4, b"ftyp"), "WebM or MKV": (0, b"\x1aE\xdf\xa3"), "AVI": (8, b"AVI ")}
+"""Position and bytes by which each container that is read is known."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +41,16 @@ class Limits:
     max_video_seconds: int = 300  # of play
     max_video_frames: int = 20_000
     max_video_pixels: int = 4_000_000  # of one frame
-    max_videos: int = 2  # analysed at the same time, each in a process of its own; the next one gets 429
-    max_video_results: int = 16  # kept at the same time; the next one gets 429
+    max_videos: int = 2  # analysed at the same time by all workers together, each in a process of its own
+    max_videos_waiting: int = 6  # for that; the next one gets 429
+    max_video_results: int = 32  # kept at the same time, those at work included; the next one gets 429
     max_video_minutes: int = 15  # of work on one video, after which it is given up
     max_video_memory_megabytes: int = 6000  # address space of the process of one video
     keep_video_minutes: int = 30  # after which results are deleted
 
     def __post_init__(self) -> None:
         for limit in fields(self):
-            if getattr(self, limit.name) < (0 if limit.name == "max_waiting" else 1):
+            if getattr(self, limit.name) < (0 if limit.name in ("max_waiting", "max_videos_waiting") else 1):
                 raise ParamsError(f"FER_{limit.name.upper()} is {getattr(self, limit.name)}, expected a positive whole number")
 
     @classmethod
@@ -78,22 +85,44 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit: Limits = scope["app"].state.limits
-        allowed = limit.max_upload_megabytes * 1_000_000
+        limits: Limits = scope["app"].state.limits
+        most = limits.max_video_megabytes if scope["path"] == "/video" else limits.max_upload_megabytes
+        allowed = most * 1_000_000
         announced = Headers(scope=scope).get("content-length", "0")
         received = 0
 
         async def counted() -> Message:
             nonlocal received
             if announced.isdecimal() and int(announced) > allowed:
-                raise _too_large(limit)
+                raise _too_large(most)
             message = await receive()
             received += len(message.get("body", b""))
             if received > allowed:
-                raise _too_large(limit)
+                raise _too_large(most)
             return message
 
         await self._app(scope, counted, send)
+
+
+async def read_video(request: Request, target: Path) -> None:
+    """Writes the request's body, a video, to a file. Raises `RefusedError`."""
+    limits: Limits = request.app.state.limits
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        raise RefusedError(415, "not_a_video", "send the bytes of the video as the body itself, not as a form")
+    head = b""
+    with in_time(10 * limits.max_upload_seconds), target.open("wb") as file:
+        async for chunk in request.stream():
+            if len(head) < 12:
+                head += chunk[:12]
+                if len(head) >= 12:
+                    _check_container(head)
+            try:
+                file.write(chunk)
+            except OSError as error:
+                raise RefusedError(429, "disk_full", "there is no room for the video; try again later") from error
+    if not head:
+        raise RefusedError(422, "empty_video", "the body has no bytes")
+    _check_container(head)
 
 
 async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
@@ -104,33 +133,40 @@ async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the picture in the field {field!r}")
     limits: Limits = request.app.state.limits
-    with _in_time(limits.max_upload_seconds):
+    with in_time(limits.max_upload_seconds):
         form = await request.form(max_files=most + 1, max_fields=1)
-    async with form:  # closes the files, which removes those that had gone to disk
-        for name, value in form.multi_items():
-            if name != field:
-                raise RefusedError(422, "unexpected_field", f"field {name[:40]!r} is not known here, expected {field!r}")
-            if not isinstance(value, UploadFile):
-                raise RefusedError(422, "not_a_file", f"{field!r} holds text; attach the file itself: addresses are not fetched")
-        files = [value for value in form.getlist(field) if isinstance(value, UploadFile)]
-        if not files:
-            raise RefusedError(422, "missing_picture", f"no file in the field {field!r}")
-        if len(files) > most:
-            hint = "; several go to /predict/batch" if most == 1 else ""
-            raise RefusedError(422, "too_many_pictures", f"more than {most} picture(s) in the field {field!r}{hint}")
-        pictures = [await file.read() for file in files]
+    try:
+        pictures = [await file.read() for file in _files(form, field, most)]
+    finally:
+        await form.close()  # removes what had gone to disk
     for number, data in enumerate(pictures, 1):
         _check_signature(data, number)
     return pictures
 
 
 @contextmanager
-def _in_time(seconds: float) -> Iterator[None]:
+def in_time(seconds: float) -> Iterator[None]:
+    """Raises `RefusedError` where the block takes longer."""
     try:
         with anyio.fail_after(seconds):
             yield
     except TimeoutError as error:
         raise RefusedError(408, "too_slow", f"the upload took more than {seconds:.0f} s") from error
+
+
+def _files(form: FormData, field: str, most: int) -> list[UploadFile]:
+    for name, value in form.multi_items():
+        if name != field:
+            raise RefusedError(422, "unexpected_field", f"field {name[:40]!r} is not known here, expected {field!r}")
+        if not isinstance(value, UploadFile):
+            raise RefusedError(422, "not_a_file", f"{field!r} holds text; attach the file itself: addresses are not fetched")
+    files = [value for value in form.getlist(field) if isinstance(value, UploadFile)]
+    if not files:
+        raise RefusedError(422, "missing_picture", f"no file in the field {field!r}")
+    if len(files) > most:
+        hint = "; several go to /predict/batch" if most == 1 else ""
+        raise RefusedError(422, "too_many_pictures", f"more than {most} picture(s) in the field {field!r}{hint}")
+    return files
 
 
 def _check_signature(data: bytes, number: int) -> None:
@@ -142,5 +178,10 @@ def _check_signature(data: bytes, number: int) -> None:
     raise RefusedError(415, "unsupported_picture", f"picture {number} is none of {', '.join(ALLOWED_FORMATS)}")
 
 
-def _too_large(limits: Limits) -> RefusedError:
-    return RefusedError(413, "upload_too_large", f"the request is larger than {limits.max_upload_megabytes} MB")
+def _check_container(head: bytes) -> None:
+    if not any(head[at : at + len(mark)] == mark for at, mark in CONTAINERS.values()):
+        raise RefusedError(415, "not_a_video", f"the body is none of {', '.join(CONTAINERS)}")
+
+
+def _too_large(megabytes: int) -> RefusedError:
+    return RefusedError(413, "upload_too_large", f"the request is larger than {megabytes} MB")

@@ -4,8 +4,11 @@ import asyncio
 import dataclasses
 import io
 import shutil
+import struct
 import threading
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,22 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
+from prometheus_client import REGISTRY
 
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import ALLOWED_FORMATS, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.serving.answers import NOTICE, SYNTHETIC_NOTICE
-from fer_pipeline.serving.api import create_app, open_desk
+from fer_pipeline.serving.api import WEB, create_app, open_desk
+from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.headers import SECURITY_HEADERS
+from fer_pipeline.serving.jobs import Jobs
 from fer_pipeline.serving.uploads import SIGNATURES, Limits
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -31,10 +39,15 @@ UInt8Array = npt.NDArray[np.uint8]
 FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3, happy
 
 
-def client_of(recognizer: Recognizer, limits: Limits | None = None) -> TestClient:
+def app_of(recognizer: Recognizer, limits: Limits | None = None, token: str | None = None) -> FastAPI:
     app = create_app()
-    open_desk(app, recognizer, limits or Limits())
-    return TestClient(app, raise_server_exceptions=False)
+    limits = limits or Limits()
+    open_desk(app, Desk(recognizer, limits, token), Jobs(Path("nowhere"), Path("nowhere"), limits))
+    return app
+
+
+def client_of(recognizer: Recognizer, limits: Limits | None = None, token: str | None = None) -> TestClient:
+    return TestClient(app_of(recognizer, limits, token), raise_server_exceptions=False)
 
 
 @pytest.fixture
@@ -135,6 +148,36 @@ def test_what_is_no_picture_is_refused_with_a_reason(client: TestClient, content
         assert (answer.status_code, error_of(answer)) == (status, code)
 
 
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_damaged_pictures_are_answered_or_refused_but_never_break_the_service(client: TestClient, format_: str) -> None:
+    rng = np.random.default_rng(0)
+    buffer = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(buffer, format_)
+    for _ in range(25):
+        data = np.frombuffer(buffer.getvalue(), np.uint8).copy()
+        places = rng.integers(12, len(data), rng.choice([1, 5, 50]))
+        data[places] = rng.integers(0, 256, len(places))
+        cut = data[: rng.integers(12, len(data))] if rng.random() < 0.3 else data
+        answer = client.post("/predict?framing=face", files={"picture": cut.tobytes()})
+        assert answer.status_code == 200 or error_of(answer) == "undecodable_picture"
+
+
+@pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (2**31 - 1, 1), (8000, 8000)])
+def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded(
+    client: TestClient, width: int, height: int
+) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10_000_000))) + chunk(b"IEND", b"")
+    start = time.monotonic()
+    answer = client.post("/predict", files={"picture": bomb})
+    assert (answer.status_code, error_of(answer)) == (422, "undecodable_picture")
+    assert "pixels" in answer.json()["error"]["message"]
+    assert time.monotonic() - start < 2
+
+
 @pytest.mark.parametrize("text", ["http://127.0.0.1/x.png", "file:///etc/passwd", "/etc/passwd", "data:image/png;base64,AAAA"])
 def test_addresses_and_paths_are_not_fetched(client: TestClient, text: str) -> None:
     as_field = client.post("/predict", files={"picture": (None, text)})
@@ -227,8 +270,7 @@ class Held(Recognizer):
 
 def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: Path) -> None:
     held = Held(Recognizer.load(brightness_model))
-    app = create_app()
-    open_desk(app, held, Limits(parallel=2, max_waiting=3))
+    app = app_of(held, Limits(parallel=2, max_waiting=3))
 
     async def ask() -> list[httpx.Response]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
@@ -253,8 +295,7 @@ def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: 
 
 def test_more_uploads_than_may_come_in_get_429(brightness_model: Path) -> None:
     held = Held(Recognizer.load(brightness_model))
-    app = create_app()
-    open_desk(app, held, Limits(max_uploads=1))
+    app = app_of(held, Limits(max_uploads=1))
 
     async def ask() -> tuple[int, int]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
@@ -281,8 +322,7 @@ def test_a_fault_of_ours_is_told_in_the_same_form_without_details(
 
 
 def test_a_dropped_connection_frees_its_place(brightness_model: Path) -> None:
-    app = create_app()
-    open_desk(app, Recognizer.load(brightness_model), Limits(max_uploads=1))
+    app = app_of(Recognizer.load(brightness_model), Limits(max_uploads=1))
     client = TestClient(app)
     scope = {
         "type": "http",
@@ -328,6 +368,88 @@ def test_a_model_of_synthetic_faces_says_so_in_each_answer(brightness_model: Pat
         assert model["notice"].startswith(SYNTHETIC_NOTICE)
 
 
+def test_an_answer_is_explained_by_a_picture(client: TestClient, drawn_face: UInt8Array) -> None:
+    answer = client.post("/explain", files={"picture": encode_png(drawn_face)})
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(answer.content)).size == (336, 336)
+    predicted = client.post("/predict", files={"picture": encode_png(drawn_face)}).json()
+    assert answer.headers["x-emotion"] == predicted["faces"][0]["top_emotion"]
+    whole = client.post("/explain?framing=face", files={"picture": FLAT_FACE})
+    assert (whole.status_code, whole.headers["x-emotion"]) == (200, "happy")
+
+
+@pytest.mark.parametrize("query", ["face=2", "face=1&framing=face", "face=0", "face=x", "face=99999999999"])
+def test_a_face_that_is_not_there_is_not_explained(client: TestClient, drawn_face: UInt8Array, query: str) -> None:
+    answer = client.post(f"/explain?{query}", files={"picture": encode_png(drawn_face)})
+    if "framing" in query:
+        assert answer.status_code == 200
+    else:
+        assert (answer.status_code, error_of(answer)) == (422, "no_such_face" if query == "face=2" else "invalid_parameter")
+
+
+def test_a_token_is_asked_for_what_gives_work_and_not_for_the_page(brightness_model: Path) -> None:
+    client = client_of(Recognizer.load(brightness_model), token="s3cret")
+    for path in ("/predict", "/predict/batch", "/annotate", "/explain"):
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret"}):
+            answer = client.post(path, files={"picture": FLAT_FACE}, headers=headers)
+            assert (answer.status_code, error_of(answer)) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+    right = {"authorization": "Bearer s3cret"}
+    assert client.post("/predict", files={"picture": FLAT_FACE}, headers=right).status_code == 200
+    for path in ("/", "/model", "/openapi.json"):
+        assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["two words", "sésame", "line\n"])
+def test_a_token_that_not_every_client_can_send_is_an_error(brightness_model: Path, token: str) -> None:
+    with pytest.raises(ParamsError, match="FER_TOKEN"):
+        client_of(Recognizer.load(brightness_model), token=token)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("abc-1.Z_9", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("<x>", False), ("", False)]
+)
+def test_the_id_of_a_request_is_told_back(client: TestClient, given: str, kept: bool) -> None:
+    told = client.post("/predict", headers={"x-request-id": given}).headers["x-request-id"]
+    assert (told == given) is kept
+    assert len(told) == 32 or kept
+
+
+def test_answers_and_refusals_are_counted(client: TestClient) -> None:
+    def value(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    def counts() -> list[float]:
+        return [
+            value("fer_faces_total", source="picture", emotion="happy"),
+            value("fer_answer_seconds_count", source="picture"),
+            value("fer_refused_total", reason="unsupported_picture"),
+        ]
+
+    before = counts()
+    client.post("/predict?framing=face", files={"picture": FLAT_FACE})
+    client.post("/predict", files={"picture": b"hello"})
+    assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [1, 1, 1]
+
+
+def test_an_upload_that_takes_too_long_is_cut_off(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model), Limits(max_upload_seconds=1, max_uploads=1))
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
+        await asyncio.sleep(20)
+
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            form = {"content-type": "multipart/form-data; boundary=x"}
+            cut = await http.post("/predict", content=slow(), headers=form)
+            return [cut, await http.post("/predict?framing=face", files={"picture": FLAT_FACE})]
+
+    cut, after = asyncio.run(asyncio.wait_for(ask(), 10))
+    assert (cut.status_code, error_of(cut)) == (408, "too_slow")
+    assert after.status_code == 200
+
+
 def test_the_page_and_its_files_are_served_with_security_headers(client: TestClient) -> None:
     page = client.get("/")
     assert "text/html" in page.headers["content-type"]
@@ -339,7 +461,9 @@ def test_the_page_and_its_files_are_served_with_security_headers(client: TestCli
 
 
 def test_the_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: TestClient) -> None:
-    for path in ("/", "/web/style.css", "/web/app.js"):
+    modules = sorted(f"/web/{path.name}" for path in WEB.glob("*.js"))
+    assert "/web/camera.js" in modules
+    for path in ("/", "/web/style.css", *modules):
         text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text
         assert "https://" not in text
@@ -357,10 +481,13 @@ def test_answers_are_not_kept_by_caches_and_other_sites_may_not_read_them(client
 
 def test_the_openapi_document_names_every_route_and_refusal(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/predict", "/predict/batch", "/annotate", "/model"}
-    for path in ("/predict", "/predict/batch", "/annotate"):
+    pictures = {"/predict", "/predict/batch", "/annotate", "/explain"}
+    videos = {"/video", "/video/{job}", "/video/{job}/events", "/video/{job}/files/{name}"}
+    assert set(document["paths"]) == {*pictures, *videos, "/model"}
+    for path in pictures:
         post = document["paths"][path]["post"]
-        assert set(post["responses"]) == {"200", "400", "413", "415", "422", "429"}
+        assert post["security"] == [{"HTTPBearer": []}]
+        assert set(post["responses"]) == {"200", "400", "401", "408", "413", "415", "422", "429"}
         assert post["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorAnswer")
         assert "multipart/form-data" in post["requestBody"]["content"]
     example = document["components"]["schemas"]["Face"]["properties"]["probabilities"]["examples"][0]

@@ -65,7 +65,7 @@ def test_packaging_returns_the_tag_and_leaves_the_model_in_the_bundle(packaged: 
 def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged) -> None:
     source = packaged.bento / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    core = {f"fer_pipeline/{name}.py" for name in ("__init__", "errors", "faces", "imaging", "labels", "model_info")}
+    core = {f"fer_pipeline/{name}.py" for name in ("__init__", "errors", "faces", "imaging", "labels", "model_info", "outputs")}
     rooms = {
         path.relative_to(packaged.root).as_posix()
         for pattern in ("inference/*.py", "serving/*.py", "serving/web/*")

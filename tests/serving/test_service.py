@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,13 @@ def test_the_service_imports_without_the_packages_of_training() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_onnxruntime_sends_and_keeps_no_usage_data(tmp_path: Path) -> None:
+    homes = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    script = "import fer_pipeline.serving.service"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, **homes}, cwd=Path(__file__).parents[2])
+    assert not [path for path in tmp_path.rglob("*") if ".ses" in path.name or "Microsoft" in path.name]
+
+
 def test_the_bundle_lies_in_data_of_the_repository() -> None:
     assert Path(__file__).parents[2] / "data" / "bundle" == BUNDLE
 
@@ -48,6 +56,8 @@ def test_our_routes_and_those_of_bentoml_answer_side_by_side(brightness_model: P
         assert (answer.status_code, answer.json()["faces"][0]["emotion"]) == (200, "happy")
         assert client.post("/predict", files={"picture": picture + bytes(1_000_000)}).status_code == 413
         assert "/predict" in client.get("/docs.json").json()["paths"]
+        with client.websocket_connect("/live") as socket:
+            assert socket.receive_json()["type"] == "model"
 
 
 def test_a_service_without_model_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,268 @@
+"""Videos being analysed: each has a private folder, which is all its state, and a process of its own with limits.
+
+Several workers of a service share the root folder, so each of them finds every job. A thread of the worker that took the video
+supervises it to the end of its keeping: it waits for a slot, starts and watches the process, and removes the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event, Thread
+from typing import IO, Any
+
+from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.inference.video_files import FILES
+from fer_pipeline.outputs import write_json
+from fer_pipeline.serving import metrics
+from fer_pipeline.serving.uploads import Limits, RefusedError
+
+UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
+UNFINISHED = ("queued", "running")
+RESULT_FILES = tuple(FILES)
+
+_OWNER, _CANCEL, _LOG = "owner", "cancel", "log"
+_TICK_SECONDS = 0.2
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Jobs:
+    """The videos of one service; `close` stops and removes those of this worker."""
+
+    def __init__(self, root: Path, model_folder: Path, limits: Limits) -> None:
+        """`root` need not exist; what processes that are gone have left in it is removed."""
+        self._root = root
+        self._model_folder = model_folder
+        self._limits = limits
+        self._closing = Event()
+        self._threads: list[Thread] = []
+        for folder in self._folders():
+            if not _alive(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def receiving(self) -> Iterator[Path]:
+        """An empty private folder for a video that comes in; removed where the block fails.
+
+        Raises `RefusedError` where too many are unfinished or kept, or the disk is too full.
+        """
+        with self._locked():
+            folders = list(self._folders())
+            unfinished = sum(_state(folder).get("state", "queued") in UNFINISHED for folder in folders)
+            if unfinished >= self._limits.max_videos + self._limits.max_videos_waiting:
+                raise RefusedError(429, "overloaded", "too many videos at once; try again when one is done")
+            if len(folders) >= self._limits.max_video_results:
+                raise RefusedError(429, "too_many_results", "too many results are kept; delete one, or try again later")
+            if shutil.disk_usage(self._root).free < 3_000_000 * self._limits.max_video_megabytes:
+                raise RefusedError(429, "disk_full", "there is no room for a video; try again later")
+            folder = self._root / secrets.token_hex(16)
+            folder.mkdir(mode=0o700)
+            (folder / _OWNER).write_text(str(os.getpid()))
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def start(self, folder: Path) -> str:
+        """Id of the job that analyses the video in a folder of `receiving`."""
+        _write_state(folder, state="queued")
+        thread = Thread(target=self._supervise, args=(folder,), name=f"video {folder.name}", daemon=True)
+        self._threads = [known for known in self._threads if known.is_alive()] + [thread]
+        thread.start()
+        return folder.name
+
+    def state(self, job: str) -> dict[str, Any]:
+        """State of a job of any worker. Raises `RefusedError` where there is none of this id."""
+        folder = self._folder(job)
+        state = _state(folder)
+        if not state:
+            raise _unknown(job)
+        if state["state"] in UNFINISHED and not _alive(folder):
+            return {**state, "state": "failed", "error": {"code": "lost", "message": "its worker ended; send the video again"}}
+        return state
+
+    def file(self, job: str, name: str) -> Path:
+        """A result file. Raises `RefusedError` where it is not there (yet)."""
+        path = self._folder(job) / RESULTS / name
+        if name not in RESULT_FILES or self.state(job)["state"] != "done" or path.is_symlink() or not path.is_file():
+            raise RefusedError(404, "no_such_file", f"job {job} has no file {name[:40]!r}; its state names those that it has")
+        return path
+
+    def delete(self, job: str) -> None:
+        """Ends a job of any worker and removes all of it; returns when it is gone. Raises `RefusedError` for an unknown id."""
+        folder = self._folder(job)
+        with suppress(FileNotFoundError):
+            (folder / _CANCEL).touch()
+        end = time.monotonic() + 10
+        while folder.exists() and _alive(folder) and time.monotonic() < end:
+            time.sleep(_TICK_SECONDS / 4)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends and removes the jobs of this worker, and the root where no other worker has jobs in it."""
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
+        if not any(self._folders()):
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    def _folders(self) -> Iterator[Path]:
+        if self._root.is_dir():
+            yield from (path for path in self._root.iterdir() if _is_id(path.name))
+
+    def _folder(self, job: str) -> Path:
+        folder = self._root / job
+        if not _is_id(job) or not folder.is_dir() or (folder / _CANCEL).exists():
+            raise _unknown(job)
+        return folder
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        private_folder(self._root)
+        with (self._root / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _supervise(self, folder: Path) -> None:
+        try:
+            self._run(folder)
+            end = time.monotonic() + 60 * self._limits.keep_video_minutes
+            while time.monotonic() < end and not self._is_unwanted(folder):
+                time.sleep(_TICK_SECONDS)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, folder: Path) -> None:
+        slot = self._slot(folder)
+        if slot is None:
+            return
+        with slot:
+            fault = self._analyse(folder)
+        (folder / UPLOAD).unlink(missing_ok=True)
+        state = _state(folder)
+        if fault is not None:
+            _write_state(folder, **{**state, "state": "failed", "error": {"code": fault[0], "message": fault[1]}})
+        metrics.VIDEOS.labels(fault[0] if fault else (state.get("error") or {}).get("code", "done")).inc()
+
+    def _slot(self, folder: Path) -> IO[str] | None:
+        # A lock on a file is shared by all workers, and is free again when its holder dies.
+        while not self._is_unwanted(folder):
+            for number in range(self._limits.max_videos):
+                file = (self._root / f"slot{number}").open("w")
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.close()
+                else:
+                    return file
+            time.sleep(_TICK_SECONDS)
+        return None
+
+    def _analyse(self, folder: Path) -> tuple[str, str] | None:
+        command = [sys.executable, "-P", "-m", "fer_pipeline.serving.video_job"]
+        arguments = [str(folder), str(self._model_folder.resolve()), str(os.getpid()), json.dumps(asdict(self._limits))]
+        environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE_ROOT), "HOME": str(folder), "TMPDIR": str(folder)}
+        end = time.monotonic() + 60 * self._limits.max_video_minutes
+        with (folder / _LOG).open("wb") as log:
+            process = subprocess.Popen(
+                [*command, *arguments],
+                cwd=folder,
+                env={**environment, "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                while process.poll() is None:
+                    if self._is_unwanted(folder):
+                        return "cancelled", "cancelled"
+                    if time.monotonic() > end:
+                        return "too_slow", f"analysis took more than {self._limits.max_video_minutes} min; send a shorter video"
+                    time.sleep(_TICK_SECONDS)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if _state(folder).get("state") in UNFINISHED:
+            return (
+                "undecodable_video",
+                f"the video broke its decoder, or needs too much memory (exit status {process.returncode})",
+            )
+        return None
+
+    def _is_unwanted(self, folder: Path) -> bool:
+        return self._closing.is_set() or (folder / _CANCEL).exists()
+
+
+def shared_root() -> Path:
+    """The folder that all workers of one service share, being of the same parent; removes those of services that are gone."""
+    parent = Path(tempfile.gettempdir())
+    prefix = f"fer-videos-{os.getuid()}-"
+    for stale in parent.glob(f"{prefix}*"):
+        number = stale.name.removeprefix(prefix)
+        if number.isdecimal() and not _exists(int(number)) and not stale.is_symlink():
+            shutil.rmtree(stale, ignore_errors=True)
+    return parent / f"{prefix}{os.getppid()}"
+
+
+def private_folder(folder: Path) -> None:
+    """Makes the folder for this user alone. Raises `EnvironmentFault` where another one made it first, or it cannot be made."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.lstat()
+    except OSError as error:
+        raise EnvironmentFault(f"{folder} cannot be made ({error.strerror}): videos need a writable TMPDIR") from error
+    if folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        raise EnvironmentFault(f"{folder} is not private to this user: remove it, or set TMPDIR to another folder")
+
+
+def _write_state(folder: Path, **values: Any) -> None:
+    with suppress(FileNotFoundError):  # deleted meanwhile
+        write_json(folder / STATE_FILE, {"progress": None, "frames": 0, "faces": 0, "error": None, "files": [], **values})
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return values
+
+
+def _alive(folder: Path) -> bool:
+    try:
+        return _exists(int((folder / _OWNER).read_text()))
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_id(name: str) -> bool:
+    return len(name) == 32 and set(name) <= set("0123456789abcdef")
+
+
+def _unknown(job: str) -> RefusedError:
+    return RefusedError(404, "no_such_video", f"there is no job {job[:40]!r}; results are deleted some time after they are done")

@@ -1,0 +1,88 @@
+"""The process in which one uploaded video is decoded and analysed: `python -m fer_pipeline.serving.video_job`, started by `jobs`.
+
+It limits itself before it touches the video, so that a bomb ends this process and nothing else; it has no network to ask, since
+the decoder opens local files only, and dies with the worker that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.errors import VideoError
+from fer_pipeline.inference.decoding import VideoLimits
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.video import VideoOptions, VideoProgress, analyse
+from fer_pipeline.outputs import write_json
+from fer_pipeline.serving.jobs import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
+from fer_pipeline.serving.uploads import Limits
+
+_TELL_SECONDS = 0.25
+_RESULT_BYTES = 500_000_000  # of one file
+_PR_SET_PDEATHSIG = 1
+
+
+def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
+    """Analyses the video of a job's folder; its state file says how far it is and how it ended."""
+    _confine(limits, owner)
+    state: dict[str, Any] = {"state": "running", "progress": 0.0, "frames": 0, "faces": 0, "error": None, "files": []}
+    told = 0.0
+
+    def tell(progress: VideoProgress) -> None:
+        nonlocal told
+        state.update(progress=progress.fraction, frames=progress.frames, faces=progress.faces)
+        if time.monotonic() - told >= _TELL_SECONDS:
+            told = time.monotonic()
+            write_json(folder / STATE_FILE, state)
+
+    write_json(folder / STATE_FILE, state)
+    options = VideoOptions(limits=VideoLimits(limits.max_video_pixels, limits.max_video_seconds, limits.max_video_frames))
+    try:
+        summary = analyse(folder / UPLOAD, Recognizer.load(model_folder), folder / RESULTS, options=options, on_progress=tell)
+    except VideoError as error:
+        state.update(state="failed", error={"code": "undecodable_video", "message": str(error)})
+    except MemoryError:
+        state.update(state="failed", error={"code": "undecodable_video", "message": "the video needs too much memory"})
+    else:
+        state.update(state="done", progress=1.0, frames=summary.frames, faces=summary.faces)
+        state["files"] = [name for name in RESULT_FILES if (folder / RESULTS / name).is_file()]
+        state["summary"] = {
+            "seconds": summary.seconds,
+            "width": summary.info.width,
+            "height": summary.info.height,
+            "notes": list(summary.notes),
+            "people": [{"track": p.track, "first": p.first, "last": p.last, "seconds": p.seconds} for p in summary.people],
+        }
+    (folder / UPLOAD).unlink()
+    write_json(folder / STATE_FILE, state)
+
+
+def _confine(limits: Limits, owner: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != owner:  # it ended before it could be watched
+        sys.exit(1)
+    os.umask(0o077)
+    os.nice(5)  # pictures and cameras first
+    memory, seconds = 1_000_000 * limits.max_video_memory_megabytes, 60 * limits.max_video_minutes * (os.cpu_count() or 1)
+    for kind, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, _RESULT_BYTES),
+        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), Limits(**json.loads(sys.argv[4])))

@@ -1,0 +1,140 @@
+"""The routes for videos: send one, watch its progress, take the results, delete it. Its id is the key to it: 128 random bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.responses import FileResponse, StreamingResponse
+
+from fer_pipeline.serving.access import require_token
+from fer_pipeline.serving.answers import VideoAnswer, VideoJob, lineage, refusals
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.jobs import RESULT_FILES, UNFINISHED, UPLOAD, Jobs
+from fer_pipeline.serving.uploads import RefusedError, read_video
+
+_POLL_SECONDS = 0.3
+_ALIVE_SECONDS = 10.0  # between two signs of life of a stream of events, so that no proxy cuts it
+_TYPES = {
+    ".jsonl": "application/jsonl",
+    ".csv": "text/csv; charset=utf-8",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".webm": "video/webm",
+}
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "The bytes of the video: MP4, MOV, WebM, MKV or AVI.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events named `state`; the data are those of GET /video/{job}. Ends with the job.",
+        "content": {
+            "text/event-stream": {"schema": {"type": "string"}, "example": 'event: state\ndata: {"state": "running"}\n\n'}
+        },
+    }
+}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file.",
+        "content": {kind.split(";")[0]: {"schema": {"type": "string", "format": "binary"}} for kind in _TYPES.values()},
+    }
+}
+
+# Told in the document only: what fits neither is 404, as any other address that names nothing.
+JobId = Annotated[str, PathParameter(json_schema_extra={"pattern": "^[0-9a-f]{32}$"})]
+FileName = Annotated[str, PathParameter(json_schema_extra={"enum": list(RESULT_FILES)})]
+
+router = APIRouter(tags=["videos"])
+
+
+@router.post(
+    "/video",
+    status_code=202,
+    response_model=VideoJob,
+    responses=refusals(400, 401, 408, 413, 415, 422, 429),
+    openapi_extra=_BODY,
+    dependencies=[Depends(require_token)],
+)
+async def send(request: Request, response: Response) -> Any:
+    """Takes a video in, as the body itself, and analyses it in the background."""
+    desk: Desk = request.app.state.desk
+    jobs: Jobs = request.app.state.jobs
+    with desk.upload(), jobs.receiving() as folder:
+        await read_video(request, folder / UPLOAD)
+        job = jobs.start(folder)
+    response.headers["Location"] = f"/video/{job}"
+    return _told(job, jobs.state(job), desk)
+
+
+@router.get("/video/{job}", response_model=VideoAnswer, responses=refusals(404))
+async def state(request: Request, job: JobId) -> Any:
+    """How far a video is, and how it ended."""
+    return _told(job, request.app.state.jobs.state(job), request.app.state.desk)
+
+
+async def _listening(request: Request) -> AsyncIterator[None]:
+    with request.app.state.desk.listener():
+        yield  # until the whole response is sent, or its receiver is gone
+
+
+@router.get(
+    "/video/{job}/events",
+    response_class=StreamingResponse,
+    responses={**refusals(404, 429), **_EVENTS},
+    dependencies=[Depends(_listening)],
+)
+async def events(request: Request, job: JobId) -> StreamingResponse:
+    """The states of a video as they change, until it has ended."""
+    jobs: Jobs = request.app.state.jobs
+    desk: Desk = request.app.state.desk
+    jobs.state(job)
+
+    async def stream() -> AsyncIterator[str]:
+        before, quiet = "", 0.0
+        while True:
+            try:
+                values = jobs.state(job)
+            except RefusedError:  # deleted meanwhile
+                yield _event({"job": job, "state": "deleted"})
+                return
+            text = _event(_told(job, values, desk))
+            if text != before or quiet >= _ALIVE_SECONDS:
+                yield text
+                before, quiet = text, 0.0
+            if values["state"] not in UNFINISHED:
+                return
+            await anyio.sleep(_POLL_SECONDS)
+            quiet += _POLL_SECONDS
+
+    return StreamingResponse(stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/video/{job}/files/{name}", response_class=FileResponse, responses={**refusals(404), **_FILE})
+async def file(request: Request, job: JobId, name: FileName) -> FileResponse:
+    """A result: faces.jsonl, faces.csv, subtitles.vtt or annotated.webm, as far as the state names it."""
+    path = request.app.state.jobs.file(job, name)
+    return FileResponse(path, media_type=_TYPES[path.suffix], filename=name, content_disposition_type="inline")
+
+
+@router.delete("/video/{job}", status_code=204, responses=refusals(401, 404), dependencies=[Depends(require_token)])
+async def delete(request: Request, job: JobId) -> Response:
+    """Ends the analysis, and removes the video and its results."""
+    await anyio.to_thread.run_sync(request.app.state.jobs.delete, job)
+    return Response(status_code=204)
+
+
+def _told(job: str, state: dict[str, Any], desk: Desk) -> dict[str, Any]:
+    return {"job": job, **state, "model": lineage(desk.recognizer)}
+
+
+def _event(values: dict[str, Any]) -> str:
+    return f"event: state\ndata: {json.dumps(values)}\n\n"

@@ -1,0 +1,34 @@
+// Small helpers. All text is set as text, never as HTML.
+
+export const $ = (id) => document.getElementById(id);
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
+export function element(tag, className = "", text = "") {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+export function style(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/** Context of a canvas that is as sharp as the screen, cleared, in CSS pixels. */
+export function pen(canvas) {
+  const { width, height } = canvas.getBoundingClientRect();
+  const scale = devicePixelRatio || 1;
+  canvas.width = Math.round(width * scale);
+  canvas.height = Math.round(height * scale);
+  const context = canvas.getContext("2d");
+  context.scale(scale, scale);
+  return { context, width, height };
+}
+
+/** Tells a person what happens: words for all, an error in its place. */
+export function say(words, error = "") {
+  $("status").textContent = words;
+  $("error").textContent = error;
+  $("error").hidden = !error;
+}

@@ -1,0 +1,67 @@
+// Asks the server; a fault becomes a Problem with words to show. Where the service has a token, it is asked for once per visit.
+
+import { $ } from "./dom.js";
+
+export class Problem extends Error {}
+
+const KEY = "fer-token";
+export const token = () => sessionStorage.getItem(KEY);
+const headers = () => (token() ? { Authorization: `Bearer ${token()}` } : {});
+
+/** The answer to a request. `AbortError` passes through. */
+export async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { ...options, headers: headers() });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem("The server cannot be reached.");
+  }
+  if (answer.status === 401 && (await askToken())) return ask(path, options);
+  if (answer.ok) return answer;
+  throw problem(answer.status, await answer.json().catch(() => null));
+}
+
+/** JSON of the answer to an upload; `onProgress` is told the share that is sent, `signal` ends it. */
+export async function upload(path, file, onProgress, signal) {
+  const { status, body } = await new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest(); // fetch tells nothing of what is sent
+    request.open("POST", path);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+    request.responseType = "json";
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onload = () => resolve({ status: request.status, body: request.response });
+    request.onerror = () => reject(new Problem("The server cannot be reached, or refused the file while it was sent."));
+    request.onabort = () => reject(new DOMException("aborted", "AbortError"));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(file);
+  });
+  if (status === 401 && (await askToken())) return upload(path, file, onProgress, signal);
+  if (status < 300) return body;
+  throw problem(status, body);
+}
+
+/** Whether a person gave a token. */
+export function askToken() {
+  const dialog = $("token");
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) =>
+    dialog.addEventListener(
+      "close",
+      () => {
+        const given = dialog.returnValue === "send" && $("token-value").value;
+        if (given) sessionStorage.setItem(KEY, given);
+        $("token-value").value = "";
+        resolve(Boolean(given));
+      },
+      { once: true },
+    ),
+  );
+}
+
+function problem(status, body) {
+  if (status === 429) return new Problem("The server is busy. Please try again in a moment.");
+  return new Problem(body?.error?.message ?? `The server answered ${status}.`);
+}

@@ -1,0 +1,157 @@
+// A video goes to POST /video; its progress comes as events, its results as files.
+
+import { $, element, percent, plural, say } from "./dom.js";
+import { drawStack, legend } from "./plot.js";
+import { ask, Problem, upload } from "./server.js";
+
+const MOST_PEOPLE = 12;
+const FILES = {
+  "annotated.webm": "video with boxes",
+  "subtitles.vtt": "subtitles (WebVTT)",
+  "faces.csv": "table (CSV)",
+  "faces.jsonl": "each face (JSON lines)",
+};
+
+let current = null; // {job, end: AbortController, events}
+let draw = () => {};
+
+export function setUpVideo() {
+  $("video-file").addEventListener("change", () => {
+    if ($("video-file").files.length) showVideo($("video-file").files[0]);
+    $("video-file").value = "";
+  });
+  $("video-drop").addEventListener("submit", (event) => event.preventDefault());
+  $("cancel").addEventListener("click", () => leave("Cancelled; the video was deleted."));
+  $("forget").addEventListener("click", () => leave("The video and its results were deleted from the server."));
+  $("player").addEventListener("timeupdate", () => draw());
+  addEventListener("resize", () => draw());
+  $("video-legend").replaceChildren(legend());
+}
+
+export async function showVideo(file) {
+  await leave("");
+  const mine = { job: null, end: new AbortController(), events: null };
+  current = mine;
+  $("video-result").hidden = true;
+  $("working").hidden = false;
+  try {
+    report("Sending", 0);
+    const started = await upload("video", file, (share) => report("Sending", share), mine.end.signal);
+    mine.job = started.job;
+    if (current !== mine) return void remove(mine.job);
+    const state = await finished(mine);
+    if (current !== mine) return;
+    if (state.state !== "done") throw new Problem(state.error?.message ?? "The video was deleted.");
+    await show(mine, state);
+  } catch (error) {
+    if (current !== mine || error.name === "AbortError") return;
+    if (!(error instanceof Problem)) throw error;
+    say("", error.message);
+  } finally {
+    if (current === mine || current === null) $("working").hidden = true;
+  }
+}
+
+function finished(mine) {
+  return new Promise((resolve, reject) => {
+    mine.events = new EventSource(`video/${mine.job}/events`);
+    mine.events.addEventListener("state", (event) => {
+      const state = JSON.parse(event.data);
+      if (state.state === "queued") report("Waiting for its turn", null);
+      else if (state.state === "running") report(`Analysing: ${plural(state.frames, "frame")}, ${plural(state.faces, "face")}`, state.progress);
+      else {
+        mine.events.close();
+        resolve(state);
+      }
+    });
+    mine.events.addEventListener("error", () => {
+      if (mine.events.readyState === EventSource.CLOSED) reject(new Problem("The connection to the server was lost."));
+    });
+  });
+}
+
+function report(words, share) {
+  if (share === null) $("progress").removeAttribute("value");
+  else $("progress").value = share;
+  $("progress-words").textContent = share === null ? `${words} …` : `${words} … ${Math.round(100 * share)} %`;
+}
+
+async function leave(words) {
+  const mine = current;
+  current = null;
+  draw = () => {};
+  if (!mine) return;
+  mine.end.abort();
+  mine.events?.close();
+  $("player").removeAttribute("src");
+  $("player").load();
+  $("video-result").hidden = true;
+  $("working").hidden = true;
+  say(words);
+  if (mine.job) await remove(mine.job);
+}
+
+async function remove(job) {
+  try {
+    await ask(`video/${job}`, { method: "DELETE" });
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error; // gone already
+  }
+}
+
+async function show(mine, state) {
+  const at = (name) => `video/${mine.job}/files/${name}`;
+  const points = grouped(await (await ask(at("faces.jsonl"))).text());
+  if (current !== mine) return;
+  $("player").src = at("annotated.webm");
+  $("captions").src = at("subtitles.vtt");
+  $("downloads").replaceChildren(...state.files.map((name) => download(at(name), name)));
+  const people = state.summary.people.slice(0, MOST_PEOPLE);
+  const duration = Math.max(state.summary.seconds, 0.04);
+  const rows = people.map((person) => row(person, points.get(person.track) ?? [], duration));
+  $("people").replaceChildren(...rows.map(({ item }) => item));
+  draw = () => rows.forEach(({ paint }) => paint($("player").currentTime));
+  $("video-result").hidden = false;
+  draw();
+  const more = state.summary.people.length - people.length;
+  const seen = `${plural(state.summary.people.length, state.summary.people.length === 1 ? "person" : "people")}`.replace("peoples", "people");
+  const notes = state.summary.notes.length ? ` Note: ${state.summary.notes.join("; ")}.` : "";
+  say(`${seen} in ${plural(state.frames, "frame")}${more > 0 ? `; ${more} more are in the files` : ""}.${notes}`);
+}
+
+function grouped(text) {
+  const tracks = new Map();
+  for (const line of text.split("\n")) {
+    if (!line) continue;
+    const { track, time, smoothed, smoothed_emotion: label } = JSON.parse(line);
+    if (!tracks.has(track)) tracks.set(track, []);
+    tracks.get(track).push({ time, smoothed, label });
+  }
+  return tracks;
+}
+
+function row(person, points, duration) {
+  const item = element("li", "person");
+  const total = Object.values(person.seconds).reduce((sum, seconds) => sum + seconds, 0);
+  const shares = Object.entries(person.seconds).sort((one, other) => other[1] - one[1]);
+  const words = shares.map(([name, seconds]) => `${name} ${percent(seconds / total)}`).join(", ");
+  const canvas = element("canvas", "stack");
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Person ${person.track} over time: ${words}`);
+  canvas.addEventListener("click", (event) => {
+    $("player").currentTime = (event.offsetX / canvas.clientWidth) * duration;
+  });
+  const head = element("div", "person-head");
+  head.append(element("h3", "", `Person ${person.track}`), element("span", "dim", words));
+  item.append(head, canvas);
+  return { item, paint: (now) => drawStack(canvas, points, duration, now) };
+}
+
+function download(address, name) {
+  const item = element("li");
+  const link = element("a", "", FILES[name] ?? name);
+  link.href = address;
+  link.download = name;
+  item.append(link);
+  return item;
+}

@@ -1,0 +1,269 @@
+"""The page in a real Chromium, with a fake camera that plays a file."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import uvicorn
+from PIL import Image
+
+from fer_pipeline.imaging import UInt8Array, encode_png
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.api import create_app, open_desk
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.uploads import Limits
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+
+
+FAILING = "(name) => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }"
+
+
+class Site:
+    """The service on a loopback port."""
+
+    def __init__(self, model: Path, root: Path, limits: Limits | None = None, token: str | None = None) -> None:
+        limits = limits or Limits()
+        self.root = root
+        self._jobs = Jobs(root, model, limits)
+        app = create_app()
+        open_desk(app, Desk(Recognizer.load(model), limits, token), self._jobs)
+        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.02)
+        self.address = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}/"
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._jobs.close()
+
+
+@pytest.fixture
+def site(brightness_model: Path, tmp_path: Path) -> Iterator[Site]:
+    made = Site(brightness_model, tmp_path / "videos")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory, drawn_face: UInt8Array) -> Iterator[Any]:
+    buffer = io.BytesIO()
+    Image.fromarray(drawn_face).save(buffer, "JPEG", quality=90)
+    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    camera.write_bytes(buffer.getvalue() * 10)
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
+    with playwright.sync_playwright() as tool:
+        started = tool.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield started
+        started.close()
+
+
+class Visit:
+    """A page that is open, with all that it asked for and complained of."""
+
+    def __init__(self, browser: Any, address: str, *, camera: bool = True) -> None:
+        self.context = browser.new_context(permissions=["camera"] if camera else [])
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        self.address = address
+        self.page.goto(address)
+
+    def close(self) -> None:
+        foreign = [url for url in self.asked if not url.startswith((self.address, "data:", f"blob:{self.address}"))]
+        self.context.close()
+        assert not foreign
+        assert not self.complaints
+
+    def words(self, name: str) -> str:
+        return str(self.page.inner_text(f"#{name}"))
+
+    def wait(self, script: str) -> None:
+        # Not `wait_for_function`: it polls by eval in the page, which our policy forbids.
+        end = time.monotonic() + 20
+        while not self.page.evaluate(script):
+            assert time.monotonic() < end, f"never true: {script}; the page says {self.words('status')!r} {self.words('error')!r}"
+            self.page.wait_for_timeout(50)
+
+
+@pytest.fixture
+def visit(browser: Any, site: Site) -> Iterator[Visit]:
+    made = Visit(browser, site.address)
+    yield made
+    made.close()
+
+
+def test_a_picture_shows_its_face_and_why(visit: Visit, drawn_face: UInt8Array) -> None:
+    file = {"name": "face.png", "mimeType": "image/png", "buffer": encode_png(drawn_face)}
+    visit.page.set_input_files("#file", file)
+    visit.page.wait_for_selector("#boxes .box")
+    assert visit.words("status").startswith("1 face found; face 1: ")
+    visit.page.click(".explain")
+    visit.wait("document.querySelector('.heat img')?.naturalWidth === 336")
+
+
+def test_a_file_that_is_no_picture_is_refused_in_words(visit: Visit) -> None:
+    visit.page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": b"hello"})
+    visit.wait("!error.hidden")
+    assert "none of JPEG" in visit.words("error")
+    visit.complaints = [line for line in visit.complaints if "415" not in line]  # Chromium's own remark on the status
+
+
+def film(folder: Path, image: UInt8Array, frames: int) -> Path:
+    path = folder / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "yuv420p"
+        for _ in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_video_is_played_with_a_timeline_and_deleted_on_request(
+    visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array
+) -> None:
+    page = visit.page
+    page.click("#tab-video")
+    page.set_input_files("#video-file", film(tmp_path, drawn_face, 50))
+    page.wait_for_selector("#video-result:not([hidden])")
+    visit.wait("player.readyState >= 2")
+    assert visit.words("status") == "1 person in 50 frames."
+    assert "Person 1 over time: " in page.get_attribute(".stack", "aria-label")
+    assert page.locator("#downloads a").count() == 4
+    page.click(".stack", position={"x": page.evaluate("document.querySelector('.stack').clientWidth / 2"), "y": 20})
+    visit.wait("Math.abs(player.currentTime - 1) < 0.1")
+    page.click("#forget")
+    visit.wait("document.getElementById('status').textContent.includes('deleted')")
+    visit.wait("document.getElementById('video-result').hidden")
+    end = time.monotonic() + 10
+    while [*site.root.glob("?" * 32)] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [*site.root.glob("?" * 32)] == []
+
+
+def test_a_video_can_be_cancelled(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:
+    visit.page.click("#tab-video")
+    visit.page.set_input_files("#video-file", film(tmp_path, drawn_face, 2000))
+    visit.wait("document.getElementById('progress-words').textContent.startsWith('Analysing')")
+    visit.page.click("#cancel")
+    visit.wait("document.getElementById('status').textContent.startsWith('Cancelled')")
+    end = time.monotonic() + 10
+    while [*site.root.glob("?" * 32)] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [*site.root.glob("?" * 32)] == []
+
+
+def start_camera(visit: Visit) -> None:
+    visit.page.click("#tab-camera")
+    assert visit.page.is_disabled("#start")
+    visit.page.check("#consent")
+    visit.page.click("#start")
+
+
+def test_the_camera_needs_consent_shows_that_it_is_on_and_stops(visit: Visit) -> None:
+    page = visit.page
+    start_camera(visit)
+    page.wait_for_selector("#now table")
+    assert page.is_visible(".on-air")
+    assert page.title().startswith("● ")
+    visit.wait("document.getElementById('status').textContent.startsWith('Person 1: ')")
+    visit.wait("overlay.getContext('2d').getImageData(0, 0, overlay.width, overlay.height).data.some((value) => value)")
+    visit.wait("plot.getContext('2d').getImageData(plot.width - 40, 0, 40, plot.height).data.some((value) => value)")
+    with page.expect_download() as download:
+        page.click("#snapshot")
+    with Image.open(download.value.path()) as picture:
+        assert picture.size == (640, 480)
+    page.click("#stop")
+    assert visit.words("status") == "The camera is off."
+    assert page.evaluate("live.srcObject") is None
+    assert not page.is_visible(".on-air")
+    assert not page.title().startswith("● ")
+
+
+def test_leaving_the_camera_turns_it_off(visit: Visit) -> None:
+    start_camera(visit)
+    visit.page.wait_for_selector("#now table")
+    visit.page.focus("#tab-camera")
+    visit.page.keyboard.press("ArrowRight")
+    assert visit.page.get_attribute("#tab-picture", "aria-selected") == "true"
+    assert visit.page.evaluate("live.srcObject") is None
+
+
+def test_a_camera_without_permission_is_named(browser: Any, site: Site) -> None:
+    visit = Visit(browser, site.address, camera=False)
+    visit.page.evaluate(FAILING, "NotAllowedError")
+    start_camera(visit)
+    visit.wait("!error.hidden")
+    assert visit.words("error").startswith("No permission")
+    visit.page.evaluate(FAILING, "NotFoundError")
+    visit.page.click("#start")
+    visit.wait("document.getElementById('error').textContent.startsWith('No camera')")
+    visit.close()
+
+
+def test_a_page_without_https_says_so(browser: Any, site: Site) -> None:
+    visit = Visit(browser, site.address)
+    visit.page.evaluate("Object.defineProperty(window, 'isSecureContext', { value: false })")
+    start_camera(visit)
+    visit.wait("!error.hidden")
+    assert visit.words("error").startswith("Not https")
+    visit.close()
+
+
+def test_a_token_is_asked_for_once_and_serves_pictures_and_camera(
+    browser: Any, brightness_model: Path, tmp_path: Path, drawn_face: UInt8Array
+) -> None:
+    site = Site(brightness_model, tmp_path / "videos", token="s3cret")
+    visit = Visit(browser, site.address)
+    file = {"name": "face.png", "mimeType": "image/png", "buffer": encode_png(drawn_face)}
+    visit.page.set_input_files("#file", file)
+    visit.page.wait_for_selector("#token[open]")
+    visit.page.fill("#token-value", "s3cret")
+    visit.page.click("#token button[value=send]")
+    visit.page.wait_for_selector("#boxes .box")
+    start_camera(visit)
+    visit.page.wait_for_selector("#now table")
+    visit.complaints = [line for line in visit.complaints if "401" not in line]
+    visit.close()
+    site.close()
+
+
+def test_the_page_can_be_used_without_a_mouse(visit: Visit) -> None:
+    page = visit.page
+    names = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        names.append(page.evaluate("document.activeElement.id || document.activeElement.textContent"))
+    assert {"tab-picture", "file", "whole"} <= set(names)
+    page.focus("#tab-picture")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.id") == "tab-video"
+    assert page.is_visible("#panel-video")
+
+
+def test_a_phone_shows_all_without_scrolling_sideways(browser: Any, site: Site) -> None:
+    visit = Visit(browser, site.address)
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    for tab in ("picture", "video", "camera"):
+        visit.page.click(f"#tab-{tab}")
+        assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visit.close()
