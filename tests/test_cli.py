@@ -8,9 +8,10 @@ import pytest
 
 FER = Path(sys.executable).with_name("fer")
 COMMANDS = (
-    "run", "doctor", "report", "promote", "rollback", "models list", "package", "serve", "fetch", "preprocess", "validate", "train", "evaluate", "export",
-    "predict", "video", "data add", "data download", "data status", "profile list", "profile use", "ui mlflow", "ui prefect", "evaluate-on",
-    "robustness", "explain", "explain-report", "card",
+    "run", "doctor", "report", "promote", "rollback", "models list", "package", "serve", "fetch", "preprocess",
+    "validate", "train", "evaluate", "export", "predict", "video", "data add", "data download", "data status",
+    "profile list", "profile use", "ui mlflow", "ui prefect", "evaluate-on", "robustness", "explain", "explain-report",
+    "card",
 )  # fmt: skip
 
 
