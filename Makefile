@@ -34,4 +34,4 @@ lint: install ## style and types
 	$(UV) run --frozen mypy
 
 clean: ## remove everything that runs wrote, except the data under DVC
-	rm -rf data/raw data/processed data/quarantine data/reports data/model data/checkpoints data/export data/bundle
+	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle

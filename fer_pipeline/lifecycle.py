@@ -9,24 +9,28 @@ import json
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.card import read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections
-from fer_pipeline.modeling.loading import Faces, load_split
-from fer_pipeline.modeling.promotion import Check, Contestant, Decision, decide
+from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split
+from fer_pipeline.modeling.promotion import REIGNING, Check, Contestant, Decision, decide
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
+from fer_pipeline.stages import HASHES_FILE
 
 BUNDLE_TAG = "bundle"
 CROWNED_TAG = "crowned"
@@ -109,45 +113,54 @@ def challenger(root: Path, number: int | None) -> registry.Version:
 
 
 def judge(root: Path, challenger: registry.Version) -> Decision:
-    """The gate's decision on the test split in use. The champion itself stays champion without a contest."""
+    """The gate's decision on the test split in use, without the rows of which a contestant was trained on a copy.
+
+    The champion itself stays champion without a contest. Raises `ModelError` where a contestant cannot be measured on this split:
+    it expects another image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.
+    """
     params = _promote_params(root)
     reigning = registry.by_alias(params.model_name, registry.CHAMPION)
     if reigning is not None and reigning.number == challenger.number:
-        return Decision(str(challenger), None, (Check("is the champion already", True, str(reigning), "nothing to decide"),))
+        return Decision(str(challenger), str(reigning), (Check(REIGNING, True, str(reigning), "nothing to decide"),))
     if ROLLED_BACK_TAG in challenger.tags:
         when = challenger.tags[ROLLED_BACK_TAG]
         required = f"never rolled back; `fer rollback --to {challenger.number}` brings it back"
         return Decision(str(challenger), str(reigning), (Check("history", False, f"rolled back on {when}", required),))
-    test_set = load_split(versioning.output(root, "preprocess"), "test")
-    contestants = [_contestant(version, test_set) if version else None for version in (challenger, reigning)]
-    if contestants[0] is None:
-        raise ModelError(f"{challenger} could not be loaded")
-    decision = decide(contestants[0], contestants[1], test_set.labels, params)
+    processed = versioning.output(root, "preprocess")
+    facts, test_set = load_facts(processed), load_split(processed, "test")
+    versions = [challenger, *([reigning] if reigning else [])]
+    unseen = _unseen(processed, test_set, versions)
+    contestants = [_contestant(version, test_set.images[unseen], facts) for version in versions]
+    if contestants[0].synthetic != facts["source"]["synthetic"]:
+        raise ModelError(
+            f"{challenger} was trained on {contestants[0].kind}, and the test split in use ({facts['source']['name']}) is of the "
+            "other kind: make the data it was trained on the source again (`fer data add`, `fer run`)"
+        )
+    decision = decide(contestants[0], contestants[1] if reigning else None, test_set.labels[unseen], params)
     registry.tag_version(challenger, {"gate": "passed" if decision.promoted else "failed", "gate.decision": decision.markdown()})
     return decision
 
 
 def package_version(root: Path, version: registry.Version) -> str:
-    """Tag of the BentoML bundle of a version; builds it and asks it for one picture unless that was done before."""
-    built = version.tags.get(BUNDLE_TAG)
-    if built and _bundle_fingerprint(root) == version.tags[registry.FINGERPRINT_TAG] and packaging.is_packaged(built):
-        return built
+    """Tag of the BentoML bundle of a version, with the serving code as it is now; built and tried unless the store holds it."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        name = f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}"
-        tag = packaging.package(folder, name, root)
+        tag = packaging.build(folder, f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}", root)
     registry.tag_version(version, {BUNDLE_TAG: tag})
     return tag
 
 
-def crown(version: registry.Version) -> None:
-    """Makes the version the champion, and notes when."""
-    registry.set_alias(version, registry.CHAMPION)
+def crown(root: Path, version: registry.Version) -> None:
+    """Makes the version the champion, notes when, and makes it the model of data/bundle."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = registry.download_export(version, Path(scratch))
+        registry.set_alias(version, registry.CHAMPION)
+        packaging.place(folder, root)
     registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
 
 
 def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
-    """Makes an earlier version champion again, with its bundle; returns both.
+    """Makes an earlier version champion again; returns it and its bundle, the one of then where the store still holds it.
 
     Without a number that is the champion before the present one. The present one is marked, so that the gate does not promote
     it again by itself. Raises `ModelError` where there is no earlier champion.
@@ -163,10 +176,11 @@ def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
         others = ", ".join(str(version.number) for version in known if version.number != present.number) or "none"
         wanted = f"version {number}" if number else "an earlier champion"
         raise ModelError(f"{present} is champion, and {wanted} is not there to go back to: other versions are {others} (--to)")
-    bundle = package_version(root, target)
-    registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
+    built = target.tags.get(BUNDLE_TAG)
+    bundle = built if built and packaging.is_packaged(built) else package_version(root, target)
+    crown(root, target)
     registry.untag_version(target, ROLLED_BACK_TAG)
-    crown(target)
+    registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
     return target, bundle
 
 
@@ -193,37 +207,47 @@ def summarise(root: Path, challenger: registry.Version, decision: Decision, cach
     return Summary(metrics, decision, tuple(cached), challenger.tags.get("synthetic") == "true", bundle)
 
 
-def _bundle_fingerprint(root: Path) -> str | None:
-    try:
-        return ModelInfo.read(packaging.bundle_folder(root)).fingerprint
-    except ModelError:
-        return None
-
-
 def _promote_params(root: Path) -> PromoteParams:
     return params_file.load(root / "params.yaml").promote
 
 
-def _contestant(version: registry.Version, faces: Faces) -> Contestant:
+def _unseen(processed: Path, test_set: Faces, versions: list[registry.Version]) -> npt.NDArray[np.bool_]:
+    """Which test rows (N,) have no copy among the pictures that any of the versions was trained on."""
+    seen: set[str] = set()
+    for version in versions:
+        seen.update(tracking.read_lines(version.run_id, "training", HASHES_FILE) or [])
+    hashes = content_hashes(processed, "test")
+    unseen = np.array([hashes[row_id] not in seen for row_id in test_set.ids])
+    if not unseen.any():
+        raise ModelError(
+            f"every test row has a copy in the training data of {' or '.join(map(str, versions))}: bring new test rows"
+        )
+    return unseen
+
+
+def _contestant(version: registry.Version, images: UInt8Array, facts: dict[str, Any]) -> Contestant:
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
         classifier = EmotionClassifier.load(folder)
-        probabilities = np.concatenate(
-            [classifier.probabilities(faces.images[start : start + 256]) for start in range(0, len(faces.images), 256)]
-        )
+        if asdict(classifier.info.image_spec) != facts["image_spec"]:
+            raise ModelError(
+                f"{version} expects pictures as {classifier.info.image_spec}, the test split in use was prepared otherwise: run "
+                "with the preprocess values of that version, or make a version of the new kind champion by `fer rollback --to`"
+            )
+        batches = [classifier.probabilities(images[start : start + 256]) for start in range(0, len(images), 256)]
         return Contestant(
             name=str(version),
             synthetic=classifier.info.synthetic,
-            probabilities=probabilities,
-            latency_ms=_median_latency(classifier, faces),
+            probabilities=np.concatenate(batches),
+            latency_ms=_median_latency(classifier, images[:1]),
             megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
         )
 
 
-def _median_latency(classifier: EmotionClassifier, faces: Faces, repeats: int = 30) -> float:
+def _median_latency(classifier: EmotionClassifier, image: UInt8Array, repeats: int = 30) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        classifier.probabilities(faces.images[:1])
+        classifier.probabilities(image)
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times)

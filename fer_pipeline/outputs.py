@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from fer_pipeline.errors import EnvironmentFault
 
 
@@ -20,14 +22,20 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
     Raises `EnvironmentFault` where the place cannot be written.
     """
+    _tidy(target)
     aside = _folder_beside(target, "new")
     try:
         yield aside
-        old = _folder_beside(target, "old")
+        old = _folder_beside(target, "old") / "content"
         if target.exists():
-            os.replace(target, old / "content")
-        os.replace(aside, target)
-        shutil.rmtree(old)
+            os.replace(target, old)
+        try:
+            os.replace(aside, target)
+        except BaseException:
+            if old.exists():
+                os.replace(old, target)
+            raise
+        shutil.rmtree(old.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -49,12 +57,21 @@ def write_json(target: Path, values: Any) -> None:
 def _folder_beside(target: Path, kind: str) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for stale in target.parent.glob(f".{target.name}.{kind}-*"):  # left by a run that was killed
-            shutil.rmtree(stale, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-", dir=target.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-{os.getpid()}-", dir=target.parent))
         folder.chmod(0o755)  # mkdtemp makes it private, but outputs are for everyone who may read the workspace
     except OSError as error:
         raise EnvironmentFault(
             f"{target.parent} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error
     return folder
+
+
+def _tidy(target: Path) -> None:
+    """Clears what killed processes left beside the target; content that was moved aside and not replaced goes back."""
+    for kind in ("old", "new"):
+        for stale in target.parent.glob(f".{target.name}.{kind}-*-*"):
+            if psutil.pid_exists(int(stale.name.removeprefix(f".{target.name}.{kind}-").split("-")[0])):
+                continue
+            if kind == "old" and (stale / "content").exists() and not target.exists():
+                os.replace(stale / "content", target)
+            shutil.rmtree(stale, ignore_errors=True)

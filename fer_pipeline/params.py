@@ -268,6 +268,12 @@ def use_profile(path: Path, name: str) -> TrainParams:
     return recipe
 
 
+def recipe_fingerprint(params: Params) -> str:
+    """Fingerprint of all that decides which model is trained: the sections fetch, preprocess and train."""
+    parts = "".join(fingerprint(section) for section in (params.fetch, params.preprocess, params.train))
+    return hashlib.sha256(parts.encode()).hexdigest()[:12]
+
+
 def fingerprint(section: BaseModel) -> str:
     """First 12 hex digits of the SHA-256 of a section's canonical JSON."""
     text = json.dumps(section.model_dump(mode="json", by_alias=True), sort_keys=True)

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 
 from fer_pipeline import params as params_file
-from fer_pipeline.datasets import versioning
-from fer_pipeline.errors import FerError
+from fer_pipeline.datasets import sources, versioning
+from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
-from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.checkpoints import discard
+from fer_pipeline.modeling.loading import content_hashes, load_facts, load_split
 from fer_pipeline.params import Params
+
+HASHES_FILE = "content_hashes.txt"
+"""In the MLflow run: what the model was trained on, so that the gate can leave such rows out."""
 
 SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
 
@@ -19,8 +23,11 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     """Makes a path, or `synthetic`, the source in params.yaml; returns what was done."""
     parameter_file = root / "params.yaml"
     if str(path) == "synthetic":
+        if votes is not None:
+            raise ParamsError(f"votes {votes} were given with synthetic faces, which have none: leave them out")
         params_file.write_values(parameter_file, {"fetch.source": SYNTHETIC})
         return "the source is now the embedded synthetic faces"
+    sources.check(path)
     version = versioning.add_source(root, [path, *([votes] if votes else [])])
     params_file.write_values(parameter_file, {"fetch.source": "data/source"})
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
@@ -32,7 +39,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     from fer_pipeline.modeling.training import train
 
     facts = load_facts(processed)
-    origin = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
+    origin = versioning.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     tags = {
         **origin,
         "network": params.train.network,
@@ -56,11 +63,13 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
                 run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch
             ),
         )
-        write_model(out, result, params.train, facts, run_id=run_id, checkpoint_folder=checkpoints)
+        write_model(out, result, params.train, facts, run_id=run_id)
     except FerError as error:
         tracking.fail_run(run_id, str(error))
         raise
+    tracking.log_lines(run_id, "training", HASHES_FILE, sorted(content_hashes(processed, "train").values()))
     tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
+    discard(checkpoints)  # only now: a training whose end could not be stored goes on from its last epoch
     best = result.history[result.best_epoch - 1]
     return (
         f"{params.train.network}: {len(result.history)} epochs in {result.seconds:,.0f} s on {result.backend}, "
@@ -74,7 +83,7 @@ def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) 
 
     metrics = evaluation.evaluate(model, processed, out, params.evaluate)
     facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
-    tags = versioning.lineage(Path.cwd(), params_file.fingerprint(params.train))
+    tags = versioning.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     run_id = tracking.ensure_run(facts["run_id"], str(facts["network"]), tags)
     tracking.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
     tracking.log_files(run_id, out, "evaluation")

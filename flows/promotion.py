@@ -36,6 +36,6 @@ def promote_version(root: Path, challenger: Version) -> Decision:
     """Gate, bundle and alias of one version, as tasks of the flow that calls it."""
     decision = tasks.judge(root, challenger)
     if decision.promoted:
-        tasks.package(root, challenger)
-        tasks.crown(challenger)
+        tasks.package(root, challenger)  # built and tried before the alias moves: a champion can always be served
+        tasks.crown(root, challenger)
     return decision

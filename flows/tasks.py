@@ -57,9 +57,9 @@ def package(root: Path, version: Version) -> str:
 
 
 @task(task_run_name="crown", **DATABASE_RETRIES)
-def crown(version: Version) -> None:
-    """Moves the alias champion to the version."""
-    lifecycle.crown(version)
+def crown(root: Path, version: Version) -> None:
+    """Moves the alias champion, and data/bundle, to the version."""
+    lifecycle.crown(root, version)
 
 
 @task(task_run_name="summary")

@@ -10,7 +10,7 @@ from prefect.states import Failed
 
 from fer_pipeline import lifecycle, params, settings, stages
 from fer_pipeline.datasets import versioning
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows import tasks
 from flows.promotion import promote_version
@@ -30,6 +30,10 @@ def train_champion(
     root = Path.cwd()
     try:
         with exclusive(root / RUN_LOCK, "train-champion", wait_seconds):
+            if profile is not None:
+                params.load(root / "params.yaml").recipe(profile)  # a typo must not leave the data switched
+            if votes is not None and data is None:
+                raise ParamsError(f"votes {votes} were given without data: name the data they belong to, too (--data, DATA=)")
             if data is not None:
                 stages.use_data(root, Path(data), Path(votes) if votes else None)
             if profile is not None:

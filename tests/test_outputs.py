@@ -53,6 +53,25 @@ with replaced_folder(Path({str(target)!r})) as folder:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_content_that_a_killed_run_moved_aside_comes_back(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    aside = tmp_path / f".out.old-{dead.pid}-abc" / "content"
+    aside.mkdir(parents=True)
+    (aside / "old").touch()
+    with pytest.raises(FileNotFoundError), replaced_folder(tmp_path / "out") as folder:
+        (folder / "no such folder" / "new").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["old"]
+
+
+def test_what_a_living_process_writes_aside_is_left_alone(tmp_path: Path) -> None:
+    with replaced_folder(tmp_path / "out") as slow:
+        (slow / "slow").touch()
+        with replaced_folder(tmp_path / "out") as quick:
+            (quick / "quick").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["slow"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -11,6 +11,7 @@ import typer
 from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 app = typer.Typer(help="Bring raw data in, under DVC.", no_args_is_help=True)
 
@@ -28,7 +29,8 @@ def add(
     """
     from fer_pipeline.stages import use_data
 
-    results.print(use_data(Path.cwd(), path, votes))
+    with exclusive(RUN_LOCK, "fer data add"):
+        results.print(use_data(Path.cwd(), path, votes))
 
 
 @app.command()
@@ -40,7 +42,7 @@ def download(name: Annotated[str, typer.Argument(help="kaggle:OWNER/SET")]) -> N
     from fer_pipeline.datasets import kaggle
     from fer_pipeline.stages import use_data
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with exclusive(RUN_LOCK, "fer data download"), tempfile.TemporaryDirectory() as scratch:
         results.print(use_data(Path.cwd(), kaggle.download(name, Path(scratch)), None))
 
 

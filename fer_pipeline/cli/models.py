@@ -39,7 +39,8 @@ def use(name: str) -> None:
 
     Example: `fer profile use cpu`, then `dvc repro`
     """
-    recipe = params_file.use_profile(PARAMS, name)
+    with exclusive(RUN_LOCK, "fer profile use"):
+        recipe = params_file.use_profile(PARAMS, name)
     results.print(f"params.yaml now trains {recipe.network} for {recipe.epochs} epochs (profile {name})")
 
 
@@ -99,7 +100,12 @@ def package() -> None:
     """
     from fer_pipeline import lifecycle
 
-    results.print(f"packaged as {lifecycle.package_version(Path.cwd(), lifecycle.champion(Path.cwd()))}")
+    root = Path.cwd()
+    with exclusive(RUN_LOCK, "fer package"):
+        version = lifecycle.champion(root)
+        tag = lifecycle.package_version(root, version)
+        lifecycle.crown(root, version)
+    results.print(f"packaged as {tag}; restart `fer serve` to serve it")
 
 
 def serve(

@@ -10,6 +10,7 @@ import typer
 
 from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
+from fer_pipeline.outputs import write_text
 from fer_pipeline.workspace import exclusive
 
 Params = Annotated[Path, typer.Option(help="The parameter file.")]
@@ -59,6 +60,7 @@ def validate(
     processed: Processed,
     quarantine: Annotated[Path, typer.Option(help="Folder of the rows left out by `fer preprocess`.")],
     out: Out,
+    stamp: Annotated[Path | None, typer.Option(help="File to write when no check of severity error failed.")] = None,
     params: Params = PARAMS,
 ) -> None:
     """Check the processed table with Great Expectations and write the data page.
@@ -69,6 +71,8 @@ def validate(
 
     with exclusive(out, "fer validate"):
         result = quality.validate(processed, quarantine, out, params_file.load(params).validate_)
+    if stamp is not None:
+        write_text(stamp, "passed\n")
     for warning in result.warnings:
         results.print(f"[yellow]warning:[/] {warning}")
     results.print(f"{result.passed} checks passed, {len(result.warnings)} warnings; page: {out / 'index.html'}")
@@ -119,7 +123,7 @@ def export(
 
     everything = params_file.load(params)
     with exclusive(out, "fer export"):
-        facts = lineage(Path.cwd(), params_file.fingerprint(everything.train))
+        facts = lineage(Path.cwd(), params_file.recipe_fingerprint(everything))
         run_id = json.loads((model / "training.json").read_text(encoding="utf-8"))["run_id"]
         info = export_model(processed, model, evaluation, out, everything.export, {**facts, "run_id": run_id or "none"})
     results.print(f"{info.network} as ONNX, SHA-256 {info.sha256[:12]}, temperature {info.temperature:.3f}")

@@ -89,6 +89,13 @@ def fetch(source: Path, out: Path, params: FetchParams) -> SourceFacts:
     return facts
 
 
+def check(source: Path) -> None:
+    """Raises the `SourceError` that `fetch` would raise before it reads rows; the generator of synthetic faces always passes."""
+    with ExitStack() as stack:
+        if not synthetic.is_generator(source):
+            _chosen(source, stack, Notes())
+
+
 def _drawn(source: Path, params: SyntheticParams) -> _Found:
     rows = synthetic.raw_rows(params.faces, params.seed)
     return _Found("synthetic", "synthetic faces", rows, lambda: (_file_facts(source, source.name),))

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
@@ -48,7 +49,9 @@ def git_commit(root: Path) -> str:
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
     if head.returncode:
         return "none"
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "*.py"], cwd=root, capture_output=True, check=False)
+    changed = subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", "*.py", "dvc.yaml"], cwd=root, capture_output=True, check=False
+    )
     return head.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
@@ -64,8 +67,9 @@ def add_source(root: Path, paths: list[Path]) -> str:
     if len(set(names)) != len(names):
         raise SourceError(f"two sources have the same name: {', '.join(names)}; rename one")
     target = root / "data" / "source"
-    if any(path.resolve() == target.resolve() for path in paths):
-        raise SourceError(f"{target} is where sources are kept: give the path that the data comes from")
+    for path in paths:
+        if target.resolve().is_relative_to(path.resolve()) or path.resolve().is_relative_to(target.resolve()):
+            raise SourceError(f"{path} holds or lies in {target}, where sources are kept: give the path that the data comes from")
     with replaced_folder(target) as folder:
         for path in paths:
             if path.is_dir():
@@ -80,7 +84,7 @@ def add_source(root: Path, paths: list[Path]) -> str:
 def data_version(root: Path) -> str:
     """MD5 of the raw table in use, from dvc.lock; `SourceError` where fetch has not run."""
     lock = root / "dvc.lock"
-    stages: dict[str, Any] = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {})["stages"] if lock.exists() else {}
+    stages: dict[str, Any] = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.exists() else {}
     if "fetch" not in stages:
         raise SourceError(f"{lock} knows no fetched data: run `fer run` or `dvc repro fetch` first")
     return str(stages["fetch"]["outs"][0]["md5"])
@@ -138,6 +142,6 @@ def _stage_error(stage: str, error: DvcException, error_file: Path) -> FerError:
             f"stage {stage}: its process was killed by signal {killed[1]} (9 is often a lack of memory); earlier outputs are as "
             "they were, and the same command goes on from there"
         )
-    if "busy" in text or "lock" in text:
+    if any(isinstance(cause, LockError) for cause in (error, error.__cause__)) or "is busy, it is being blocked by" in text:
         return WorkspaceBusyError(f"stage {stage}: {text}")
     return FerError(f"stage {stage}: {text}")

@@ -95,6 +95,16 @@ def load_split(processed: Path, split: str) -> Faces:
     )
 
 
+def content_hashes(processed: Path, split: str) -> dict[str, str]:
+    """Content hash of each row of a split, by id. Raises `SourceError` where the table cannot be read."""
+    try:
+        dataset = ds.dataset(processed / "faces", format="parquet")
+        table = dataset.to_table(columns=["id", "content_hash"], filter=ds.field("split") == split)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{processed} cannot be read as the processed table: {error}; run `fer preprocess`") from error
+    return dict(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
+
+
 def load_facts(processed: Path) -> dict[str, Any]:
     """The content of `processed/facts.json`, with at least `image_spec` and `source`. Raises `SourceError`."""
     path = processed / "facts.json"

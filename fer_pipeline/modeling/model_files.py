@@ -12,7 +12,6 @@ import keras
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling import checkpoints
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import TrainParams, fingerprint
 
@@ -48,9 +47,11 @@ def write_model(
     facts: dict[str, Any],
     *,
     run_id: str | None,
-    checkpoint_folder: Path,
 ) -> None:
-    """Replaces the folder `out` by the trained model, then removes the checkpoint. `facts` are those of `load_facts`."""
+    """Replaces the folder `out` by the trained model. `facts` are those of `load_facts`.
+
+    The checkpoint stays: `checkpoints.discard` is for the caller, once all that belongs to the training is stored.
+    """
     with replaced_folder(out) as folder:
         result.network.save(folder / KERAS_FILE)
         with (folder / HISTORY_FILE).open("w", newline="", encoding="utf-8") as stream:
@@ -77,7 +78,6 @@ def write_model(
             "run_id": run_id,
         }
         write_json(folder / TRAINING_FILE, training)
-    checkpoints.discard(checkpoint_folder)
 
 
 def read_model(folder: Path) -> keras.Model:

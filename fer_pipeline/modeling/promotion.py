@@ -21,6 +21,9 @@ from fer_pipeline.modeling.metrics import (
 )
 from fer_pipeline.params import PromoteParams
 
+REIGNING = "is the champion already"
+"""Name of the only check where champion and challenger are one version."""
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -35,6 +38,11 @@ class Contestant:
     probabilities: Floats
     latency_ms: float
     megabytes: float
+
+    @property
+    def kind(self) -> str:
+        """What it was trained on."""
+        return "synthetic faces" if self.synthetic else "real pictures"
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Decision:
     challenger: str
     champion: str | None
     checks: tuple[Check, ...]
+    rows: int = 0
 
     @property
     def promoted(self) -> bool:
@@ -62,6 +71,8 @@ class Decision:
 
     def markdown(self) -> str:
         """The decision as a heading and a table."""
+        if self.checks[0].name == REIGNING:
+            return f"### {self.challenger} is the champion already"
         verdict = "promoted" if self.promoted else "not promoted"
         rows = [
             f"| {check.name} | {'pass' if check.passed else '**fail**'} | {check.observed} | {check.required} |"
@@ -69,7 +80,8 @@ class Decision:
         ]
         against = f" against {self.champion}" if self.champion else ", there is no champion yet"
         table = ["| check | result | observed | required |", "|---|---|---|---|", *rows]
-        return "\n".join([f"### {self.challenger}: {verdict}{against}", "", *table])
+        judged = [f"Judged on {self.rows:,} test rows that neither was trained on a copy of.", ""] if self.rows else []
+        return "\n".join([f"### {self.challenger}: {verdict}{against}", "", *judged, *table])
 
 
 def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, params: PromoteParams) -> Decision:
@@ -83,13 +95,13 @@ def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, pa
     if champion is None:
         checks.append(_beats_guessing(challenger, labels, params))
     elif challenger.synthetic and not champion.synthetic:
-        checks.append(Check("training data", False, "synthetic faces", "real pictures, as the champion's"))
+        checks.append(Check("training data", False, challenger.kind, f"{champion.kind}, as the champion's"))
     elif champion.synthetic and not challenger.synthetic:
         checks.append(Check("training data", True, "real pictures", "the champion was trained on synthetic faces"))
         checks.append(_beats_guessing(challenger, labels, params))
     else:
         checks += _beats_champion(challenger, champion, labels, params)
-    return Decision(challenger.name, champion.name if champion else None, tuple(checks))
+    return Decision(challenger.name, champion.name if champion else None, tuple(checks), len(labels))
 
 
 def _budgets(challenger: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:

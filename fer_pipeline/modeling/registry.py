@@ -50,6 +50,7 @@ def register(export: Path, info: ModelInfo, name: str, run_id: str, tags: Mappin
         client = MlflowClient()
         for known in versions(name):
             if known.tags.get(FINGERPRINT_TAG) == info.fingerprint:
+                client.set_registered_model_alias(name, CHALLENGER, str(known.number))
                 return known, False
         client.log_artifacts(run_id, str(export), "export")
         with mlflow.start_run(run_id=run_id):

@@ -72,6 +72,20 @@ def log_data_set(run_id: str, split: str, images: UInt8Array, labels: Any, name:
         MlflowClient().log_inputs(run_id, [used])
 
 
+def log_lines(run_id: str, place: str, name: str, lines: list[str]) -> None:
+    """Stores a text file of these lines under `place` of the run."""
+    with clear_errors():
+        MlflowClient().log_text(run_id, "\n".join(lines), f"{place}/{name}")
+
+
+def read_lines(run_id: str, place: str, name: str) -> list[str] | None:
+    """The lines of such a file; None where the run has none."""
+    with clear_errors():
+        if not any(item.path == f"{place}/{name}" for item in MlflowClient().list_artifacts(run_id, place)):
+            return None
+        return mlflow.artifacts.load_text(f"runs:/{run_id}/{place}/{name}").split("\n")
+
+
 def log_metrics(run_id: str, metrics: Mapping[str, float], step: int | None = None) -> None:
     """Logs figures; `step` is the epoch, counted from 1."""
     with clear_errors():
@@ -91,6 +105,9 @@ def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str]) -> str:
         if run_id is not None and _exists(client, run_id):
             return run_id
         experiment = mlflow.set_experiment(EXPERIMENT)
+        known = client.search_runs([experiment.experiment_id], f"tags.restored = '{run_id}'") if run_id else []
+        if known:
+            return str(known[0].info.run_id)
         restored = client.create_run(experiment.experiment_id, run_name=name, tags={**tags, "restored": run_id or "unknown"})
         client.set_terminated(restored.info.run_id, "FINISHED")
         return str(restored.info.run_id)

@@ -38,8 +38,9 @@ def train(
 ) -> TrainingResult:
     """The network of the recipe, trained.
 
-    A killed run goes on after its last finished epoch: the checkpoint in `checkpoint_folder` stays until `write_model` has stored
-    the result. `on_epoch(epoch, figures)` is called for each epoch in order, those of a resumed checkpoint included.
+    A killed run goes on after its last finished epoch: the checkpoint in `checkpoint_folder` stays until the caller has stored
+    the result and discards it. `on_epoch(epoch, figures)` is called for each epoch in order, those of a resumed checkpoint
+    included.
 
     Raises `DataQualityError` where training lacks a class, `FerError` where the loss is no longer finite, `ParamsError` where the
     network does not fit the recipe, `EnvironmentFault` where the checkpoint cannot be written.

@@ -5,6 +5,7 @@ Reads and writes the repository's data/bundle and BentoML's store (`BENTOML_HOME
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -40,30 +41,38 @@ START_SECONDS = 90.0
 _LOG_LINES = 30
 
 
-def package(model_folder: Path, version: str, root: Path, detector_file: Path | None = None) -> str:
-    """Tag, such as "fer:v3-0a1b2c3d", of the bento made of an exported model, the code in `root` and its bentofile.yaml.
+def build(model_folder: Path, version: str, root: Path) -> str:
+    """Tag, such as "fer:v3-0a1b2c3d-4e5f60", of the bento made of an exported model, the code in `root` and its bentofile.yaml.
 
-    The model, and a YuNet network as `detector_file` where one is given, also become root/data/bundle, from where `bentoml serve`
-    takes them. A bento of the same tag is replaced. Raises `ModelError` where the model does not load, the build fails, or the
-    built bento does not answer as the model does; data/bundle is then as it was, and the store holds no bento of that tag.
+    The tag ends in a digest of code and detector: a bento of the same tag is the same bento, and is kept as it is. A new one is
+    asked for one picture before it counts. Raises `ModelError` where the model does not load, the build fails, or the bento
+    does not answer as the model does; the store then holds what it held before.
     """
     EmotionClassifier.load(model_folder)
-    tag = f"fer:{version}"
-    with replaced_folder(bundle_folder(root)) as bundle:
-        for name in (MODEL_FILE, INFO_FILE):
-            shutil.copy2(model_folder / name, bundle / name)
-        if detector_file is not None:
-            shutil.copy2(detector_file, bundle / YUNET_FILE)
-        with tempfile.TemporaryDirectory(prefix="fer-bento-") as context:
-            _copy_context(root, bundle, Path(context))
-            _delete(tag)
-            _bentoml("build", "--bentofile", "bentofile.yaml", "--version", version, cwd=Path(context))
+    with tempfile.TemporaryDirectory(prefix="fer-bento-") as scratch:
+        context = Path(scratch)
+        bundle = bundle_folder(context)
+        bundle.mkdir(parents=True)
+        _fill(bundle, model_folder, root)
+        _copy_code(root, context)
+        name = f"{version}-{_code_digest(context)}"
+        tag = f"fer:{name}"
+        if is_packaged(tag):
+            return tag
+        _bentoml("build", "--bentofile", "bentofile.yaml", "--version", name, cwd=context)
         try:
             smoke(tag, bundle)
         except BaseException:
-            _delete(tag)
+            _bentoml("delete", tag, "--yes")
             raise
     return tag
+
+
+def place(model_folder: Path, root: Path) -> None:
+    """Makes an exported model root/data/bundle, from where `fer predict`, `bentoml serve` and `bentoml build` take it."""
+    ModelInfo.read(model_folder)
+    with replaced_folder(bundle_folder(root)) as bundle:
+        _fill(bundle, model_folder, root)
 
 
 def bundle_folder(root: Path) -> Path:
@@ -114,11 +123,28 @@ class _Server:
         raise ModelError(f"not ready after {START_SECONDS:.0f} s")
 
 
-def _copy_context(root: Path, bundle: Path, context: Path) -> None:
+def _fill(bundle: Path, model_folder: Path, root: Path) -> None:
+    for name in (MODEL_FILE, INFO_FILE):
+        shutil.copy2(model_folder / name, bundle / name)
+    detector = root / "data" / "models" / YUNET_FILE
+    if detector.exists():
+        shutil.copy2(detector, bundle / YUNET_FILE)
+
+
+def _copy_code(root: Path, context: Path) -> None:
     # A copy, so that the build neither walks through .venv and data nor depends on what lies in data/bundle.
     shutil.copy2(root / "bentofile.yaml", context)
     shutil.copytree(root / "fer_pipeline", context / "fer_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(bundle, context / "data" / "bundle")
+
+
+def _code_digest(context: Path) -> str:
+    served = [context / "bentofile.yaml", *(context / "fer_pipeline").glob("*.py"), *bundle_folder(context).glob(YUNET_FILE)]
+    for room in ("inference", "serving"):
+        served += (context / "fer_pipeline" / room).rglob("*.*")
+    digest = hashlib.sha256()
+    for file in sorted(served):
+        digest.update(file.relative_to(context).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:6]
 
 
 def _bentoml(*arguments: str, cwd: Path | None = None) -> str:
@@ -127,11 +153,6 @@ def _bentoml(*arguments: str, cwd: Path | None = None) -> str:
     if done.returncode != 0:
         raise ModelError(f"`bentoml {' '.join(arguments)}` failed:\n{_last_lines(done.stdout + done.stderr)}")
     return done.stdout
-
-
-def _delete(tag: str) -> None:
-    if is_packaged(tag):
-        _bentoml("delete", tag, "--yes")
 
 
 def _environment() -> dict[str, str]:

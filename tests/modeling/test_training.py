@@ -82,12 +82,10 @@ def test_the_history_tells_size_rate_and_figures_of_each_epoch(uninterrupted: Tr
     assert uninterrupted.backend == keras.backend.backend()
 
 
-def test_a_written_model_holds_history_and_facts_and_the_checkpoint_goes(
+def test_a_written_model_holds_history_and_facts(
     data: tuple[Faces, Faces], uninterrupted: TrainingResult, tmp_path: Path
 ) -> None:
-    checkpoints.save(tmp_path / "checkpoints", checkpoints.State("key"))
-    write_model(tmp_path / "model", uninterrupted, WHOLE, FACTS, run_id="abc", checkpoint_folder=tmp_path / "checkpoints")
-    assert not (tmp_path / "checkpoints").exists()
+    write_model(tmp_path / "model", uninterrupted, WHOLE, FACTS, run_id="abc")
     training = read_training(tmp_path / "model")
     assert training["run_id"] == "abc"
     assert training["synthetic"] is True

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import filecmp
 import importlib.metadata
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -46,7 +47,8 @@ def packaged(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -
     root, home = repository_in(tmp_path_factory.mktemp("repository")), tmp_path_factory.mktemp("bentoml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(home))
-        tag = packaging.package(brightness_model, "v1-test", root)
+        tag = packaging.build(brightness_model, "v1-test", root)
+        packaging.place(brightness_model, root)
     return Packaged(root, home, tag)
 
 
@@ -56,7 +58,7 @@ def at_home(packaged: Packaged, isolated_homes: Path, monkeypatch: pytest.Monkey
 
 
 def test_packaging_returns_the_tag_and_leaves_the_model_in_the_bundle(packaged: Packaged, brightness_model: Path) -> None:
-    assert packaged.tag == "fer:v1-test"
+    assert re.fullmatch(r"fer:v1-test-[0-9a-f]{6}", packaged.tag)
     bundle = packaged.root / "data" / "bundle"
     assert filecmp.cmpfiles(bundle, brightness_model, [MODEL_FILE, INFO_FILE], shallow=False)[0] == [MODEL_FILE, INFO_FILE]
     assert servers() == []
@@ -124,16 +126,16 @@ def test_a_failed_trial_leaves_neither_bento_nor_bundle_behind(
     dataclasses.replace(ModelInfo.read(other), network="worse").write(other)
     monkeypatch.setattr(packaging, "smoke", fail)
     with pytest.raises(ModelError, match="wrong answer"):
-        packaging.package(other, "v2-test", packaged.root)
+        packaging.build(other, "v2-test", packaged.root)
     assert (packaged.root / "data" / "bundle" / INFO_FILE).read_bytes() == before
-    assert [path.name for path in packaged.bento.parent.iterdir() if path.is_dir()] == ["v1-test"]
+    assert [path.name for path in packaged.bento.parent.iterdir() if path.is_dir()] == [packaged.bento.name]
 
 
 def test_a_damaged_model_is_refused_before_anything_is_built(brightness_model: Path, tmp_path: Path) -> None:
     model = shutil.copytree(brightness_model, tmp_path / "model")
     (model / MODEL_FILE).write_bytes(b"damaged")
     with pytest.raises(ModelError, match="changed or damaged"):
-        packaging.package(model, "v1", tmp_path)
+        packaging.build(model, "v1", tmp_path)
     assert not (tmp_path / "data").exists()
 
 
@@ -141,5 +143,5 @@ def test_a_build_that_fails_says_why(brightness_model: Path, tmp_path: Path) -> 
     root = repository_in(tmp_path)
     (root / "fer_pipeline" / "serving" / "service.py").write_text("raise RuntimeError('broken service')")
     with pytest.raises(ModelError, match=r"(?s)bentoml build.*broken service"):
-        packaging.package(brightness_model, "v1", root)
+        packaging.build(brightness_model, "v1", root)
     assert not (root / "data" / "bundle").exists()
