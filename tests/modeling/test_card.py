@@ -28,7 +28,7 @@ def workspace(tmp_path: Path, brightness_model: Path, make_processed: Callable[.
     evaluation = data / "reports" / "evaluation"
     evaluation.mkdir(parents=True)
     (evaluation / "metrics.json").write_text(json.dumps(FIGURES))
-    calibration = {"rows": 70, "fitted_on": "validation", "ece_before": 0.1, "ece_after": 0.02, "test_time_augmentation": False}
+    calibration = {"rows": 70, "fitted_on": "validation", "ece_before": 0.1, "ece_after": 0.02}
     (evaluation / "calibration.json").write_text(json.dumps(calibration))
     pairs = [(name, name) for name in EMOTIONS] * 4 + [("fear", "sad")] * 4
     lines = ["actual,predicted", *(",".join(pair) for pair in pairs)]
@@ -84,6 +84,24 @@ def test_every_figure_of_evaluate_is_in_the_card(workspace: Path) -> None:
     assert "the ECE from 0.100 to 0.020. On test the ECE is 0.021" in card
     assert "42 epochs in 48 minutes" in card
     assert "seed 7" in card
+
+
+def test_figures_with_test_time_augmentation_are_named_as_such(workspace: Path) -> None:
+    assert "test-time augmentation" not in text(workspace)
+    figures = FIGURES | {"accuracy_tta": 0.76, "accuracy_tta_low": 0.71, "accuracy_tta_high": 0.81, "ece_tta": 0.03}
+    (workspace / "reports" / "evaluation" / "metrics.json").write_text(json.dumps(figures))
+    replace(ModelInfo.read(workspace / "export"), metrics=figures).write(workspace / "export")
+    card = text(workspace)
+    assert "| accuracy | 75.0 % | 70.0 to 80.0 % |" in card
+    assert "(mirror image), which serving does without | 76.0 % | 71.0 to 81.0 % |" in card
+    assert "| ECE with test-time augmentation and a temperature of its own | 0.030 |" in card
+
+
+def test_an_emotion_without_test_pictures_has_no_recall(workspace: Path) -> None:
+    (workspace / "reports" / "evaluation" / "confusion.csv").write_text("actual,predicted\nhappy,happy\nsad,fear\n")
+    card = text(workspace)
+    assert "| fear | 0 | none |" in card
+    assert "| happy | 1 | 100.0 % | 20.7 to 100.0 % |" in card
 
 
 def test_reports_of_this_model_are_in_the_card(workspace: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -15,26 +16,29 @@ import pytest
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.evaluation import evaluate
+from fer_pipeline.modeling.evaluation import evaluate, measure
 from fer_pipeline.modeling.export import check_parity, export, to_onnx
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.metrics import softmax
-from fer_pipeline.modeling.model_files import write_model
+from fer_pipeline.modeling.model_files import read_history, read_model, read_training, write_model
 from fer_pipeline.modeling.networks import build
+from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.training import train
 from fer_pipeline.params import AugmentParams, EvaluateParams, ExportParams, TrainParams
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory, make_processed: Callable[..., Path]) -> Path:
-    """A folder with processed/, model/ and evaluation/ of a network that has learned a little."""
+    """A folder with processed/, model/ of a network that has learned a little, evaluation/, evaluation_tta/ (with the option)."""
     folder = tmp_path_factory.mktemp("work")
     processed = make_processed(folder / "processed", {"train": 210, "validation": 70, "test": 84})
     params = TrainParams(network="compact", epochs=5, batch_size=30, lr=0.05, augment=AugmentParams(flip=False))
     result = train(load_split(processed, "train"), load_split(processed, "validation"), params, folder / "checkpoints")
     facts = load_facts(processed)
-    write_model(folder / "model", result, params, facts, run_id=None, checkpoint_folder=folder / "checkpoints")
+    write_model(folder / "model", result, params, facts, run_id=None)
     evaluate(folder / "model", processed, folder / "evaluation", EvaluateParams(bootstrap=200))
+    with_tta = EvaluateParams(bootstrap=200, test_time_augmentation=True)
+    evaluate(folder / "model", processed, folder / "evaluation_tta", with_tta)
     return folder
 
 
@@ -90,13 +94,48 @@ def test_the_report_asks_for_nothing_from_outside_and_says_that_the_model_is_syn
     assert "used for the figures on this page and for nothing else" in " ".join(page.split())
 
 
-def test_mirror_averaging_is_said_so_and_leaves_the_served_temperature_alone(work: Path, tmp_path: Path) -> None:
-    evaluate(work / "model", work / "processed", tmp_path / "e", EvaluateParams(bootstrap=100, test_time_augmentation=True))
-    plain = json.loads((work / "evaluation" / "calibration.json").read_text())
-    averaged = json.loads((tmp_path / "e" / "calibration.json").read_text())
-    assert averaged["temperature"] == pytest.approx(plain["temperature"], rel=1e-3)
-    assert averaged["temperature_reported"] != averaged["temperature"]
-    assert "mean over the picture and its mirror image" in (tmp_path / "e" / "report.html").read_text()
+def test_test_time_augmentation_adds_figures_and_changes_none_of_the_served_model(work: Path) -> None:
+    plain, both = (json.loads((folder / "metrics.json").read_text()) for folder in (work / "evaluation", work / "evaluation_tta"))
+    added = {f"{figure}_tta{end}" for figure in ("accuracy", "macro_f1") for end in ("", "_low", "_high")} | {"ece_tta"}
+    assert both.keys() - plain.keys() == added
+    assert {name: both[name] for name in plain} == pytest.approx(plain, abs=1e-6)
+    for name in ("calibration.json", "predictions.parquet", "confusion.csv"):
+        assert (work / "evaluation_tta" / name).read_bytes() == (work / "evaluation" / name).read_bytes()
+
+    faces = load_split(work / "processed", "test")
+    network = read_model(work / "model")
+    mean = network.predict(faces.images, verbose=0) + network.predict(faces.images[:, :, ::-1], verbose=0)
+    assert both["accuracy_tta"] == pytest.approx((mean.argmax(axis=1) == faces.labels).mean())
+    assert both["accuracy_tta"] != both["accuracy"]  # mirrored stripes belong to another class
+    assert both["accuracy_tta_low"] < both["accuracy_tta"] < both["accuracy_tta_high"]
+    assert 0 < both["ece_tta"] < 1
+    assert "mean over the picture and its mirror image" in (work / "evaluation_tta" / "report.html").read_text()
+
+
+def test_without_test_time_augmentation_nothing_speaks_of_it(work: Path) -> None:
+    assert not [name for name in json.loads((work / "evaluation" / "metrics.json").read_text()) if "tta" in name]
+    page = (work / "evaluation" / "report.html").read_text()
+    assert "test-time augmentation" not in page
+    assert "one pass over the plain picture, as in serving" in page
+    calibration = json.loads((work / "evaluation" / "calibration.json").read_text())
+    assert [name for name in calibration if "temperature" in name] == ["temperature"]
+
+
+def test_recall_has_an_interval_with_width_where_all_or_none_are_found(work: Path) -> None:
+    always_happy = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
+    index = EMOTIONS.index("happy")
+    always_happy.layers[-1].set_weights([np.zeros((48 * 48, 7), np.float32), 5 * np.eye(7, dtype=np.float32)[index]])
+    validation, test = (load_split(work / "processed", split) for split in ("validation", "test"))
+    test = replace(test, labels=np.where(test.labels == EMOTIONS.index("sad"), index, test.labels))
+    training, history = read_training(work / "model"), read_history(work / "model")
+    evaluation = measure(always_happy, validation, test, EvaluateParams(bootstrap=100), training, history)
+    assert evaluation.recalls["sad"] is None
+    for name, share in (("happy", 1.0), ("fear", 0.0)):
+        recall = evaluation.recalls[name]
+        rows = int((test.labels == EMOTIONS.index(name)).sum())
+        assert recall == share_interval(int(share) * rows, rows)
+        assert recall.estimate == share
+        assert recall.high - recall.low > 0.1
 
 
 def test_a_model_of_other_pictures_is_refused_and_the_old_report_stays(work: Path, tmp_path: Path) -> None:
@@ -125,9 +164,10 @@ def test_a_missing_or_damaged_model_says_what_to_do(work: Path, tmp_path: Path) 
         evaluate(model, work / "processed", tmp_path / "out", EvaluateParams(bootstrap=100))
 
 
-def test_the_exported_model_answers_like_the_report(work: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("evaluation", ["evaluation", "evaluation_tta"])
+def test_the_exported_model_answers_like_the_report(evaluation: str, work: Path, tmp_path: Path) -> None:
     lineage = {"run_id": "none"}
-    written = export(work / "processed", work / "model", work / "evaluation", tmp_path / "export", ExportParams(), lineage)
+    written = export(work / "processed", work / "model", work / evaluation, tmp_path / "export", ExportParams(), lineage)
     info = ModelInfo.read(tmp_path / "export")
     assert info == written
     assert info.synthetic
@@ -136,10 +176,11 @@ def test_the_exported_model_answers_like_the_report(work: Path, tmp_path: Path) 
     session = onnxruntime.InferenceSession(str(tmp_path / "export" / "model.onnx"), providers=["CPUExecutionProvider"])
     faces = load_split(work / "processed", "test")
     (logits,) = session.run(["logits"], {"image": faces.images})
-    table = pq.read_table(work / "evaluation" / "predictions.parquet")
+    table = pq.read_table(work / evaluation / "predictions.parquet")
     assert table["id"].to_pylist() == faces.ids.tolist()
     reported = np.stack([table[name].to_numpy() for name in EMOTIONS], axis=1)
     np.testing.assert_allclose(softmax(logits, info.temperature), reported, atol=1e-4)
+    assert (logits.argmax(axis=1) == faces.labels).mean() == pytest.approx(info.metrics["accuracy"])
 
 
 @pytest.mark.parametrize(
