@@ -14,9 +14,9 @@ from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, Params
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:
-    from fer_pipeline.faces import FaceDetector
     from fer_pipeline.imaging import ImageSpec, UInt8Array
     from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.inference.recognizer import Recognizer
     from fer_pipeline.modeling.faithfulness import Explain
 
 Model = Annotated[Path, typer.Option(help="Folder of an exported model: model.onnx and model.json.")]
@@ -51,16 +51,15 @@ def evaluate_on(
     classifier = EmotionClassifier.load(model, threads=2)
     data = open_set(path, labels, part)
     detect = faces == "detect" or (faces == "auto" and data.framing == "picture")
-    detector = _detector(model) if detect else None
-    spec = classifier.info.image_spec
+    recognizer = _recognizer(model, classifier) if detect else None
     target = out or REPORTS / "external" / labels
     with exclusive(target, "fer evaluate-on"):
         result = measure(
             data,
             classifier.probabilities,
-            spec,
-            find_face=partial(_largest_face, detector, spec) if detector else None,
-            detector=detector.name if detector else None,
+            classifier.info.image_spec,
+            find_face=partial(_largest_face, recognizer) if recognizer else None,
+            detector=recognizer.detector.name if recognizer else None,
         )
         write_external(target, result, classifier.info)
     for name, rows in result.left_out.items():
@@ -129,7 +128,7 @@ def explain(
         raise ImageError(f"{picture} cannot be read: {error.strerror}") from error
     classifier = EmotionClassifier.load(model, threads=2)
     if faces == "detect":
-        found = _largest_face(_detector(model), classifier.info.image_spec, image)
+        found = _largest_face(_recognizer(model, classifier), image)
         if found is None:
             raise ImageError(f"no face was found in {picture}: if it is a cut-out face, add --faces crop")
         image = found
@@ -225,17 +224,14 @@ def _check_spec(spec: ImageSpec, processed: Path) -> None:
         raise ModelError(f"model expects image spec {asdict(spec)}, {processed} holds {found}: preprocess or train again")
 
 
-def _detector(model: Path) -> FaceDetector:
+def _recognizer(model: Path, classifier: EmotionClassifier) -> Recognizer:
     from fer_pipeline.faces import YUNET_FILE, HaarDetector, YuNetDetector
+    from fer_pipeline.inference.recognizer import Recognizer
 
     yunet = model / YUNET_FILE
-    return YuNetDetector(yunet) if yunet.is_file() else HaarDetector()
+    return Recognizer(classifier, YuNetDetector(yunet) if yunet.is_file() else HaarDetector())
 
 
-def _largest_face(detector: FaceDetector, spec: ImageSpec, image: UInt8Array) -> UInt8Array | None:
-    """Cut out as the recognizer does it."""
-    from fer_pipeline.faces import crop_box
-    from fer_pipeline.inference.recognizer import cut_out
-
-    found = detector.detect(image)
-    return cut_out(image, found[0], crop_box(found[0], spec.crop_scale)) if found else None
+def _largest_face(recognizer: Recognizer, image: UInt8Array) -> UInt8Array | None:
+    found = recognizer.recognize_cut(image)
+    return found[0][1] if found else None

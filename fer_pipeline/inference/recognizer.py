@@ -112,29 +112,23 @@ class Recognizer:
         """
         return self.recognize_many([image])[0]
 
+    def recognize_cut(self, image: UInt8Array) -> list[tuple[FaceEmotion, UInt8Array]]:
+        """The faces of `recognize`, each with what was cut out of the picture for it: upright, square, in the picture's colours.
+
+        `imaging.to_model_input` of the latter is what the network saw.
+        """
+        return self._recognize_cut([image])[0]
+
     def recognize_many(self, images: Sequence[UInt8Array]) -> list[list[FaceEmotion]]:
-        """The same for several pictures; the faces of all go through the network as one batch."""
-        searched = [self._search(image) for image in images]
-        answers = self.recognize_found([(turned, found) for turned, found, _ in searched])
-        return [
-            [_turned_back(face, turned, quarters) for face in faces] if quarters else faces
-            for (turned, _, quarters), faces in zip(searched, answers, strict=True)
-        ]
+        """The same as `recognize` for several pictures; the faces of all go through the network as one batch."""
+        return [[face for face, _ in faces] for faces in self._recognize_cut(images)]
 
     def recognize_found(self, pictures: Sequence[tuple[UInt8Array, Sequence[FaceBox]]]) -> list[list[FaceEmotion]]:
         """The emotions of faces that were found already, per picture and in their order; one batch for all of them.
 
         A face whose eyes are more than `LEVEL_DEGREES` out of level is cut out with the eyes level.
         """
-        scale = self.info.image_spec.crop_scale
-        boxes = [(image, face, crop_box(face, scale)) for image, found in pictures for face in found]
-        crops = [cut_out(image, face, box) for image, face, box in boxes]
-        rows = self._probabilities(crops)
-        faces = iter(
-            self._judge(row, measure(cut, share_outside(box, image)), face.box_xyxy, face.score)
-            for (image, face, box), cut, row in zip(boxes, crops, rows, strict=True)
-        )
-        return [[next(faces) for _ in found] for _, found in pictures]
+        return [[face for face, _ in faces] for faces in self._judge_found(pictures)]
 
     def recognize_face(self, image: UInt8Array) -> FaceEmotion:
         """The emotion of a picture, RGB or gray of any size, that already is one face in the framing of FER-2013."""
@@ -144,6 +138,27 @@ class Recognizer:
         """The most probable label, or "uncertain" where its probability is below the threshold."""
         best = int(np.argmax(probabilities))
         return EMOTIONS[best] if probabilities[best] >= self.threshold else UNCERTAIN
+
+    def _recognize_cut(self, images: Sequence[UInt8Array]) -> list[list[tuple[FaceEmotion, UInt8Array]]]:
+        searched = [self._search(image) for image in images]
+        answers = self._judge_found([(picture, found) for picture, found, _ in searched])
+        return [
+            [(_turned_back(face, picture, quarters), cut) for face, cut in faces] if quarters else faces
+            for (picture, _, quarters), faces in zip(searched, answers, strict=True)
+        ]
+
+    def _judge_found(
+        self, pictures: Sequence[tuple[UInt8Array, Sequence[FaceBox]]]
+    ) -> list[list[tuple[FaceEmotion, UInt8Array]]]:
+        scale = self.info.image_spec.crop_scale
+        boxes = [(image, face, crop_box(face, scale)) for image, found in pictures for face in found]
+        crops = [cut_out(image, face, box) for image, face, box in boxes]
+        rows = self._probabilities(crops)
+        faces = iter(
+            (self._judge(row, measure(cut, share_outside(box, image)), face.box_xyxy, face.score), cut)
+            for (image, face, box), cut, row in zip(boxes, crops, rows, strict=True)
+        )
+        return [[next(faces) for _ in found] for _, found in pictures]
 
     def _search(self, image: UInt8Array) -> tuple[UInt8Array, list[FaceBox], int]:
         for quarters in range(4):

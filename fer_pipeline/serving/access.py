@@ -1,18 +1,70 @@
-"""The optional token of the service."""
+"""Who may use the service: holders of its optional token, and of all web pages its own only."""
 
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.errors import error_answer
+from fer_pipeline.serving.uploads import RefusedError
 
 _BEARER = HTTPBearer(auto_error=False, description="The value of FER_TOKEN, where the operator has set one.")
+_READING = ("GET", "HEAD", "OPTIONS")
+_PORTS = {"http": 80, "https": 443}
+
+
+class OwnPagesOnly:
+    """ASGI middleware that answers 403 where a page of another origin sends what gives work or deletes.
+
+    A browser lets any page send such a request to any host, this machine included, though not read its answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in _READING:
+            try:
+                check_origin(Headers(scope=scope))
+            except RefusedError as error:
+                await error_answer(error.status, error.code, str(error))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 async def require_token(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
     """Raises `RefusedError` where the service has a token and the request another one or none."""
     desk: Desk = request.app.state.desk
     desk.check_token(bearer.credentials if bearer else None)
+
+
+def check_origin(headers: Headers) -> None:
+    """Raises `RefusedError` where a browser says that a page of another host or port sends the request.
+
+    Programs, which send neither `Origin` nor `Sec-Fetch-Site`, pass.
+    """
+    origin, host = headers.get("origin"), headers.get("host", "")
+    if headers.get("sec-fetch-site") == "cross-site" or (origin is not None and not _same_place(origin, host)):
+        raise RefusedError(
+            403,
+            "forbidden_origin",
+            f"a page of {(origin or 'another site')[:100]} sent this to {host[:100]}: use the service's own page, or a program "
+            "that sends no Origin; a proxy must pass the Host header on",
+        )
+
+
+def _same_place(origin: str, host: str) -> bool:
+    # The scheme may differ: behind a proxy that ends TLS, the page is https and this service http.
+    try:
+        page = urlsplit(origin)
+        own = urlsplit(f"{page.scheme}://{host}")
+        default = _PORTS.get(page.scheme)
+        return page.hostname is not None and (page.hostname, page.port or default) == (own.hostname, own.port or default)
+    except ValueError:  # no address at all
+        return False

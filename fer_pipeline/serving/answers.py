@@ -22,6 +22,7 @@ _PROBABILITIES = {"angry": 0.01, "disgust": 0.0, "fear": 0.02, "happy": 0.91, "s
 _DESCRIPTIONS = {
     400: "The form is malformed.",
     401: "The service has a token, and the request another one or none.",
+    403: "A web page of another origin sent the request.",
     404: "There is no such thing, or not any more.",
     408: "The upload took too long.",
     409: "Not ready.",
@@ -184,7 +185,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer, "description": _DESCRIPTIONS[status]} for status in statuses}
 
 
-PICTURE_REFUSALS = refusals(400, 401, 408, 413, 415, 422, 429)
+PICTURE_REFUSALS = refusals(400, 401, 403, 408, 413, 415, 422, 429)
 
 
 def lineage(recognizer: Recognizer) -> dict[str, Any]:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
-from fer_pipeline.serving import live, metrics, pictures, videos
+from fer_pipeline.serving import live, pictures, videos
+from fer_pipeline.serving.access import OwnPagesOnly
 from fer_pipeline.serving.answers import Model, model_facts
 from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.errors import answer_refusals
 from fer_pipeline.serving.headers import RequestId, SafeHeaders
 from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.uploads import BodyLimit, RefusedError
+from fer_pipeline.serving.uploads import BodyLimit
 
 WEB = Path(__file__).with_name("web")
 
@@ -39,9 +38,10 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(BodyLimit)
-    app.add_middleware(SafeHeaders)
+    app.add_middleware(OwnPagesOnly)
     app.add_middleware(RequestId)
-    _answer_errors(app)
+    app.add_middleware(SafeHeaders)  # the outermost, for the answers of the others
+    answer_refusals(app)
     app.include_router(pictures.router)
     app.include_router(videos.router)
     app.include_router(live.router)
@@ -58,31 +58,3 @@ def create_app() -> FastAPI:
 
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     return app
-
-
-def _answer_errors(app: FastAPI) -> None:
-    def answer(status: int, code: str, message: str) -> JSONResponse:
-        metrics.REFUSED.labels(code).inc()
-        headers = {429: {"Retry-After": "1"}, 413: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
-        return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
-
-    @app.exception_handler(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return answer(error.status, error.code, str(error))
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
-        return answer(422, "invalid_parameter", faults)
-
-    @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
-        return answer(error.status_code, "bad_request" if error.status_code == 400 else "not_served", str(error.detail))
-
-    @app.exception_handler(Exception)  # a fault of ours; the server's log has the trace
-    async def fault(_: Request, __: Exception) -> JSONResponse:
-        return answer(500, "internal_error", "the service failed on this request; its log says why")
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
-        return answer(400, "cut_short", "the connection ended before the whole request came")

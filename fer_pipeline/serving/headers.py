@@ -1,12 +1,17 @@
-"""Headers on each answer: security, and the request's id."""
+"""Headers on each answer, those to faults of ours included: security, and the request's id."""
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fer_pipeline.serving.errors import error_answer
+
+logger = logging.getLogger(__name__)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -39,14 +44,18 @@ class SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
-                headers["Cache-Control"] = "no-store" if scope["method"] == "POST" else "no-cache"
+                page = scope["path"] == "/" or scope["path"].startswith("/web/")
+                headers["Cache-Control"] = "no-cache" if page else "no-store"
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
 
 
 class RequestId:
-    """ASGI middleware that echoes `X-Request-Id`, by which callers find their request in logs; makes one where none came."""
+    """ASGI middleware that echoes `X-Request-Id`, by which callers find their request in logs; makes one where none came.
+
+    It logs what no route caught under this id, and answers 500.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -58,9 +67,20 @@ class RequestId:
         given = Headers(scope=scope).get("x-request-id", "")
         number = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
+        started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message)["X-Request-Id"] = number
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            logger.exception("request %s failed", number)
+            if started:
+                raise  # the server cuts the connection, so that half an answer is not taken for a whole one
+            message = f"the service failed on request {number}; its log says why"
+            await error_answer(500, "internal_error", message)(scope, receive, send_with_id)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 from fastapi import APIRouter
@@ -24,6 +23,7 @@ from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import decode
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.serving import metrics
+from fer_pipeline.serving.access import check_origin
 from fer_pipeline.serving.answers import lineage
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.uploads import SIGNATURES, Limits, RefusedError
@@ -68,7 +68,7 @@ async def live(websocket: WebSocket) -> None:
     desk: Desk = websocket.app.state.desk
     await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
     try:
-        _check_origin(websocket)
+        check_origin(websocket.headers)  # browsers let any page open a WebSocket to any host
         desk.check_token(_token(websocket))
         with desk.camera(), metrics.CAMERAS.track_inprogress():
             await websocket.send_json({"type": "model", "model": lineage(desk.recognizer), "limits": _told(desk.limits)})
@@ -221,13 +221,6 @@ async def _close(websocket: WebSocket, code: str, message: str) -> None:
             with anyio.move_on_after(2):  # nor does one that reads nothing hold the place
                 await websocket.send_json({"type": "error", "code": code, "message": message})
                 await websocket.close(_CLOSE[code], code)
-
-
-def _check_origin(websocket: WebSocket) -> None:
-    # Browsers let any page open a WebSocket to any host; only our own page, and programs, which send no origin, are served.
-    origin = websocket.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != websocket.headers.get("host"):
-        raise RefusedError(403, "forbidden_origin", f"pages of {origin[:100]} may not use this camera service")
 
 
 def _token(websocket: WebSocket) -> str | None:

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from fer_pipeline.errors import ImageError
-from fer_pipeline.faces import crop_box
-from fer_pipeline.imaging import UInt8Array, crop, decode, encode_png, to_model_input
+from fer_pipeline.imaging import UInt8Array, decode, encode_png, to_model_input
 from fer_pipeline.inference.annotate import annotate
 from fer_pipeline.inference.occlusion import heat_picture, occlusion_map
 from fer_pipeline.inference.recognizer import FaceEmotion
@@ -113,19 +112,18 @@ def _annotate(desk: Desk, data: bytes) -> bytes:
 
 def _explain(desk: Desk, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
     image = _decode(data)
-    classifier, spec = desk.recognizer.classifier, desk.recognizer.info.image_spec
     if framing == "face":
         if number != 1:
             raise RefusedError(422, "no_such_face", f"there is one face, face {number} was asked for")
-        cut, answer = image, desk.recognizer.recognize_face(image)
+        answer, cut = desk.recognizer.recognize_face(image), image
     else:
-        found = desk.recognizer.detector.detect(image)
+        found = desk.recognizer.recognize_cut(image)
         if number > len(found):
             raise RefusedError(422, "no_such_face", f"{len(found)} face(s) found, face {number} was asked for")
-        cut = crop(image, crop_box(found[number - 1], spec.crop_scale))
-        answer = desk.recognizer.recognize_face(cut)
-    seen = to_model_input(cut, spec)
-    return encode_png(heat_picture(seen, occlusion_map(classifier, seen, emotion_index(answer.top_emotion)))), answer.top_emotion
+        answer, cut = found[number - 1]
+    seen = to_model_input(cut, desk.recognizer.info.image_spec)
+    importance = occlusion_map(desk.recognizer.classifier, seen, emotion_index(answer.top_emotion))
+    return encode_png(heat_picture(seen, importance)), answer.top_emotion
 
 
 def _decode(data: bytes, number: int = 1) -> UInt8Array:

@@ -60,7 +60,7 @@ router = APIRouter(tags=["videos"])
     "/video",
     status_code=202,
     response_model=VideoJob,
-    responses=refusals(400, 401, 408, 413, 415, 422, 429),
+    responses=refusals(400, 401, 403, 408, 413, 415, 422, 429),
     openapi_extra=_BODY,
     dependencies=[Depends(require_token)],
 )
@@ -125,7 +125,7 @@ async def file(request: Request, job: JobId, name: FileName) -> FileResponse:
     return FileResponse(path, media_type=_TYPES[path.suffix], filename=name, content_disposition_type="inline")
 
 
-@router.delete("/video/{job}", status_code=204, responses=refusals(401, 404), dependencies=[Depends(require_token)])
+@router.delete("/video/{job}", status_code=204, responses=refusals(401, 403, 404), dependencies=[Depends(require_token)])
 async def delete(request: Request, job: JobId) -> Response:
     """Ends the analysis, and removes the video and its results."""
     await anyio.to_thread.run_sync(request.app.state.jobs.delete, job)

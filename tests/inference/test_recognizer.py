@@ -14,7 +14,7 @@ import pytest
 from fer_pipeline import faces
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.faces import FaceBox
-from fer_pipeline.imaging import crop
+from fer_pipeline.imaging import crop, crop_turned, to_model_input
 from fer_pipeline.inference import recognizer as recognizer_module
 from fer_pipeline.inference.annotate import COLOURS, annotate
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -88,6 +88,25 @@ def test_a_face_that_lies_is_found_by_turning_the_picture(brightness_model: Path
     cut = np.rot90(lying[y1:y2, x1:x2], degrees // 90)
     u1, v1, u2, v2 = (round(value) for value in upright.box_xyxy or (0, 0, 0, 0))
     np.testing.assert_array_equal(cut, drawn_face[v1:v2, u1:u2])
+
+
+def test_what_was_cut_out_comes_with_the_answers(brightness_model: Path, drawn_face: UInt8Array) -> None:
+    recognizer = Recognizer.load(brightness_model)
+    for picture in (drawn_face, np.ascontiguousarray(np.rot90(drawn_face))):
+        ((face, cut),) = recognizer.recognize_cut(picture)
+        assert [face] == recognizer.recognize(picture)
+        seen = to_model_input(cut, recognizer.info.image_spec)
+        assert face.probabilities == tuple(recognizer.classifier.probabilities(seen[np.newaxis])[0].tolist())
+    assert recognizer.recognize_cut(np.full_like(drawn_face, 128)) == []
+
+
+def test_a_tilted_face_is_cut_out_with_its_eyes_level(brightness_model: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
+    box, eyes = (60.0, 20.0, 120.0, 80.0), ((80.0, 40.0), (100.0, 60.0))
+    detector = Boxes()
+    detector._faces = [FaceBox(box, box, 0.9, eyes)]
+    ((_, cut),) = Recognizer.load(brightness_model, detector).recognize_cut(image)
+    np.testing.assert_array_equal(cut, crop_turned(image, box, 45.0))
 
 
 def test_no_rotation_is_no_word(brightness_model: Path, drawn_face: UInt8Array) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client import REGISTRY
@@ -321,6 +322,40 @@ def test_a_fault_of_ours_is_told_in_the_same_form_without_details(
     assert "secret" not in answer.text
 
 
+def test_a_fault_of_ours_has_the_headers_of_each_answer_and_is_logged_with_its_id(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Recognizer, "recognize", fail)
+    client = client_of(Recognizer.load(brightness_model))
+    answer = client.post("/predict", files={"picture": FLAT_FACE}, headers={"x-request-id": "abc-1"})
+    assert answer.status_code == 500
+    assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert (answer.headers["x-request-id"], answer.headers["cache-control"]) == ("abc-1", "no-store")
+    assert "abc-1" in answer.json()["error"]["message"]
+    (record,) = [record for record in caplog.records if record.name == "fer_pipeline.serving.headers"]
+    assert "abc-1" in record.getMessage()
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "secret"
+
+
+def test_a_fault_in_the_midst_of_an_answer_is_no_second_answer(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model))
+
+    @app.get("/broken")
+    async def broken() -> StreamingResponse:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"half"
+            raise RuntimeError("broken")
+
+        return StreamingResponse(chunks())
+
+    with pytest.raises(RuntimeError, match="broken"):
+        TestClient(app).get("/broken")
+
+
 def test_a_dropped_connection_frees_its_place(brightness_model: Path) -> None:
     app = app_of(Recognizer.load(brightness_model), Limits(max_uploads=1))
     client = TestClient(app)
@@ -376,6 +411,16 @@ def test_an_answer_is_explained_by_a_picture(client: TestClient, drawn_face: UIn
     assert answer.headers["x-emotion"] == predicted["faces"][0]["top_emotion"]
     whole = client.post("/explain?framing=face", files={"picture": FLAT_FACE})
     assert (whole.status_code, whole.headers["x-emotion"]) == (200, "happy")
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_face_that_lies_is_explained_as_it_is_answered(client: TestClient, drawn_face: UInt8Array, degrees: int) -> None:
+    lying = encode_png(np.ascontiguousarray(np.rot90(drawn_face, -degrees // 90)))
+    (face,) = client.post("/predict", files={"picture": lying}).json()["faces"]
+    explained = client.post("/explain", files={"picture": lying})
+    assert (explained.status_code, explained.headers["x-emotion"]) == (200, face["top_emotion"])
+    upright = client.post("/explain", files={"picture": encode_png(drawn_face)})
+    assert explained.content == upright.content
 
 
 @pytest.mark.parametrize("query", ["face=2", "face=1&framing=face", "face=0", "face=x", "face=99999999999"])
@@ -473,10 +518,73 @@ def test_the_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: Tes
 
 
 def test_answers_are_not_kept_by_caches_and_other_sites_may_not_read_them(client: TestClient) -> None:
-    answer = client.post("/predict", files={"picture": FLAT_FACE}, headers={"origin": "https://elsewhere.example"})
+    answer = client.get("/model", headers={"origin": "https://elsewhere.example"})
     assert answer.headers["cache-control"] == "no-store"
     assert "access-control-allow-origin" not in answer.headers
     assert client.options("/predict", headers={"origin": "https://elsewhere.example"}).status_code == 405
+
+
+def test_only_the_page_may_be_kept_by_caches(client: TestClient) -> None:
+    for path in ("/", "/web/app.js", "/web/style.css"):
+        assert client.get(path).headers["cache-control"] == "no-cache"
+    for path in ("/model", "/openapi.json", "/nowhere", "/website", "/video/0", "/video/0/files/faces.csv"):
+        assert client.get(path).headers["cache-control"] == "no-store"
+    answers = [client.post("/predict", files={"picture": FLAT_FACE}), client.post("/predict"), client.delete("/video/0")]
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://elsewhere.example"},
+        {"origin": "http://testserver:8888"},
+        {"origin": "http://testserver.elsewhere.example"},
+        {"origin": "http://testserver@elsewhere.example"},
+        {"origin": "http://localhost", "host": "127.0.0.1"},
+        {"origin": "http://127.0.0.1:8888", "host": "127.0.0.1:3000"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "http://["},
+        {"origin": "http://testserver:99999"},
+        {"origin": "file://"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "cross-site", "origin": "http://testserver"},
+    ],
+)
+def test_pages_of_other_origins_may_send_nothing(client: TestClient, headers: dict[str, str]) -> None:
+    for method, path in (
+        ("POST", "/predict"),
+        ("POST", "/explain"),
+        ("POST", "/video"),
+        ("PUT", "/model"),
+        ("PATCH", "/model"),
+        ("DELETE", "/video/0"),
+    ):
+        answer = client.request(method, path, headers=headers)
+        assert (answer.status_code, error_of(answer)) == (403, "forbidden_origin")
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+        assert answer.headers["x-request-id"]
+    assert client.get("/model", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://testserver"},
+        {"origin": "http://testserver", "sec-fetch-site": "same-origin"},
+        {"origin": "http://testserver:80"},
+        {"origin": "http://testserver", "host": "testserver:80"},
+        {"origin": "https://fer.example", "host": "fer.example"},
+        {"origin": "http://127.0.0.1:3000", "host": "127.0.0.1:3000"},
+        {"origin": "http://[::1]:3000", "host": "[::1]:3000"},
+        {"origin": "http://localhost:3000", "host": "LOCALHOST:3000"},
+        {"sec-fetch-site": "none"},
+    ],
+)
+def test_the_own_page_and_programs_are_served(client: TestClient, headers: dict[str, str]) -> None:
+    answer = client.post("/predict?framing=face", files={"picture": FLAT_FACE}, headers=headers)
+    assert answer.status_code == 200
 
 
 def test_the_openapi_document_names_every_route_and_refusal(client: TestClient) -> None:
@@ -487,7 +595,7 @@ def test_the_openapi_document_names_every_route_and_refusal(client: TestClient) 
     for path in pictures:
         post = document["paths"][path]["post"]
         assert post["security"] == [{"HTTPBearer": []}]
-        assert set(post["responses"]) == {"200", "400", "401", "408", "413", "415", "422", "429"}
+        assert set(post["responses"]) == {"200", "400", "401", "403", "408", "413", "415", "422", "429"}
         assert post["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorAnswer")
         assert "multipart/form-data" in post["requestBody"]["content"]
     example = document["components"]["schemas"]["Face"]["properties"]["probabilities"]["examples"][0]

@@ -260,8 +260,9 @@ def test_a_token_is_asked_for(brightness_model: Path, headers: dict[str, str], p
 
 
 def test_pages_of_other_sites_may_not_use_the_camera_service(client: TestClient) -> None:
-    with client.websocket_connect("/live", headers={"origin": "https://elsewhere.example"}) as socket:
-        assert socket.receive_json()["code"] == "forbidden_origin"
+    for headers in ({"origin": "https://elsewhere.example"}, {"origin": "http://["}, {"sec-fetch-site": "cross-site"}):
+        with client.websocket_connect("/live", headers=headers) as socket:
+            assert socket.receive_json()["code"] == "forbidden_origin"
     with client.websocket_connect("/live", headers={"origin": "http://testserver"}) as socket:
         assert socket.receive_json()["type"] == "model"
 

@@ -1,0 +1,40 @@
+"""What is not served, as JSON: one form for refusals and for faults of ours."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from fer_pipeline.serving import metrics
+from fer_pipeline.serving.uploads import RefusedError
+
+
+def error_answer(status: int, code: str, message: str) -> JSONResponse:
+    """The answer `{"error": {"code": ..., "message": ...}}`, which is counted."""
+    metrics.REFUSED.labels(code).inc()
+    headers = {429: {"Retry-After": "1"}, 413: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+def answer_refusals(app: FastAPI) -> None:
+    """Makes an app answer with `error_answer` what its routes refuse; faults of ours are the business of `headers.RequestId`."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return error_answer(error.status, error.code, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        return error_answer(422, "invalid_parameter", faults)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        return error_answer(error.status_code, "bad_request" if error.status_code == 400 else "not_served", str(error.detail))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
+        return error_answer(400, "cut_short", "the connection ended before the whole request came")
