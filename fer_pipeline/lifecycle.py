@@ -154,9 +154,11 @@ def crown(root: Path, version: registry.Version) -> None:
     """Makes the version the champion, notes when, and makes it the model of data/bundle."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
+        reigning = registry.by_alias(version.name, registry.CHAMPION)
         registry.set_alias(version, registry.CHAMPION)
         packaging.place(folder, root)
-    registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
+    if reigning is None or reigning.number != version.number:  # a rerun does not make the champion a younger one
+        registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
 
 
 def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:

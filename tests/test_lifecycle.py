@@ -57,6 +57,13 @@ def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:
         lifecycle.roll_back(root, None)
 
 
+def test_crowning_the_champion_again_does_not_make_it_younger(root: Path) -> None:
+    crown(root, 2)
+    since = lifecycle.champion(root).tags["crowned"]
+    crown(root, 2)
+    assert lifecycle.champion(root).tags["crowned"] == since
+
+
 def test_a_version_can_be_named_also_one_that_was_rolled_back(root: Path) -> None:
     crown(root, 1, 3)
     lifecycle.roll_back(root, 1)
