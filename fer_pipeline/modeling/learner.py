@@ -11,6 +11,7 @@ from keras import ops
 
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.modeling.augmentation import Augmentation
+from fer_pipeline.modeling.batch_norm import fused
 from fer_pipeline.modeling.batches import Batches
 from fer_pipeline.modeling.checkpoints import Arrays, State
 from fer_pipeline.modeling.networks import build
@@ -34,7 +35,7 @@ class Learner:
         self.rates = rates
         self.steps = len(rates) // params.epochs
         any_size = params.low_resolution_epochs > 0 and params.low_resolution_size < FACE_SIZE
-        self.network = build(params, any_size=any_size, mixed_precision=params.mixed_precision)
+        self.network = fused(build(params, any_size=any_size, mixed_precision=params.mixed_precision))
         self.evaluated: Arrays = []
         self._setup: tuple[Phase, int] | None = None
 
