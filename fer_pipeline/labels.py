@@ -25,6 +25,9 @@ FERPLUS_COLUMNS: Final = (
 )
 """Vote columns of `fer2013new.csv` (microsoft/FERPlus) in file order; each row of ten annotators sums to 10."""
 
+FERPLUS_EMOTIONS: Final = FERPLUS_COLUMNS[:8]
+"""The vote columns that name an emotion."""
+
 SYNONYMS: Final = MappingProxyType(
     {
         "anger": "angry",

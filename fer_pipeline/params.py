@@ -133,6 +133,7 @@ class TrainParams(Section):
     class_weights: Literal["none", "balanced", "sqrt"] = "none"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     early_stopping_patience: Natural = 0
+    votes_weight: Annotated[float, Field(ge=0)] = 0.0
     mixed_precision: bool = False
     low_resolution_size: Literal[24, 32, 40, 48] = 48
     low_resolution_epochs: Natural = 0

@@ -8,17 +8,26 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.labels import EMOTIONS, FERPLUS_EMOTIONS
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.params import TrainParams
 
-Batch = tuple[tuple[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any], npt.NDArray[Any]]
+Floats = npt.NDArray[np.float32]
+Batch = tuple[tuple[npt.NDArray[Any], Floats], dict[str, Floats], dict[str, Floats]]
+
+LABELS, VOTES = "labels", "votes"
+"""Names of the two things that are learned, and of the outputs that learn them."""
 
 
 class Batches(keras.utils.PyDataset):
-    """One epoch of ((images uint8 (B, 48, 48, 1), mixup shares (B, 1)), targets (B, 7), weights (B,)).
+    """One epoch of ((images uint8 (B, 48, 48, 1), mixup shares (B, 1)), targets, weights).
 
-    Batches are full ones (rows that are left over come in other epochs), or a single smaller one where there are fewer rows.
+    `targets` has "labels" (B, 7) and with `params.votes_weight` also "votes" (B, 8), the shares of the emotions in
+    `labels.FERPLUS_EMOTIONS`; `weights` (B,) has the same names, 0 for votes that a row lacks. Batches are full ones (rows that
+    are left over come in other epochs), or a single smaller one where there are fewer rows.
+
+    Raises `ParamsError` where votes are to be learned and no row has any.
     """
 
     def __init__(self, faces: Faces, params: TrainParams, epoch: int) -> None:
@@ -29,6 +38,7 @@ class Batches(keras.utils.PyDataset):
         self.order = np.random.default_rng(self.seed).permutation(len(faces))
         self.alpha = params.mixup_alpha if epoch < round((1 - params.mixup_off_share) * params.epochs) else 0.0
         self.weights = class_weights(faces.labels, params.class_weights)
+        self.votes = vote_shares(faces) if params.votes_weight else None
 
     def __len__(self) -> int:
         return steps_per_epoch(len(self.faces), self.size)
@@ -36,14 +46,17 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         rows = self.order[index * self.size : (index + 1) * self.size]
         labels = self.faces.labels[rows]
-        targets = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
-        weights = self.weights[labels]
+        targets = {LABELS: np.eye(len(EMOTIONS), dtype=np.float32)[labels]}
+        weights = {LABELS: self.weights[labels]}
+        if self.votes is not None:
+            targets[VOTES] = self.votes[rows]
+            weights[VOTES] = targets[VOTES].sum(axis=1).round()
         shares = np.ones((len(rows), 1), np.float32)
         if self.alpha:
             drawn = np.random.default_rng((*self.seed, index)).beta(self.alpha, self.alpha, shares.shape)
             shares = np.maximum(drawn, 1 - drawn).astype(np.float32)
-            targets = shares * targets + (1 - shares) * np.roll(targets, 1, axis=0)
-            weights = shares[:, 0] * weights + (1 - shares[:, 0]) * np.roll(weights, 1)
+            targets = {name: shares * values + (1 - shares) * np.roll(values, 1, axis=0) for name, values in targets.items()}
+            weights = {name: shares[:, 0] * w + (1 - shares[:, 0]) * np.roll(w, 1) for name, w in weights.items()}
         return (self.faces.images[rows], shares), targets, weights
 
 
@@ -52,9 +65,24 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return max(rows // batch_size, 1)
 
 
-def class_weights(labels: npt.NDArray[np.int64], kind: str) -> npt.NDArray[np.float32]:
+def vote_shares(faces: Faces) -> Floats:
+    """Share (N, 8) of each emotion in a row's FER+ votes, those for "unknown" and "no face" left out; zeros where none is left.
+
+    Raises `ParamsError` where no row has votes.
+    """
+    if faces.votes is None:
+        raise ParamsError(
+            "train.votes_weight is above 0, but no row has FER+ votes: give them with the data (`fer data add PATH --votes "
+            "fer2013new.csv`), or set train.votes_weight to 0"
+        )
+    votes = np.nan_to_num(faces.votes[:, : len(FERPLUS_EMOTIONS)])
+    shares: Floats = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    return shares
+
+
+def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:
     """Weight (7,) of a row of each class, with mean 1 over the rows: "none", "balanced" (1 / count), "sqrt" (1 / sqrt(count))."""
     counts = np.maximum(np.bincount(labels, minlength=len(EMOTIONS)), 1)
     weights = counts ** -{"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
-    scaled: npt.NDArray[np.float32] = (weights / weights[labels].mean()).astype(np.float32)
+    scaled: Floats = (weights / weights[labels].mean()).astype(np.float32)
     return scaled

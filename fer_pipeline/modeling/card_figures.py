@@ -25,8 +25,11 @@ _NAMES: Final = {
     "ece_uncalibrated": "the same before temperature scaling",
     "nll": "negative log-likelihood",
     "brier": "Brier score",
-    "accuracy_tta": "accuracy with test-time augmentation (mirror image), which serving does without",
+    "accuracy_tta": "accuracy with test-time augmentation (mean over ten views), which serving does without",
     "macro_f1_tta": "macro-F1 with test-time augmentation",
+    "accuracy_tta_dedup": "the same on pictures without a copy in training or earlier in test",
+    "macro_f1_tta_dedup": "macro-F1 with test-time augmentation on those",
+    "validation_accuracy_tta": "accuracy on validation with test-time augmentation",
     "ece_tta": "ECE with test-time augmentation and a temperature of its own",
 }
 _SHARES: Final = ("accuracy", "macro_f1", "weighted_f1", "top2", "validation_accuracy")

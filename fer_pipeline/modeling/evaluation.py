@@ -21,6 +21,7 @@ from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.metrics import Interval, Reliability
 from fer_pipeline.modeling.model_files import read_history, read_model, read_training
 from fer_pipeline.modeling.shares import share_interval
+from fer_pipeline.modeling.views import VIEWS, views
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.params import EvaluateParams
 
@@ -40,7 +41,7 @@ class Evaluation:
     """All that the report shows, of the model as it is served: one pass over the plain picture, calibrated `probabilities`.
 
     `calibration` is the content of calibration.json. In `recalls` (Wilson intervals) a class without test rows has None. Only
-    the entries of `metrics` that end in _tta, _tta_low or _tta_high are of answers with test-time augmentation.
+    the entries of `metrics` with _tta in their name are of answers with test-time augmentation.
     """
 
     test: Faces
@@ -61,11 +62,11 @@ class Evaluation:
 def evaluate(model_dir: Path, processed: Path, out: Path, params: EvaluateParams) -> dict[str, float]:
     """The content of metrics.json: figures of the calibrated model on the test split, as it is served.
 
-    With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high) and ece_tta, of the mean logits of
-    picture and mirror image, calibrated by a temperature of their own. Replaces the folder `out`: report.html, metrics.json,
-    calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv, reliability.csv, figures/*.png. Raises `ModelError`
-    where the model is missing or was trained for other pictures, `SourceError` or `DataQualityError` where the table cannot be
-    used.
+    With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high, and _dedup for rows without a copy),
+    ece_tta and validation_accuracy_tta, of the mean logits over ten views of a picture, calibrated by a temperature of their
+    own. Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv,
+    pr.csv, reliability.csv, figures/*.png. Raises `ModelError` where the model is missing or was trained for other pictures,
+    `SourceError` or `DataQualityError` where the table cannot be used.
     """
     training, facts = read_training(model_dir), load_facts(processed)
     if training["image_spec"] != facts["image_spec"]:
@@ -106,11 +107,9 @@ def measure(
     figures |= {"ece": after.ece, "ece_uncalibrated": before.ece}
     figures["validation_accuracy"] = float((fitting.argmax(axis=1) == validation.labels).mean())
     if params.test_time_augmentation:
-        fitting_mean, mean = (
-            (plain + _answers(network, faces.images[:, :, ::-1], params.batch_size)) / np.float32(2)
-            for plain, faces in ((fitting, validation), (logits, test))
-        )
+        fitting_mean, mean = (_mean_answers(network, faces.images, params.batch_size) for faces in (validation, test))
         figures |= _tta_metrics(test, mean, fit_temperature(fitting_mean, validation.labels), params)
+        figures["validation_accuracy_tta"] = float((fitting_mean.argmax(axis=1) == validation.labels).mean())
     return Evaluation(
         test=test,
         probabilities=probabilities,
@@ -155,6 +154,13 @@ def _answers(network: keras.Model, images: UInt8Array, batch_size: int) -> npt.N
     return logits
 
 
+def _mean_answers(network: keras.Model, images: UInt8Array, batch_size: int) -> npt.NDArray[np.float32]:
+    """Mean logits (N, 7) over the views of each picture."""
+    total = sum(_answers(network, view, batch_size) for view in views(images))
+    mean: npt.NDArray[np.float32] = np.asarray(total, np.float32) / np.float32(VIEWS)
+    return mean
+
+
 def _subset(
     name: str, chosen: npt.NDArray[np.bool_], test: Faces, predictions: npt.NDArray[np.int64], params: EvaluateParams
 ) -> Subset:
@@ -176,9 +182,11 @@ def _recall(table: npt.NDArray[np.int64], index: int) -> Interval | None:
 
 
 def _tta_metrics(test: Faces, logits: npt.NDArray[np.float32], temperature: float, params: EvaluateParams) -> dict[str, float]:
-    whole = _subset("test-time augmentation", np.ones(len(test), bool), test, logits.argmax(axis=1), params)
+    predictions = logits.argmax(axis=1)
+    whole = _subset("test-time augmentation", np.ones(len(test), bool), test, predictions, params)
+    unseen = _subset("test-time augmentation, rows without a copy", test.unseen, test, predictions, params)
     ece = metrics.reliability(test.labels, metrics.softmax(logits, temperature)).ece
-    return _subset_metrics(whole, "_tta") | {"ece_tta": ece}
+    return _subset_metrics(whole, "_tta") | _subset_metrics(unseen, "_tta_dedup") | {"ece_tta": ece}
 
 
 def _flat_metrics(

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+from fer_pipeline.labels import FERPLUS_EMOTIONS
 from fer_pipeline.modeling.augmentation import Augmentation
 from fer_pipeline.modeling.batch_norm import fused
-from fer_pipeline.modeling.batches import Batches
+from fer_pipeline.modeling.batches import LABELS, VOTES, Batches
 from fer_pipeline.modeling.checkpoints import Arrays, State
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
@@ -24,7 +26,11 @@ ESTIMATION_BATCHES = 32
 
 
 class Learner:
-    """`enter` sets up a phase; then `fit` trains one epoch and `predict` measures the weights that would be kept."""
+    """`enter` sets up a phase; then `fit` trains one epoch and `predict` measures the weights that would be kept.
+
+    `network` answers with logits. With `params.votes_weight` a second head on the same features learns the FER+ votes (Barsoum
+    et al. 2016, arXiv 1608.01041) while training; it is no part of `network`.
+    """
 
     phase: Phase
     _optimizer: keras.optimizers.Optimizer
@@ -36,6 +42,7 @@ class Learner:
         self.steps = len(rates) // params.epochs
         any_size = params.low_resolution_epochs > 0 and params.low_resolution_size < FACE_SIZE
         self.network = fused(build(params, any_size=any_size, mixed_precision=params.mixed_precision))
+        self._heads = _with_votes_head(self.network) if params.votes_weight else self.network
         self.evaluated: Arrays = []
         self._setup: tuple[Phase, int] | None = None
 
@@ -50,20 +57,27 @@ class Learner:
         image = keras.Input((FACE_SIZE, FACE_SIZE, 1), dtype="uint8", name="image")
         share = keras.Input((1,), name="share")
         self._augmentation = Augmentation(self.params.augment, size=phase.size, seed=self.params.seed + phase.first)
-        self._trainer = keras.Model((image, share), self.network(self._augmentation(image, share)))
-        self._optimizer = _optimizer(self.params, self.rates * PLATEAU_FACTOR**cuts, self.network)
+        outputs = self._heads(self._augmentation(image, share))
+        outputs = dict(zip((LABELS, VOTES), outputs, strict=True)) if self.params.votes_weight else {LABELS: outputs}
+        self._trainer = keras.Model((image, share), outputs)
+        self._optimizer = _optimizer(self.params, self.rates * PLATEAU_FACTOR**cuts, self._heads)
         if old is not None:
             _carry_over(old, self._optimizer)
         self._trainer.compile(
             optimizer=self._optimizer,
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.params.label_smoothing),
-            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            loss={
+                name: keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+                for name, smoothing in ((LABELS, self.params.label_smoothing), (VOTES, 0.0))
+                if name in outputs
+            },
+            loss_weights={name: self.params.votes_weight if name == VOTES else 1.0 for name in outputs},
+            metrics={LABELS: [keras.metrics.CategoricalAccuracy(name="accuracy")]},
             jit_compile=keras.backend.backend() == "jax",  # XLA knows no kernel for TensorFlow's affine transform
         )
 
     def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
         """Trains on the batches and returns their loss and accuracy. With EMA the network is left with the averaged weights."""
-        live = _LiveWeights(self.network)
+        live = _LiveWeights(self._heads)
         fitted = self._trainer.fit(batches, verbose=0, shuffle=False, callbacks=[progress, live])
         if self.params.ema:  # Keras puts the averages into the network at the end of fit
             self._live = live.weights
@@ -71,12 +85,13 @@ class Learner:
             self._estimate_batch_norm(batches)
         if self.params.ema or self.params.early_stopping_patience:
             self.evaluated = self.network.get_weights()
-        return {name: float(values[-1]) for name, values in fitted.history.items()}
+        accuracy = f"{LABELS}_accuracy" if self.params.votes_weight else "accuracy"  # Keras names them so
+        return {"loss": float(fitted.history["loss"][-1]), "accuracy": float(fitted.history[accuracy][-1])}
 
     def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
         """Logits (N, 7) for uint8 (N, 48, 48, 1), at the phase's picture size."""
         shares = np.ones((len(images), 1), np.float32)
-        logits: npt.NDArray[np.float32] = self._trainer.predict((images, shares), batch_size=256, verbose=0)
+        logits: npt.NDArray[np.float32] = self._trainer.predict((images, shares), batch_size=256, verbose=0)[LABELS]
         return logits
 
     def rate_after(self, epoch: int) -> float:
@@ -87,7 +102,7 @@ class Learner:
     def store(self, state: State) -> None:
         """Copies weights, random states and optimizer into the state; with EMA the live weights return to the network first."""
         if self.params.ema:
-            self.network.set_weights(self._live)
+            self._heads.set_weights(self._live)
         state.variables = _values(self._trainer.variables)
         state.optimizer = _values(self._optimizer.variables)
 
@@ -109,6 +124,15 @@ class Learner:
             self.network(small, training=True)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+
+
+def _with_votes_head(network: keras.Model) -> keras.Model:
+    """The network with a second output (N, 8), logits of the emotions in FER+ votes. Raises `ParamsError` without dense head."""
+    last = network.layers[-1]
+    if not isinstance(last, keras.layers.Dense):
+        raise ParamsError(f"train.votes_weight needs a network that ends in a dense layer, {network.name} has none: set it to 0")
+    votes = keras.layers.Dense(len(FERPLUS_EMOTIONS), dtype="float32", name=VOTES)(last.input)
+    return keras.Model(network.input, (network.output, votes))
 
 
 class _LiveWeights(keras.callbacks.Callback):

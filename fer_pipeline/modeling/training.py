@@ -17,7 +17,7 @@ import numpy as np
 from fer_pipeline.errors import DataQualityError, FerError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import checkpoints, metrics
-from fer_pipeline.modeling.batches import Batches, steps_per_epoch
+from fer_pipeline.modeling.batches import Batches, steps_per_epoch, vote_shares
 from fer_pipeline.modeling.learner import Learner
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.model_files import TrainingResult
@@ -92,8 +92,10 @@ def train(
 
 
 def recipe_key(data_train: Faces, data_validation: Faces, params: TrainParams) -> str:
-    """12 hex digits that are equal for the same recipe, backend, training and validation data."""
-    parts = (fingerprint(params), keras.backend.backend(), data_train.fingerprint, data_validation.fingerprint)
+    """12 hex digits that are equal for the same recipe, backend, training and validation data (votes count where learned)."""
+    parts = [fingerprint(params), keras.backend.backend(), data_train.fingerprint, data_validation.fingerprint]
+    if params.votes_weight:
+        parts.append(hashlib.sha256(vote_shares(data_train).tobytes()).hexdigest())
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 

@@ -93,7 +93,7 @@ def test_figures_with_test_time_augmentation_are_named_as_such(workspace: Path) 
     replace(ModelInfo.read(workspace / "export"), metrics=figures).write(workspace / "export")
     card = text(workspace)
     assert "| accuracy | 75.0 % | 70.0 to 80.0 % |" in card
-    assert "(mirror image), which serving does without | 76.0 % | 71.0 to 81.0 % |" in card
+    assert "(mean over ten views), which serving does without | 76.0 % | 71.0 to 81.0 % |" in card
     assert "| ECE with test-time augmentation and a temperature of its own | 0.030 |" in card
 
 

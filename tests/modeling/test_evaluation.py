@@ -24,6 +24,7 @@ from fer_pipeline.modeling.model_files import read_history, read_model, read_tra
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.training import train
+from fer_pipeline.modeling.views import VIEWS, views
 from fer_pipeline.params import AugmentParams, EvaluateParams, ExportParams, TrainParams
 
 
@@ -96,7 +97,8 @@ def test_the_report_asks_for_nothing_from_outside_and_says_that_the_model_is_syn
 
 def test_test_time_augmentation_adds_figures_and_changes_none_of_the_served_model(work: Path) -> None:
     plain, both = (json.loads((folder / "metrics.json").read_text()) for folder in (work / "evaluation", work / "evaluation_tta"))
-    added = {f"{figure}_tta{end}" for figure in ("accuracy", "macro_f1") for end in ("", "_low", "_high")} | {"ece_tta"}
+    ends = [f"{rows}{end}" for rows in ("", "_dedup") for end in ("", "_low", "_high")]
+    added = {f"{figure}_tta{end}" for figure in ("accuracy", "macro_f1") for end in ends} | {"ece_tta", "validation_accuracy_tta"}
     assert both.keys() - plain.keys() == added
     assert {name: both[name] for name in plain} == pytest.approx(plain, abs=1e-6)
     for name in ("calibration.json", "predictions.parquet", "confusion.csv"):
@@ -104,12 +106,23 @@ def test_test_time_augmentation_adds_figures_and_changes_none_of_the_served_mode
 
     faces = load_split(work / "processed", "test")
     network = read_model(work / "model")
-    mean = network.predict(faces.images, verbose=0) + network.predict(faces.images[:, :, ::-1], verbose=0)
+    mean = np.mean([network.predict(view, verbose=0) for view in views(faces.images)], axis=0)
     assert both["accuracy_tta"] == pytest.approx((mean.argmax(axis=1) == faces.labels).mean())
     assert both["accuracy_tta"] != both["accuracy"]  # mirrored stripes belong to another class
     assert both["accuracy_tta_low"] < both["accuracy_tta"] < both["accuracy_tta_high"]
     assert 0 < both["ece_tta"] < 1
-    assert "mean over the picture and its mirror image" in (work / "evaluation_tta" / "report.html").read_text()
+    assert "mean over ten views of the picture" in (work / "evaluation_tta" / "report.html").read_text()
+
+
+def test_the_ten_views_are_five_places_each_also_mirrored_and_start_with_the_picture() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
+    seen = list(views(pictures))
+    assert len(seen) == VIEWS == 10
+    np.testing.assert_array_equal(seen[0], pictures)
+    np.testing.assert_array_equal(seen[1], pictures[:, :, ::-1])
+    np.testing.assert_array_equal(seen[2][:, 2:, 2:], pictures[:, :-2, :-2])
+    np.testing.assert_array_equal(seen[2][:, :2, :2], np.broadcast_to(pictures[:, :1, :1], (2, 2, 2, 1)))
+    assert all(view.shape == pictures.shape and view.dtype == np.uint8 for view in seen)
 
 
 def test_without_test_time_augmentation_nothing_speaks_of_it(work: Path) -> None:

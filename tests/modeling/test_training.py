@@ -10,6 +10,7 @@ import pytest
 
 from fer_pipeline.errors import DataQualityError, FerError, ParamsError
 from fer_pipeline.modeling import checkpoints
+from fer_pipeline.modeling.batch_norm import FusedBatchNormalization, fused
 from fer_pipeline.modeling.batches import Batches, class_weights
 from fer_pipeline.modeling.learner import Learner
 from fer_pipeline.modeling.loading import Faces
@@ -221,7 +222,65 @@ def test_batches_of_an_epoch_are_the_same_each_time_and_differ_between_epochs(ma
     (images, shares), targets, _ = first[1]
     assert images.shape == (16, 48, 48, 1)
     np.testing.assert_array_equal(shares, same[1][0][1])
-    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(targets["labels"].sum(axis=1), 1, rtol=1e-6)
     assert (shares >= 0.5).all()
     assert not np.array_equal(images, next_one[1][0][0])
     assert (Batches(faces, params, 8)[0][0][1] == 1).all()  # mixup is off in the last fifth
+
+
+def test_votes_are_learned_by_a_second_head_that_the_model_does_not_keep(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+    votes = np.zeros((140, 10), np.float32)
+    votes[np.arange(140), data[0].labels] = 8
+    votes[:, 9] = 2  # "no face" is no emotion
+    votes[:20] = np.nan
+    faces = replace(data[0], votes=votes)
+    params = TrainParams(network="compact", epochs=2, batch_size=28, ema=0.5, mixup_alpha=0.2, votes_weight=0.4)
+    killed: list[int] = []
+
+    def kill_after_one(epoch: int, _: dict[str, float]) -> None:
+        killed.append(epoch)
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(faces, data[1], params, tmp_path / "c", kill_after_one)
+    result = train(faces, data[1], params, tmp_path / "c")
+    assert (killed, result.resumed_after) == ([1], 1)
+    assert result.network.count_params() == 661_095
+    assert recipe_key(faces, data[1], params) != recipe_key(replace(faces, votes=votes * 0 + 1), data[1], params)
+
+
+def test_rows_without_votes_do_not_count_for_them(make_stripes: Make) -> None:
+    votes = np.zeros((14, 10), np.float32)
+    votes[:, 1], votes[:, 7], votes[:, 8] = 3, 1, 6
+    votes[0], votes[1] = np.nan, [0] * 8 + [5, 5]
+    batches = Batches(replace(make_stripes(14, 0), votes=votes), TrainParams(batch_size=14, votes_weight=1.0), 0)
+    _, targets, weights = batches[0]
+    order = batches.order
+    assert weights["votes"][np.isin(order, (0, 1))].tolist() == [0, 0]
+    assert weights["votes"].sum() == 12
+    assert weights["labels"].tolist() == [1] * 14
+    np.testing.assert_allclose(targets["votes"][order == 5], [[0, 0.75, 0, 0, 0, 0, 0, 0.25]])
+
+
+def test_learning_votes_without_any_is_refused(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="no row has FER\\+ votes"):
+        train(*data, TrainParams(network="compact", epochs=1, votes_weight=0.4), tmp_path)
+
+
+def test_learning_votes_with_a_network_without_a_dense_head_is_refused(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+    faces = replace(data[0], votes=np.ones((140, 10), np.float32))
+    with pytest.raises(ParamsError, match="mini_xception has none"):
+        train(faces, data[1], TrainParams(network="mini_xception", epochs=1, votes_weight=0.4), tmp_path)
+
+
+def test_the_fused_batch_norm_computes_and_follows_statistics_like_the_plain_one() -> None:
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("only TensorFlow has the fused kernel")
+    plain = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.BatchNormalization(momentum=0.9)])
+    quick = fused(plain)
+    assert type(quick.layers[-1]) is FusedBatchNormalization
+    pictures = np.random.default_rng(0).normal(3, 2, (50, 6, 6, 3)).astype(np.float32)
+    for training in (True, False):
+        np.testing.assert_allclose(quick(pictures, training=training), plain(pictures, training=training), atol=2e-3)
+    for a, b in zip(quick.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3)
