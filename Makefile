@@ -1,7 +1,7 @@
 # A fresh machine needs Python 3.11, pip, git and make. uv is taken from PATH, else installed into .uv/.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help install run test test-slow lint bench clean
+.PHONY: help install run test test-slow lint bench audit sbom clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -32,6 +32,12 @@ lint: install ## style and types
 	$(UV) run --frozen ruff check .
 	$(UV) run --frozen ruff format --check .
 	$(UV) run --frozen mypy
+
+audit: $(filter .uv/%,$(UV)) ## known vulnerabilities of the locked packages; needs api.osv.dev
+	$(UV) audit --frozen
+
+sbom: $(filter .uv/%,$(UV)) ## sbom.cdx.json, a CycloneDX list of the locked packages
+	$(UV) export --frozen --no-dev --quiet --format cyclonedx1.5 --output-file sbom.cdx.json
 
 clean: ## remove everything that runs wrote, except the data under DVC
 	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle

@@ -20,6 +20,7 @@ DEFAULTS: Final = MappingProxyType(
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "ORT_DISABLE_TELEMETRY": "1",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # of runs of deployments; flows/automations.yaml waits for four of them
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the first start makes the database
         "PYTHONWARNINGS": "ignore",
