@@ -48,12 +48,22 @@ class ModelError(FerError):
 
 
 class WorkspaceBusyError(FerError):
-    """Another run holds this workspace."""
+    """Another run holds this workspace, or was faster."""
 
     exit_code = 7
+
+
+class DivergedError(FerError):
+    """The loss of a training is no longer a finite number."""
 
 
 class EnvironmentFault(FerError):
     """A tool the pipeline needs (Java, a port, disk, network) is not there; `fer doctor` tells more."""
 
     exit_code = 8
+
+
+class MonitoringError(FerError):
+    """There is no log of predictions, it is too short, or it cannot be compared with the reference."""
+
+    exit_code = 9

@@ -6,35 +6,27 @@ Used by the flows and by the `fer` command; the rules of the gate are in modelin
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from fer_pipeline import params as params_file
+from fer_pipeline.contest import contestant, judged_rows
 from fer_pipeline.datasets import versioning
-from fer_pipeline.errors import ModelError
-from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.errors import ModelError, WorkspaceBusyError
+from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.card import read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections
-from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split
-from fer_pipeline.modeling.promotion import REIGNING, Check, Contestant, Decision, decide
+from fer_pipeline.modeling.promotion import REIGNING, Check, Decision, decide
+from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
-from fer_pipeline.stages import HASHES_FILE
+from fer_pipeline.workspace import exclusive
 
-BUNDLE_TAG = "bundle"
-CROWNED_TAG = "crowned"
-ROLLED_BACK_TAG = "rolled_back"
+CROWN_WAIT_SECONDS = 60.0
+"""How long a promotion waits for another one that is moving the alias, which takes about a second."""
 
 
 @dataclass(frozen=True)
@@ -126,17 +118,16 @@ def judge(root: Path, challenger: registry.Version) -> Decision:
         when = challenger.tags[ROLLED_BACK_TAG]
         required = f"never rolled back; `fer rollback --to {challenger.number}` brings it back"
         return Decision(str(challenger), str(reigning), (Check("history", False, f"rolled back on {when}", required),))
-    processed = versioning.output(root, "preprocess")
-    facts, test_set = load_facts(processed), load_split(processed, "test")
     versions = [challenger, *([reigning] if reigning else [])]
-    unseen = _unseen(processed, test_set, versions)
-    contestants = [_contestant(version, test_set.images[unseen], facts) for version in versions]
-    if contestants[0].synthetic != facts["source"]["synthetic"]:
+    rows = judged_rows(versioning.output(root, "preprocess"), versions)
+    pictures = params.corruption_pictures if reigning else 0  # they only serve to compare two
+    contestants = [contestant(version, rows, pictures, params.seed) for version in versions]
+    if contestants[0].synthetic != rows.facts["source"]["synthetic"]:
         raise ModelError(
-            f"{challenger} was trained on {contestants[0].kind}, and the test split in use ({facts['source']['name']}) is of the "
-            "other kind: make the data it was trained on the source again (`fer data add`, `fer run`)"
+            f"{challenger} was trained on {contestants[0].kind}, and the test split in use ({rows.facts['source']['name']}) is "
+            "of the other kind: make the data it was trained on the source again (`fer data add`, `fer run`)"
         )
-    decision = decide(contestants[0], contestants[1] if reigning else None, test_set.labels[unseen], params)
+    decision = decide(contestants[0], contestants[1] if reigning else None, rows.labels, params)
     registry.tag_version(challenger, {"gate": "passed" if decision.promoted else "failed", "gate.decision": decision.markdown()})
     return decision
 
@@ -150,15 +141,29 @@ def package_version(root: Path, version: registry.Version) -> str:
     return tag
 
 
-def crown(root: Path, version: registry.Version) -> None:
-    """Makes the version the champion, notes when, and makes it the model of data/bundle."""
+def crown(root: Path, version: registry.Version, over: str | None) -> None:
+    """Makes the version the champion, notes when, and makes it the model of data/bundle.
+
+    `over` names the champion of the moment of the decision, as `str(version)` does (None: there was none). Raises
+    `WorkspaceBusyError` where another has become champion since, and changes nothing then. MLflow moves an alias without asking
+    what it pointed at, so the look at the champion and the move are one step under a lock beside the registry's SQLite file.
+    A registry on a server has no such place: there the lock holds for this workspace, and between two machines the look comes
+    some milliseconds before the move.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        reigning = registry.by_alias(version.name, registry.CHAMPION)
-        registry.set_alias(version, registry.CHAMPION)
-        packaging.place(folder, root)
-    if reigning is None or reigning.number != version.number:  # a rerun does not make the champion a younger one
-        registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
+        with exclusive(registry.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
+            reigning = registry.by_alias(version.name, registry.CHAMPION)
+            now = str(reigning) if reigning else None
+            if now not in (over, str(version)):  # it is the version itself where a first try was cut short
+                raise WorkspaceBusyError(
+                    f"{now or 'no version'} is champion now, {version} was to follow {over or 'none'}: another promotion or "
+                    f"roll-back was faster; judge again with `fer promote --version {version.number}`"
+                )
+            registry.set_alias(version, registry.CHAMPION)
+            packaging.place(folder, root)
+            if over != str(version):  # a rerun does not make the champion a younger one
+                registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
 
 
 def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
@@ -180,7 +185,7 @@ def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
         raise ModelError(f"{present} is champion, and {wanted} is not there to go back to: other versions are {others} (--to)")
     built = target.tags.get(BUNDLE_TAG)
     bundle = built if built and packaging.is_packaged(built) else package_version(root, target)
-    crown(root, target)
+    crown(root, target, str(present))
     registry.untag_version(target, ROLLED_BACK_TAG)
     registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
     return target, bundle
@@ -211,45 +216,3 @@ def summarise(root: Path, challenger: registry.Version, decision: Decision, cach
 
 def _promote_params(root: Path) -> PromoteParams:
     return params_file.load(root / "params.yaml").promote
-
-
-def _unseen(processed: Path, test_set: Faces, versions: list[registry.Version]) -> npt.NDArray[np.bool_]:
-    """Which test rows (N,) have no copy among the pictures that any of the versions was trained on."""
-    seen: set[str] = set()
-    for version in versions:
-        seen.update(tracking.read_lines(version.run_id, "training", HASHES_FILE) or [])
-    hashes = content_hashes(processed, "test")
-    unseen = np.array([hashes[row_id] not in seen for row_id in test_set.ids])
-    if not unseen.any():
-        raise ModelError(
-            f"every test row has a copy in the training data of {' or '.join(map(str, versions))}: bring new test rows"
-        )
-    return unseen
-
-
-def _contestant(version: registry.Version, images: UInt8Array, facts: dict[str, Any]) -> Contestant:
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = registry.download_export(version, Path(scratch))
-        classifier = EmotionClassifier.load(folder)
-        if asdict(classifier.info.image_spec) != facts["image_spec"]:
-            raise ModelError(
-                f"{version} expects pictures as {classifier.info.image_spec}, the test split in use was prepared otherwise: run "
-                "with the preprocess values of that version, or make a version of the new kind champion by `fer rollback --to`"
-            )
-        batches = [classifier.probabilities(images[start : start + 256]) for start in range(0, len(images), 256)]
-        return Contestant(
-            name=str(version),
-            synthetic=classifier.info.synthetic,
-            probabilities=np.concatenate(batches),
-            latency_ms=_median_latency(classifier, images[:1]),
-            megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
-        )
-
-
-def _median_latency(classifier: EmotionClassifier, image: UInt8Array, repeats: int = 30) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        classifier.probabilities(image)
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)

@@ -14,6 +14,9 @@ from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.labels import EMOTIONS
 
 MODEL_FILE = "model.onnx"
+CARD_FILE = "model_card.html"
+"""The model card, where the folder of a model has one."""
+
 INFO_FILE = "model.json"
 
 

@@ -10,12 +10,14 @@ import difflib
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 
 from fer_pipeline.errors import ParamsError
@@ -131,9 +133,11 @@ class TrainParams(Section):
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
     mixup_off_share: Share = 0.2
     class_weights: Literal["none", "balanced", "sqrt"] = "none"
+    votes_weight: Annotated[float, Field(ge=0)] = 0.0
+    soften: Share = 0.0
+    soften_with: str = "none"
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     early_stopping_patience: Natural = 0
-    votes_weight: Annotated[float, Field(ge=0)] = 0.0
     mixed_precision: bool = False
     low_resolution_size: Literal[24, 32, 40, 48] = 48
     low_resolution_epochs: Natural = 0
@@ -155,11 +159,107 @@ class TrainParams(Section):
             raise ValueError(f"low_resolution_epochs {self.low_resolution_epochs} exceeds epochs {self.epochs}")
         if self.low_resolution_epochs == self.epochs and self.low_resolution_size < FACE_SIZE:
             raise ValueError(f"low_resolution_epochs {self.epochs} leaves no epoch at {FACE_SIZE} px, the size that is served")
+        if self.soften and self.soften_with == "none":
+            raise ValueError(f"soften {self.soften:g} says not with what: `fer label-noise --soften SHARE` sets both keys")
         if self.optimizer == "adam" and self.weight_decay:
             raise ValueError(f"adam has no weight decay: set weight_decay {self.weight_decay:g} to 0.0, or optimizer to adamw")
         if self.network.startswith(TRANSFER_PREFIX) and self.transfer.frozen_epochs > self.epochs:
             raise ValueError(f"transfer.frozen_epochs {self.transfer.frozen_epochs} exceeds epochs {self.epochs}")
         return self
+
+    def shortened(self, epochs: int) -> TrainParams:
+        """The same recipe for so many epochs; those on small pictures and those with a frozen backbone shrink in proportion."""
+        small, frozen = (
+            min(round(part * epochs / self.epochs), epochs - 1)
+            for part in (self.low_resolution_epochs, self.transfer.frozen_epochs)
+        )
+        return self.with_values({"epochs": epochs, "low_resolution_epochs": small, "transfer.frozen_epochs": frozen})
+
+    def with_values(self, values: Mapping[str, Any]) -> TrainParams:
+        """The recipe with other values of dotted keys such as "augment.flip". Raises `ParamsError` where they do not fit."""
+        content = self.model_dump(mode="json")
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            section[last] = value
+        try:
+            return TrainParams.model_validate(content)
+        except ValidationError as error:
+            raise ParamsError("train: " + "; ".join(_explain(fault) for fault in error.errors())) from error
+
+
+class Range(Section):
+    """Values of a number that a search tries: `low` to `high`, both included; by factors instead of differences where `log`."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low {self.low:g} with log: true, expected a number above 0")
+        return self
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values between which all others lie."""
+        return (self.low, self.high)
+
+
+class Choices(Section):
+    """Values that a search tries, each for itself."""
+
+    choices: Annotated[list[bool | int | float | str], Field(min_length=2)]
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """All the values."""
+        return tuple(self.choices)
+
+
+Candidates = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")],
+    Discriminator(
+        lambda value: "choices" if isinstance(value, Choices) or (isinstance(value, dict) and "choices" in value) else "range"
+    ),
+]
+
+NOT_SEARCHED = ("profile", "epochs", "seed", "soften_with", "low_resolution_epochs", "transfer.frozen_epochs")
+"""Keys of train that a search keeps: `epochs` of a trial stand in tune, and trials of other lengths could not be compared."""
+
+
+class TuneParams(Section):
+    """The search of `fer tune`. `space` says for dotted keys of train, such as "augment.shift", which values are tried."""
+
+    trials: Count = 20
+    epochs: Count = 10
+    metric: Literal["accuracy", "macro_f1"] = "accuracy"
+    startup_trials: Count = 5
+    min_epochs: Natural = 3
+    seed: int = 0
+    space: Annotated[dict[str, Candidates], Field(min_length=1)]
+
+    @field_validator("space")
+    @classmethod
+    def _keys_of_train(cls, space: dict[str, Candidates]) -> dict[str, Candidates]:
+        plain = TrainParams()
+        known = [key for key in _leaves(plain.model_dump(mode="json")) if key not in NOT_SEARCHED]
+        for key, candidates in space.items():
+            if key in NOT_SEARCHED:
+                raise ValueError(f"{key} is the same for all trials, take it out of the space")
+            if key not in known:
+                raise ValueError(f"train has no key {key!r}{_suggest(key, known)}")
+            for value in candidates.ends:
+                try:
+                    plain.with_values({key: value})
+                except ParamsError as error:
+                    raise ValueError(str(error)) from error
+        return space
 
 
 class EvaluateParams(Section):
@@ -186,10 +286,21 @@ class PromoteParams(Section):
     min_macro_f1_gain: float = 0.0
     max_recall_drop: Share = 0.05
     max_ece: Share = 0.15
+    max_ece_rise: Share = 0.03
+    max_corruption_drop: Share = 0.03
+    corruption_pictures: Natural = 200
     max_latency_ms: Positive = 50.0
     max_megabytes: Positive = 100.0
     bootstrap: Annotated[int, Field(ge=100)] = 2000
     seed: int = 0
+
+
+class DriftParams(Section):
+    """When a window of logged predictions counts as drifted; `alpha` is the bound of the corrected p-values."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    min_psi: Annotated[float, Field(ge=0)] = 0.1
+    min_rows: Annotated[int, Field(ge=50)] = 200
 
 
 class Params(Section):
@@ -202,6 +313,8 @@ class Params(Section):
     evaluate: EvaluateParams
     export: ExportParams
     promote: PromoteParams
+    tune: TuneParams
+    drift: DriftParams = DriftParams()
     profiles: dict[str, dict[str, Any]]
 
     @field_validator("profiles")
@@ -246,20 +359,29 @@ def write_values(path: Path, values: Mapping[str, Any]) -> None:
 
     A value may be a whole section; then the keys it does not have are left as they are.
     """
-    editor = YAML()
-    editor.width = 200
-    editor.indent(mapping=2, sequence=4, offset=2)
-    content = editor.load(path.read_text(encoding="utf-8"))
-    for key, value in values.items():
-        *parents, last = key.split(".")
-        section = content
-        for parent in parents:
-            section = section[parent]
-        _merge(section, last, value)
-    buffer = io.StringIO()
-    editor.dump(content, buffer)
-    parse(yaml.safe_load(buffer.getvalue()), str(path))
-    write_text(path, buffer.getvalue())
+    with _edited(path) as content:
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            _merge(section, last, value)
+
+
+def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> None:
+    """Adds a recipe to the profiles of params.yaml, with a comment above it; only what differs from the defaults is written.
+
+    Raises `ParamsError` for a name that is taken or not made of a-z, 0-9 and "-".
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ParamsError(f"{name!r} is no name for a profile: use a-z, 0-9 and -, such as cpu-tuned")
+    values = _differences(recipe.model_dump(mode="json"), TrainParams().model_dump(mode="json"))
+    with _edited(path) as content:
+        profiles = content["profiles"]
+        if name in profiles:
+            raise ParamsError(f"{path} has a profile {name!r} already: choose another name, or remove it there first")
+        profiles[name] = {key: value for key, value in values.items() if key != "profile"}
+        profiles.yaml_set_comment_before_after_key(name, before="\n" + comment, indent=2)
 
 
 def use_profile(path: Path, name: str) -> TrainParams:
@@ -281,6 +403,39 @@ def fingerprint(section: BaseModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@contextmanager
+def _edited(path: Path) -> Iterator[Any]:
+    """The content of params.yaml; what the block changes is checked and written, with all comments kept."""
+    editor = YAML()
+    editor.width = 200
+    editor.indent(mapping=2, sequence=4, offset=2)
+    content = editor.load(path.read_text(encoding="utf-8"))
+    yield content
+    buffer = io.StringIO()
+    editor.dump(content, buffer)
+    parse(yaml.safe_load(buffer.getvalue()), str(path))
+    write_text(path, buffer.getvalue())
+
+
+def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = _differences(value, defaults[key])
+            if inner:
+                found[key] = inner
+        elif value != defaults[key]:
+            found[key] = value
+    return found
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in values.items():
+        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [prefix + key]
+    return found
+
+
 def _merge(section: Any, key: str, value: Any) -> None:
     if isinstance(value, Mapping) and isinstance(section.get(key), Mapping):
         for inner, inner_value in value.items():
@@ -295,7 +450,8 @@ def _explain(fault: Any) -> str:
         return f"unknown key {where}{_suggest(str(fault['loc'][-1]), _keys_at(fault['loc'][:-1]))}"
     if fault["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} = {fault['input']!r}: {fault['msg']}"
+    value = "" if isinstance(fault["input"], Mapping) else f" = {fault['input']!r}"
+    return f"{where}{value}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:

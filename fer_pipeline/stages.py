@@ -10,7 +10,7 @@ from fer_pipeline.datasets import sources, versioning
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.loading import content_hashes, load_facts, load_split
+from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split, with_out_of_fold
 from fer_pipeline.params import Params
 
 HASHES_FILE = "content_hashes.txt"
@@ -33,7 +33,15 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
 
 
-def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params) -> str:
+def load_training_faces(processed: Path, out_of_fold: Path, params: Params) -> tuple[Faces, Faces]:
+    """Rows of train and of validation, those of train with the out-of-fold probabilities where the recipe softens labels."""
+    train_set = load_split(processed, "train")
+    if params.train.soften:
+        train_set = with_out_of_fold(train_set, out_of_fold, params.train.soften_with)
+    return train_set, load_split(processed, "validation")
+
+
+def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, out_of_fold: Path) -> str:
     """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
     from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
     from fer_pipeline.modeling.training import train
@@ -47,7 +55,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
         "data": facts["source"]["name"],
         "synthetic": str(facts["source"]["synthetic"]).lower(),
     }
-    train_set, validation_set = load_split(processed, "train"), load_split(processed, "validation")
+    train_set, validation_set = load_training_faces(processed, out_of_fold, params)
     memo = checkpoints.with_name(".training-run.json")
     recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
     run_id = tracking.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)

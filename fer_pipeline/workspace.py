@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 
 from fer_pipeline.errors import EnvironmentFault, WorkspaceBusyError
@@ -43,6 +44,15 @@ def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[N
     finally:
         holder_file.unlink(missing_ok=True)
         lock.release()
+
+
+def holder(target: Path) -> str | None:
+    """Who holds the lock of `target`, by the note that the holder left; None where nobody does, or the holder has died."""
+    try:
+        facts = json.loads(target.with_name(f".{target.name.lstrip('.')}.holder.json").read_text(encoding="utf-8"))
+        return f"{facts['purpose']}, process {facts['pid']}, since {facts['since']}" if psutil.pid_exists(facts["pid"]) else None
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _holder(holder_file: Path) -> str:

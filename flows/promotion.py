@@ -37,5 +37,5 @@ def promote_version(root: Path, challenger: Version) -> Decision:
     decision = tasks.judge(root, challenger)
     if decision.promoted:
         tasks.package(root, challenger)  # built and tried before the alias moves: a champion can always be served
-        tasks.crown(root, challenger)
+        tasks.crown(root, challenger, decision.champion)
     return decision

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from fer_pipeline import lifecycle
+from fer_pipeline import lifecycle, params
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.modeling.promotion import Decision
 from fer_pipeline.modeling.registry import Version
+from fer_pipeline.search_result import SearchResult
+from fer_pipeline.workspace import exclusive
 
 
 def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -57,9 +59,30 @@ def package(root: Path, version: Version) -> str:
 
 
 @task(task_run_name="crown", **DATABASE_RETRIES)
-def crown(root: Path, version: Version) -> None:
-    """Moves the alias champion, and data/bundle, to the version."""
-    lifecycle.crown(root, version)
+def crown(root: Path, version: Version, over: str | None) -> None:
+    """Moves the alias champion, and data/bundle, to the version, unless another than `over` has become champion meanwhile."""
+    lifecycle.crown(root, version, over)
+
+
+@task(task_run_name="search", **DATABASE_RETRIES)
+def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
+    """Searches for a recipe; a search that was killed goes on."""
+    from fer_pipeline import tuning  # Keras takes ten seconds to import
+
+    folder, report = root / "data/tuning", versioning.output(root, "evaluate").parent / "tuning"
+    processed, out_of_fold = versioning.output(root, "preprocess"), root / "data/noise/out_of_fold.parquet"
+    logger = get_run_logger()
+    with exclusive(folder, "tune-recipe", wait_seconds):
+        recipe = params.load(root / "params.yaml")
+        return tuning.tune(processed, folder, report, recipe, out_of_fold, trials=trials, say=logger.info)
+
+
+@task(task_run_name="best trial")
+def publish_search(result: SearchResult) -> None:
+    """Stores the best trial as an artifact of the flow run."""
+    rows = [f"| `{key}` | {value} |" for key, value in result.values.items()]
+    text = "\n".join([result.comment, "", "| key of train | value |", "|---|---|", *rows])
+    create_markdown_artifact(text, key="fer-search", description="The best recipe that the search has found")
 
 
 @task(task_run_name="summary")

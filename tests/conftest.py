@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pytest
 
 # Before any tool is imported: nothing leaves the machine, and importing TensorFlow stays quiet.
@@ -27,6 +32,20 @@ os.environ.update(
 )
 
 
+@pytest.fixture(scope="session")
+def running_commands() -> Callable[[], list[str]]:
+    """Lists the command line of each living process that the tests have started, directly or not."""
+
+    def commands() -> list[str]:
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+                found.append(" ".join(process.cmdline()))
+        return found
+
+    return commands
+
+
 @pytest.fixture(autouse=True)
 def isolated_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh home of every tool for each test, so that no test reads or leaves state."""
@@ -34,6 +53,7 @@ def isolated_homes(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest
     monkeypatch.setenv("BENTOML_HOME", str(home / "bentoml"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
     monkeypatch.setenv("PREFECT_HOME", str(home / "prefect"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     return home
 
 
@@ -125,3 +145,48 @@ def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
     mlflow.set_tracking_uri(f"sqlite:///{file}")
     return file
+
+
+@pytest.fixture
+def registered(tmp_path: Path, tracking_store: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with three registered versions of one name, none of them champion; building a bundle only notes its name."""
+    from fer_pipeline.model_info import ModelInfo
+    from fer_pipeline.modeling import registry, tracking
+    from fer_pipeline.serving import packaging
+
+    shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
+    for number in (1, 2, 3):
+        export = tmp_path / f"export{number}"
+        shutil.copytree(brightness_model, export)
+        info = replace(ModelInfo.read(export), temperature=float(number))
+        info.write(export)
+        registry.register(export, info, "fer", tracking.ensure_run(None, "tiny", {}), {})
+    monkeypatch.setattr(packaging, "build", lambda _folder, version, _root: f"fer:{version}-c0de00")
+    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: True)
+    return tmp_path
+
+
+@pytest.fixture
+def levels(registered: Path) -> Path:
+    """The processed table of that workspace: 70 test faces, each of one gray level that the brightness model knows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from fer_pipeline import params, records
+    from fer_pipeline.imaging import ImageSpec
+
+    shutil.copy2(Path(__file__).parents[1] / "dvc.yaml", registered)
+    rows = []
+    for row in range(70):
+        image = np.full(2304, 20 + 35 * (row % 7), np.uint8).tobytes()
+        flags = dict.fromkeys(("in_train", "near_in_train", "conflicting", "flat", "low_contrast", "augmented"), False)
+        words = {"id": f"{row:08d}", "name": f"n{row}", "usage": "test", "split": "test", "perceptual_hash": "0", "votes": None}
+        numbers = {"row": row, "label": row % 7, "copies": 1, "copy_rank": 0, "brightness": 0.0, "contrast": 0.0}
+        rows.append({**flags, **words, **numbers, "image": image, "content_hash": f"{row:032x}"})
+    folder = registered / "data" / "processed"
+    (folder / "faces").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=records.PROCESSED), folder / "faces" / "part-00000.parquet")
+    facts = {"image_spec": asdict(ImageSpec()), "source": {"synthetic": False, "name": "levels"}}
+    (folder / "facts.json").write_text(json.dumps(facts))
+    params.write_values(registered / "params.yaml", {"promote.max_ece": 1.0, "promote.bootstrap": 200})
+    return folder

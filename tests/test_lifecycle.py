@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import asdict, replace
+import threading
+import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from fer_pipeline import lifecycle, params, records
-from fer_pipeline.errors import ModelError, ParamsError, SourceError
+from fer_pipeline import lifecycle, params
+from fer_pipeline.errors import FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
@@ -20,23 +19,19 @@ from fer_pipeline.stages import HASHES_FILE, use_data
 
 
 @pytest.fixture
-def root(tmp_path: Path, tracking_store: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A workspace with three registered versions of one name, none of them champion; building a bundle only notes its name."""
-    shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
-    for number in (1, 2, 3):
-        export = tmp_path / f"export{number}"
-        shutil.copytree(brightness_model, export)
-        info = replace(ModelInfo.read(export), temperature=float(number))
-        info.write(export)
-        registry.register(export, info, "fer", tracking.ensure_run(None, "tiny", {}), {})
-    monkeypatch.setattr(packaging, "build", lambda _folder, version, _root: f"fer:{version}-c0de00")
-    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: True)
-    return tmp_path
+def root(registered: Path) -> Path:
+    return registered
+
+
+def change_facts(processed: Path, **values: Any) -> None:
+    file = processed / "facts.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
 def crown(root: Path, *numbers: int) -> None:
     for number in numbers:
-        lifecycle.crown(root, lifecycle.challenger(root, number))
+        reigning = registry.by_alias("fer", "champion")
+        lifecycle.crown(root, lifecycle.challenger(root, number), str(reigning) if reigning else None)
 
 
 def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> None:
@@ -126,29 +121,9 @@ def test_a_source_that_cannot_be_read_does_not_become_the_source(root: Path) -> 
     assert not (root / "data" / "source").exists()
 
 
-def facts(synthetic: bool = False, contrast: str = "none") -> str:
-    return json.dumps(
-        {"image_spec": {**asdict(ImageSpec()), "contrast": contrast}, "source": {"synthetic": synthetic, "name": "levels"}}
-    )
-
-
 @pytest.fixture
-def processed(root: Path) -> Path:
-    """A processed table: 70 test faces, each of one gray level that the brightness model knows."""
-    shutil.copy2(Path(__file__).parents[1] / "dvc.yaml", root)
-    rows = []
-    for row in range(70):
-        image = np.full(2304, 20 + 35 * (row % 7), np.uint8).tobytes()
-        flags = dict.fromkeys(("in_train", "near_in_train", "conflicting", "flat", "low_contrast", "augmented"), False)
-        words = {"id": f"{row:08d}", "name": f"n{row}", "usage": "test", "split": "test", "perceptual_hash": "0", "votes": None}
-        numbers = {"row": row, "label": row % 7, "copies": 1, "copy_rank": 0, "brightness": 0.0, "contrast": 0.0}
-        rows.append({**flags, **words, **numbers, "image": image, "content_hash": f"{row:032x}"})
-    folder = root / "data" / "processed"
-    (folder / "faces").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=records.PROCESSED), folder / "faces" / "part-00000.parquet")
-    (folder / "facts.json").write_text(facts())
-    params.write_values(root / "params.yaml", {"promote.max_ece": 1.0})
-    return folder
+def processed(levels: Path) -> Path:
+    return levels
 
 
 def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(root: Path, processed: Path) -> None:
@@ -160,12 +135,74 @@ def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(root: Path, p
 
 
 def test_no_model_is_judged_on_pictures_prepared_otherwise(root: Path, processed: Path) -> None:
-    (processed / "facts.json").write_text(facts(contrast="clahe"))
+    change_facts(processed, image_spec={**asdict(ImageSpec()), "contrast": "clahe"})
     with pytest.raises(ModelError, match="was prepared otherwise"):
         lifecycle.judge(root, lifecycle.challenger(root, 3))
 
 
 def test_no_model_of_real_pictures_is_judged_on_synthetic_faces(root: Path, processed: Path) -> None:
-    (processed / "facts.json").write_text(facts(synthetic=True))
+    change_facts(processed, source={"synthetic": True, "name": "levels"})
     with pytest.raises(ModelError, match="real pictures"):
         lifecycle.judge(root, lifecycle.challenger(root, 3))
+
+
+def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(root: Path, processed: Path) -> None:
+    first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
+    tracking.log_lines(first.run_id, "training", HASHES_FILE, ["0" * 32])
+    crown(root, 1)
+    text = lifecycle.judge(root, second).markdown()
+    assert "It is not known which pictures fer version 2 learned from" in text
+    assert "that neither was trained on" not in text
+    tracking.log_lines(second.run_id, "training", HASHES_FILE, ["0" * 32])
+    assert "69 test rows that neither was trained on a copy of" in lifecycle.judge(root, second).markdown()
+
+
+def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is_switched_off(
+    root: Path, processed: Path
+) -> None:
+    params.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
+    crown(root, 1)
+    checks = {check.name: check for check in lifecycle.judge(root, lifecycle.challenger(root, 2)).checks}
+    assert checks["mean accuracy on corrupted pictures (10 test rows)"].observed == "+0.0 points [+0.0, +0.0]"
+    params.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
+    assert not [check for check in lifecycle.judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
+
+
+def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crown(root, 1)
+    both_decided, move = threading.Barrier(2), registry.set_alias
+    outcomes: dict[int, FerError | None] = {}
+
+    def slow_move(version: registry.Version, alias: str) -> None:
+        time.sleep(0.3)  # long enough for the other one to look at the champion, if it could
+        move(version, alias)
+
+    def promote(number: int) -> None:
+        version = lifecycle.challenger(root, number)
+        both_decided.wait(timeout=60)
+        try:
+            lifecycle.crown(root, version, "fer version 1")
+            outcomes[number] = None
+        except FerError as error:
+            outcomes[number] = error
+
+    monkeypatch.setattr(registry, "set_alias", slow_move)
+    threads = [threading.Thread(target=promote, args=(number,)) for number in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    (winner,) = [number for number, error in outcomes.items() if error is None]
+    (loser,) = {2, 3} - {winner}
+    assert isinstance(outcomes[loser], WorkspaceBusyError)
+    assert f"fer promote --version {loser}" in str(outcomes[loser])
+    assert lifecycle.champion(root).number == winner
+    assert ModelInfo.read(packaging.bundle_folder(root)).temperature == float(winner)
+    assert "crowned" not in lifecycle.challenger(root, loser).tags
+
+
+def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
+    registry.set_alias(lifecycle.challenger(root, 2), "champion")  # the alias moved, then the process died
+    lifecycle.crown(root, lifecycle.challenger(root, 2), None)
+    assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
+    assert "crowned" in lifecycle.champion(root).tags

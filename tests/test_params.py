@@ -47,6 +47,19 @@ def test_the_shipped_file_spells_every_value_out(values: dict[str, Any]) -> None
         ("train.epochs", 2.5, "train.epochs = 2.5"),
         ("train.network", "compct", "did you mean 'compact'"),
         ("train.low_resolution_epochs", 999, "exceeds epochs"),
+        ("train.soften", 0.5, "`fer label-noise --soften SHARE` sets both keys"),
+        ("tune.trial", 3, "unknown key tune.trial, did you mean 'trials'"),
+        ("tune.space.lrr", {"low": 0.1, "high": 0.2}, r"tune.space: train has no key 'lrr', did you mean 'lr'\?"),
+        ("tune.space.shift", {"low": 0.0, "high": 0.2}, "did you mean 'augment.shift'"),
+        ("tune.space.lr", {"low": 0.2, "high": 0.1}, "low 0.2 is not below high 0.1"),
+        ("tune.space.lr", {"low": 0.0, "high": 0.1, "log": True}, "expected a number above 0"),
+        ("tune.space.lr", {"low": 0.1, "hi": 0.2}, "high is missing"),
+        ("tune.space.lr", 0.1, "tune.space.lr"),
+        ("tune.space.lr", {"choices": [0.1]}, "at least 2 items"),
+        ("tune.space.momentum", {"low": 0.8, "high": 1.5}, "momentum = 1.5"),
+        ("tune.space.batch_size", {"low": 16.5, "high": 64}, "batch_size = 16.5"),
+        ("tune.space.epochs", {"low": 1, "high": 9}, "epochs is the same for all trials"),
+        ("tune.space", {}, "at least 1 item"),
         ("preprocess.denoise", "blur", "preprocess.denoise = 'blur'"),
     ],
 )
@@ -112,3 +125,27 @@ def test_the_fingerprint_changes_with_any_value() -> None:
     recipe = params.load(SHIPPED).train
     assert params.fingerprint(recipe) == params.fingerprint(recipe.model_copy())
     assert params.fingerprint(recipe) != params.fingerprint(recipe.model_copy(update={"seed": 1}))
+
+
+def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
+    recipe = params.load(file).recipe("smoke").shortened(3)
+    assert (recipe.epochs, recipe.low_resolution_epochs) == (3, 2)  # of 12 and 8
+    assert params.load(file).recipe("smoke").shortened(1).low_resolution_epochs == 0
+
+
+def test_a_saved_profile_names_only_what_differs_and_keeps_every_comment(file: Path) -> None:
+    before = file.read_text()
+    recipe = params.load(file).recipe("cpu").with_values({"augment.shift": 0.02, "lr": 0.07})
+    params.save_profile(file, "cpu-tuned", recipe, "Found by a search.\nNot measured.")
+    after = file.read_text()
+    assert after.startswith(before.rstrip("\n"))
+    added = after[len(before.rstrip("\n")) :]
+    assert "  # Found by a search.\n  # Not measured.\n  cpu-tuned:\n" in added
+    assert "label_smoothing" not in added
+    assert params.load(file).recipe("cpu-tuned") == recipe.model_copy(update={"profile": "cpu-tuned"})
+
+
+@pytest.mark.parametrize(("name", "message"), [("smoke", "has a profile 'smoke' already"), ("My profile", "use a-z, 0-9 and -")])
+def test_a_profile_is_not_saved_under_an_unfit_name(file: Path, name: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        params.save_profile(file, name, params.load(file).train, "")

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from fer_pipeline.cli import data, inference, jobs, measuring, models, stages, ui
+from fer_pipeline.cli import (
+    baseline,
+    data,
+    drifting,
+    inference,
+    jobs,
+    measuring,
+    models,
+    overview,
+    scoring,
+    searching,
+    stages,
+    ui,
+    weights,
+)
 
 app = typer.Typer(
     name="fer",
@@ -18,18 +32,27 @@ JOBS, STAGES = "Daily jobs", "Stages (what `dvc repro` runs; paths are in dvc.ya
 
 app.command(rich_help_panel=JOBS)(jobs.run)
 app.command(rich_help_panel=JOBS)(jobs.doctor)
+app.command(rich_help_panel=JOBS)(overview.status)
 app.command(rich_help_panel=JOBS)(jobs.report)
 app.command(rich_help_panel=JOBS)(measuring.evaluate_on)
+app.command(rich_help_panel=JOBS)(baseline.baseline)
 app.command(rich_help_panel=JOBS)(measuring.robustness)
 app.command(rich_help_panel=JOBS)(measuring.explain)
 app.command(rich_help_panel=JOBS)(measuring.explain_report)
 app.command(rich_help_panel=JOBS)(measuring.card)
+app.command(rich_help_panel=JOBS)(overview.compare)
+app.command(rich_help_panel=JOBS)(searching.tune)
+app.command(rich_help_panel=JOBS)(searching.label_noise)
+app.command(rich_help_panel=JOBS)(drifting.drift)
 app.command(rich_help_panel=JOBS)(models.promote)
 app.command(rich_help_panel=JOBS)(models.rollback)
 app.command(rich_help_panel=JOBS)(models.package)
 app.command(rich_help_panel=JOBS)(models.serve)
 app.command(rich_help_panel=JOBS)(inference.predict)
 app.command(rich_help_panel=JOBS)(inference.video)
+app.command(rich_help_panel=JOBS)(scoring.score)
+models.models_app.command()(weights.ship)
+models.models_app.command()(weights.fetch)
 app.add_typer(data.app, name="data", rich_help_panel=JOBS)
 app.add_typer(models.models_app, name="models", rich_help_panel=JOBS)
 app.add_typer(models.profile_app, name="profile", rich_help_panel=JOBS)

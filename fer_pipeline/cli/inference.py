@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from fer_pipeline.cli.choosing import BUNDLE, YUNET, chosen_detector, chosen_model
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.errors import ImageError, ParamsError, VideoError
 
@@ -22,18 +23,23 @@ if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `
     from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
     from fer_pipeline.inference.video import VideoProgress, VideoSummary
 
-BUNDLE = Path("data/bundle")
-YUNET = Path("data/models/yunet.onnx")
-CHAMPION = "champion"
+TEMPORAL = ("smooth", "hmm", "none")
 
 _PICTURES_AT_ONCE = 8
 
 Model = Annotated[
-    str, typer.Option(help="Folder of an exported model, or `champion`: the champion's bundle in data/bundle.", show_default=True)
+    str | None,
+    typer.Option(
+        help="Shipped model (`fast`), `champion`, `challenger` or `fer/3` of the registry, or folder of an exported model; "
+        f"left out: the champion in {BUNDLE} if there, then `fast`."
+    ),
 ]
 Detector = Annotated[
     Path | None,
-    typer.Option(help=f"face_detection_yunet_2023mar.onnx; left out: {YUNET} if there, then the model's own, then Haar."),
+    typer.Option(
+        help=f"face_detection_yunet_2023mar.onnx; left out: {YUNET} if there, then what `fer models fetch yunet` fetched, "
+        "then the model's own, then Haar."
+    ),
 ]
 Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
 
@@ -43,7 +49,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face.")] = False,
     annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
-    model: Model = CHAMPION,
+    model: Model = None,
     detector: Detector = None,
     threshold: Threshold = 0.4,
 ) -> None:
@@ -69,8 +75,16 @@ def video(
     annotated: Annotated[bool, typer.Option(help="Write the video with the faces drawn in.")] = True,
     detect_every: Annotated[int, typer.Option(help="Search each n-th frame for faces, and follow them between.", min=1)] = 5,
     detection_side: Annotated[int, typer.Option(help="Longer side in pixels of the copy that is searched.", min=32)] = 320,
-    smoothing: Annotated[float, typer.Option(help="Time constant of the smoothed emotions in seconds; 0: none.", min=0)] = 0.5,
-    model: Model = CHAMPION,
+    temporal: Annotated[
+        str,
+        typer.Option(
+            help="How the emotions of a person are joined over time: smooth (moving mean), hmm (hidden Markov model: steadier at "
+            "the same delay) or none. Those of single frames are in the tables always."
+        ),
+    ] = "smooth",
+    smoothing: Annotated[float, typer.Option(help="smooth: time constant of the mean in seconds; 0: none.", min=0)] = 0.5,
+    dwell: Annotated[float, typer.Option(help="hmm: how long an expression lasts in the mean, in seconds.")] = 2.0,
+    model: Model = None,
     detector: Detector = None,
     threshold: Threshold = 0.4,
 ) -> None:
@@ -83,12 +97,19 @@ def video(
     """
     from fer_pipeline.inference.video import VideoOptions, analyse
     from fer_pipeline.inference.video_report import write_report
+    from fer_pipeline.inference.video_table import write_table
 
+    if temporal not in TEMPORAL:
+        raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(TEMPORAL)}")
     if len({file.stem for file in files}) < len(files):
         raise ParamsError("two of the videos have the same name and would share a folder: give them different values of --out")
     recognizer = _recognizer(model, detector, threshold)
     options = VideoOptions(
-        detect_every=detect_every, detection_side=detection_side, smoothing_seconds=smoothing, annotate=annotated
+        detect_every=detect_every,
+        detection_side=detection_side,
+        smoothing_seconds=smoothing if temporal == "smooth" else 0.0,
+        dwell_seconds=dwell if temporal == "hmm" else None,
+        annotate=annotated,
     )
     bad = 0
     with _ctrl_c() as cancelled:
@@ -98,6 +119,7 @@ def video(
                 with _bar(file.name) as advance:
                     summary = analyse(file, recognizer, folder, options=options, on_progress=advance, cancelled=cancelled)
                     if not summary.skipped:
+                        write_table(folder)
                         write_report(folder, summary)
             except VideoError as error:
                 errors.print(f"[bold red]error:[/] {_plain(str(error))}")
@@ -173,22 +195,10 @@ class _CsvRows:
             self._writer.writerow([*row, *values["quality"].values(), " ".join(face.reasons)])
 
 
-def _recognizer(model: str, detector_file: Path | None, threshold: float) -> Recognizer:
-    from fer_pipeline.errors import ModelError
-    from fer_pipeline.faces import published_yunet
+def _recognizer(model: str | None, detector_file: Path | None, threshold: float) -> Recognizer:
     from fer_pipeline.inference.recognizer import Recognizer
 
-    folder = BUNDLE if model == CHAMPION else Path(model)
-    if not folder.is_dir():
-        where = f"no champion in {BUNDLE}" if model == CHAMPION else f"no folder {model}"
-        raise ModelError(f"{where}: train one with `fer run`, or give the folder of an exported model as --model")
-    chosen = detector_file or (YUNET if YUNET.is_file() else None)
-    recognizer = Recognizer.load(folder, published_yunet(chosen) if chosen else None, threshold)
-    if recognizer.info.synthetic:
-        errors.print(
-            "[yellow]note:[/] this model was trained on generated faces: it is for trying the pipeline, not real pictures"
-        )
-    return recognizer
+    return Recognizer.load(chosen_model(model), chosen_detector(detector_file), threshold)
 
 
 @contextmanager

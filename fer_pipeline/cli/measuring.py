@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fer_pipeline.cli.choosing import model_path
 from fer_pipeline.cli.console import results
 from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
 from fer_pipeline.workspace import exclusive
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from fer_pipeline.inference.recognizer import Recognizer
     from fer_pipeline.modeling.faithfulness import Explain
 
-Model = Annotated[Path, typer.Option(help="Folder of an exported model: model.onnx and model.json.")]
+Model = Annotated[
+    Path,
+    typer.Option(
+        parser=model_path,
+        metavar="MODEL",
+        help="Folder of an exported model, shipped model (`fast`), or `champion`, `challenger`, `fer/3` of the registry.",
+    ),
+]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
 EXPORT, PROCESSED, REPORTS = Path("data/export"), Path("data/processed"), Path("data/reports")

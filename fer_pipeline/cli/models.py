@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markdown import Markdown
 from rich.table import Table
 
 from fer_pipeline import params as params_file
@@ -44,6 +48,29 @@ def use(name: str) -> None:
     results.print(f"params.yaml now trains {recipe.network} for {recipe.epochs} epochs (profile {name})")
 
 
+@profile_app.command()
+def save(
+    name: Annotated[str, typer.Argument(help="Name of the new profile: a-z, 0-9 and -.")],
+    from_tuning: Annotated[bool, typer.Option("--from-tuning", help="Save the best trial of `fer tune`.")] = False,
+    folder: Annotated[Path, typer.Option(help="Folder of the search.")] = Path("data/tuning"),
+) -> None:
+    """Save the recipe in use, or the best one that `fer tune` found, as a profile of params.yaml.
+
+    Example: `fer profile save tuned --from-tuning`, then `fer profile use tuned`
+    """
+    from fer_pipeline.search_result import SearchResult
+
+    with exclusive(RUN_LOCK, "fer profile save"):
+        if from_tuning:
+            found = SearchResult.read(folder)
+            recipe, comment = found.recipe, found.comment
+        else:
+            recipe = params_file.load(PARAMS).train
+            comment = f"Saved from the recipe in use, which began as profile {recipe.profile}. Not measured."
+        params_file.save_profile(PARAMS, name, recipe, comment)
+    results.print(f"params.yaml has a profile {name} now: train with it by `fer run --profile {name}`")
+
+
 def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
     """Judge a registered version against the champion; when it wins, package it and move the alias.
 
@@ -70,7 +97,7 @@ def rollback(
 
     with exclusive(RUN_LOCK, "fer rollback"):
         version, bundle = lifecycle.roll_back(Path.cwd(), to)
-    results.print(f"{version} is champion again, bundle {bundle}; restart `fer serve` to serve it")
+    results.print(f"{version} is champion again, bundle {bundle}; a running `fer serve` goes over to it")
 
 
 @models_app.command("list")
@@ -93,6 +120,94 @@ def list_models() -> None:
     results.print(table, soft_wrap=False)
 
 
+@models_app.command()
+def show(
+    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show all that is known of one version: where it comes from, its parameters, its figures, the gate's decision.
+
+    Example: `fer models show challenger`
+    """
+    from fer_pipeline.modeling import registry
+    from fer_pipeline.versions import version_facts
+
+    facts = version_facts(registry.find(params_file.load(PARAMS).promote.model_name, version))
+    if as_json:
+        typer.echo(json.dumps(asdict(facts), indent=2))
+        return
+    title = f"{facts.name} version {facts.number}"
+    about = Table("", "", title=title, show_header=False)
+    about.add_row("aliases", ", ".join(facts.aliases))
+    for name in ("run", "network", "data", "synthetic", "fingerprint", "temperature", "crowned", "rolled_back", "gate", "bundle"):
+        value = getattr(facts, name)
+        about.add_row(name.replace("_", " "), "" if value is None else str(value))
+    for name, word in facts.lineage.items():
+        about.add_row("trained as run" if name == "run_id" else name.replace("_", " "), word)
+    results.print(about, soft_wrap=False)
+    if facts.params:
+        results.print(_two_columns("parameter", facts.params), soft_wrap=False)
+    else:
+        results.print("parameters: none in this tracking store, as when a model came from DVC's cache")
+    results.print(_two_columns("test split", {name: f"{value:.4f}" for name, value in facts.metrics.items()}), soft_wrap=False)
+    if facts.decision:
+        results.print(Markdown(facts.decision), soft_wrap=False)
+
+
+@models_app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="Number or alias.")],
+    b: Annotated[str, typer.Argument(help="Number or alias.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what differs between two versions: data, code, parameters, and all figures of their own evaluations.
+
+    Whether a difference is more than luck is for `fer compare`, which runs both on the same rows.
+
+    Example: `fer models diff champion challenger`
+    """
+    from fer_pipeline.modeling import registry
+    from fer_pipeline.versions import differences, version_facts
+
+    name = params_file.load(PARAMS).promote.model_name
+    sides = [version_facts(registry.find(name, reference)) for reference in (a, b)]
+    found = differences(*sides)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+        return
+    for facts in sides:
+        if not facts.params:
+            results.print(
+                f"parameters: none of {facts.name} version {facts.number} in this store, as when a model came from DVC's cache"
+            )
+    parameters = found.params if all(facts.params for facts in sides) else None
+    for title, changes in (("origin", found.lineage), ("parameters", parameters), ("test split", found.metrics)):
+        if changes is None:
+            continue
+        if not changes:
+            results.print(f"{title}: no difference")
+            continue
+        table = Table(title, found.a, found.b, "change")
+        for change in changes:
+            delta = "" if change.delta is None else f"{change.delta:+.4g}"
+            table.add_row(change.key, _word(change.a), _word(change.b), delta)
+        results.print(table, soft_wrap=False)
+
+
+def _two_columns(title: str, values: Mapping[str, str]) -> Table:
+    table = Table(title, "", title, "")
+    pairs = list(values.items())
+    half = (len(pairs) + 1) // 2
+    for row, left in enumerate(pairs[:half]):
+        right = pairs[half + row] if half + row < len(pairs) else ("", "")
+        table.add_row(*left, *right)
+    return table
+
+
+def _word(value: str | float | None) -> str:
+    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
 def package() -> None:
     """Build and try the BentoML bundle of the champion.
 
@@ -104,23 +219,38 @@ def package() -> None:
     with exclusive(RUN_LOCK, "fer package"):
         version = lifecycle.champion(root)
         tag = lifecycle.package_version(root, version)
-        lifecycle.crown(root, version)
-    results.print(f"packaged as {tag}; restart `fer serve` to serve it")
+        lifecycle.crown(root, version, str(version))
+    results.print(f"packaged as {tag}; a running `fer serve` goes over to its model")
 
 
 def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback by default.")] = "127.0.0.1",
+    follow: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a new champion takes over at the latest; 0: none does.", min=0, envvar="FER_RELOAD_SECONDS"
+        ),
+    ] = 5,
 ) -> None:
-    """Serve the champion's bundle with BentoML.
+    """Serve the champion's bundle with BentoML; a new champion takes over while it runs.
 
     Example: `fer serve --port 3000`
     """
     from fer_pipeline import lifecycle
+    from fer_pipeline.model_info import ModelInfo
+    from fer_pipeline.serving import packaging
 
     tag = lifecycle.champion_tag(Path.cwd())
     if tag is None:
         raise ModelError("there is no packaged champion yet: run `fer run` first")
+    if follow:
+        folder = Path(os.environ.setdefault("FER_MODEL_DIR", str(packaging.bundle_folder(Path.cwd()))))
+        ModelInfo.read(folder)
+        os.environ["FER_RELOAD_SECONDS"] = str(follow)
+        results.print(f"a new champion in {folder} takes over within {follow:g} s")
+    else:
+        os.environ.pop("FER_RELOAD_SECONDS", None)
     results.print(f"serving {tag} on http://{host}:{port}")
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     os.execv(bentoml, [bentoml, "serve", tag, "--host", host, "--port", str(port)])

@@ -19,6 +19,7 @@ Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess
 Model = Annotated[Path, typer.Option(help="Folder written by `fer train`.")]
 
 PARAMS = Path("params.yaml")
+OUT_OF_FOLD = Path("data/noise/out_of_fold.parquet")
 
 
 def fetch(
@@ -82,6 +83,9 @@ def train(
     processed: Processed,
     out: Out,
     checkpoints: Annotated[Path, typer.Option(help="Where each epoch is kept, so that a killed training goes on.")],
+    out_of_fold: Annotated[
+        Path, typer.Option(help="Written by `fer label-noise`; read where train.soften is above 0.")
+    ] = OUT_OF_FOLD,
     params: Params = PARAMS,
 ) -> None:
     """Train the network of the recipe in params.yaml.
@@ -91,7 +95,7 @@ def train(
     from fer_pipeline.stages import train_and_track
 
     with exclusive(out, "fer train"):
-        summary = train_and_track(processed, out, checkpoints, params_file.load(params))
+        summary = train_and_track(processed, out, checkpoints, params_file.load(params), out_of_fold)
     results.print(summary)
 
 

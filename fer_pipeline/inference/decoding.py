@@ -50,13 +50,18 @@ class VideoInfo:
 
     @classmethod
     def read(cls, path: Path, limits: VideoLimits | None = None) -> VideoInfo:
-        """The facts of a file; decodes its first frame. Raises `VideoError` where it is no video or beyond the limits."""
-        with _opened(path) as container:
-            stream = _video_stream(container, path)
-            _check_header(container, stream, limits or VideoLimits(), path)
-            first = next(_readable(container, stream, lambda: None), None)
+        """The facts of a file; decodes its first frame, if its header is within the limits.
+
+        Raises `VideoError` where it is no video or beyond the limits.
+        """
+        limits = limits or VideoLimits()
+        with _opened(path, limits) as container:
+            stream = _video_stream(container, path, limits)
+            _check_header(container, stream, limits, path)
+            first = next(_readable(container, stream, limits, path, lambda: None), None)
             if first is None:
                 raise VideoError(f"{path.name} has a video stream, but not one frame of it can be decoded")
+            _check_size(first.width * first.height, limits, path)
             rotation = first.rotation % 360 // 90 * 90
             width, height = stream.codec_context.width, stream.codec_context.height
             if rotation in (90, 270):
@@ -77,9 +82,9 @@ def frames(
     `on_damage` is told in words what is missing; without it that is a `VideoError`, too.
     """
     limits = limits or VideoLimits()
-    container = _opened(path)
+    container = _opened(path, limits)
     try:
-        stream = _video_stream(container, path)
+        stream = _video_stream(container, path, limits)
         _check_header(container, stream, limits, path)
     except BaseException:
         container.close()
@@ -138,7 +143,7 @@ class _Decoder(threading.Thread):
         step = 1 / float(self._stream.average_rate or 25)
         start = (self._container.start_time or 0) / av.time_base
         count, time = 0, -step
-        for frame in _readable(self._container, self._stream, self._count_broken):
+        for frame in _readable(self._container, self._stream, self._limits, self._path, self._count_broken):
             if self._ending.is_set():
                 return
             time = max(time, 0.0, frame.time - start) if frame.time is not None else time + step
@@ -160,7 +165,7 @@ class _Decoder(threading.Thread):
         self._broken += 1
 
 
-def _readable(container: Any, stream: Any, on_broken: Callable[[], None]) -> Iterator[Any]:
+def _readable(container: Any, stream: Any, limits: VideoLimits, path: Path, on_broken: Callable[[], None]) -> Iterator[Any]:
     packets = container.demux(stream)
     while True:
         try:
@@ -172,28 +177,32 @@ def _readable(container: Any, stream: Any, on_broken: Callable[[], None]) -> Ite
             return
         try:
             decoded = packet.decode()
+        except av.ArgumentError as error:  # what the decoder says of max_pixels, before it has memory for the frame
+            raise _too_large(limits, path) from error
         except av.FFmpegError:
             on_broken()
             continue
         yield from decoded
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, limits: VideoLimits) -> Any:
     if not path.is_file():
         raise VideoError(f"no video in {path}: the file is missing")
     try:
-        return av.open(str(path.resolve()), options=_OPEN)  # an absolute path cannot be taken for a protocol
+        # An absolute path cannot be taken for a protocol. Where a header does not tell all, FFmpeg decodes a frame already here.
+        return av.open(str(path.resolve()), options={**_OPEN, "max_pixels": str(_decoder_pixels(limits))})
     except av.FFmpegError as error:
         raise VideoError(f"{path.name} is no video that can be read, or its index is cut off: {error.strerror}") from error
 
 
-def _video_stream(container: Any, path: Path) -> Any:
+def _video_stream(container: Any, path: Path, limits: VideoLimits) -> Any:
     if not container.streams.video:
         raise VideoError(f"{path.name} holds no video stream, only {[stream.type for stream in container.streams]}")
     stream = container.streams.video[0]
     if stream.codec_context is None:
         raise VideoError(f"{path.name} is coded in a way that this FFmpeg does not know")
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(_decoder_pixels(limits))}
     return stream
 
 
@@ -206,8 +215,20 @@ def _duration(container: Any, stream: Any) -> float | None:
 
 
 def _check_header(container: Any, stream: Any, limits: VideoLimits, path: Path) -> None:
-    _check_size(stream.codec_context.width * stream.codec_context.height, limits, path)
+    pixels = stream.codec_context.width * stream.codec_context.height
+    if not pixels:  # what FFmpeg leaves of a size beyond max_pixels
+        raise _too_large(limits, path)
+    _check_size(pixels, limits, path)
     _check_length(_duration(container, stream), limits, path)
+
+
+def _decoder_pixels(limits: VideoLimits) -> int:
+    # Decoders count the edges that they add, and refuse without the size: so some room, and the exact limit is for _check_size.
+    return 2 * limits.max_pixels + 1_000_000
+
+
+def _too_large(limits: VideoLimits, path: Path) -> VideoError:
+    return VideoError(f"{path.name} has more than {limits.max_pixels:,} pixels a frame, or no valid size: scale it down")
 
 
 def _check_size(pixels: int, limits: VideoLimits, path: Path) -> None:

@@ -28,13 +28,14 @@ MAX_OUTSIDE = 0.2
 class FaceQuality:
     """Side of the crop in pixels, variance of its Laplacian at 48x48 (sharpness), mean gray value in 0..255 (brightness).
 
-    `outside` is the share of the crop that lies outside the picture.
+    `outside` is the share of the crop that lies outside the picture, `contrast` the standard deviation of its gray values.
     """
 
     size: float
     sharpness: float
     brightness: float
     outside: float
+    contrast: float
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -57,6 +58,7 @@ def measure(face: UInt8Array, outside: float = 0.0) -> FaceQuality:
         sharpness=float(cv2.Laplacian(gray, cv2.CV_64F).var()),
         brightness=float(np.mean(gray)),
         outside=outside,
+        contrast=float(np.std(gray)),
     )
 
 

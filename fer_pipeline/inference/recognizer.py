@@ -15,6 +15,7 @@ from fer_pipeline.faces import YUNET_FILE, Box, FaceBox, FaceDetector, HaarDetec
 from fer_pipeline.imaging import UInt8Array, crop, crop_turned, to_model_input, turned, turned_box
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import FaceQuality, measure, share_outside
+from fer_pipeline.inference.shipped import model_folder
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 
@@ -90,11 +91,13 @@ class Recognizer:
         self.threshold = threshold
 
     @classmethod
-    def load(cls, folder: Path, detector: FaceDetector | None = None, threshold: float = DEFAULT_THRESHOLD) -> Recognizer:
-        """The recognizer of an exported model's folder. Without a detector: YuNet where `yunet.onnx` lies in it, else Haar.
+    def load(cls, model: str | Path, detector: FaceDetector | None = None, threshold: float = DEFAULT_THRESHOLD) -> Recognizer:
+        """The recognizer of a shipped model by its name ("fast"), or of an exported model by its folder.
 
-        Raises `ModelError` where the model does not load.
+        Without a detector: YuNet where `yunet.onnx` lies in the model's folder, else Haar. Raises `ModelError` where there is no
+        such name or folder, or the model does not load.
         """
+        folder = model_folder(model) if isinstance(model, str) else model
         if detector is None:
             yunet = folder / YUNET_FILE
             detector = YuNetDetector(yunet) if yunet.exists() else HaarDetector()
@@ -133,6 +136,10 @@ class Recognizer:
     def recognize_face(self, image: UInt8Array) -> FaceEmotion:
         """The emotion of a picture, RGB or gray of any size, that already is one face in the framing of FER-2013."""
         return self._judge(self._probabilities([image])[0], measure(image), None, None)
+
+    def recognize_prepared(self, model_input: UInt8Array) -> FaceEmotion:
+        """The same of what `imaging.to_model_input` made of a face before, uint8 (48, 48, 1): a row of the processed table."""
+        return self._judge(self.classifier.probabilities(model_input[np.newaxis])[0], measure(model_input[:, :, 0]), None, None)
 
     def name_of(self, probabilities: Sequence[float]) -> str:
         """The most probable label, or "uncertain" where its probability is below the threshold."""

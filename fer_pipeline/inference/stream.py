@@ -8,11 +8,15 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.faces import DETECTION_SIDE, Box, FaceBox
 from fer_pipeline.imaging import UInt8Array, shrink
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
-from fer_pipeline.inference.tracks import SMOOTHING_SECONDS, FaceTracker, ProbabilitySmoother, TrackedFace
+from fer_pipeline.inference.temporal import SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
+from fer_pipeline.inference.tracks import FaceTracker, TrackedFace
 
 
 class FaceStream:
-    """The faces of one film or one camera, frame by frame. One per film; not safe for several threads."""
+    """The faces of one film or one camera, frame by frame. One per film; not safe for several threads.
+
+    Its `recognizer` may be replaced between two frames; persons keep their numbers.
+    """
 
     def __init__(
         self,
@@ -21,22 +25,27 @@ class FaceStream:
         detect_every: int = 1,
         detection_side: int = DETECTION_SIDE,
         smoothing_seconds: float = SMOOTHING_SECONDS,
+        dwell_seconds: float | None = None,
     ) -> None:
         """Faces are searched in each `detect_every`-th frame, on a copy of at most `detection_side` pixels, and followed between.
 
-        `smoothing_seconds` is the time constant of the smoothed probabilities; 0 switches smoothing off.
+        `smoothing_seconds` is the time constant of the smoothed probabilities; 0 switches smoothing off. With `dwell_seconds`
+        they come from a hidden Markov model instead (`temporal.EmotionFilter`).
         """
         if detect_every < 1 or detection_side < 1 or smoothing_seconds < 0:
             raise ParamsError(
                 f"detect_every is {detect_every}, detection_side {detection_side}, smoothing_seconds {smoothing_seconds}: "
                 "expected at least 1, 1 and 0"
             )
-        self._recognizer = recognizer
+        if dwell_seconds is not None:
+            EmotionFilter(dwell_seconds)  # refuses now what would fail at the first face
+        self.recognizer = recognizer
         self._detect_every = detect_every
         self._detection_side = detection_side
         self._smoothing_seconds = smoothing_seconds
+        self._dwell_seconds = dwell_seconds
         self._tracker = FaceTracker()
-        self._smoothers: dict[int, ProbabilitySmoother] = {}
+        self._temporal: dict[int, TemporalModel] = {}
         self._frames = 0
         self._time = float("-inf")
 
@@ -51,7 +60,7 @@ class FaceStream:
     def update_many(self, frames: Sequence[tuple[float, UInt8Array]]) -> list[list[TrackedFace]]:
         """The same for several successive frames as (time, image); all their faces go through the network as one batch."""
         followed = [self._follow(image, time) for time, image in frames]
-        answers = self._recognizer.recognize_found(
+        answers = self.recognizer.recognize_found(
             [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, followed, strict=True)]
         )
         return [
@@ -70,15 +79,20 @@ class FaceStream:
         small = shrink(image, self._detection_side)
         scale = image.shape[1] / small.shape[1]
         return _inside(
-            self._tracker.detected([face.scaled(scale) for face in self._recognizer.detector.detect(small)], time), image
+            self._tracker.detected([face.scaled(scale) for face in self.recognizer.detector.detect(small)], time), image
         )
 
     def _smooth(self, number: int, face: FaceEmotion, time: float, found: bool) -> TrackedFace:
-        if number not in self._smoothers:
-            self._smoothers = {n: smoother for n, smoother in self._smoothers.items() if n in self._tracker.known}
-            self._smoothers[number] = ProbabilitySmoother(self._smoothing_seconds)
-        smoothed = self._smoothers[number].add(face.probabilities, time)
-        return TrackedFace(number, face, smoothed, self._recognizer.name_of(smoothed), found)
+        if number not in self._temporal:
+            self._temporal = {n: model for n, model in self._temporal.items() if n in self._tracker.known}
+            self._temporal[number] = self._temporal_model()
+        smoothed = self._temporal[number].add(face.probabilities, time)
+        return TrackedFace(number, face, smoothed, self.recognizer.name_of(smoothed), found)
+
+    def _temporal_model(self) -> TemporalModel:
+        if self._dwell_seconds is None:
+            return ProbabilitySmoother(self._smoothing_seconds)
+        return EmotionFilter(self._dwell_seconds)
 
 
 def _inside(known: list[tuple[int, FaceBox, bool]], image: UInt8Array) -> list[tuple[int, FaceBox, bool]]:

@@ -1,8 +1,7 @@
-"""Which face is which from frame to frame, and its emotion over time: constant work and memory per frame and face."""
+"""Which face is which from frame to frame: constant work and memory per frame and face."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,9 +13,6 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.faces import Box, FaceBox
 from fer_pipeline.inference.recognizer import FaceEmotion
 from fer_pipeline.labels import EMOTIONS
-
-SMOOTHING_SECONDS = 0.5
-"""Time constant of the smoothing: what was seen this long ago counts 1/e of what is seen now."""
 
 FORGET_SECONDS = 1.0
 """A face that comes back within this time keeps its number."""
@@ -33,8 +29,8 @@ _ACCELERATION = 4.0  # in face sides per second squared: a head that starts to t
 class TrackedFace:
     """One face in one frame of a video. `track` is the number of the person, from 1, as long as the face is not lost.
 
-    `face` is the answer for this frame alone; `smoothed` are its probabilities averaged over time (order of `labels.EMOTIONS`,
-    sum 1) and `emotion` the label they give, or "uncertain". `detected` says whether the detector found the face in this very
+    `face` is the answer for this frame alone; `smoothed` are its probabilities joined over time (order of `labels.EMOTIONS`, sum
+    1) and `emotion` the label they give, or "uncertain". `detected` says whether the detector found the face in this very
     frame; else its box is predicted from earlier ones.
     """
 
@@ -116,26 +112,6 @@ class FaceTracker:
             if overlap >= _MIN_IOU and index not in pairs and number not in pairs.values():
                 pairs[index] = number
         return pairs
-
-
-class ProbabilitySmoother:
-    """Mean of a face's probabilities in which what is `seconds` old weighs 1/e; 0 seconds: no smoothing."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._sum: npt.NDArray[np.float64] = np.zeros(len(EMOTIONS))
-        self._weight = 0.0
-        self._time: float | None = None
-
-    def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
-        """The mean after this answer at `time` in seconds; sums to 1."""
-        past = 0.0
-        if self._time is not None and self._seconds > 0:
-            past = math.exp(-max(0.0, time - self._time) / self._seconds)
-        self._sum = past * self._sum + np.asarray(probabilities)
-        self._weight = past * self._weight + 1
-        self._time = time
-        return tuple(float(p) for p in self._sum / self._weight)
 
 
 def iou(a: Box, b: Box) -> float:

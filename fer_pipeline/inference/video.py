@@ -17,8 +17,9 @@ from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.decoding import VideoInfo, VideoLimits, frames
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.stream import FaceStream
-from fer_pipeline.inference.tracks import SMOOTHING_SECONDS, TrackedFace
-from fer_pipeline.inference.video_files import FILES, VideoFiles
+from fer_pipeline.inference.temporal import SMOOTHING_SECONDS
+from fer_pipeline.inference.tracks import TrackedFace
+from fer_pipeline.inference.video_files import FILES, PARQUET_FILE, VideoFiles
 from fer_pipeline.inference.video_summary import PEAKS, SUMMARY_FILE, TrackSummary, VideoFacts, VideoSummary
 from fer_pipeline.model_info import file_sha256
 
@@ -38,13 +39,15 @@ __all__ = [
 class VideoOptions:
     """How a video is read. `detect_every` frames the whole picture is searched for faces, on a copy of `detection_side` pixels.
 
-    `smoothing_seconds` is the time constant of the smoothed probabilities, `batch_frames` how many frames go through the network
-    at once, `annotate` whether the annotated video is written.
+    `smoothing_seconds` is the time constant of the smoothed probabilities, 0 for none; with `dwell_seconds` they come from a
+    hidden Markov model instead (`temporal.EmotionFilter`). `batch_frames` is how many frames go through the network at once,
+    `annotate` whether the annotated video is written.
     """
 
     detect_every: int = 5
     detection_side: int = 320
     smoothing_seconds: float = SMOOTHING_SECONDS
+    dwell_seconds: float | None = None
     batch_frames: int = 16
     annotate: bool = True
     limits: VideoLimits = field(default_factory=VideoLimits)
@@ -101,6 +104,7 @@ def analyse(
         detect_every=options.detect_every,
         detection_side=options.detection_side,
         smoothing_seconds=options.smoothing_seconds,
+        dwell_seconds=options.dwell_seconds,
     )
     complete = True
     try:
@@ -148,7 +152,7 @@ def _fingerprint(path: Path, recognizer: Recognizer, options: VideoOptions) -> s
 def _clear(out: Path) -> None:
     # Only what an earlier run wrote: the folder may hold other things of its owner.
     out.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY_FILE, *FILES):
+    for name in (SUMMARY_FILE, PARQUET_FILE, *FILES):
         (out / name).unlink(missing_ok=True)
     for peak in (out / PEAKS).glob("person-*.png"):
         peak.unlink()

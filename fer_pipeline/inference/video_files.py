@@ -21,6 +21,8 @@ from fer_pipeline.labels import EMOTIONS
 
 JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE = "faces.jsonl", "faces.csv", "subtitles.vtt", "annotated.webm"
 FILES = (JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE)
+PARQUET_FILE = "faces.parquet"
+"""Written by `video_table`, where there is pyarrow."""
 
 COLUMNS = (
     "frame", "time", "track", "detected", "x", "y", "width", "height", "detection_score", "emotion", "smoothed_emotion",
@@ -59,13 +61,28 @@ class VideoFiles:
         for face in faces:
             values = {"frame": frame, "time": round(time, 4), **_rounded(face.as_dict())}
             self._jsonl.write(json.dumps(values) + "\n")
-            self._csv.writerow(_row(values))
+            self._csv.writerow(table_row(values))
         self._subtitles.add(time, faces)
         if self._video is not None:
             self._video.add(time, image, faces)
 
     def _opened(self, file: Path) -> TextIO:
         return self._resources.enter_context(file.open("w", encoding="utf-8", newline=""))
+
+
+def table_row(values: dict[str, Any]) -> list[Any]:
+    """The values of `COLUMNS` of one line of faces.jsonl."""
+    box = values["box"] or dict.fromkeys(("x", "y", "width", "height"))
+    quality = values["quality"]
+    return [
+        *(values[name] for name in ("frame", "time", "track", "detected")),
+        *box.values(),
+        *(values[name] for name in ("detection_score", "emotion", "smoothed_emotion")),
+        *values["probabilities"].values(),
+        *values["smoothed"].values(),
+        *(quality[name] for name in ("size", "sharpness", "brightness", "outside")),
+        " ".join(values["reasons"]),
+    ]
 
 
 class Subtitles:
@@ -131,20 +148,6 @@ def clock(seconds: float) -> str:
     milliseconds = round(1000 * seconds)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
-
-
-def _row(values: dict[str, Any]) -> list[Any]:
-    box = values["box"] or dict.fromkeys(("x", "y", "width", "height"))
-    quality = values["quality"]
-    return [
-        *(values[name] for name in ("frame", "time", "track", "detected")),
-        *box.values(),
-        *(values[name] for name in ("detection_score", "emotion", "smoothed_emotion")),
-        *values["probabilities"].values(),
-        *values["smoothed"].values(),
-        *(quality[name] for name in ("size", "sharpness", "brightness", "outside")),
-        " ".join(values["reasons"]),
-    ]
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

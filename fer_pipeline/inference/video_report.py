@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from fer_pipeline.imaging import UInt8Array, decode
 from fer_pipeline.inference.annotate import COLOURS
-from fer_pipeline.inference.video_files import CSV_FILE, JSONL_FILE, VIDEO_FILE, VTT_FILE
+from fer_pipeline.inference.video_files import CSV_FILE, JSONL_FILE, PARQUET_FILE, VIDEO_FILE, VTT_FILE
 from fer_pipeline.inference.video_summary import BRIEF_SECONDS, TrackSummary, VideoSummary
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.pages import write_page
@@ -42,7 +42,7 @@ def write_report(folder: Path, summary: VideoSummary) -> Path:
         timeline=_timeline(folder, summary, people) if people else None,
         peaks={person.track: _peaks(folder, person) for person in people},
         clock=_short_clock,
-        files=[name for name in (VIDEO_FILE, VTT_FILE, CSV_FILE, JSONL_FILE) if (folder / name).exists()],
+        files=[name for name in (VIDEO_FILE, VTT_FILE, CSV_FILE, PARQUET_FILE, JSONL_FILE) if (folder / name).exists()],
         colours={label: f"rgb{colour}" for label, colour in COLOURS.items()},
     )
     return folder / REPORT_FILE

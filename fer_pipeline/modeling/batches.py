@@ -27,7 +27,9 @@ class Batches(keras.utils.PyDataset):
     `labels.FERPLUS_EMOTIONS`; `weights` (B,) has the same names, 0 for votes that a row lacks. Batches are full ones (rows that
     are left over come in other epochs), or a single smaller one where there are fewer rows.
 
-    Raises `ParamsError` where votes are to be learned and no row has any.
+    With `params.soften` the labels' targets have that share of the rows' out-of-fold probabilities.
+
+    Raises `ParamsError` where votes are to be learned and no row has any, or labels softened without such probabilities.
     """
 
     def __init__(self, faces: Faces, params: TrainParams, epoch: int) -> None:
@@ -39,6 +41,7 @@ class Batches(keras.utils.PyDataset):
         self.alpha = params.mixup_alpha if epoch < round((1 - params.mixup_off_share) * params.epochs) else 0.0
         self.weights = class_weights(faces.labels, params.class_weights)
         self.votes = vote_shares(faces) if params.votes_weight else None
+        self.targets = label_targets(faces, params.soften)
 
     def __len__(self) -> int:
         return steps_per_epoch(len(self.faces), self.size)
@@ -46,7 +49,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         rows = self.order[index * self.size : (index + 1) * self.size]
         labels = self.faces.labels[rows]
-        targets = {LABELS: np.eye(len(EMOTIONS), dtype=np.float32)[labels]}
+        targets = {LABELS: self.targets[rows]}
         weights = {LABELS: self.weights[labels]}
         if self.votes is not None:
             targets[VOTES] = self.votes[rows]
@@ -78,6 +81,22 @@ def vote_shares(faces: Faces) -> Floats:
     votes = np.nan_to_num(faces.votes[:, : len(FERPLUS_EMOTIONS)])
     shares: Floats = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     return shares
+
+
+def label_targets(faces: Faces, soften: float) -> Floats:
+    """Targets (N, 7) of the labels: (1 - soften) of the given label and `soften` of the row's out-of-fold probabilities.
+
+    Raises `ParamsError` where these are asked for and not there.
+    """
+    given = np.eye(len(EMOTIONS), dtype=np.float32)[faces.labels]
+    if not soften:
+        return given
+    if faces.out_of_fold is None:
+        raise ParamsError(
+            f"train.soften is {soften:g}, but the rows came without out-of-fold probabilities: run `fer label-noise`"
+        )
+    mixed: Floats = (1 - soften) * given + np.float32(soften) * faces.out_of_fold
+    return mixed
 
 
 def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.modeling.loading import load_facts
 from fer_pipeline.outputs import replaced_folder, write_text
 from fer_pipeline.pages import write_page
 
-HTML_FILE = "model_card.html"
+HTML_FILE = CARD_FILE
 MARKDOWN_FILE = "model_card.md"
 
 

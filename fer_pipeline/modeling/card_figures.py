@@ -27,8 +27,8 @@ _NAMES: Final = {
     "brier": "Brier score",
     "accuracy_tta": "accuracy with test-time augmentation (mean over ten views), which serving does without",
     "macro_f1_tta": "macro-F1 with test-time augmentation",
-    "accuracy_tta_dedup": "the same on pictures without a copy in training or earlier in test",
-    "macro_f1_tta_dedup": "macro-F1 with test-time augmentation on those",
+    "accuracy_tta_dedup": "accuracy with test-time augmentation, pictures without such a copy",
+    "macro_f1_tta_dedup": "macro-F1 with test-time augmentation, pictures without such a copy",
     "validation_accuracy_tta": "accuracy on validation with test-time augmentation",
     "ece_tta": "ECE with test-time augmentation and a temperature of its own",
 }

@@ -19,6 +19,7 @@ from fer_pipeline.modeling.metrics import (
     recalls,
     reliability,
 )
+from fer_pipeline.modeling.paired import mean_interval
 from fer_pipeline.params import PromoteParams
 
 REIGNING = "is the champion already"
@@ -30,7 +31,8 @@ class Contestant:
     """A model and what it says of the test rows.
 
     `probabilities` is float (N, 7), calibrated; `latency_ms` the median time of one picture on one thread; `megabytes` the
-    size of the ONNX file.
+    size of the ONNX file; `corruption_accuracy` float (M,) how often it was right on each of the pictures drawn for that, over
+    all corruptions (None: not measured); `training_known` whether it is known which pictures it was trained on.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Contestant:
     probabilities: Floats
     latency_ms: float
     megabytes: float
+    corruption_accuracy: Floats | None = None
+    training_known: bool = True
 
     @property
     def kind(self) -> str:
@@ -57,12 +61,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the challenger becomes champion; it does when all checks passed."""
+    """Whether the challenger becomes champion; it does when all checks passed.
+
+    `unlisted` names those of whom it is not known which pictures they were trained on.
+    """
 
     challenger: str
     champion: str | None
     checks: tuple[Check, ...]
     rows: int = 0
+    unlisted: tuple[str, ...] = ()
 
     @property
     def promoted(self) -> bool:
@@ -80,16 +88,27 @@ class Decision:
         ]
         against = f" against {self.champion}" if self.champion else ", there is no champion yet"
         table = ["| check | result | observed | required |", "|---|---|---|---|", *rows]
-        judged = [f"Judged on {self.rows:,} test rows that neither was trained on a copy of.", ""] if self.rows else []
+        judged = [judged_on(self.rows, self.unlisted), ""] if self.rows else []
         return "\n".join([f"### {self.challenger}: {verdict}{against}", "", *judged, *table])
+
+
+def judged_on(rows: int, unlisted: tuple[str, ...]) -> str:
+    """A sentence on which test rows models were judged on."""
+    if not unlisted:
+        return f"Judged on {rows:,} test rows that neither was trained on a copy of."
+    return (
+        f"Judged on {rows:,} test rows. It is not known which pictures {' and '.join(unlisted)} learned from (no list in the "
+        "run, as when a model came from DVC's cache into another tracking store), so copies of them may be among these rows."
+    )
 
 
 def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, params: PromoteParams) -> Decision:
     """The decision on test rows with these labels, int (N,).
 
     Without a champion, or against one that was trained on synthetic faces, the challenger must beat the most frequent class;
-    otherwise it must beat the champion on the same rows (paired bootstrap). A model trained on synthetic faces never replaces
-    one trained on real pictures.
+    otherwise it must beat the champion on the same rows (paired bootstrap), and neither a class's recall nor the calibration nor
+    the answers to corrupted pictures (where both were measured) may get worse by more than allowed. A model trained on synthetic
+    faces never replaces one trained on real pictures.
     """
     checks = [*_budgets(challenger, labels, params)]
     if champion is None:
@@ -101,7 +120,8 @@ def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, pa
         checks.append(_beats_guessing(challenger, labels, params))
     else:
         checks += _beats_champion(challenger, champion, labels, params)
-    return Decision(challenger.name, champion.name if champion else None, tuple(checks), len(labels))
+    unlisted = tuple(one.name for one in (challenger, champion) if one is not None and not one.training_known)
+    return Decision(challenger.name, champion.name if champion else None, tuple(checks), len(labels), unlisted)
 
 
 def _budgets(challenger: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:
@@ -155,7 +175,30 @@ def _beats_champion(challenger: Contestant, champion: Contestant, labels: Ints, 
             f"at most {100 * params.max_recall_drop:.1f} points",
         )
     )
+    checks.append(_ece_rise(challenger, champion, labels, params))
+    if challenger.corruption_accuracy is not None and champion.corruption_accuracy is not None:
+        checks.append(_corruption_drop(challenger.corruption_accuracy, champion.corruption_accuracy, params))
     return checks
+
+
+def _ece_rise(challenger: Contestant, champion: Contestant, labels: Ints, params: PromoteParams) -> Check:
+    new, old = (reliability(labels, one.probabilities).ece for one in (challenger, champion))
+    return Check(
+        "rise of the calibration error (ECE)",
+        new - old <= params.max_ece_rise,
+        f"{new - old:+.3f} ({old:.3f} to {new:.3f})",
+        f"at most {params.max_ece_rise:+.3f}",
+    )
+
+
+def _corruption_drop(new: Floats, old: Floats, params: PromoteParams) -> Check:
+    change = mean_interval(new - old, confidence=params.confidence, resamples=params.bootstrap, seed=params.seed)
+    return Check(
+        f"mean accuracy on corrupted pictures ({len(new):,} test rows)",
+        -change.estimate <= params.max_corruption_drop,
+        f"{100 * change.estimate:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]",
+        f"at least {-100 * params.max_corruption_drop:+.1f} points",
+    )
 
 
 def _gain(labels: Ints, new: Ints, old: Ints, statistic: Statistic, params: PromoteParams) -> Interval:

@@ -15,16 +15,20 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.modeling.tracking import clear_errors, is_missing
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 FINGERPRINT_TAG = "fingerprint"
+BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG = "bundle", "crowned", "rolled_back"
+"""Tags of a version: its BentoML bundle, and when it last became champion or was rolled back (ISO 8601, UTC)."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,17 @@ def by_alias(name: str, alias: str) -> Version | None:
             raise
 
 
+def find(name: str, reference: str) -> Version:
+    """The version with this number ("3", "v3") or alias. Raises `ModelError`, which lists what there is, for any other word."""
+    known, holders = versions(name), aliases(name)
+    wanted = str(holders.get(reference, reference.removeprefix("v")))
+    found = next((version for version in known if str(version.number) == wanted), None)
+    if found is None:
+        listed = ", ".join([*(str(version.number) for version in known), *sorted(holders)]) or "none yet: run `fer run`"
+        raise ModelError(f"model {name!r} has no version or alias {reference!r} (there is: {listed})")
+    return found
+
+
 def set_alias(version: Version, alias: str) -> None:
     """Points the alias at the version; it leaves the one it pointed at before."""
     with clear_errors():
@@ -118,14 +133,32 @@ def aliases(name: str) -> dict[str, int]:
     return {alias: int(number) for alias, number in found[0].aliases.items()} if found else {}
 
 
+def store_file() -> Path | None:
+    """The SQLite file in which the registry lies; None where it is a server or another database."""
+    try:
+        url = make_url(mlflow.get_registry_uri())
+    except ArgumentError:  # a folder, or "databricks"
+        return None
+    return Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
+
+
 def download_export(version: Version, target: Path) -> Path:
-    """Folder with the exported model of a version (model.onnx, model.json, ...), checked by `ModelInfo.read`."""
+    """Folder with the exported model of a version (model.onnx, model.json, ...), checked by `ModelInfo.read`.
+
+    The model card lies in it, too, where the run has one.
+    """
     with clear_errors():
         try:
             folder = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path="export", dst_path=str(target))
         except (MlflowException, OSError) as error:
             raise ModelError(f"{version} has no exported model in its run {version.run_id}: {error}") from error
     ModelInfo.read(Path(folder))
+    with clear_errors():
+        if any(entry.path == f"card/{CARD_FILE}" for entry in MlflowClient().list_artifacts(version.run_id, "card")):
+            card = mlflow.artifacts.download_artifacts(
+                run_id=version.run_id, artifact_path=f"card/{CARD_FILE}", dst_path=str(target)
+            )
+            Path(card).replace(Path(folder) / CARD_FILE)
     return Path(folder)
 
 

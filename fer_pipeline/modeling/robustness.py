@@ -18,6 +18,7 @@ from fer_pipeline.modeling.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.metrics import Interval
+from fer_pipeline.modeling.paired import mean_interval
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.pages import write_page
 
@@ -65,18 +66,12 @@ def measure(test: Faces, predict: Predict, *, pictures: int | None = None, resam
     Corruptions meet the 48x48 model inputs; equal seeds give equal pictures. Intervals are 95 % percentile bootstrap intervals
     over pictures.
     """
-    chosen = np.arange(len(test))
-    if pictures is not None and pictures < len(test):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(test), size=pictures, replace=False))
+    chosen = drawn(len(test), pictures, seed)
     images, labels = test.images[chosen], test.labels[chosen]
     clean = predict(images).argmax(axis=1) == labels
-    cells = [(number, corruption, strength) for number, corruption in enumerate(CORRUPTIONS) for strength in corruption.strengths]
-    right = np.zeros((len(cells), len(labels)), bool)
-    macro_f1 = []
-    for row, (number, corruption, strength) in enumerate(counted(cells, "corruptions")):
-        predictions = predict(corrupted(images, corruption, strength, np.random.default_rng((seed, number)))).argmax(axis=1)
-        right[row] = predictions == labels
-        macro_f1.append(float(metrics.macro_f1(metrics.confusion(labels, predictions))))
+    predictions = predictions_under_corruption(images, predict, seed)
+    right = predictions == labels
+    macro_f1 = [float(metrics.macro_f1(metrics.confusion(labels, row))) for row in predictions]
     accuracy = right.mean(axis=1)
     curves = tuple(
         Curve(
@@ -89,10 +84,31 @@ def measure(test: Faces, predict: Predict, *, pictures: int | None = None, resam
     return Robustness(
         rows=len(labels),
         seed=seed,
-        clean=_mean_interval(clean.astype(float), resamples, seed),
-        mean_corruption_accuracy=_mean_interval(right.mean(axis=0), resamples, seed),
+        clean=mean_interval(clean.astype(float), resamples=resamples, seed=seed),
+        mean_corruption_accuracy=mean_interval(right.mean(axis=0), resamples=resamples, seed=seed),
         majority=float(np.bincount(labels).max() / len(labels)),
         curves=curves,
+    )
+
+
+def drawn(rows: int, pictures: int | None, seed: int) -> npt.NDArray[np.int64]:
+    """Places of so many of the rows, drawn by the seed, in order; of all where `pictures` is None or more."""
+    if pictures is None or pictures >= rows:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, size=pictures, replace=False))
+
+
+def predictions_under_corruption(images: UInt8Array, predict: Predict, seed: int) -> npt.NDArray[np.int64]:
+    """Answers int (40, N) under every corruption of `CORRUPTIONS` at each of its strengths, mildest first.
+
+    Equal seeds give equal pictures, whatever the model.
+    """
+    cells = [(number, corruption, strength) for number, corruption in enumerate(CORRUPTIONS) for strength in corruption.strengths]
+    return np.stack(
+        [
+            predict(corrupted(images, corruption, strength, np.random.default_rng((seed, number)))).argmax(axis=1)
+            for number, corruption, strength in counted(cells, "corruptions")
+        ]
     )
 
 
@@ -166,10 +182,3 @@ def _examples(face: UInt8Array, result: Robustness) -> list[dict[str, Any]]:
             cells.append({"image": image, "strength": strength, "accuracy": accuracy})
         examples.append({"curve": curve, "cells": cells})
     return examples
-
-
-def _mean_interval(scores: npt.NDArray[np.float64], resamples: int, seed: int) -> Interval:
-    rng = np.random.default_rng(seed)
-    means = [scores[rng.integers(len(scores), size=len(scores))].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Interval(float(scores.mean()), float(low), float(high))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import mlflow
 import mlflow.data.numpy_dataset
 import mlflow.onnx
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, InputTag
+from mlflow.entities import DatasetInput, InputTag, Param, Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import OperationalError
 
 from fer_pipeline.errors import EnvironmentFault, FerError
@@ -25,6 +27,21 @@ from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.outputs import write_json
 
 EXPERIMENT = "fer"
+SEARCH_EXPERIMENT = "fer-search"
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as the store holds it; times in seconds since 1970, `ended` None while it runs; `metrics` are the last values."""
+
+    run_id: str
+    name: str
+    status: str
+    started: float
+    ended: float | None
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
 
 
 def open_training_run(memo: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
@@ -53,6 +70,30 @@ def close_training_run(memo: Path, run_id: str, files: list[Path]) -> None:
             MlflowClient().log_artifact(run_id, str(file), "training")
         MlflowClient().set_terminated(run_id, "FINISHED")
     memo.unlink(missing_ok=True)
+
+
+def open_search_run(known: str | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    """Id of the MLflow run under which the trials of a search stand: `known` where this store has it, or a new one."""
+    with clear_errors():
+        client = MlflowClient()
+        if known is not None and _exists(client, known):
+            client.update_run(known, status="RUNNING")
+            return known
+        return _new_run(client, name, params, tags)
+
+
+def open_trial_run(parent: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    """Id of a new MLflow run nested in the run `parent`."""
+    with clear_errors():
+        return _new_run(MlflowClient(), name, params, {**tags, MLFLOW_PARENT_RUN_ID: parent})
+
+
+def end_run(run_id: str, tags: Mapping[str, str] | None = None) -> None:
+    """Marks a run as finished, with these tags."""
+    with clear_errors():
+        for key, value in (tags or {}).items():
+            MlflowClient().set_tag(run_id, key, value[:5000])
+        MlflowClient().set_terminated(run_id, "FINISHED")
 
 
 def fail_run(run_id: str, reason: str) -> None:
@@ -92,6 +133,23 @@ def log_metrics(run_id: str, metrics: Mapping[str, float], step: int | None = No
         mlflow.log_metrics(dict(metrics), step=step, run_id=run_id)
 
 
+def read_run(run_id: str) -> TrackedRun:
+    """What the store holds of a run. Raises `FerError` where it does not know the run."""
+    with clear_errors():
+        return _tracked(MlflowClient().get_run(run_id))
+
+
+def recent_runs(most: int) -> list[TrackedRun]:
+    """The runs of the experiment, youngest first; empty where nothing was trained yet."""
+    with clear_errors():
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return []
+        found = client.search_runs([experiment.experiment_id], max_results=most, order_by=["attributes.start_time DESC"])
+        return [_tracked(run) for run in found]
+
+
 def log_files(run_id: str, folder: Path, place: str) -> None:
     """Stores all files of a folder under `place` of the run."""
     with clear_errors():
@@ -122,6 +180,23 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _tracked(run: Run) -> TrackedRun:
+    info, data = run.info, run.data
+    ended = info.end_time / 1000 if info.end_time else None
+    tags = {key: value for key, value in data.tags.items() if not key.startswith("mlflow.")}
+    return TrackedRun(
+        info.run_id, info.run_name, info.status, info.start_time / 1000, ended, dict(data.params), dict(data.metrics), tags
+    )
+
+
+def _new_run(client: MlflowClient, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    found = client.get_experiment_by_name(SEARCH_EXPERIMENT)
+    experiment = found.experiment_id if found else client.create_experiment(SEARCH_EXPERIMENT)
+    run_id = str(client.create_run(experiment, run_name=name, tags=dict(tags)).info.run_id)
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params).items()])
+    return run_id
 
 
 def _unfinished_run(client: MlflowClient, memo: Path, tags: Mapping[str, str]) -> str | None:

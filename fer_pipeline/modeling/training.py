@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from fer_pipeline.errors import DataQualityError, FerError
+from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import checkpoints, metrics
 from fer_pipeline.modeling.batches import Batches, steps_per_epoch, vote_shares
@@ -42,8 +42,8 @@ def train(
     the result and discards it. `on_epoch(epoch, figures)` is called for each epoch in order, those of a resumed checkpoint
     included.
 
-    Raises `DataQualityError` where training lacks a class, `FerError` where the loss is no longer finite, `ParamsError` where the
-    network does not fit the recipe, `EnvironmentFault` where the checkpoint cannot be written.
+    Raises `DataQualityError` where training lacks a class, `DivergedError` where the loss is no longer finite, `ParamsError`
+    where the network does not fit the recipe, `EnvironmentFault` where the checkpoint cannot be written.
     """
     _check_classes(data_train)
     keras.utils.set_random_seed(params.seed)
@@ -111,7 +111,7 @@ def _check_classes(faces: Faces) -> None:
 
 def _check_finite(figures: dict[str, float], params: TrainParams) -> None:
     if not (math.isfinite(figures["loss"]) and math.isfinite(figures["val_loss"])):
-        raise FerError(
+        raise DivergedError(
             f"loss became {figures['loss']} (validation {figures['val_loss']}) in epoch {figures['epoch']:.0f} at learning rate "
             f"{figures['lr']:.2g}: lower train.lr (now {params.lr:g}) or raise train.warmup_share"
         )

@@ -64,6 +64,10 @@ class Face(BaseModel):
     reasons: list[str] = Field(
         description="what makes the answer doubtful: low_confidence, small, blurry, dark, bright, cut_off", examples=[[]]
     )
+    rotation: Literal[0, 90, 180, 270] = Field(
+        0,
+        description="degrees against the clock by which the picture was turned to find the face; the box is that as sent",
+    )
 
 
 class Picture(BaseModel):
@@ -99,6 +103,7 @@ class Model(Lineage):
     detector: str = Field(examples=["haar"])
     uncertain_below: float = Field(description="probability under which the answer is uncertain")
     max_pixels: int = Field(description="largest picture that is read")
+    has_card: bool = Field(description="whether GET /card has the model card")
 
 
 class Prediction(BaseModel):
@@ -202,7 +207,7 @@ def lineage(recognizer: Recognizer) -> dict[str, Any]:
     }
 
 
-def model_facts(recognizer: Recognizer) -> dict[str, Any]:
+def model_facts(recognizer: Recognizer, *, has_card: bool) -> dict[str, Any]:
     """Values of `Model`."""
     info = recognizer.info
     return {
@@ -214,4 +219,5 @@ def model_facts(recognizer: Recognizer) -> dict[str, Any]:
         "detector": recognizer.detector.name,
         "uncertain_below": recognizer.threshold,
         "max_pixels": MAX_PIXELS,
+        "has_card": has_card,
     }

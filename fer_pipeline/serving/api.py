@@ -6,26 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from fer_pipeline.serving import live, pictures, videos
+from fer_pipeline.serving import admin, live, pictures, videos
 from fer_pipeline.serving.access import OwnPagesOnly
-from fer_pipeline.serving.answers import Model, model_facts
+from fer_pipeline.serving.answers import Model, model_facts, refusals
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.errors import answer_refusals
+from fer_pipeline.serving.following import Follower
 from fer_pipeline.serving.headers import RequestId, SafeHeaders
 from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.uploads import BodyLimit
+from fer_pipeline.serving.uploads import BodyLimit, RefusedError
 
 WEB = Path(__file__).with_name("web")
 
 
-def open_desk(app: FastAPI, desk: Desk, jobs: Jobs) -> None:
-    """Makes an app of `create_app` ready to answer."""
+def open_desk(app: FastAPI, desk: Desk, jobs: Jobs, follower: Follower | None = None) -> None:
+    """Makes an app of `create_app` ready to answer; without a follower its model stays."""
     app.state.limits = desk.limits
     app.state.desk = desk
     app.state.jobs = jobs
+    app.state.follower = follower
 
 
 def create_app() -> FastAPI:
@@ -45,12 +47,21 @@ def create_app() -> FastAPI:
     app.include_router(pictures.router)
     app.include_router(videos.router)
     app.include_router(live.router)
+    app.include_router(admin.router)
 
     @app.get("/model", response_model=Model, tags=["model"])
     async def model() -> Any:
         """Facts of the model: network, training data, metrics, image spec, lineage, and what it is not for."""
         desk: Desk = app.state.desk
-        return model_facts(desk.recognizer)
+        return model_facts(desk.recognizer, has_card=desk.card is not None)
+
+    @app.get("/card", response_class=HTMLResponse, responses=refusals(404), tags=["model"])
+    async def card() -> str:
+        """The model card as a page: what the model is, how good, for what, and for what not."""
+        desk: Desk = app.state.desk
+        if desk.card is None:
+            raise RefusedError(404, "no_card", "this model came without a model card: `fer card` writes one where it was trained")
+        return desk.card
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:

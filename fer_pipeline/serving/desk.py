@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.logbook import Logbook
 from fer_pipeline.serving.uploads import Limits, RefusedError
 
 T = TypeVar("T")
@@ -31,11 +32,18 @@ class Desk:
         if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise ParamsError("FER_TOKEN holds blanks or more than printable ASCII, expected letters, digits and signs")
         self.recognizer = recognizer
+        self.card: str | None = None  # the model card, an HTML page
         self.limits = limits
+        self.logbook: Logbook | None = None  # None: no prediction is logged
         self._token = token or None
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)
         self._counts = {"uploads": 0, "work": 0, "cameras": 0, "listeners": 0}
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the operator has set a token."""
+        return self._token is not None
 
     def check_token(self, given: str | None) -> None:
         """Raises `RefusedError` where a token is needed and another one or none was given."""

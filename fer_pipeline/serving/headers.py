@@ -26,6 +26,11 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
+CARD_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Of the model card, which is one file with its style and figures in it, and without any script."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -44,6 +49,8 @@ class SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(SECURITY_HEADERS)
+                if scope["path"] == "/card":
+                    headers["Content-Security-Policy"] = CARD_POLICY
                 page = scope["path"] == "/" or scope["path"].startswith("/web/")
                 headers["Cache-Control"] = "no-cache" if page else "no-store"
             await send(message)

@@ -27,19 +27,23 @@ from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.inference.video_files import FILES
 from fer_pipeline.outputs import write_json
 from fer_pipeline.serving import metrics
+from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.uploads import Limits, RefusedError
 
 UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
 UNFINISHED = ("queued", "running")
 RESULT_FILES = tuple(FILES)
 
-_OWNER, _CANCEL, _LOG = "owner", "cancel", "log"
+_OWNER, _CANCEL, _LOG, _MODEL = "owner", "cancel", "log", "model"
 _TICK_SECONDS = 0.2
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Jobs:
-    """The videos of one service; `close` stops and removes those of this worker."""
+    """The videos of one service; `close` stops and removes those of this worker.
+
+    `served` is the model of the videos that come from now on; None for what lies in the model's folder when their turn comes.
+    """
 
     def __init__(self, root: Path, model_folder: Path, limits: Limits) -> None:
         """`root` need not exist; what processes that are gone have left in it is removed."""
@@ -48,6 +52,7 @@ class Jobs:
         self._limits = limits
         self._closing = Event()
         self._threads: list[Thread] = []
+        self.served: ServedModel | None = None
         for folder in self._folders():
             if not _alive(folder):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -76,10 +81,10 @@ class Jobs:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def start(self, folder: Path) -> str:
-        """Id of the job that analyses the video in a folder of `receiving`."""
-        _write_state(folder, state="queued")
-        thread = Thread(target=self._supervise, args=(folder,), name=f"video {folder.name}", daemon=True)
+    def start(self, folder: Path, served: ServedModel | None, **facts: Any) -> str:
+        """Id of the job that analyses the video in a folder of `receiving` with this model; `facts` stay in its state."""
+        _write_state(folder, state="queued", **facts)
+        thread = Thread(target=self._supervise, args=(folder, served), name=f"video {folder.name}", daemon=True)
         self._threads = [known for known in self._threads if known.is_alive()] + [thread]
         thread.start()
         return folder.name
@@ -136,21 +141,21 @@ class Jobs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _supervise(self, folder: Path) -> None:
+    def _supervise(self, folder: Path, served: ServedModel | None) -> None:
         try:
-            self._run(folder)
+            self._run(folder, served)
             end = time.monotonic() + 60 * self._limits.keep_video_minutes
             while time.monotonic() < end and not self._is_unwanted(folder):
                 time.sleep(_TICK_SECONDS)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _run(self, folder: Path) -> None:
+    def _run(self, folder: Path, served: ServedModel | None) -> None:
         slot = self._slot(folder)
         if slot is None:
             return
         with slot:
-            fault = self._analyse(folder)
+            fault = self._analyse(folder, served)
         (folder / UPLOAD).unlink(missing_ok=True)
         state = _state(folder)
         if fault is not None:
@@ -171,9 +176,17 @@ class Jobs:
             time.sleep(_TICK_SECONDS)
         return None
 
-    def _analyse(self, folder: Path) -> tuple[str, str] | None:
+    def _analyse(self, folder: Path, served: ServedModel | None) -> tuple[str, str] | None:
+        model_folder = self._model_folder.resolve()
+        if served is not None:
+            model_folder = folder / _MODEL
+            try:
+                model_folder.mkdir()
+                served.portable.write(model_folder)
+            except OSError as error:
+                return "disk_full", f"there is no room for the video's model ({error.strerror}); try again later"
         command = [sys.executable, "-P", "-m", "fer_pipeline.serving.video_job"]
-        arguments = [str(folder), str(self._model_folder.resolve()), str(os.getpid()), json.dumps(asdict(self._limits))]
+        arguments = [str(folder), str(model_folder), str(os.getpid()), json.dumps(asdict(self._limits))]
         environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE_ROOT), "HOME": str(folder), "TMPDIR": str(folder)}
         end = time.monotonic() + 60 * self._limits.max_video_minutes
         with (folder / _LOG).open("wb") as log:

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import decode
+from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import check_origin
@@ -30,15 +31,16 @@ from fer_pipeline.serving.uploads import SIGNATURES, Limits, RefusedError
 
 PROTOCOL = "fer.live.1"
 PROTOCOL_WORDS = """\
-Live cameras use the WebSocket `/live` (subprotocol `fer.live.1`, optional). The first message tells the model and the
-limits: `{"type": "model", "model": ..., "limits": ...}`. Then each binary message with one JPEG frame is answered by
-one JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "faces", "faces": [...], "width": ...,
-"height": ..., "time": ...}` with the faces of `/predict` and besides `track`, `smoothed`, `smoothed_emotion` and
-`detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or `{"frame": 2, "type":
-"error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`, `rate_limited` or
-`invalid_message`. An error without a frame ends the session: `unauthorized`, `forbidden_origin`, `overloaded`, `idle`,
-`flooded` or `internal_error`. The token goes into the header `Authorization: Bearer TOKEN`, or into a further
-subprotocol, `bearer.` and the token in URL-safe base64 without padding.
+Live cameras use the WebSocket `/live` (subprotocol `fer.live.1`, optional). The first message tells the model and
+the limits: `{"type": "model", "model": ..., "limits": ...}`; it comes again where another model takes over. Then
+each binary message with one JPEG frame is answered by one JSON message, in order, with the frame's number from 0:
+`{"frame": 0, "type": "faces", "faces": [...], "width": ..., "height": ..., "time": ...}` with the faces of
+`/predict` and besides `track`, `smoothed`, `smoothed_emotion` and `detected`; `{"frame": 1, "type": "skipped"}`
+where a newer frame came before its turn; or `{"frame": 2, "type": "error", "code": ..., "message": ...}` with the
+code `invalid_image_frame`, `message_too_large`, `rate_limited` or `invalid_message`. An error without a frame ends
+the session: `unauthorized`, `forbidden_origin`, `overloaded`, `idle`, `flooded` or `internal_error`. The token goes
+into the header `Authorization: Bearer TOKEN`, or into a further subprotocol, `bearer.` and the token in URL-safe
+base64 without padding.
 """
 TOKEN_PREFIX = "bearer."
 """A browser sets no headers on a WebSocket: it offers the token, in URL-safe base64 without padding, as another subprotocol."""
@@ -71,7 +73,6 @@ async def live(websocket: WebSocket) -> None:
         check_origin(websocket.headers)  # browsers let any page open a WebSocket to any host
         desk.check_token(_token(websocket))
         with desk.camera(), metrics.CAMERAS.track_inprogress():
-            await websocket.send_json({"type": "model", "model": lineage(desk.recognizer), "limits": _told(desk.limits)})
             await _session(websocket, desk)
     except WebSocketDisconnect:
         pass
@@ -173,11 +174,19 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
                 faults.append(error)
             tasks.cancel_scope.cancel()
 
+        async def tell(recognizer: Recognizer) -> None:
+            await websocket.send_json({"type": "model", "model": lineage(recognizer), "limits": _told(desk.limits)})
+
         async def answer() -> None:
             stream = FaceStream(desk.recognizer, detection_side=DETECTION_SIDE)
             with suppress(WebSocketDisconnect):  # `read` hears of it too
+                await tell(stream.recognizer)
                 while True:
                     message = await inbox.take()
+                    recognizer = desk.recognizer
+                    if recognizer is not stream.recognizer:  # another model took over
+                        stream.recognizer = recognizer
+                        await tell(recognizer)
                     values = await _answer(desk, stream, message)
                     metrics.CAMERA_FRAMES.labels(values.get("code", values["type"])).inc()
                     await websocket.send_json({"frame": message.number, **values})

@@ -15,6 +15,8 @@ SECONDS = Histogram("fer_answer_seconds", "Time of decoding and recognition, wit
 REFUSED = Counter("fer_refused", "Requests that were not served, by error code.", ["reason"])
 CAMERA_FRAMES = Counter("fer_camera_frames", "Frames of live cameras, by what was answered.", ["outcome"])
 CAMERAS = Gauge("fer_cameras", "Live camera sessions that are open.", multiprocess_mode="livesum")
+RELOADS = Counter("fer_model_reloads", "Models that came while serving, by whether they took over.", ["outcome"])
+LOGGED = Counter("fer_logged_predictions", "Predictions for the log, by what became of them.", ["outcome"])
 VIDEOS = Counter("fer_videos", "Videos, by how their analysis ended.", ["outcome"])
 
 

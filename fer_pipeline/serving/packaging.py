@@ -32,7 +32,7 @@ from fer_pipeline.faces import YUNET_FILE
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.outputs import replaced_folder
 
 START_SECONDS = 90.0
@@ -126,6 +126,8 @@ class _Server:
 def _fill(bundle: Path, model_folder: Path, root: Path) -> None:
     for name in (MODEL_FILE, INFO_FILE):
         shutil.copy2(model_folder / name, bundle / name)
+    if (model_folder / CARD_FILE).exists():
+        shutil.copy2(model_folder / CARD_FILE, bundle / CARD_FILE)
     detector = root / "data" / "models" / YUNET_FILE
     if detector.exists():
         shutil.copy2(detector, bundle / YUNET_FILE)
@@ -139,7 +141,7 @@ def _copy_code(root: Path, context: Path) -> None:
 
 def _code_digest(context: Path) -> str:
     served = [context / "bentofile.yaml", *(context / "fer_pipeline").glob("*.py"), *bundle_folder(context).glob(YUNET_FILE)]
-    for room in ("inference", "serving"):
+    for room in ("inference", "monitoring", "serving"):
         served += (context / "fer_pipeline" / room).rglob("*.*")
     digest = hashlib.sha256()
     for file in sorted(served):

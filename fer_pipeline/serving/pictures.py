@@ -12,7 +12,7 @@ from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import UInt8Array, decode, encode_png, to_model_input
 from fer_pipeline.inference.annotate import annotate
 from fer_pipeline.inference.occlusion import heat_picture, occlusion_map
-from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import emotion_index
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import require_token
@@ -25,7 +25,7 @@ Framing = Literal["auto", "face"]
 router = APIRouter(dependencies=[Depends(require_token)], tags=["pictures"])
 
 
-def _form(field: str, several: bool = False) -> dict[str, Any]:
+def _form(path: str, field: str, several: bool = False) -> dict[str, Any]:
     file = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP"}
     schema = {
         "type": "object",
@@ -33,7 +33,14 @@ def _form(field: str, several: bool = False) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {field: {"type": "array", "items": file, "minItems": 1} if several else file},
     }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    files = ["first.jpg", "second.png"] if several else ["portrait.jpg"]
+    words = [f"(the bytes of {file})" for file in files]
+    example = {
+        "summary": "curl " + " ".join(f"--form {field}=@{file}" for file in files) + f" http://127.0.0.1:3000{path}",
+        "value": {field: words if several else words[0]},
+    }
+    content = {"multipart/form-data": {"schema": schema, "examples": {"curl": example}}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _png(description: str) -> dict[int | str, dict[str, Any]]:
@@ -41,17 +48,20 @@ def _png(description: str) -> dict[int | str, dict[str, Any]]:
     return {**PICTURE_REFUSALS, 200: {"content": {"image/png": {"schema": schema}}, "description": description}}
 
 
-@router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("picture"))
+@router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("/predict", "picture"))
 async def predict(request: Request, framing: Framing = "auto") -> Any:
     """Faces of the picture in the form field `picture`; with `framing=face` the whole picture is taken as one face."""
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        return await desk.run(lambda: _timed(desk, lambda: _predict(desk, data, framing)))
+        return await desk.run(lambda: _timed(desk, lambda recognizer: _predict(desk, recognizer, data, framing)))
 
 
 @router.post(
-    "/predict/batch", response_model=BatchPrediction, responses=PICTURE_REFUSALS, openapi_extra=_form("pictures", several=True)
+    "/predict/batch",
+    response_model=BatchPrediction,
+    responses=PICTURE_REFUSALS,
+    openapi_extra=_form("/predict/batch", "pictures", several=True),
 )
 async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     """Faces of several pictures, all in form fields named `pictures`; one that cannot be read refuses the batch."""
@@ -59,7 +69,12 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     with desk.upload():
         batch = await read_pictures(request, "pictures", desk.limits.max_pictures)
         return await desk.run(
-            lambda: _timed(desk, lambda: {"pictures": [_predict(desk, data, framing, n) for n, data in enumerate(batch, 1)]})
+            lambda: _timed(
+                desk,
+                lambda recognizer: {
+                    "pictures": [_predict(desk, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
+                },
+            )
         )
 
 
@@ -67,21 +82,21 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     "/annotate",
     response_class=Response,
     responses=_png("The picture with boxes and emotions drawn in."),
-    openapi_extra=_form("picture"),
+    openapi_extra=_form("/annotate", "picture"),
 )
 async def annotated(request: Request) -> Response:
     """The picture in the form field `picture` as PNG, with boxes and emotions drawn in."""
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        return Response(await desk.run(lambda: _annotate(desk, data)), media_type="image/png")
+        return Response(await desk.run(lambda: _annotate(desk.recognizer, data)), media_type="image/png")
 
 
 @router.post(
     "/explain",
     response_class=Response,
     responses=_png("The face as the network sees it; red speaks for the answer, blue against it. `X-Emotion` names the emotion."),
-    openapi_extra=_form("picture"),
+    openapi_extra=_form("/explain", "picture"),
 )
 async def explain(
     request: Request,
@@ -92,37 +107,39 @@ async def explain(
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        png, emotion = await desk.run(lambda: _explain(desk, data, framing, face))
+        png, emotion = await desk.run(lambda: _explain(desk.recognizer, data, framing, face))
         return Response(png, media_type="image/png", headers={"X-Emotion": emotion})
 
 
-def _predict(desk: Desk, data: bytes, framing: Framing, number: int = 1) -> dict[str, Any]:
+def _predict(desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1) -> dict[str, Any]:
     start = time.perf_counter()
     image = _decode(data, number)
-    faces = desk.recognizer.recognize(image) if framing == "auto" else [desk.recognizer.recognize_face(image)]
+    faces = recognizer.recognize(image) if framing == "auto" else [recognizer.recognize_face(image)]
     metrics.count("picture", faces, time.perf_counter() - start)
+    if desk.logbook is not None:
+        desk.logbook.note(recognizer.info, faces)
     return {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
 
 
-def _annotate(desk: Desk, data: bytes) -> bytes:
+def _annotate(recognizer: Recognizer, data: bytes) -> bytes:
     image = _decode(data)
-    faces: list[FaceEmotion] = desk.recognizer.recognize(image)
+    faces: list[FaceEmotion] = recognizer.recognize(image)
     return encode_png(annotate(image, faces))
 
 
-def _explain(desk: Desk, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
+def _explain(recognizer: Recognizer, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
     image = _decode(data)
     if framing == "face":
         if number != 1:
             raise RefusedError(422, "no_such_face", f"there is one face, face {number} was asked for")
-        answer, cut = desk.recognizer.recognize_face(image), image
+        answer, cut = recognizer.recognize_face(image), image
     else:
-        found = desk.recognizer.recognize_cut(image)
+        found = recognizer.recognize_cut(image)
         if number > len(found):
             raise RefusedError(422, "no_such_face", f"{len(found)} face(s) found, face {number} was asked for")
         answer, cut = found[number - 1]
-    seen = to_model_input(cut, desk.recognizer.info.image_spec)
-    importance = occlusion_map(desk.recognizer.classifier, seen, emotion_index(answer.top_emotion))
+    seen = to_model_input(cut, recognizer.info.image_spec)
+    importance = occlusion_map(recognizer.classifier, seen, emotion_index(answer.top_emotion))
     return encode_png(heat_picture(seen, importance)), answer.top_emotion
 
 
@@ -138,7 +155,8 @@ def _decode(data: bytes, number: int = 1) -> UInt8Array:
         raise RefusedError(422, "undecodable_picture", f"picture {number}: {error}") from error
 
 
-def _timed(desk: Desk, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _timed(desk: Desk, work: Callable[[Recognizer], dict[str, Any]]) -> dict[str, Any]:
+    recognizer = desk.recognizer  # read once: another model may take over any time, and the answer names the one that gave it
     start = time.perf_counter()
-    values = work()
-    return {**values, "model": lineage(desk.recognizer), "milliseconds": round(1000 * (time.perf_counter() - start), 2)}
+    values = work(recognizer)
+    return {**values, "model": lineage(recognizer), "milliseconds": round(1000 * (time.perf_counter() - start), 2)}

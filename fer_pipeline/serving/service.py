@@ -3,7 +3,9 @@
 From the root of the repository, once data/bundle holds a packaged model: `bentoml serve fer_pipeline.serving.service:Fer`;
 a packaged bento from anywhere: `bentoml serve fer:VERSION`. Both answer on port 3000; add `--host 127.0.0.1` to keep it to
 this machine. `FER_MODEL_DIR` names another exported model, `FER_TOKEN` a secret that all but the page and GET requests then need;
-`uploads.Limits` lists what else the environment sets. Videos lie in a private folder of TMPDIR until their results are deleted.
+`FER_RELOAD_SECONDS` how often it looks whether another model lies there, which then takes over; `FER_PREDICTION_LOG` a folder for
+the log of predictions; `uploads.Limits` lists what else the environment sets. Videos lie in a private folder of TMPDIR until
+their results are deleted.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from pathlib import Path
 
 import bentoml
 
-from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.following import Follower, reload_seconds
 from fer_pipeline.serving.jobs import Jobs, shared_root
+from fer_pipeline.serving.logbook import open_logbook
+from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.uploads import Limits
 
 # The same place relative to this file in the repository and in the bento.
@@ -36,9 +40,20 @@ class Fer:
         model_folder = Path(os.environ.get("FER_MODEL_DIR", BUNDLE))
         limits = Limits.read(os.environ)
         self._jobs = Jobs(shared_root(), model_folder, limits)
-        open_desk(app, Desk(Recognizer.load(model_folder), limits, os.environ.get("FER_TOKEN")), self._jobs)
+        self._jobs.served = served = ServedModel.read(model_folder)
+        desk = Desk(served.recognizer, limits, os.environ.get("FER_TOKEN"))
+        self._logbook = desk.logbook = open_logbook(os.environ)
+        desk.card = served.portable.card
+        self._follower = Follower(model_folder, served, desk, self._jobs)
+        open_desk(app, desk, self._jobs, self._follower)
+        seconds = reload_seconds(os.environ)
+        if seconds is not None:
+            self._follower.follow(seconds)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """Ends the analysis of videos and removes all that is kept of them."""
+        """Ends the watch on the model, and the analysis of videos; removes all that is kept of them."""
+        self._follower.close()
         self._jobs.close()
+        if self._logbook is not None:
+            self._logbook.close()

@@ -32,7 +32,8 @@ _PR_SET_PDEATHSIG = 1
 def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
     """Analyses the video of a job's folder; its state file says how far it is and how it ended."""
     _confine(limits, owner)
-    state: dict[str, Any] = {"state": "running", "progress": 0.0, "frames": 0, "faces": 0, "error": None, "files": []}
+    state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())  # what else was noted when it came stays
+    state.update(state="running", progress=0.0, frames=0, faces=0, error=None, files=[])
     told = 0.0
 
     def tell(progress: VideoProgress) -> None:

@@ -31,7 +31,18 @@ _BODY = {
     "requestBody": {
         "required": True,
         "description": "The bytes of the video: MP4, MOV, WebM, MKV or AVI.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary"},
+                "examples": {
+                    "curl": {
+                        "summary": "curl --header 'Content-Type: application/octet-stream' --data-binary @talk.mp4 "
+                        "http://127.0.0.1:3000/video",
+                        "value": "(the bytes of talk.mp4)",
+                    }
+                },
+            }
+        },
     }
 }
 _EVENTS: dict[int | str, dict[str, Any]] = {
@@ -70,15 +81,16 @@ async def send(request: Request, response: Response) -> Any:
     jobs: Jobs = request.app.state.jobs
     with desk.upload(), jobs.receiving() as folder:
         await read_video(request, folder / UPLOAD)
-        job = jobs.start(folder)
+        served = jobs.served  # read once: another model may take over any time
+        job = jobs.start(folder, served, model=lineage(served.recognizer if served else desk.recognizer))
     response.headers["Location"] = f"/video/{job}"
-    return _told(job, jobs.state(job), desk)
+    return _told(job, jobs.state(job))
 
 
 @router.get("/video/{job}", response_model=VideoAnswer, responses=refusals(404))
 async def state(request: Request, job: JobId) -> Any:
     """How far a video is, and how it ended."""
-    return _told(job, request.app.state.jobs.state(job), request.app.state.desk)
+    return _told(job, request.app.state.jobs.state(job))
 
 
 async def _listening(request: Request) -> AsyncIterator[None]:
@@ -95,7 +107,6 @@ async def _listening(request: Request) -> AsyncIterator[None]:
 async def events(request: Request, job: JobId) -> StreamingResponse:
     """The states of a video as they change, until it has ended."""
     jobs: Jobs = request.app.state.jobs
-    desk: Desk = request.app.state.desk
     jobs.state(job)
 
     async def stream() -> AsyncIterator[str]:
@@ -106,7 +117,7 @@ async def events(request: Request, job: JobId) -> StreamingResponse:
             except RefusedError:  # deleted meanwhile
                 yield _event({"job": job, "state": "deleted"})
                 return
-            text = _event(_told(job, values, desk))
+            text = _event(_told(job, values))
             if text != before or quiet >= _ALIVE_SECONDS:
                 yield text
                 before, quiet = text, 0.0
@@ -132,8 +143,8 @@ async def delete(request: Request, job: JobId) -> Response:
     return Response(status_code=204)
 
 
-def _told(job: str, state: dict[str, Any], desk: Desk) -> dict[str, Any]:
-    return {"job": job, **state, "model": lineage(desk.recognizer)}
+def _told(job: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {"job": job, **state}
 
 
 def _event(values: dict[str, Any]) -> str:

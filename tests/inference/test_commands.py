@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,21 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fer_pipeline.cli.app import app
-from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError
 from fer_pipeline.imaging import encode_png
+from fer_pipeline.inference import shipped
+from fer_pipeline.inference.shipped import INDEX_FILE
+from fer_pipeline.model_info import ModelInfo, file_sha256
 
 UInt8Array = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory and a user's data folder with nothing in them, and a package that ships no model."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path / "weights")
 
 
 @pytest.fixture
@@ -87,17 +94,68 @@ def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> Non
     ("options", "reason"),
     [
         ((), "no champion in data/bundle: train one with `fer run`"),
-        (("--model", "elsewhere"), "no folder elsewhere"),
+        ((), "no model is shipped under the name 'fast' (shipped are: none)"),
+        (("--model", "champion"), "params.yaml is missing"),
+        (("--model", "fer/3"), "params.yaml is missing"),
+        (
+            ("--model", "elsewhere"),
+            "under the name 'elsewhere' (shipped are: none), and there is no such folder",
+        ),
         (("--model", "."), "no exported model in ."),
     ],
 )
 def test_a_missing_model_is_named_with_what_to_do(face: str, options: tuple[str, ...], reason: str) -> None:
     error = fer("predict", face, *options).exception
-    assert isinstance(error, ModelError)
+    assert isinstance(error, FerError)
     assert reason in str(error)
 
 
-@pytest.mark.parametrize("place", ["given.onnx", "data/models/yunet.onnx"])
+def ship(model: Path, weights: Path) -> None:
+    shutil.copytree(model, weights / "fast")
+    files = {file.name: file_sha256(file) for file in (weights / "fast").iterdir()}
+    (weights / INDEX_FILE).write_text(json.dumps({"fast": {"files": files, "provenance": {}, "metrics": {}}}))
+
+
+def test_the_champion_answers_where_there_is_one_and_else_the_shipped_model(
+    face: str, tmp_path: Path, brightness_model: Path
+) -> None:
+    ship(brightness_model, tmp_path / "weights")
+    by_default = fer("predict", face)
+    assert by_default.exit_code == 0, by_default.output
+    assert "model: fast, shipped with the package (brightness " in by_default.stderr
+    assert "face.png: 1 face\n" in by_default.stdout
+    shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
+    assert "model: the champion in data/bundle (brightness " in fer("predict", face).stderr
+    assert "model: fast, shipped" in fer("predict", face, "--model", "fast").stderr
+
+
+def test_a_shipped_model_is_explained_by_its_name(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    ship(brightness_model, tmp_path / "weights")
+    done = fer("explain", face, "--model", "fast", "--out", "why.png")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "why.png").exists()
+    for model in ((), ("--model", "elsewhere")):
+        assert isinstance(fer("explain", face, *model, "--out", "why.png").exception, ModelError)
+
+
+def test_a_version_of_the_registry_is_downloaded_once(
+    face: str, tmp_path: Path, brightness_model: Path, tracking_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fer_pipeline.modeling import registry, tracking
+
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    info = ModelInfo.read(brightness_model)
+    version, _ = registry.register(brightness_model, info, "fer", tracking.ensure_run(None, "brightness", {}), {})
+    registry.set_alias(version, registry.CHAMPION)
+    for model in ("champion", "challenger", "fer/1"):
+        done = fer("predict", face, "--model", model)
+        assert done.exit_code == 0, done.output
+        assert f"model: fer version 1 (brightness {info.fingerprint})" in done.stderr
+        monkeypatch.setattr(registry, "download_export", lambda *_: pytest.fail("downloaded again"))
+    assert "no version or alias '2'" in str(fer("predict", face, "--model", "fer/2").exception)
+
+
+@pytest.mark.parametrize("place", ["given.onnx", "data/models/yunet.onnx", "user/fer-pipeline/face_detection_yunet_2023mar.onnx"])
 def test_a_detector_that_is_not_the_published_one_is_refused(
     face: str, place: str, tmp_path: Path, brightness_model: Path
 ) -> None:
@@ -107,6 +165,13 @@ def test_a_detector_that_is_not_the_published_one_is_refused(
     error = fer("predict", face, "--model", brightness_model, *option).exception
     assert isinstance(error, ModelError)
     assert place in str(error)
+
+
+def test_only_what_is_known_can_be_fetched_and_a_failure_says_where_to_put_the_file(tmp_path: Path) -> None:
+    assert isinstance(fer("models", "fetch", "haar").exception, ParamsError)
+    error = fer("models", "fetch", "yunet", "--url", "http://127.0.0.1:9/x").exception
+    assert isinstance(error, EnvironmentFault)
+    assert str(tmp_path / "user/fer-pipeline/face_detection_yunet_2023mar.onnx") in str(error)
 
 
 @pytest.fixture
@@ -120,10 +185,62 @@ def test_video_writes_all_files_and_is_skipped_the_second_time(film: str, tmp_pa
     assert done.exit_code == 0, done.output
     assert "film.mp4: 20 frames, 20 faces, 1 person; report: results/film/report.html" in done.stdout
     assert {file.name for file in (tmp_path / "results" / "film").iterdir()} == {
-        "annotated.webm", "faces.csv", "faces.jsonl", "peaks", "report.html", "subtitles.vtt", "summary.json"
+        "annotated.webm", "faces.csv", "faces.jsonl", "faces.parquet", "peaks", "report.html", "subtitles.vtt", "summary.json"
     }  # fmt: skip
     again = fer("video", film, "--out", "results", "--model", brightness_model)
     assert "finished before, skipped" in again.stdout
+
+
+def test_the_parquet_table_holds_what_the_csv_holds(film: str, tmp_path: Path, brightness_model: Path) -> None:
+    import pyarrow.parquet as pq
+
+    fer("video", film, "--out", "results", "--no-annotated", "--model", brightness_model)
+    table = pq.read_table(tmp_path / "results" / "film" / "faces.parquet")
+    with (tmp_path / "results" / "film" / "faces.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert table.column_names == list(rows[0])
+    assert table["frame"].to_pylist() == [int(row["frame"]) for row in rows] == list(range(20))
+    for name in ("time", "x", "happy", "smoothed_sad", "brightness", "detection_score"):
+        assert table[name].to_pylist() == pytest.approx([float(row[name]) for row in rows])
+    assert table["emotion"].to_pylist() == [row["emotion"] for row in rows]
+
+
+def test_the_parquet_table_is_written_a_row_group_at_a_time(tmp_path: Path, film: str, brightness_model: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from fer_pipeline.inference import video_table
+
+    fer("video", film, "--out", "results", "--no-annotated", "--model", brightness_model)
+    folder = tmp_path / "results" / "film"
+    lines = (folder / "faces.jsonl").read_text()
+    (folder / "faces.jsonl").write_text(lines * 1100)
+    file = pq.ParquetFile(video_table.write_table(folder))
+    assert file.metadata.num_rows == 22_000
+    assert [file.metadata.row_group(n).num_rows for n in range(3)] == [10_000, 10_000, 2_000]
+    (folder / "faces.jsonl").write_text("")
+    assert pq.read_table(video_table.write_table(folder)).num_rows == 0
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize(("temporal", "changes"), [("none", 7), ("smooth", 1), ("hmm", 1)])
+def test_the_temporal_model_decides_how_steady_a_label_is(
+    temporal: str, changes: int, tmp_path: Path, write_video: Any, drawn_face: UInt8Array, brightness_model: Path
+) -> None:
+    # Three lone frames within the first second and a half are of another brightness, and so are all frames from 2 s on.
+    bright = drawn_face[::2, ::2]
+    dark = (bright * 0.6).astype(np.uint8)
+    write_video(tmp_path / "film.mp4", [dark if n in (12, 24, 36) or n >= 50 else bright for n in range(80)])
+    options = ("--no-annotated", "--temporal", temporal, "--model", brightness_model, "--threshold", "0")
+    done = fer("video", "film.mp4", "--out", "results", *options)
+    assert done.exit_code == 0, done.output
+    (track,) = json.loads((tmp_path / "results" / "film" / "summary.json").read_text())["tracks"]
+    assert track["changes_raw"] == 7
+    assert track["changes_smoothed"] == changes
+
+
+def test_an_unknown_temporal_model_is_refused(film: str, brightness_model: Path) -> None:
+    error = fer("video", film, "--out", "results", "--temporal", "viterbi", "--model", brightness_model).exception
+    assert isinstance(error, ParamsError)
 
 
 def test_videos_that_cannot_be_read_are_named_and_the_others_answered(film: str, tmp_path: Path, brightness_model: Path) -> None:

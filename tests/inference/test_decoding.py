@@ -193,3 +193,24 @@ def test_only_a_few_frames_are_decoded_ahead(film: Path, monkeypatch: pytest.Mon
     time.sleep(0.4)
     assert len(made) <= 18  # the queue, the one being read and the one that waits for a place
     source.close()
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.ts"])  # WebM: FFmpeg asks the decoder for what the header says
+def test_the_pixels_are_checked_before_a_frame_is_decoded(name: str, tmp_path: Path, write_video: Any, spots: Any) -> None:
+    codec = "libvpx-vp9" if name == "film.webm" else "mpeg4"
+    path = write_video(tmp_path / name, [spots(size=(1280, 1024))] * 2, codec=codec)
+    assert VideoInfo.read(path, VideoLimits(max_pixels=1280 * 1024)).width == 1280
+    for read in (VideoInfo.read, lambda path, limits: list(frames(path, limits))):
+        with pytest.raises(VideoError, match="pixels a frame"):
+            read(path, VideoLimits(max_pixels=1000))
+
+
+def test_a_video_that_grows_beyond_the_limit_is_refused_where_it_does(tmp_path: Path, write_video: Any, spots: Any) -> None:
+    small = write_video(tmp_path / "small.ts", [spots()] * 10)
+    large = write_video(tmp_path / "large.ts", [spots(size=(640, 480))] * 10)
+    path = tmp_path / "film.ts"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    limits = VideoLimits(max_pixels=160 * 120 * 2)
+    assert VideoInfo.read(path, limits).width == 160
+    with pytest.raises(VideoError, match="pixels a frame"):
+        list(frames(path, limits))

@@ -193,12 +193,12 @@ def test_threads_get_the_answers_of_their_own_pictures(brightness_model: Path, d
 @pytest.mark.parametrize(
     ("quality", "reasons"),
     [
-        (FaceQuality(size=100, sharpness=2000, brightness=128, outside=0), ()),
-        (FaceQuality(size=20, sharpness=2000, brightness=128, outside=0), ("small",)),
-        (FaceQuality(size=100, sharpness=100, brightness=128, outside=0), ("blurry",)),
-        (FaceQuality(size=100, sharpness=2000, brightness=30, outside=0), ("dark",)),
-        (FaceQuality(size=100, sharpness=2000, brightness=220, outside=0), ("bright",)),
-        (FaceQuality(size=20, sharpness=2000, brightness=128, outside=0.3), ("small", "cut_off")),
+        (FaceQuality(size=100, sharpness=2000, brightness=128, outside=0, contrast=50), ()),
+        (FaceQuality(size=20, sharpness=2000, brightness=128, outside=0, contrast=50), ("small",)),
+        (FaceQuality(size=100, sharpness=100, brightness=128, outside=0, contrast=50), ("blurry",)),
+        (FaceQuality(size=100, sharpness=2000, brightness=30, outside=0, contrast=50), ("dark",)),
+        (FaceQuality(size=100, sharpness=2000, brightness=220, outside=0, contrast=50), ("bright",)),
+        (FaceQuality(size=20, sharpness=2000, brightness=128, outside=0.3, contrast=50), ("small", "cut_off")),
     ],
 )
 def test_the_reasons_name_the_bounds_that_are_broken(quality: FaceQuality, reasons: tuple[str, ...]) -> None:
@@ -207,7 +207,7 @@ def test_the_reasons_name_the_bounds_that_are_broken(quality: FaceQuality, reaso
 
 def test_quality_is_measured_on_the_crop() -> None:
     quality = measure(np.full((30, 60, 3), 90, np.uint8), outside=0.1)
-    assert quality == FaceQuality(size=30, sharpness=0, brightness=90, outside=0.1)
+    assert quality == FaceQuality(size=30, sharpness=0, brightness=90, outside=0.1, contrast=0)
     checks = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (24, 24))
     assert measure(checks).sharpness > 100_000
 

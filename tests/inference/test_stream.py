@@ -69,6 +69,17 @@ def test_raw_answers_jump_and_smoothed_ones_follow(brightness_model: Path, blobs
     assert sum(a != b for a, b in pairwise(smoothed)) <= 2  # at most through "uncertain"
 
 
+def test_the_hidden_markov_model_joins_the_answers_on_request(brightness_model: Path, blobs: Any, spots: Any) -> None:
+    stream = FaceStream(Recognizer.load(brightness_model, blobs), dwell_seconds=2.0)
+    labels = []
+    for n in range(50):
+        (face,) = stream.update(spots((40, 30, 50, 125 if n < 25 or n == 45 else 230)), n / 25)
+        labels.append((face.face.emotion, face.emotion))
+    assert labels[25] == ("neutral", "happy")
+    assert labels[49] == ("neutral", "neutral")
+    assert sum(a[1] != b[1] for a, b in pairwise(labels)) == 1
+
+
 def test_a_face_predicted_to_have_left_the_picture_is_not_judged(brightness_model: Path, blobs: Any, spots: Any) -> None:
     stream = FaceStream(Recognizer.load(brightness_model, blobs))
     for n in range(5):
@@ -80,7 +91,7 @@ def test_memory_does_not_grow_with_the_number_of_people(brightness_model: Path, 
     stream = FaceStream(Recognizer.load(brightness_model, blobs))
     for n in range(40):
         assert stream.update(spots((40, 30, 50, 125)), 2.0 * n)[0].track == n + 1
-    assert len(stream._smoothers) <= 2
+    assert len(stream._temporal) <= 2
 
 
 def test_time_does_not_run_backwards(brightness_model: Path, blobs: Any, spots: Any) -> None:
@@ -91,7 +102,7 @@ def test_time_does_not_run_backwards(brightness_model: Path, blobs: Any, spots: 
         stream.update(spots(), 0.9)
 
 
-@pytest.mark.parametrize("options", [{"detect_every": 0}, {"detection_side": 0}, {"smoothing_seconds": -1}])
+@pytest.mark.parametrize("options", [{"detect_every": 0}, {"detection_side": 0}, {"smoothing_seconds": -1}, {"dwell_seconds": 0}])
 def test_options_out_of_range_are_refused(brightness_model: Path, options: dict[str, int]) -> None:
-    with pytest.raises(ParamsError, match="expected at least"):
+    with pytest.raises(ParamsError, match=r"expected (at least|more)"):
         FaceStream(Recognizer.load(brightness_model), **options)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.faces import FaceBox
 from fer_pipeline.inference.quality import FaceQuality
 from fer_pipeline.inference.recognizer import FaceEmotion
-from fer_pipeline.inference.tracks import FaceTracker, ProbabilitySmoother, TrackedFace, iou
+from fer_pipeline.inference.tracks import FaceTracker, TrackedFace, iou
 
 SIDE = 50.0
 STEP = 1 / 25
@@ -100,31 +99,6 @@ def test_seconds_that_contradict_each_other_are_refused() -> None:
         FaceTracker(forget_seconds=0.1, coast_seconds=0.5)
 
 
-def test_smoothing_weighs_by_age_in_seconds() -> None:
-    smoother = ProbabilitySmoother(0.5)
-    first, second, third = np.eye(7)[0], np.eye(7)[1], np.eye(7)[2]
-    assert smoother.add(first, 10.0) == tuple(first)
-    smoother.add(second, 10.1)
-    smoothed = smoother.add(third, 10.6)
-    weights = np.array([math.exp(-0.6 / 0.5), math.exp(-0.5 / 0.5), 1.0])
-    np.testing.assert_allclose(smoothed[:3], weights / weights.sum())
-    assert sum(smoothed) == pytest.approx(1)
-
-
-def test_no_smoothing_leaves_the_answers_as_they_are() -> None:
-    smoother = ProbabilitySmoother(0.0)
-    for row in np.eye(7):
-        assert smoother.add(row, 1.0) == tuple(row)
-
-
-def test_smoothing_does_not_depend_on_the_frame_rate() -> None:
-    slow, fast = ProbabilitySmoother(0.5), ProbabilitySmoother(0.5)
-    for smoother, rate in ((slow, 10), (fast, 100)):
-        for n in range(2 * rate):
-            smoother.add(np.eye(7)[0 if n < rate else 3], n / rate)
-    assert slow.add(np.eye(7)[3], 2.0)[3] == pytest.approx(fast.add(np.eye(7)[3], 2.0)[3], abs=0.03)
-
-
 @pytest.mark.parametrize(
     ("other", "overlap"), [((0, 0, 10, 10), 1.0), ((5, 0, 15, 10), 1 / 3), ((10, 0, 20, 10), 0.0), ((2, 2, 4, 4), 0.04)]
 )
@@ -133,7 +107,7 @@ def test_the_overlap_is_intersection_over_union(other: tuple[float, float, float
 
 
 def test_a_tracked_face_is_plain_json() -> None:
-    answer = FaceEmotion((0, 0, 5, 5), 0.9, tuple(np.eye(7)[3]), "happy", FaceQuality(50, 900, 100, 0), ())
+    answer = FaceEmotion((0, 0, 5, 5), 0.9, tuple(np.eye(7)[3]), "happy", FaceQuality(50, 900, 100, 0, 40), ())
     values = json.loads(json.dumps(TrackedFace(4, answer, tuple(np.eye(7)[6]), "neutral", False).as_dict()))
     assert (values["track"], values["emotion"], values["smoothed_emotion"], values["detected"]) == (4, "happy", "neutral", False)
     assert (values["probabilities"]["happy"], values["smoothed"]["neutral"]) == (1.0, 1.0)

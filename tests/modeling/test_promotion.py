@@ -8,7 +8,7 @@ from fer_pipeline.modeling.promotion import Contestant, Decision, decide
 from fer_pipeline.params import PromoteParams
 
 LABELS = np.arange(700) % 7
-PARAMS = PromoteParams(bootstrap=500, max_ece=0.5)
+PARAMS = PromoteParams(bootstrap=500, max_ece=0.5, max_ece_rise=0.5)
 
 
 def contestant(
@@ -19,16 +19,19 @@ def contestant(
     latency_ms: float = 1.0,
     megabytes: float = 1.0,
     spare: int | None = None,
+    corruption: float | None = None,
+    known: bool = True,
 ) -> Contestant:
     """A model that is right on the first part of the rows of each class and one class off on the others.
 
-    `spare` names a class on which it is always wrong.
+    `spare` names a class on which it is always wrong, `corruption` its accuracy on each of 50 corrupted pictures.
     """
     probabilities: npt.NDArray[np.float64] = np.full((len(LABELS), 7), 0.4 / 6)
     for row, label in enumerate(LABELS):
         right = row // 7 < share_right * 100 and label != spare
         probabilities[row, label if right else (label + 1) % 7] = 0.6
-    return Contestant(name, synthetic, probabilities, latency_ms, megabytes)
+    shares = None if corruption is None else np.full(50, corruption)
+    return Contestant(name, synthetic, probabilities, latency_ms, megabytes, shares, known)
 
 
 def failed(decision: Decision) -> list[str]:
@@ -91,3 +94,31 @@ def test_a_model_of_real_pictures_replaces_a_synthetic_champion_even_if_that_sco
 def test_the_decision_is_the_same_each_time() -> None:
     first, second = (decide(contestant(0.62), contestant(0.6, "old"), LABELS, PARAMS) for _ in range(2))
     assert first == second
+
+
+def test_a_challenger_that_is_right_more_often_but_far_less_sure_of_it_is_refused() -> None:
+    # Both say 0.6: the champion is right 60 % of the time, so its ECE is 0, that of the challenger 0.2.
+    strict = PARAMS.model_copy(update={"max_ece_rise": 0.1})
+    decision = decide(contestant(0.8), contestant(0.6, "old"), LABELS, strict)
+    assert failed(decision) == ["rise of the calibration error (ECE)"]
+    assert "+0.200 (0.000 to 0.200)" in decision.markdown()
+    assert decide(contestant(0.8), contestant(0.6, "old"), LABELS, PARAMS).promoted
+
+
+def test_a_challenger_that_bears_bad_pictures_worse_is_refused() -> None:
+    decision = decide(contestant(0.62, corruption=0.4), contestant(0.58, "old", corruption=0.5), LABELS, PARAMS)
+    assert failed(decision) == ["mean accuracy on corrupted pictures (50 test rows)"]
+    assert "-10.0 points" in decision.markdown()
+
+
+@pytest.mark.parametrize(("new", "old"), [(0.48, 0.5), (0.9, 0.5), (None, 0.5), (0.1, None)])
+def test_a_small_fall_or_none_measured_does_not_stop_a_better_challenger(new: float | None, old: float | None) -> None:
+    assert decide(contestant(0.63, corruption=new), contestant(0.58, "old", corruption=old), LABELS, PARAMS).promoted
+
+
+def test_the_decision_names_those_of_whom_the_training_pictures_are_not_known() -> None:
+    known = decide(contestant(0.62), contestant(0.58, "old"), LABELS, PARAMS)
+    assert "700 test rows that neither was trained on a copy of" in known.markdown()
+    unknown = decide(contestant(0.62, known=False), contestant(0.58, "old", known=False), LABELS, PARAMS)
+    assert "not known which pictures new and old learned from" in unknown.markdown()
+    assert unknown.promoted == known.promoted

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import ImageSpec
-from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling import registry, tracking
 
 TAGS = {"data_version": "abc", "params_hash": "123"}
@@ -70,7 +70,34 @@ def test_the_champion_is_whoever_holds_the_alias(tracking_store: Path, tmp_path:
     assert [version.number for version in registry.versions("fer")] == [1, 2]
 
 
+def test_the_model_card_of_the_run_comes_with_the_model(tracking_store: Path, tmp_path: Path) -> None:
+    export = exported(tmp_path / "export", 1.0)
+    run_id = tracking.ensure_run(None, "tiny", TAGS)
+    version, _ = registry.register(export, ModelInfo.read(export), "fer", run_id, TAGS)
+    assert not (registry.download_export(version, tmp_path / "without") / CARD_FILE).exists()
+    (tmp_path / "card").mkdir()
+    (tmp_path / "card" / CARD_FILE).write_text("what it is")
+    tracking.log_files(run_id, tmp_path / "card", "card")
+    assert (registry.download_export(version, tmp_path / "with") / CARD_FILE).read_text() == "what it is"
+
+
 def test_a_version_without_an_exported_model_is_an_error(tracking_store: Path, tmp_path: Path) -> None:
     run_id = tracking.ensure_run(None, "tiny", TAGS)
     with pytest.raises(ModelError, match="fer version 9 has no exported model"):
         registry.download_export(registry.Version("fer", 9, run_id, {}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("uri", "file"),
+    [
+        ("sqlite:////somewhere/mlflow.db", Path("/somewhere/mlflow.db")),
+        ("postgresql://user:word@host/mlflow", None),
+        ("http://127.0.0.1:5000", None),
+        ("databricks", None),  # no URL at all
+    ],
+)
+def test_only_a_registry_in_a_sqlite_file_has_a_place_for_a_lock(
+    uri: str, file: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow, "get_registry_uri", lambda: uri)
+    assert registry.store_file() == file

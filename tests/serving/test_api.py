@@ -62,6 +62,14 @@ def error_of(answer: httpx.Response) -> str:
     return str(answer.json()["error"]["code"])
 
 
+def test_a_face_found_by_turning_the_picture_says_so(client: TestClient, drawn_face: UInt8Array) -> None:
+    for quarters, rotation in ((0, 0), (3, 90)):
+        picture = np.ascontiguousarray(np.rot90(drawn_face, quarters))
+        (face,) = client.post("/predict", files={"picture": encode_png(picture)}).json()["faces"]
+        assert face["rotation"] == rotation
+        assert 0 < face["box"]["x"] < picture.shape[1]
+
+
 def test_a_picture_is_answered_with_its_faces_and_the_model(client: TestClient, drawn_face: UInt8Array) -> None:
     answer = client.post("/predict", files={"picture": ("../../etc/passwd", encode_png(drawn_face))})
     assert answer.status_code == 200
@@ -380,6 +388,20 @@ def test_a_dropped_connection_frees_its_place(brightness_model: Path) -> None:
     assert client.post("/predict", files={"picture": FLAT_FACE}).status_code == 200
 
 
+def test_the_model_card_is_a_page_of_its_own_that_may_hold_its_style_but_no_script(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model))
+    client = TestClient(app, raise_server_exceptions=False)
+    missing = client.get("/card")
+    assert (missing.status_code, error_of(missing)) == (404, "no_card")
+    assert client.get("/model").json()["has_card"] is False
+    app.state.desk.card = "<h1>Model card</h1>"
+    answer = client.get("/card")
+    assert answer.text == "<h1>Model card</h1>"
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "script" not in answer.headers["content-security-policy"]
+    assert client.get("/model").json()["has_card"] is True
+
+
 def test_model_facts_are_told(client: TestClient, brightness_model: Path) -> None:
     facts = client.get("/model").json()
     info = ModelInfo.read(brightness_model)
@@ -591,12 +613,12 @@ def test_the_openapi_document_names_every_route_and_refusal(client: TestClient) 
     document = client.get("/openapi.json").json()
     pictures = {"/predict", "/predict/batch", "/annotate", "/explain"}
     videos = {"/video", "/video/{job}", "/video/{job}/events", "/video/{job}/files/{name}"}
-    assert set(document["paths"]) == {*pictures, *videos, "/model"}
+    assert set(document["paths"]) == {*pictures, *videos, "/model", "/card", "/admin/reload"}
     for path in pictures:
         post = document["paths"][path]["post"]
         assert post["security"] == [{"HTTPBearer": []}]
         assert set(post["responses"]) == {"200", "400", "401", "403", "408", "413", "415", "422", "429"}
         assert post["responses"]["422"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorAnswer")
-        assert "multipart/form-data" in post["requestBody"]["content"]
+        assert f"127.0.0.1:3000{path}" in post["requestBody"]["content"]["multipart/form-data"]["examples"]["curl"]["summary"]
     example = document["components"]["schemas"]["Face"]["properties"]["probabilities"]["examples"][0]
     assert sum(example.values()) == pytest.approx(1)

@@ -6,14 +6,14 @@ import importlib.metadata
 import re
 import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.model_info import INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.serving import packaging
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,8 +38,10 @@ def repository_in(folder: Path) -> Path:
     return folder
 
 
-def servers() -> list[str]:
-    return [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True) if "serve" in process.cmdline()]
+@pytest.fixture
+def servers(running_commands: Callable[[], list[str]]) -> Callable[[], list[str]]:
+    """Lists the servers that are left."""
+    return lambda: [command for command in running_commands() if " serve " in command]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,9 @@ def packaged(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(home))
         tag = packaging.build(brightness_model, "v1-test", root)
-        packaging.place(brightness_model, root)
+        with_card = shutil.copytree(brightness_model, tmp_path_factory.mktemp("card") / "model")
+        (with_card / CARD_FILE).write_text("what it is")
+        packaging.place(with_card, root)
     return Packaged(root, home, tag)
 
 
@@ -57,10 +61,13 @@ def at_home(packaged: Packaged, isolated_homes: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BENTOML_HOME", str(packaged.home))
 
 
-def test_packaging_returns_the_tag_and_leaves_the_model_in_the_bundle(packaged: Packaged, brightness_model: Path) -> None:
+def test_packaging_returns_the_tag_and_leaves_the_model_in_the_bundle(
+    packaged: Packaged, brightness_model: Path, servers: Callable[[], list[str]]
+) -> None:
     assert re.fullmatch(r"fer:v1-test-[0-9a-f]{6}", packaged.tag)
     bundle = packaged.root / "data" / "bundle"
     assert filecmp.cmpfiles(bundle, brightness_model, [MODEL_FILE, INFO_FILE], shallow=False)[0] == [MODEL_FILE, INFO_FILE]
+    assert (bundle / CARD_FILE).read_text() == "what it is"
     assert servers() == []
 
 
@@ -68,6 +75,7 @@ def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged)
     source = packaged.bento / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     core = {f"fer_pipeline/{name}.py" for name in ("__init__", "errors", "faces", "imaging", "labels", "model_info", "outputs")}
+    core |= {f"fer_pipeline/monitoring/{name}.py" for name in ("__init__", "log_files", "observations", "prediction_log")}
     rooms = {
         path.relative_to(packaged.root).as_posix()
         for pattern in ("inference/*.py", "serving/*.py", "serving/web/*")
@@ -91,7 +99,7 @@ def test_the_packages_of_the_bento_are_those_of_the_lock() -> None:
 
 @pytest.mark.usefixtures("at_home")
 def test_a_bento_that_answers_with_another_model_is_no_package(
-    packaged: Packaged, brightness_model: Path, tmp_path: Path
+    packaged: Packaged, brightness_model: Path, tmp_path: Path, servers: Callable[[], list[str]]
 ) -> None:
     other = shutil.copytree(brightness_model, tmp_path / "other")
     info = ModelInfo.read(other)
@@ -102,7 +110,9 @@ def test_a_bento_that_answers_with_another_model_is_no_package(
 
 
 @pytest.mark.usefixtures("at_home")
-def test_a_bento_that_does_not_start_is_told_with_its_log(packaged: Packaged, brightness_model: Path) -> None:
+def test_a_bento_that_does_not_start_is_told_with_its_log(
+    packaged: Packaged, brightness_model: Path, servers: Callable[[], list[str]]
+) -> None:
     model = packaged.bento / "src" / "data" / "bundle" / MODEL_FILE
     content = model.read_bytes()
     model.write_bytes(content + b"\0")

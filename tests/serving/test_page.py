@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
@@ -109,6 +110,16 @@ def visit(browser: Any, site: Site) -> Iterator[Visit]:
     made = Visit(browser, site.address)
     yield made
     made.close()
+
+
+def test_a_picture_that_was_turned_says_so(visit: Visit, drawn_face: UInt8Array) -> None:
+    lying = np.ascontiguousarray(np.rot90(drawn_face, 3))
+    for name, picture in (("lying", lying), ("upright", drawn_face)):
+        file = {"name": f"{name}.png", "mimeType": "image/png", "buffer": encode_png(picture)}
+        visit.page.set_input_files("#file", file)
+        visit.wait(f"document.querySelector('#caption').textContent.startsWith('{picture.shape[1]} ')")
+        assert ("turned by 90° against the clock" in visit.words("turned")) == (name == "lying")
+        assert visit.page.is_visible("#turned") == (name == "lying")
 
 
 def test_a_picture_shows_its_face_and_why(visit: Visit, drawn_face: UInt8Array) -> None:

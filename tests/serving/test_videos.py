@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.answers import lineage
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.jobs import Jobs, private_folder, shared_root
@@ -78,7 +79,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def services(brightness_model: Path, root: Path) -> Iterator[Any]:
+def services(brightness_model: Path, root: Path, running_commands: Callable[[], list[str]]) -> Iterator[Any]:
     started: list[Service] = []
 
     def start(limits: Limits | None = None, token: str | None = None) -> Service:
@@ -89,7 +90,7 @@ def services(brightness_model: Path, root: Path) -> Iterator[Any]:
     for service in started:
         service.jobs.close()
     assert not root.exists(), list(root.rglob("*"))
-    assert not [p for p in psutil.Process().children(recursive=True) if "fer_pipeline.serving.video_job" in " ".join(p.cmdline())]
+    assert not [command for command in running_commands() if "fer_pipeline.serving.video_job" in command]
 
 
 def error_of(answer: Any) -> tuple[int, str]:
@@ -272,9 +273,10 @@ def test_what_a_dead_worker_left_is_told_as_lost_and_removed_by_the_next(
     services: Any, brightness_model: Path, root: Path, film: bytes
 ) -> None:
     service = services()
+    model = lineage(Recognizer.load(brightness_model))
     with service.jobs.receiving() as folder:
         (folder / "state.json").write_text(
-            json.dumps({"state": "running", "progress": 0.5, "frames": 1, "faces": 0, "files": []})
+            json.dumps({"state": "running", "model": model, "progress": 0.5, "frames": 1, "faces": 0, "files": []})
         )
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     (folder / "owner").write_text(gone.stdout)
@@ -288,12 +290,14 @@ def test_the_process_of_a_video_dies_with_its_worker(services: Any, brightness_m
     script = f"""
 import os, time
 from pathlib import Path
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.answers import lineage
 from fer_pipeline.serving.jobs import Jobs, UPLOAD
 from fer_pipeline.serving.uploads import Limits
 jobs = Jobs(Path({str(root)!r}), Path({str(brightness_model)!r}), Limits())
 with jobs.receiving() as folder:
     (folder / UPLOAD).write_bytes(Path({str(root.parent / "long.mp4")!r}).read_bytes())
-    job = jobs.start(folder)
+    job = jobs.start(folder, None, model=lineage(Recognizer.load(Path({str(brightness_model)!r}))))
 while jobs.state(job)["state"] != "running":
     time.sleep(0.02)
 os.kill(os.getpid(), 9)

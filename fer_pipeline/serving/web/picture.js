@@ -8,6 +8,8 @@ let asked = 0; // only the answer to the latest question is shown
 let shown = null; // object URL of the picture on the page
 let current = null; // the file on the page
 
+const TURNS = { 90: "90° against the clock", 180: "180°", 270: "90° with the clock" };
+
 export function setUpPicture() {
   $("file").addEventListener("change", () => {
     if ($("file").files.length) showPicture($("file").files[0]);
@@ -56,6 +58,9 @@ async function show(file, prediction) {
   $("boxes").replaceChildren(...prediction.faces.map((face, i) => face.box && box(face, i, width, height)).filter(Boolean));
   $("faces").replaceChildren(...prediction.faces.map((face, i) => chosenCard(face, i)));
   $("caption").textContent = `${width} × ${height} pixels, ${prediction.milliseconds.toFixed(0)} ms`;
+  const turn = prediction.faces[0]?.rotation; // one for all faces: it is the picture that was turned
+  $("turned").hidden = !turn;
+  $("turned").textContent = turn ? `No face was found upright; turned by ${TURNS[turn]}, the picture shows ${plural(prediction.faces.length, "face")}.` : "";
   $("result").hidden = false;
   const names = prediction.faces.map((face, i) => `face ${i + 1}: ${face.emotion}`).join(", ");
   const hint = $("whole").checked ? "" : " If the picture is one face, cut out close, tick the box above.";

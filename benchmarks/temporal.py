@@ -1,0 +1,82 @@
+"""What joining the answers of a face over time does, on sequences with known answers: `python -m benchmarks.temporal`.
+
+A sequence shows an emotion for 3 s in the mean and then another. What is seen is a test face of that emotion, a new one every
+0.25 s in the mean, with noise on each frame's answer (normal, 0.5, on the logarithms). Needs an exported model and its data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.temporal import EmotionFilter, ProbabilitySmoother, TemporalModel
+from fer_pipeline.modeling.loading import load_split
+
+MODEL, PROCESSED = Path("data/export"), Path("data/processed")
+SEQUENCES, SECONDS, RATE, SEED = 20, 60, 25, 7
+DWELL, HOLD, NOISE = 3.0, 0.25, 0.5
+
+Sequence = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+def sequences(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> list[Sequence]:
+    """True class ids (frames,) and answers (frames, 7) of each sequence."""
+    rng = np.random.default_rng(SEED)
+    rows_of = [np.flatnonzero(labels == emotion) for emotion in range(7)]
+    made = []
+    for _ in range(SEQUENCES):
+        truth, seen = np.zeros(SECONDS * RATE, np.int64), np.zeros((SECONDS * RATE, 7))
+        emotion = int(rng.integers(7))
+        row = rng.choice(rows_of[emotion])
+        for frame in range(len(truth)):
+            changes = rng.random() < 1 / (DWELL * RATE)
+            if changes:
+                emotion = int(rng.choice([other for other in range(7) if other != emotion]))
+            if changes or rng.random() < 1 / (HOLD * RATE):
+                row = rng.choice(rows_of[emotion])
+            noisy = np.exp(np.log(probabilities[row] + 1e-6) + rng.normal(0, NOISE, 7))
+            truth[frame], seen[frame] = emotion, noisy / noisy.sum()
+        made.append((truth, seen))
+    return made
+
+
+def measure(made: list[Sequence], model: Callable[[], TemporalModel]) -> dict[str, float]:
+    """Share of right frames, label changes a second, and the median delay of a change in seconds, of those that are seen."""
+    right, changes, delays = [], 0, []
+    for truth, seen in made:
+        joined = model()
+        labels = np.array([int(np.argmax(joined.add(row.tolist(), n / RATE))) for n, row in enumerate(seen)])
+        right.append((labels == truth).mean())
+        changes += int((np.diff(labels) != 0).sum())
+        for start, end in pairwise([*(np.flatnonzero(np.diff(truth)) + 1), len(truth)]):
+            hits: Any = np.flatnonzero(labels[start:end] == truth[start])
+            delays += [hits[0] / RATE] if len(hits) else []
+    seconds = SECONDS * len(made)
+    return {"accuracy": float(np.mean(right)), "changes": changes / seconds, "delay": float(np.median(delays))}
+
+
+def main() -> None:
+    """Measures and prints."""
+    test = load_split(PROCESSED, "test")
+    made = sequences(EmotionClassifier.load(MODEL, threads=2).probabilities(test.images), test.labels)
+    true = sum(int((np.diff(truth) != 0).sum()) for truth, _ in made) / (SECONDS * len(made))
+    table = Table("over time", "right frames", "label changes / s", "median delay, s", title=f"true changes: {true:.2f} / s")
+    models: dict[str, Callable[[], TemporalModel]] = {
+        "none": lambda: ProbabilitySmoother(0.0), "smooth": ProbabilitySmoother, "hmm": EmotionFilter
+    }  # fmt: skip
+    for name, model in models.items():
+        found = measure(made, model)
+        table.add_row(name, f"{100 * found['accuracy']:.1f} %", f"{found['changes']:.2f}", f"{found['delay']:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

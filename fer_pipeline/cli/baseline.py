@@ -1,0 +1,32 @@
+"""`fer baseline`: how far classical features get on the same data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline import params as params_file
+from fer_pipeline.cli.console import results
+from fer_pipeline.cli.stages import PARAMS, Params, Processed
+from fer_pipeline.workspace import exclusive
+
+
+def baseline(
+    processed: Processed = Path("data/processed"),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/reports/baseline"),
+    params: Params = PARAMS,
+) -> None:
+    """Fit HOG features with logistic regression in Spark MLlib, and measure it as `fer evaluate` measures networks.
+
+    Example: `fer baseline`, then `fer ui mlflow` to see it beside the others
+    """
+    from fer_pipeline.baseline import baseline_and_track
+
+    with exclusive(out, "fer baseline"):
+        found = baseline_and_track(processed, out, params_file.load(params))
+    results.print(
+        f"accuracy {found['accuracy']:.4f} ({found['accuracy_low']:.4f} to {found['accuracy_high']:.4f}), "
+        f"macro-F1 {found['macro_f1']:.4f} on {found['rows']:,.0f} test pictures; figures: {out / 'metrics.json'}"
+    )

@@ -1,0 +1,48 @@
+"""The command that looks for drift in what the service answered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline import params as params_file
+from fer_pipeline.cli.console import results
+from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.errors import MonitoringError
+from fer_pipeline.workspace import exclusive
+
+DRIFT_EXIT_CODE = 3
+
+
+def drift(
+    log: Annotated[Path, typer.Option(help="Folder that the service logs to: its FER_PREDICTION_LOG.")] = Path(
+        "data/predictions"
+    ),
+    window: Annotated[float, typer.Option(help="Hours before now to look at.", min=0.01)] = 24.0,
+    since: Annotated[datetime | None, typer.Option(help="Look at all since then (UTC) instead.")] = None,
+    model: Annotated[Path, typer.Option(help="Folder of the served model.")] = Path("data/bundle"),
+    processed: Annotated[Path, typer.Option(help="Folder written by `fer preprocess`, with the data of the model.")] = Path(
+        "data/processed"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder to write: drift.json, report.html.")] = Path("data/reports/drift"),
+) -> None:
+    """Compare what the service answered with the validation split of the training; exit code 3 means drift.
+
+    Example: `fer drift --window 24`
+    """
+    from fer_pipeline.drift_check import check
+
+    until = datetime.now(UTC)
+    start = since.replace(tzinfo=UTC) if since is not None else until - timedelta(hours=window)
+    with exclusive(out, "fer drift"):
+        found = check(log, model, processed, out, params_file.load(PARAMS).drift, start, until)
+    for one in found.result.comparisons:
+        results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")
+    results.print(f"{found.result.verdict}; page: {found.page}")
+    if not found.result.judged:
+        raise MonitoringError(f"{found.result.verdict} (drift.min_rows); take a longer --window")
+    if found.result.drifted:
+        raise typer.Exit(DRIFT_EXIT_CODE)

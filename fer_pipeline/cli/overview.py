@@ -1,0 +1,154 @@
+"""`fer status` and `fer compare`: where the workspace stands, and which of two versions is better."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fer_pipeline import params as params_file
+from fer_pipeline.cli.console import results
+from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.workspace import exclusive
+
+if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
+    from fer_pipeline.status import Bundle, Drift, RunLine
+    from fer_pipeline.versions import VersionFacts
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Say on one screen what is champion, how good, since when and on which data; the last runs; the bundle; disk use.
+
+    Example: `fer status`
+    """
+    from fer_pipeline.status import workspace_status
+
+    now = workspace_status(Path.cwd())
+    if as_json:
+        typer.echo(json.dumps(asdict(now), indent=2))
+        return
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="bold", no_wrap=True)
+    lines.add_column(overflow="fold")
+    lines.add_row("champion", _champion(now.champion) if now.champion else "none")
+    lines.add_row("challenger", _challenger(now.challenger) if now.challenger else "none")
+    lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
+    if now.drift:
+        lines.add_row("drift", _drift(now.drift))
+    lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
+    lines.add_row("disk", ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet")
+    lines.add_row("at work", escape(now.working) if now.working else "nobody")
+    for fault in now.faults:
+        lines.add_row("[red]fault[/]", escape(fault))
+    for advice in now.advice:
+        lines.add_row("[yellow]next[/]", escape(advice))
+    results.print(lines, soft_wrap=False)
+    if now.runs:
+        table = Table("last runs", "id", "started", "min", "result", "val acc", "test acc", "test F1", collapse_padding=True)
+        for run in now.runs:
+            table.add_row(*_cells(run))
+        results.print(table, soft_wrap=False)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="First version: number or alias.")],
+    b: Annotated[str, typer.Argument(help="Second version: number or alias.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/reports/compare"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
+    """Run two versions on the same test rows: paired intervals, McNemar's test, each emotion, pictures where they differ.
+
+    Rows of which either was trained on a copy are left out. Takes about 5 s per network `compact` on FER-2013.
+
+    Example: `fer compare champion challenger`
+    """
+    from fer_pipeline.contest import compare_versions
+    from fer_pipeline.modeling import registry
+    from fer_pipeline.modeling.comparison_page import METRICS_FILE, REPORT_FILE
+
+    name = params_file.load(PARAMS).promote.model_name
+    first, second = registry.find(name, a), registry.find(name, b)
+    with exclusive(out, "fer compare"):
+        result = compare_versions(Path.cwd(), first, second, out)
+    if as_json:
+        typer.echo((out / METRICS_FILE).read_text(encoding="utf-8").rstrip())
+        return
+    table = Table(f"{result.rows:,} test rows", str(first), str(second), "change, points")
+    for measure in result.measures[:2]:
+        change = measure.change
+        interval = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+        table.add_row(measure.name, f"{measure.a:.4f}", f"{measure.b:.4f}", escape(interval))
+    table.add_row("ECE", *(f"{value:.4f}" for value in result.ece), f"{100 * (result.ece[1] - result.ece[0]):+.2f}")
+    for one in result.classes:
+        change = one.recall.change
+        interval = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+        table.add_row(f"recall of {one.emotion}", f"{one.recall.a:.4f}", f"{one.recall.b:.4f}", escape(interval))
+    results.print(table, soft_wrap=False)
+    only = f"only the first right on {result.test.only_a:,} rows, only the second on {result.test.only_b:,}"
+    results.print(f"McNemar's test: p = {result.test.p_value:.2g}; {only}")
+    results.print(escape(result.verdict))
+    results.print(f"page: {out / REPORT_FILE}")
+
+
+def _champion(facts: VersionFacts) -> str:
+    figures = facts.metrics
+    words = [
+        f"{facts.name} version {facts.number} ({', '.join(facts.aliases)}), {facts.network}, since {_since(facts.crowned)}",
+        f"run {facts.run}, data {facts.data} version {facts.lineage['data_version']}",
+    ]
+    measured = [
+        f"{title} {figures[name]:.4f}"
+        + (f" [{figures[f'{name}_low']:.4f}, {figures[f'{name}_high']:.4f}]" if f"{name}_low" in figures else "")
+        for name, title in (("accuracy", "test accuracy"), ("macro_f1", "macro-F1"), ("ece", "ECE"))
+        if name in figures
+    ]
+    if measured:
+        words.append(", ".join(measured) + (f" on {figures['rows']:,.0f} rows" if "rows" in figures else ""))
+    if facts.synthetic:
+        words.append("trained on synthetic faces: for trying the pipeline, not for real pictures")
+    return escape("\n".join(words))
+
+
+def _challenger(facts: VersionFacts) -> str:
+    figures = f", test accuracy {facts.metrics['accuracy']:.4f}" if "accuracy" in facts.metrics else ""
+    return f"version {facts.number}, {facts.network}{figures}, gate: {facts.gate or 'not judged yet'}"
+
+
+def _bundle(bundle: Bundle) -> str:
+    if bundle.fault:
+        return f"[red]damaged:[/] {escape(bundle.fault)}"
+    whose = "the champion's" if bundle.of_champion else "[yellow]not the champion's[/]"
+    return f"data/bundle: {bundle.network}, model {bundle.fingerprint}, {whose}"
+
+
+def _drift(drift: Drift) -> str:
+    whose = "" if drift.of_champion else " [yellow](of another model than the champion)[/]"
+    verdict = escape(drift.verdict)
+    return f"{f'[red]{verdict}[/]' if drift.drifted else verdict}, {escape(drift.span)}{whose}"
+
+
+def _since(moment: str | None) -> str:
+    if moment is None:
+        return "an unknown time"
+    then = datetime.fromisoformat(moment)
+    age = datetime.now(UTC) - then
+    ago = f"{age.days} days" if age >= timedelta(days=2) else f"{age.total_seconds() / 3600:.1f} hours"
+    return f"{then.astimezone():%Y-%m-%d %H:%M} ({ago})"
+
+
+def _cells(run: RunLine) -> list[str]:
+    figures = [f"{value:.4f}" if value is not None else "" for value in (run.val_accuracy, run.test_accuracy, run.test_macro_f1)]
+    result = f"{run.status}: {run.failure}" if run.failure else run.status
+    started = f"{datetime.fromisoformat(run.started).astimezone():%m-%d %H:%M}"
+    minutes = "" if run.minutes is None else f"{run.minutes:.0f}"
+    return [escape(cell) for cell in (run.name, run.run_id[:8], started, minutes, result.lower(), *figures)]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

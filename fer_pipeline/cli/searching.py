@@ -1,0 +1,97 @@
+"""Commands that train many times: the search for a recipe, and the out-of-fold look at the labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline import params as params_file
+from fer_pipeline.cli.console import errors, results
+from fer_pipeline.cli.stages import OUT_OF_FOLD, PARAMS
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+
+Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
+
+PROCESSED, REPORTS = Path("data/processed"), Path("data/reports")
+
+
+def tune(
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials in all, those of earlier runs of this search included; left out: tune.trials."),
+    ] = None,
+    processed: Processed = PROCESSED,
+    folder: Annotated[Path, typer.Option(help="Folder of the study, where a stopped search goes on.")] = Path("data/tuning"),
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = REPORTS / "tuning",
+) -> None:
+    """Search for a better recipe with Optuna, by the section tune of params.yaml; choose on validation.
+
+    Example: `fer tune --trials 30`, then `fer profile save tuned --from-tuning`
+    """
+    from fer_pipeline import tuning
+
+    with exclusive(folder, "fer tune"):
+        result = tuning.tune(
+            processed,
+            folder,
+            out,
+            params_file.load(PARAMS),
+            OUT_OF_FOLD,
+            trials=trials,
+            say=lambda line: errors.print(line, markup=False),
+        )
+    best = ", ".join(f"{key} {value}" for key, value in result.values.items())
+    results.print(
+        f"trial {result.trial} is the best of {result.trials}: validation {result.metric} {result.value:.4f} after "
+        f"{result.epochs} epochs ({best}); page: {out / 'report.html'}; keep it with `fer profile save NAME --from-tuning`",
+        markup=False,
+    )
+
+
+def label_noise(
+    folds: Annotated[int, typer.Option(min=2, max=50, help="Trainings, each without one fold of the training rows.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each; left out: those of the recipe in use.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    soften: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Set train.soften in params.yaml to this share, with the predictions made.")
+    ] = None,
+    processed: Processed = PROCESSED,
+    folder: Annotated[
+        Path, typer.Option(help="Folder of the predictions, where a stopped analysis goes on.")
+    ] = OUT_OF_FOLD.parent,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = REPORTS / "noise",
+) -> None:
+    """Find the training labels that models which never saw them contradict, and estimate how many are wrong.
+
+    Example: `fer label-noise --folds 5 --epochs 20`
+    """
+    from fer_pipeline.modeling.loading import load_split
+    from fer_pipeline.modeling.noise_page import write_noise
+    from fer_pipeline.modeling.out_of_fold import predict_out_of_fold
+
+    recipe = params_file.load(PARAMS).train
+    with exclusive(folder, "fer label-noise"):
+        predicted = predict_out_of_fold(
+            processed,
+            folder,
+            recipe.shortened(epochs) if epochs else recipe,
+            folds=folds,
+            seed=seed,
+            say=lambda line: errors.print(line, markup=False),
+        )
+        noise, check = write_noise(out, load_split(processed, "train"), predicted)
+    if soften is not None:
+        with exclusive(RUN_LOCK, "fer label-noise"):
+            params_file.write_values(PARAMS, {"train.soften": soften, "train.soften_with": predicted.facts["fingerprint"]})
+        results.print(f"params.yaml now trains with {soften:g} of these probabilities in the target of each label")
+    if check is not None:
+        results.print(
+            f"FER+ votes confirm {100 * check.suspicious.given:.0f} % of the suspicious labels, "
+            f"{100 * check.others.given:.0f} % of the others"
+        )
+    results.print(
+        f"{int(noise.suspicious.sum()):,} suspicious labels, {100 * noise.share:.1f} % wrong as estimated, accuracy out of fold "
+        f"{predicted.facts['accuracy']:.4f}; page: {out / 'report.html'}"
+    )

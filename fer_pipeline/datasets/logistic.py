@@ -1,0 +1,92 @@
+"""Multinomial logistic regression on HOG features of the processed table, by Spark MLlib."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException
+from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as sf
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from fer_pipeline.datasets.hog import LABELLED, hog, hog_batches
+from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.errors import DataQualityError, EnvironmentFault, SourceError
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.labels import EMOTIONS
+
+REGULARISATIONS = (0.001, 0.01, 0.1)
+"""Weights of the L2 penalty that are tried, on standardised features."""
+
+_ITERATIONS = 60
+
+
+@dataclass(frozen=True)
+class HogLogistic:
+    """A fitted model: `weights` float64 (7, 900), `intercepts` (7,), the penalty, and validation accuracy by penalties tried."""
+
+    weights: npt.NDArray[np.float64]
+    intercepts: npt.NDArray[np.float64]
+    regularisation: float
+    tried: dict[float, float]
+
+    def predict(self, images: UInt8Array, batch_size: int = 256, verbose: int = 0) -> npt.NDArray[np.float32]:
+        """Logits float32 (N, 7) of faces uint8 (N, 48, 48, 1), called as Keras models are; `verbose` says nothing here."""
+        parts = [
+            hog(images[start : start + batch_size]) @ self.weights.T + self.intercepts
+            for start in range(0, len(images), batch_size)
+        ]
+        return np.concatenate(parts).astype(np.float32)
+
+
+def fit_hog_logistic(processed: Path, master: str) -> HogLogistic:
+    """The model fitted on the split train with the penalty of the highest accuracy on the split validation.
+
+    Raises `SourceError` where the table is missing, `DataQualityError` where a split is empty or train lacks a class,
+    `EnvironmentFault` where Spark fails.
+    """
+    folder = processed / "faces"
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is missing: run `fer preprocess` first")
+    with spark_session(master, driver_memory="2g", app_name="fer baseline") as session:
+        try:
+            return _fit(session, folder)
+        except (PySparkException, Py4JError) as error:
+            raise EnvironmentFault(f"Spark MLlib failed on {folder}: {str(error).strip().splitlines()[0][:500]}") from error
+
+
+def _fit(session: SparkSession, folder: Path) -> HogLogistic:
+    rows = session.read.parquet(str(folder.resolve())).select("split", "label", "image")
+    featured = rows.filter("split in ('train', 'validation')").mapInArrow(hog_batches, from_arrow_schema(LABELLED))
+    vectors = featured.withColumn("features", array_to_vector(sf.col("features"))).cache()
+    train, validation = (vectors.filter(sf.col("split") == split) for split in ("train", "validation"))
+    classes = {int(row["label"]) for row in train.select("label").distinct().collect()}
+    if classes != set(range(len(EMOTIONS))) or not validation.head(1):
+        missing = [EMOTIONS[index] for index in range(len(EMOTIONS)) if index not in classes] or "no class"
+        raise DataQualityError(f"train lacks {missing}, or validation is empty: check the source")
+    fitted: dict[float, LogisticRegressionModel] = {}
+    tried: dict[float, float] = {}
+    for penalty in REGULARISATIONS:
+        regression = LogisticRegression(regParam=penalty, maxIter=_ITERATIONS, family="multinomial")
+        fitted[penalty] = regression.fit(train)
+        tried[penalty] = _accuracy(fitted[penalty].transform(validation))
+    vectors.unpersist()
+    best = max(tried, key=lambda penalty: tried[penalty])
+    return HogLogistic(
+        weights=np.asarray(fitted[best].coefficientMatrix.toArray()),
+        intercepts=np.asarray(fitted[best].interceptVector.toArray()),
+        regularisation=best,
+        tried=tried,
+    )
+
+
+def _accuracy(answered: DataFrame) -> float:
+    right = sf.avg((sf.col("prediction") == sf.col("label")).cast("double")).alias("accuracy")
+    (row,) = answered.select(right).collect()
+    return float(row["accuracy"])

@@ -1,0 +1,100 @@
+"""What joins the rooms in a drift check: the reference, made of model and validation split, the log, the tests and the page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from fer_pipeline.errors import MonitoringError, SourceError
+from fer_pipeline.imaging import ImageSpec, UInt8Array
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.quality import measure
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.monitoring import drift, drift_page, log_files
+from fer_pipeline.monitoring.observations import Observations
+from fer_pipeline.params import DriftParams
+
+REFERENCE_SPLIT = "validation"
+"""Rows that training did not learn from; the test split stays what `evaluate` and the gate alone read."""
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class DriftCheck:
+    """What a check found on the predictions of `info`'s model in `since <= time < until`, and the page that shows it."""
+
+    info: ModelInfo
+    since: datetime
+    until: datetime
+    result: drift.DriftResult
+    page: Path
+
+    def markdown(self) -> str:
+        """Verdict, span and comparisons."""
+        lines = [f"# {self.result.verdict}", "", f"Model `{self.info.fingerprint}`, {_span(self.since, self.until)}.", ""]
+        if self.result.judged:
+            lines += ["| quantity | drift | what was found |", "|---|---|---|"]
+            lines += [f"| {one.name} | {'yes' if one.drifted else 'no'} | {one.reason} |" for one in self.result.comparisons]
+        return "\n".join([*lines, "", f"Page: `{self.page}`"])
+
+
+def check(
+    log: Path, model: Path, processed: Path, out: Path, params: DriftParams, since: datetime, until: datetime
+) -> DriftCheck:
+    """Compares the predictions that the log holds of an exported model with those it makes on the validation split.
+
+    Replaces the folder `out`: drift.json, report.html. Raises `MonitoringError` where there is no log, or the split does not
+    belong to the model's kind of data, `ModelError` where the model does not load.
+    """
+    classifier = EmotionClassifier.load(model, threads=2)
+    info = classifier.info
+    window = log_files.read(log, since, until, info.fingerprint)
+    reference = reference_of(classifier, processed)
+    # Serving measures the face before the image spec's own steps, the table holds it after them.
+    plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
+    result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
+    page = drift_page.write(out, result, reference, window, info, _span(since, until))
+    return DriftCheck(info, since, until, result, page)
+
+
+def reference_of(classifier: EmotionClassifier, processed: Path) -> Observations:
+    """What the model answers on the validation split, without rows that have a copy in training or earlier in the split.
+
+    Raises `MonitoringError` where the table is missing, holds another kind of faces, or was prepared for another image spec.
+    """
+    try:
+        facts, faces = load_facts(processed), load_split(processed, REFERENCE_SPLIT)
+    except SourceError as error:  # whose exit code would read as drift
+        raise MonitoringError(f"no reference to compare with: {error}") from error
+    _check_fit(classifier.info, facts["source"]["synthetic"], ImageSpec.from_dict(facts["image_spec"]), processed)
+    images: UInt8Array = faces.images[faces.unseen]
+    if not len(images):
+        raise MonitoringError(f"{processed} has no validation row without a copy in training: no reference to compare with")
+    qualities = [measure(image[:, :, 0]) for image in images]
+    return Observations(
+        np.concatenate([classifier.probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]),
+        *(np.array([getattr(quality, name) for quality in qualities]) for name in ("sharpness", "brightness", "contrast")),
+    )
+
+
+def _check_fit(info: ModelInfo, synthetic: bool, spec: ImageSpec, processed: Path) -> None:
+    if synthetic != info.synthetic:
+        kinds = {True: "synthetic faces", False: "real faces"}
+        raise MonitoringError(
+            f"the model was trained on {kinds[info.synthetic]}, {processed} holds {kinds[synthetic]}: make the data of the model "
+            "the source again (`fer data add`, `dvc repro preprocess`)"
+        )
+    if spec != info.image_spec:
+        raise MonitoringError(
+            f"the model expects pictures as {asdict(info.image_spec)}, {processed} holds {asdict(spec)}: preprocess again with "
+            "the values of the model"
+        )
+
+
+def _span(since: datetime, until: datetime) -> str:
+    return f"{since.astimezone(UTC):%Y-%m-%d %H:%M} to {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

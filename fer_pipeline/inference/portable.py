@@ -1,0 +1,52 @@
+"""An exported model as bytes: it travels to other processes and machines, and its folder may change meanwhile."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.faces import YUNET_FILE
+from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD, Recognizer
+from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
+
+PORTABLE_FILES = (MODEL_FILE, INFO_FILE, YUNET_FILE, CARD_FILE)
+
+
+@dataclass(frozen=True)
+class PortableModel:
+    """Name and content of each file of one exported model."""
+
+    files: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def read(cls, folder: Path, detector: Path | None = None) -> PortableModel:
+        """The model of an exported model's folder, with the face detector in it or the YuNet file given.
+
+        Raises `ModelError` where files are missing or cannot be read; whether they fit each other shows in `recognizer`.
+        """
+        ModelInfo.read(folder)  # here, so that the message names the folder and not a copy
+        paths = {name: folder / name for name in PORTABLE_FILES}
+        if detector is not None:
+            paths[YUNET_FILE] = detector
+        try:
+            return cls(tuple((name, path.read_bytes()) for name, path in paths.items() if path.exists()))
+        except OSError as error:
+            raise ModelError(f"{folder} cannot be read: {error}; it may be changing, try again") from error
+
+    @property
+    def card(self) -> str | None:
+        """The model card, an HTML page; None where the folder had none."""
+        return next((content.decode() for name, content in self.files if name == CARD_FILE), None)
+
+    def write(self, folder: Path) -> None:
+        """Writes the files into an existing folder."""
+        for name, content in self.files:
+            (folder / name).write_bytes(content)
+
+    def recognizer(self, threshold: float = DEFAULT_THRESHOLD) -> Recognizer:
+        """Detector and classifier of these files. Raises `ModelError` where they do not fit each other."""
+        with tempfile.TemporaryDirectory(prefix="fer-model-") as scratch:
+            self.write(Path(scratch))
+            return Recognizer.load(Path(scratch), threshold=threshold)

@@ -1,0 +1,51 @@
+"""The faces of one video as a Parquet table. Needs pyarrow, unlike the service."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline.inference.video_files import COLUMNS, JSONL_FILE, PARQUET_FILE, table_row
+from fer_pipeline.labels import EMOTIONS
+
+GROUP_ROWS = 10_000
+"""Rows of a row group: as many are in memory at a time, however long the video is."""
+
+_KINDS: dict[str, pa.DataType] = {
+    **dict.fromkeys(COLUMNS, pa.float64()),
+    **dict.fromkeys((*EMOTIONS, *(f"smoothed_{emotion}" for emotion in EMOTIONS)), pa.float32()),
+    **dict.fromkeys(("frame", "track"), pa.int64()),
+    **dict.fromkeys(("emotion", "smoothed_emotion", "reasons"), pa.string()),
+    "detected": pa.bool_(),
+}
+
+SCHEMA = pa.schema([(name, _KINDS[name]) for name in COLUMNS])
+"""Columns of faces.parquet: names and content of `video_files.COLUMNS`, in faces.csv the same in words."""
+
+
+def write_table(folder: Path) -> Path:
+    """Writes faces.parquet from the faces.jsonl that `video.analyse` left in the folder; returns its path.
+
+    One row per face and frame, in the order of time, read and written a row group at a time.
+    """
+    target = folder / PARQUET_FILE
+    aside = folder / f".{PARQUET_FILE}.new"
+    with (folder / JSONL_FILE).open(encoding="utf-8") as lines, pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer:
+        rows = (table_row(json.loads(line)) for line in lines)
+        while group := list(islice(rows, GROUP_ROWS)):
+            writer.write_batch(_batch(group), row_group_size=GROUP_ROWS)
+    os.replace(aside, target)
+    return target
+
+
+def _batch(rows: list[list[Any]]) -> pa.RecordBatch:
+    columns: Iterator[tuple[Any, ...]] = zip(*rows, strict=True)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, SCHEMA.types, strict=True)]
+    return pa.record_batch(arrays, schema=SCHEMA)

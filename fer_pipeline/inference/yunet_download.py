@@ -1,0 +1,73 @@
+"""Fetches the YuNet face detector from OpenCV's model zoo, on request only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import urllib.request
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+
+from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.faces import YUNET_SHA256
+
+YUNET_URL = (
+    "https://github.com/opencv/opencv_zoo/raw/82b38c8f98e7b52aa171400f3e4c722352d0669f/"
+    "models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
+)
+"""The file at a fixed commit; 233 kB, MIT licence."""
+
+_MOST_BYTES = 4_000_000
+_SECONDS = 30.0
+
+
+def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
+    """Writes face_detection_yunet_2023mar.onnx to `target` and returns true; false where the very file is there already.
+
+    It is written aside and moved into place once its SHA-256 is right, so that a broken download leaves what was there. Raises
+    `EnvironmentFault` where it cannot be had or stored, `ModelError` where another file comes.
+    """
+    if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == YUNET_SHA256:
+        return False
+    content = _content(url, target)
+    found = hashlib.sha256(content).hexdigest()
+    if found != YUNET_SHA256:
+        raise ModelError(
+            f"{url} sent {len(content):,} bytes with SHA-256 {found}, face_detection_yunet_2023mar.onnx of opencv_zoo has "
+            f"{YUNET_SHA256}: nothing was stored; try again, or give another address as --url"
+        )
+    _store(content, target)
+    return True
+
+
+def _content(url: str, target: Path) -> bytes:
+    if not url.startswith(("https://", "http://")):
+        raise EnvironmentFault(f"{url} is no address of the web: it begins with neither https:// nor http://")
+    try:
+        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+            return bytes(answer.read(_MOST_BYTES))
+    except (OSError, HTTPException, ValueError) as error:
+        raise EnvironmentFault(
+            f"{url} cannot be fetched ({error}): check the network or proxy, give another address as --url, or download the "
+            f"file elsewhere and put it at {target}; without it the Haar cascade finds the faces"
+        ) from error
+
+
+def _store(content: bytes, target: Path) -> None:
+    aside = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        aside = Path(name)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        aside.chmod(0o644)  # mkstemp makes it private
+        os.replace(aside, target)
+    except OSError as error:
+        raise EnvironmentFault(f"{target} cannot be written ({error.strerror}): give another place as --to") from error
+    finally:
+        if aside is not None:
+            with suppress(FileNotFoundError):
+                aside.unlink()

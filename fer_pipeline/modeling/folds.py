@@ -1,0 +1,66 @@
+"""Folds of the training rows that keep equal and nearly equal pictures together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.dataset as ds
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from fer_pipeline.errors import DataQualityError, SourceError
+
+Positions = npt.NDArray[np.int64]
+
+_GROUPING = ("content_hash", "perceptual_hash", "row")  # an augmented copy has the row number of its picture
+
+
+def read_groups(processed: Path, split: str) -> tuple[dict[str, int], set[str]]:
+    """The duplicate group of each row of a split, by id, and the ids of the augmented copies.
+
+    Rows belong together, also by way of others, where they have the same content hash, perceptual hash or row of the source.
+    Raises `SourceError` where the table cannot be read.
+    """
+    try:
+        dataset = ds.dataset(processed / "faces", format="parquet")
+        table = dataset.to_table(columns=["id", "augmented", *_GROUPING], filter=ds.field("split") == split)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{processed} cannot be read as the processed table: {error}; run `fer preprocess`") from error
+    ids = table["id"].to_pylist()
+    groups = joined([np.array(table[name].to_pylist()) for name in _GROUPING])
+    copies = {row_id for row_id, augmented in zip(ids, table["augmented"].to_pylist(), strict=True) if augmented}
+    return dict(zip(ids, groups.tolist(), strict=True)), copies
+
+
+def joined(columns: list[npt.NDArray[Any]]) -> Positions:
+    """Group number (N,) of each row: rows with an equal value in any column are in one group, and so are their groups."""
+    rows = len(columns[0])
+    ends = []
+    for values in columns:
+        _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+        ends.append(first[inverse])
+    links = coo_array(
+        (np.ones(rows * len(columns), bool), (np.tile(np.arange(rows), len(columns)), np.concatenate(ends))), shape=(rows, rows)
+    )
+    _, groups = connected_components(links, directed=False)
+    numbers: Positions = groups.astype(np.int64)
+    return numbers
+
+
+def grouped_folds(labels: Positions, groups: Positions, folds: int, seed: int) -> Positions:
+    """Fold number (N,) in 0..folds-1 of each row: groups stay whole, classes are spread evenly.
+
+    Raises `DataQualityError` where there are fewer groups than folds.
+    """
+    found = len(np.unique(groups))
+    if found < folds:
+        raise DataQualityError(f"{len(labels)} rows are {found} groups of duplicates, too few for {folds} folds: take fewer")
+    numbers = np.zeros(len(labels), np.int64)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(labels, labels, groups)):
+        numbers[held_out] = fold
+    return numbers

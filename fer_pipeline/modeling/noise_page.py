@@ -1,0 +1,160 @@
+"""The most suspicious training labels: a page with pictures, suspicious.csv, noise.json; where FER+ votes exist, beside them."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from fer_pipeline.errors import SourceError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.confident_learning import LabelNoise, find_noise
+from fer_pipeline.modeling.curves import roc
+from fer_pipeline.modeling.external_sets import majority
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.out_of_fold import OutOfFold, part
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.pages import write_page
+
+REPORT_FILE = "report.html"
+TABLE_FILE = "suspicious.csv"
+FIGURES_FILE = "noise.json"
+
+PICTURES_PER_PAIR = 14
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the majority of the FER+ votes names in `rows` rows: shares that add up to 1 with those where it names neither."""
+
+    rows: int
+    given: float
+    suggested: float
+
+
+@dataclass(frozen=True)
+class VoteCheck:
+    """Suspicious rows and all others against the votes, which neither labels nor models know of.
+
+    `suggested` of the others is 0, as nothing else is suggested for them. `auc`: how well the margin tells rows whose votes name
+    another emotion from rows whose votes confirm the label (0.5: not at all); NaN where all do the same.
+    """
+
+    suspicious: Agreement
+    others: Agreement
+    auc: float
+
+
+def write_noise(out: Path, faces: Faces, predicted: OutOfFold) -> tuple[LabelNoise, VoteCheck | None]:
+    """The noise found in the labels of the training rows, augmented copies left out, and their check against FER+ votes if any.
+
+    Replaces the folder `out`. Raises `SourceError` where the predictions are not for these rows and labels.
+    """
+    if not (np.array_equal(faces.ids, predicted.ids) and np.array_equal(faces.labels, predicted.labels)):
+        raise SourceError("the out-of-fold predictions belong to other training rows: run `fer label-noise` again")
+    originals = ~predicted.augmented
+    faces, probabilities = part(faces, originals), predicted.probabilities[originals]
+    noise = find_noise(faces.labels, probabilities)
+    check = check_votes(faces, noise)
+    with replaced_folder(out) as folder:
+        _write_table(folder / TABLE_FILE, faces, noise)
+        write_json(folder / FIGURES_FILE, _figures(predicted, noise, check))
+        write_page(
+            folder / REPORT_FILE,
+            "label_noise.html",
+            facts=predicted.facts,
+            emotions=EMOTIONS,
+            rows=len(faces),
+            suspicious=int(noise.suspicious.sum()),
+            noise=noise,
+            counts=np.bincount(faces.labels, minlength=len(EMOTIONS)).tolist(),
+            rates=rates_figure(noise),
+            pairs=_pairs(faces, noise),
+            shown=PICTURES_PER_PAIR,
+            check=check,
+        )
+    return noise, check
+
+
+def check_votes(faces: Faces, noise: LabelNoise) -> VoteCheck | None:
+    """Agreement of labels and suggestions with the majority of the votes; None where no row has votes."""
+    if faces.votes is None:
+        return None
+    voted = np.flatnonzero(~np.isnan(faces.votes).any(axis=1))
+    names = np.array([majority(row) for row in faces.votes[voted].astype(int).tolist()])
+    words = np.array(EMOTIONS)
+    given, suggested = words[faces.labels[voted]] == names, words[noise.suggested[voted]] == names
+    suspicious = noise.suspicious[voted]
+    decided = np.isin(names, words)
+    return VoteCheck(
+        suspicious=_agreement(given[suspicious], suggested[suspicious]),
+        others=_agreement(given[~suspicious], np.zeros((~suspicious).sum(), bool)),
+        auc=roc(~given[decided], -noise.margin[voted][decided]).area,
+    )
+
+
+def rates_figure(noise: LabelNoise) -> Figure:
+    """Estimated share of each true class among the rows of each given label."""
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(noise.rates, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(noise.rates.shape):
+        share = noise.rates[row, column]
+        axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.55 else "black")
+    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right")
+    axes.set_yticks(range(len(EMOTIONS)), EMOTIONS)
+    axes.set(title="% of each given label", xlabel="estimated true label", ylabel="given label")
+    return figure
+
+
+def _agreement(given: npt.NDArray[np.bool_], suggested: npt.NDArray[np.bool_]) -> Agreement:
+    rows = len(given)
+    return Agreement(rows, float(given.sum()) / max(rows, 1), float(suggested.sum()) / max(rows, 1))
+
+
+def _figures(predicted: OutOfFold, noise: LabelNoise, check: VoteCheck | None) -> dict[str, Any]:
+    return {
+        **predicted.facts,
+        "suspicious": int(noise.suspicious.sum()),
+        "noise_share": noise.share,
+        "rates": {name: dict(zip(EMOTIONS, row, strict=True)) for name, row in zip(EMOTIONS, noise.rates.tolist(), strict=True)},
+        "thresholds": dict(zip(EMOTIONS, noise.thresholds.tolist(), strict=True)),
+        "votes": asdict(check) if check else None,
+    }
+
+
+def _pairs(faces: Faces, noise: LabelNoise) -> list[dict[str, Any]]:
+    """The most suspicious rows of each pair of given and suggested label, the pair with the most rows first."""
+    ranking = noise.ranking
+    found = []
+    for given, suggested in np.argwhere(noise.confident > 0):
+        rows = ranking[(faces.labels[ranking] == given) & (noise.suggested[ranking] == suggested)]
+        if given == suggested or not len(rows):
+            continue
+        cells = [
+            {
+                "image": faces.images[row],
+                "name": str(faces.names[row]),
+                "own": noise.self_confidence[row],
+                "margin": noise.margin[row],
+            }
+            for row in rows[:PICTURES_PER_PAIR]
+        ]
+        found.append({"given": EMOTIONS[given], "suggested": EMOTIONS[suggested], "rows": len(rows), "cells": cells})
+    return sorted(found, key=lambda pair: -pair["rows"])
+
+
+def _write_table(path: Path, faces: Faces, noise: LabelNoise) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "name", "given", "suggested", "self_confidence", "margin"])
+        for row in noise.ranking:
+            names = EMOTIONS[faces.labels[row]], EMOTIONS[noise.suggested[row]]
+            writer.writerow(
+                [faces.ids[row], faces.names[row], *names, f"{noise.self_confidence[row]:.5f}", f"{noise.margin[row]:.5f}"]
+            )

@@ -1,0 +1,188 @@
+"""Predictions for training rows by models that never saw them: K trainings, each without one fold. Resumes per fold and epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline.errors import SourceError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling import metrics
+from fer_pipeline.modeling.calibration import fit_temperature
+from fer_pipeline.modeling.checkpoints import discard
+from fer_pipeline.modeling.folds import grouped_folds, read_groups
+from fer_pipeline.modeling.loading import Faces, load_facts, load_split, out_of_fold_fingerprint
+from fer_pipeline.modeling.training import recipe_key, train
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.params import TrainParams
+
+PREDICTIONS_FILE = "out_of_fold.parquet"
+FACTS_FILE = "out_of_fold.json"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),  # as given
+        pa.field("fold", pa.int8(), nullable=False),
+        pa.field("augmented", pa.bool_(), nullable=False),
+        pa.field("probabilities", pa.list_(pa.float32(), len(EMOTIONS)), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Calibrated probabilities (N, 7) of all training rows, ordered by id, each from the model trained without the row's fold.
+
+    `facts` holds network, profile, epochs, folds, seeds, whether votes were learned, data, and of each fold rows, accuracy,
+    temperature and the accuracy on validation.
+    """
+
+    ids: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.int64]
+    folds: npt.NDArray[np.int64]
+    augmented: npt.NDArray[np.bool_]
+    probabilities: npt.NDArray[np.float64]
+    facts: dict[str, Any]
+
+
+def predict_out_of_fold(
+    processed: Path, folder: Path, params: TrainParams, *, folds: int, seed: int, say: Callable[[str], None]
+) -> OutOfFold:
+    """Trains the recipe once per fold and stores what each model says of its fold as out_of_fold.parquet in `folder`.
+
+    Folds keep duplicates together. The temperature of a fold's model is fitted on the validation split, which none of the models
+    was trained on (early stopping, where the recipe has it, chooses on it). Finished folds of the same recipe, data and seed are
+    kept; `say` gets a line per fold. Labels are not softened, whatever the recipe says. Raises what `train` raises, and
+    `DataQualityError` where there are too few groups.
+    """
+    params = params.with_values({"soften": 0.0, "soften_with": "none"})  # soft labels know of the rows to be judged
+    faces, validation = load_split(processed, "train"), load_split(processed, "validation")
+    source = load_facts(processed)["source"]
+    groups, copies = read_groups(processed, "train")
+    numbers = grouped_folds(faces.labels, np.array([groups[row_id] for row_id in faces.ids.tolist()]), folds, seed)
+    probabilities = np.zeros((len(faces), len(EMOTIONS)))
+    about = []
+    for fold in range(folds):
+        held_out = numbers == fold
+        facts, probabilities[held_out] = _fold(
+            folder, fold, part(faces, ~held_out), part(faces, held_out), validation, params, say
+        )
+        about.append(facts)
+    result = OutOfFold(
+        ids=faces.ids,
+        labels=faces.labels,
+        folds=numbers,
+        augmented=np.array([row_id in copies for row_id in faces.ids.tolist()]),
+        probabilities=probabilities,
+        facts={
+            "network": params.network,
+            "profile": params.profile,
+            "epochs": params.epochs,
+            "folds": folds,
+            "seed": seed,
+            "train_seed": params.seed,
+            "votes_used": params.votes_weight > 0,
+            "fingerprint": out_of_fold_fingerprint(probabilities.astype(np.float32)),
+            "data": source["name"],
+            "synthetic": bool(source["synthetic"]),
+            "accuracy": float((probabilities.argmax(axis=1) == faces.labels).mean()),
+            "per_fold": about,
+        },
+    )
+    _write(folder, result)
+    return result
+
+
+def read_out_of_fold(folder: Path) -> OutOfFold:
+    """What `predict_out_of_fold` stored. Raises `SourceError`."""
+    try:
+        table = pq.read_table(folder / PREDICTIONS_FILE, schema=SCHEMA)
+        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{folder / PREDICTIONS_FILE} cannot be read: {error}; run `fer label-noise` first") from error
+    return OutOfFold(
+        ids=np.array(table["id"].to_pylist(), dtype=np.str_),
+        labels=table["label"].to_numpy().astype(np.int64),
+        folds=table["fold"].to_numpy().astype(np.int64),
+        augmented=table["augmented"].to_numpy().astype(np.bool_),
+        probabilities=np.array(table["probabilities"].to_pylist(), dtype=np.float64),
+        facts=facts,
+    )
+
+
+def part(faces: Faces, rows: npt.NDArray[Any]) -> Faces:
+    """The chosen rows, by position or by bool (N,); without out-of-fold probabilities."""
+    names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
+    votes = None if faces.votes is None else faces.votes[rows]
+    return replace(faces, **{name: getattr(faces, name)[rows] for name in names}, votes=votes, out_of_fold=None)
+
+
+def _fold(
+    folder: Path,
+    fold: int,
+    rest: Faces,
+    held_out: Faces,
+    validation: Faces,
+    params: TrainParams,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
+    place = folder / f"fold-{fold}"
+    key = f"{recipe_key(rest, validation, params)}-{held_out.fingerprint}"
+    try:
+        facts: dict[str, Any] = json.loads((place / "facts.json").read_text(encoding="utf-8"))
+        if facts["key"] == key:
+            say(f"fold {fold}: finished earlier, accuracy {facts['accuracy']:.4f}")
+            return facts, np.load(place / "probabilities.npy", allow_pickle=False)
+        say(f"fold {fold}: what an earlier analysis left belongs to another recipe or other data, it is replaced")
+    except (OSError, ValueError, KeyError):  # not finished before
+        pass
+    say(f"fold {fold}: training on {len(rest):,} rows, without {len(held_out):,}")
+    checkpoints = folder / "checkpoints"
+    result = train(rest, validation, params, checkpoints)
+    temperature = fit_temperature(_logits(result.network, validation), validation.labels)
+    probabilities = metrics.softmax(_logits(result.network, held_out), temperature)
+    facts = {
+        "key": key,
+        "rows": len(held_out),
+        "accuracy": float((probabilities.argmax(axis=1) == held_out.labels).mean()),
+        "val_accuracy": result.history[result.best_epoch - 1]["val_accuracy"],
+        "temperature": temperature,
+        "seconds": round(result.seconds, 1),
+    }
+    with replaced_folder(place) as aside:
+        np.save(aside / "probabilities.npy", probabilities)
+        write_json(aside / "facts.json", facts)
+    discard(checkpoints)
+    say(f"fold {fold}: accuracy {facts['accuracy']:.4f} out of fold, {facts['val_accuracy']:.4f} on validation")
+    return facts, probabilities
+
+
+def _logits(network: Any, faces: Faces) -> npt.NDArray[np.float32]:
+    logits: npt.NDArray[np.float32] = network.predict(faces.images, batch_size=256, verbose=0)
+    return logits
+
+
+def _write(folder: Path, result: OutOfFold) -> None:
+    table = pa.table(
+        {
+            "id": result.ids.tolist(),
+            "label": result.labels.astype(np.int8),
+            "fold": result.folds.astype(np.int8),
+            "augmented": result.augmented,
+            "probabilities": result.probabilities.astype(np.float32).tolist(),
+        },
+        schema=SCHEMA,
+    )
+    aside = folder / f".{PREDICTIONS_FILE}.new"
+    pq.write_table(table, aside)
+    aside.replace(folder / PREDICTIONS_FILE)
+    write_json(folder / FACTS_FILE, result.facts)

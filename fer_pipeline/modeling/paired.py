@@ -1,0 +1,40 @@
+"""Two models on the same pictures: what tells their difference from luck. Numpy and scipy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtr
+
+from fer_pipeline.modeling.metrics import Interval
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """On how many rows only a, and only b, is right, and how likely so uneven a split is where both are right equally often."""
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def mcnemar(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> McNemar:
+    """The exact two-sided test of McNemar (1947) on bool (N,); p is 1 where the two are right on the same rows."""
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    differ = only_a + only_b
+    p = min(1.0, 2 * float(bdtr(min(only_a, only_b), differ, 0.5))) if differ else 1.0
+    return McNemar(only_a, only_b, p)
+
+
+def mean_interval(
+    scores: npt.NDArray[np.floating[Any]], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Mean of scores (N,) with its percentile bootstrap interval over rows; scores may be differences of two models."""
+    rng = np.random.default_rng(seed)
+    means = [scores[rng.integers(len(scores), size=len(scores))].mean() for _ in range(resamples)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, (tail, 1 - tail))
+    return Interval(float(scores.mean()), float(low), float(high))

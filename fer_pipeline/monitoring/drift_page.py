@@ -1,0 +1,92 @@
+"""Writes what a drift check found: drift.json, and a page with the distributions of reference and window side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.monitoring.drift import EMOTION_MIX, DriftResult, as_values
+from fer_pipeline.monitoring.log_files import Window
+from fer_pipeline.monitoring.observations import Floats, Observations
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.pages import write_page
+
+RESULT_FILE, REPORT_FILE = "drift.json", "report.html"
+
+_UNITS = {
+    "confidence": "largest probability",
+    "brightness": "mean gray value, 0 to 255",
+    "contrast": "standard deviation of the gray values",
+    "sharpness": "variance of the Laplacian at 48x48",
+}
+_BINS = 30
+
+
+def write(out: Path, result: DriftResult, reference: Observations, window: Window, info: ModelInfo, span: str) -> Path:
+    """The page. Replaces the folder `out`."""
+    values = {
+        **as_values(result),
+        "model": info.fingerprint,
+        "network": info.network,
+        "synthetic": info.synthetic,
+        "span": span,
+        "uncertain": window.uncertain,
+        "median_size": window.median_size,
+        "other_versions": window.other_versions,
+        "unreadable": list(window.unreadable),
+    }
+    with replaced_folder(out) as folder:
+        write_json(folder / RESULT_FILE, values)
+        write_page(
+            folder / REPORT_FILE,
+            "drift.html",
+            result=result,
+            window=window,
+            info=info,
+            span=span,
+            figure=drift_figure(result, reference, window.observations) if result.judged else None,
+        )
+    return out / REPORT_FILE
+
+
+def drift_figure(result: DriftResult, reference: Observations, window: Observations) -> Figure:
+    """One panel per comparison: reference in gray, the window in blue, or in red where the quantity has drifted."""
+    columns = 3
+    rows = -(-len(result.comparisons) // columns)
+    figure = Figure(figsize=(12, 3.4 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, comparison in zip(panels, result.comparisons, strict=False):
+        color = "#c1121f" if comparison.drifted else "#1d4e89"
+        if comparison.name == EMOTION_MIX:
+            _draw_mix(axes, reference, window, color)
+        else:
+            _draw_values(axes, getattr(reference, comparison.name), getattr(window, comparison.name), color)
+            axes.set_xlabel(_UNITS[comparison.name], fontsize=9)
+        axes.set_title(f"{comparison.name}: PSI {comparison.psi:.3f}{', drift' if comparison.drifted else ''}", fontsize=11)
+        axes.legend(frameon=False, fontsize=8)
+    for axes in panels[len(result.comparisons) :]:  # what is left of the grid
+        axes.set_visible(False)
+    return figure
+
+
+def _draw_values(axes: Axes, before: Floats, now: Floats, color: str) -> None:
+    both = np.concatenate([before, now])
+    highest = float(np.quantile(both, 0.995))  # a few extreme values would press the rest together
+    edges = np.linspace(float(both.min()), highest, _BINS + 1).tolist()
+    old, new = (np.full(len(values), 100 / len(values)) for values in (before, now))
+    axes.hist(before, bins=edges, weights=old, label="reference", color="#999", alpha=0.55)
+    axes.hist(now, bins=edges, weights=new, label="window", color=color, histtype="step", linewidth=1.6)
+    axes.set_ylabel("% of predictions", fontsize=9)
+
+
+def _draw_mix(axes: Axes, reference: Observations, window: Observations, color: str) -> None:
+    places = np.arange(len(EMOTIONS))
+    axes.bar(places - 0.2, 100 * reference.emotion_counts / len(reference), 0.4, color="#999", alpha=0.55, label="reference")
+    axes.bar(places + 0.2, 100 * window.emotion_counts / len(window), 0.4, color=color, label="window")
+    axes.set_xticks(places, EMOTIONS, rotation=30, ha="right", fontsize=9)
+    axes.set_ylabel("% of predictions", fontsize=9)

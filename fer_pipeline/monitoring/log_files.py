@@ -1,0 +1,157 @@
+"""Reads and writes the log of predictions: Parquet files of `SCHEMA` in daily folders `date=YYYY-MM-DD` (UTC).
+
+Each file is written aside under a name of its own and moved into place, so that any number of workers can write and readers
+never meet half a file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline.errors import MonitoringError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.monitoring.observations import LoggedFace, Observations
+
+SCHEMA = pa.schema(
+    [
+        pa.field("time", pa.timestamp("ms", tz="UTC"), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("version", pa.string(), nullable=False),
+        *(pa.field(emotion, pa.float32(), nullable=False) for emotion in EMOTIONS),
+        pa.field("top_emotion", pa.string(), nullable=False),
+        pa.field("uncertain", pa.bool_(), nullable=False),
+        pa.field("size", pa.float32(), nullable=False),
+        pa.field("sharpness", pa.float32(), nullable=False),
+        pa.field("brightness", pa.float32(), nullable=False),
+        pa.field("contrast", pa.float32(), nullable=False),
+    ]
+)
+
+_DAY, _SUFFIX, _ASIDE = "date=", ".parquet", ".new"
+_STALE_SECONDS = 3600  # after which a file that is still aside belongs to a worker that was killed
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the log holds of one model in a span of time.
+
+    `uncertain` is the share answered "uncertain" and `median_size` in pixels, both None without rows; `other_versions` counts the
+    rows of other models, `unreadable` names the files that could not be read.
+    """
+
+    observations: Observations
+    uncertain: float | None
+    median_size: float | None
+    other_versions: dict[str, int]
+    unreadable: tuple[str, ...]
+
+
+def write(folder: Path, faces: Sequence[LoggedFace]) -> None:
+    """Adds one file for each day concerned. Raises `OSError`, or one of pyarrow, where it cannot be written."""
+    days: dict[str, list[LoggedFace]] = defaultdict(list)
+    for face in faces:
+        days[face.time.astimezone(UTC).date().isoformat()].append(face)
+    for day, rows in days.items():
+        place = folder / f"{_DAY}{day}"
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{rows[0].time.astimezone(UTC):%H%M%S}-{uuid.uuid4().hex[:12]}"
+        aside = place / f".{name}{_ASIDE}"
+        try:
+            pq.write_table(pa.Table.from_pylist([_row(face) for face in rows], SCHEMA), aside)
+            os.replace(aside, place / f"{name}{_SUFFIX}")
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def prune(folder: Path, keep_days: int, max_bytes: int, today: date) -> int:
+    """How many files were removed: those older than `keep_days` days, then the oldest until the rest fits in `max_bytes`.
+
+    Nothing but the log's own files is touched; other workers may do the same at the same time.
+    """
+    files = []
+    for file in sorted(folder.glob(f"{_DAY}*/*{_SUFFIX}")):
+        try:
+            files.append((file, file.stat().st_size))
+        except FileNotFoundError:  # another worker was faster
+            continue
+    total = sum(size for _, size in files)
+    oldest = f"{_DAY}{(today - timedelta(days=keep_days - 1)).isoformat()}"
+    removed = 0
+    for file, size in files:
+        if file.parent.name >= oldest and total <= max_bytes:
+            break
+        file.unlink(missing_ok=True)
+        total -= size
+        removed += 1
+    for aside in folder.glob(f"{_DAY}*/.*{_ASIDE}"):
+        if _is_stale(aside):
+            aside.unlink(missing_ok=True)
+    for day in folder.glob(f"{_DAY}*"):
+        if day.name < oldest and not any(day.iterdir()):
+            day.rmdir()
+    return removed
+
+
+def read(folder: Path, since: datetime, until: datetime, version: str) -> Window:
+    """The rows of `since <= time < until` (both aware), split into those of the model with this fingerprint and others.
+
+    Raises `MonitoringError` where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise MonitoringError(f"there is no log of predictions in {folder}: start the service with FER_PREDICTION_LOG={folder}")
+    tables, unreadable = [SCHEMA.empty_table()], []
+    for file in _files(folder, since, until):
+        try:
+            with pq.ParquetFile(file) as stored:
+                tables.append(stored.read().select(SCHEMA.names).cast(SCHEMA))
+        except FileNotFoundError:  # its time was over
+            continue
+        except (OSError, ValueError, KeyError):  # what pyarrow raises is one of these
+            unreadable.append(file.relative_to(folder).as_posix())
+    table = pa.concat_tables(tables)
+    times = np.asarray(table["time"].cast(pa.int64()))
+    inside = (times >= since.timestamp() * 1000) & (times < until.timestamp() * 1000)
+    versions = np.array(table["version"].to_pylist(), dtype=np.str_)
+    others = Counter(versions[inside & (versions != version)].tolist())
+    own = table.filter(pa.array(inside & (versions == version)))
+    return Window(
+        Observations(
+            np.stack([np.asarray(own[emotion], np.float64) for emotion in EMOTIONS], axis=1),
+            *(np.asarray(own[name], np.float64) for name in ("sharpness", "brightness", "contrast")),
+        ),
+        uncertain=float(np.mean(np.asarray(own["uncertain"]))) if own.num_rows else None,
+        median_size=float(np.median(np.asarray(own["size"]))) if own.num_rows else None,
+        other_versions=dict(others),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _row(face: LoggedFace) -> dict[str, object]:
+    probabilities = dict(zip(EMOTIONS, face.probabilities, strict=True))
+    return {name: probabilities[name] if name in probabilities else getattr(face, name) for name in SCHEMA.names}
+
+
+def _files(folder: Path, since: datetime, until: datetime) -> Iterator[Path]:
+    first, last = (f"{_DAY}{moment.astimezone(UTC).date().isoformat()}" for moment in (since, until))
+    for day in sorted(folder.glob(f"{_DAY}*")):
+        if first <= day.name <= last:
+            yield from sorted(day.glob(f"*{_SUFFIX}"))
+
+
+def _is_stale(aside: Path) -> bool:
+    try:
+        return time.time() - aside.stat().st_mtime > _STALE_SECONDS
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,66 @@
+"""What is kept of a prediction, and many of them as arrays. No picture, no place in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.labels import EMOTIONS
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LoggedFace:
+    """One prediction. `time` is aware, `model` the network's name and `version` the model's fingerprint.
+
+    `probabilities` (7) in the order of `labels.EMOTIONS`; `size` is the side of the face in pixels, `sharpness` the variance of
+    its Laplacian, `brightness` and `contrast` mean and standard deviation of its gray values 0..255, all three at 48x48.
+    """
+
+    time: datetime
+    model: str
+    version: str
+    probabilities: tuple[float, ...]
+    top_emotion: str
+    uncertain: bool
+    size: float
+    sharpness: float
+    brightness: float
+    contrast: float
+
+
+@dataclass(frozen=True)
+class Observations:
+    """N predictions: `probabilities` float64 (N, 7), the others float64 (N,) with the units of `LoggedFace`."""
+
+    probabilities: Floats
+    sharpness: Floats
+    brightness: Floats
+    contrast: Floats
+
+    def __post_init__(self) -> None:
+        rows = len(self.probabilities)
+        shapes = [self.sharpness.shape, self.brightness.shape, self.contrast.shape]
+        if self.probabilities.shape != (rows, len(EMOTIONS)) or shapes != [(rows,)] * 3:
+            raise ValueError(f"shapes are {self.probabilities.shape} and {shapes}, expected (N, {len(EMOTIONS)}) and thrice (N,)")
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    @property
+    def confidence(self) -> Floats:
+        """Largest probability of each (N,)."""
+        return np.asarray(self.probabilities.max(axis=1, initial=0.0))
+
+    @property
+    def emotion_counts(self) -> npt.NDArray[np.int64]:
+        """How often each emotion was the most probable (7,)."""
+        return np.bincount(self.probabilities.argmax(axis=1), minlength=len(EMOTIONS)).astype(np.int64)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Observations:
+        """Those of the given positions, in their order."""
+        return Observations(self.probabilities[rows], self.sharpness[rows], self.brightness[rows], self.contrast[rows])

@@ -1,0 +1,140 @@
+"""Takes predictions from the threads that answer, and writes them from a thread of its own: no request waits for the disk."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+
+import pyarrow as pa
+
+from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.monitoring import log_files
+from fer_pipeline.monitoring.observations import LoggedFace
+
+FOLDER = "FER_PREDICTION_LOG"
+
+MOST_WAITING = 10_000
+"""Predictions that may wait for the writer; further ones are counted as dropped."""
+
+BATCH_ROWS = 2_000
+FLUSH_SECONDS = 60.0
+"""A file is written once so many rows have come, or so long after the first of them: what a killed worker loses at most."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Where the log lies and how much of it is kept; set by `FER_PREDICTION_LOG`, and by it with `_DAYS` and `_MEGABYTES`."""
+
+    folder: Path
+    days: int = 30
+    megabytes: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("days", "megabytes"):
+            if getattr(self, name) < 1:
+                raise ParamsError(f"{FOLDER}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> LogSettings:
+        """The settings of an environment that has `FER_PREDICTION_LOG`. Raises `ParamsError` for a value that does not fit."""
+        folder = Path(environment[FOLDER])
+        if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
+            raise ParamsError(f"{FOLDER} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
+        values = {}
+        for name in ("days", "megabytes"):
+            text = environment.get(f"{FOLDER}_{name.upper()}")
+            if text is not None:
+                if not (text.isascii() and text.isdecimal()):
+                    raise ParamsError(f"{FOLDER}_{name.upper()} is {text!r}, expected a positive whole number")
+                values[name] = int(text)
+        return cls(folder, **values)
+
+
+class PredictionLog:
+    """The log of one worker; any number of workers may share its folder."""
+
+    def __init__(
+        self,
+        settings: LogSettings,
+        count: Callable[[str, int], None],
+        *,
+        batch_rows: int = BATCH_ROWS,
+        flush_seconds: float = FLUSH_SECONDS,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
+        """`count` is told how many predictions were "written", "dropped" as too many waited, or "failed" to be written.
+
+        Raises `EnvironmentFault` where the folder cannot be written.
+        """
+        try:
+            settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = settings.folder / f".{time.time_ns()}.probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{FOLDER} names {settings.folder}, which cannot be written ({error.strerror}): change its owner, or name another"
+            ) from error
+        self._settings = settings
+        self._count = count
+        self._batch_rows = batch_rows
+        self._flush_seconds = flush_seconds
+        self._waiting: queue.Queue[LoggedFace] = queue.Queue(most_waiting)
+        self._closing = Event()
+        self._thread = Thread(target=self._write_all, name="prediction log", daemon=True)
+        self._thread.start()
+
+    def put(self, face: LoggedFace) -> None:
+        """Notes one prediction; returns at once, whatever happens to the disk."""
+        try:
+            self._waiting.put_nowait(face)
+        except queue.Full:
+            self._count("dropped", 1)
+
+    def close(self) -> None:
+        """Writes what waits, and ends the writer."""
+        self._closing.set()
+        self._thread.join(timeout=10)
+
+    def _write_all(self) -> None:
+        self._prune()
+        while not (self._closing.is_set() and self._waiting.empty()):
+            batch = self._batch()
+            if batch:
+                self._write(batch)
+            self._prune()
+
+    def _batch(self) -> list[LoggedFace]:
+        batch: list[LoggedFace] = []
+        end = time.monotonic() + self._flush_seconds
+        while len(batch) < self._batch_rows and time.monotonic() < end:
+            try:
+                batch.append(self._waiting.get(timeout=min(0.2, self._flush_seconds)))
+            except queue.Empty:
+                if self._closing.is_set():
+                    break
+        return batch
+
+    def _write(self, batch: list[LoggedFace]) -> None:
+        try:
+            log_files.write(self._settings.folder, batch)
+        except (OSError, pa.ArrowException) as error:  # a full disk, a folder that was removed and may not be made again
+            self._count("failed", len(batch))
+            logger.warning("%d predictions could not be logged in %s: %s", len(batch), self._settings.folder, error)
+        else:
+            self._count("written", len(batch))
+
+    def _prune(self) -> None:
+        try:
+            settings = self._settings
+            log_files.prune(settings.folder, settings.days, 1_000_000 * settings.megabytes, datetime.now(UTC).date())
+        except OSError as error:
+            logger.warning("old predictions in %s could not be removed: %s", self._settings.folder, error)

@@ -1,0 +1,41 @@
+"""The route for operators: serve the model that now lies in the model's folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.serving.access import require_token
+from fer_pipeline.serving.answers import Lineage, lineage, refusals
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.following import Follower
+from fer_pipeline.serving.uploads import RefusedError
+
+router = APIRouter(prefix="/admin", dependencies=[Depends(require_token)], tags=["admin"])
+
+
+class Reloaded(BaseModel):
+    """Which model answers now."""
+
+    changed: bool = Field(description="false where the folder holds the model that answered before")
+    model: Lineage
+
+
+@router.post("/reload", response_model=Reloaded, responses=refusals(401, 403, 422, 429))
+async def reload(request: Request) -> Any:
+    """Loads the model's folder anew in the worker that answers; a model that does not work is refused and the old one stays.
+
+    A service of several workers follows its folder by `FER_RELOAD_SECONDS` instead.
+    """
+    desk: Desk = request.app.state.desk
+    follower: Follower | None = request.app.state.follower
+    if follower is None or not desk.has_token:
+        raise RefusedError(403, "no_token_set", "only a service with a token is told to reload: start it with FER_TOKEN")
+    try:
+        changed = await desk.run(follower.reload)
+    except ModelError as error:
+        raise RefusedError(422, "model_not_loaded", f"{error}; the model before goes on answering") from error
+    return {"changed": changed, "model": lineage(desk.recognizer)}

@@ -1,0 +1,60 @@
+"""What the service notes of its answers where `FER_PREDICTION_LOG` switches it on: no picture, and no place in one.
+
+Pictures only: the frames of a film or a camera show the same face again and again, and would look like drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.monitoring.observations import LoggedFace
+from fer_pipeline.serving import metrics
+
+if TYPE_CHECKING:
+    from fer_pipeline.monitoring.prediction_log import PredictionLog
+
+
+class Logbook:
+    """The way from answers to the log."""
+
+    def __init__(self, log: PredictionLog) -> None:
+        self._log = log
+
+    def note(self, info: ModelInfo, faces: Iterable[FaceEmotion]) -> None:
+        """Notes the faces of one answer of this model; returns at once."""
+        now = datetime.now(UTC)
+        for face in faces:
+            self._log.put(
+                LoggedFace(
+                    time=now,
+                    model=info.network,
+                    version=info.fingerprint,
+                    probabilities=face.probabilities,
+                    top_emotion=face.top_emotion,
+                    uncertain=face.emotion == UNCERTAIN,
+                    size=face.quality.size,
+                    sharpness=face.quality.sharpness,
+                    brightness=face.quality.brightness,
+                    contrast=face.quality.contrast,
+                )
+            )
+
+    def close(self) -> None:
+        """Writes what is not written yet."""
+        self._log.close()
+
+
+def open_logbook(environment: Mapping[str, str]) -> Logbook | None:
+    """The logbook of an environment; None where `FER_PREDICTION_LOG` is not set.
+
+    Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its folder cannot be written.
+    """
+    if not environment.get("FER_PREDICTION_LOG"):
+        return None
+    from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog  # pyarrow, which only the log needs
+
+    return Logbook(PredictionLog(LogSettings.read(environment), lambda outcome, rows: metrics.LOGGED.labels(outcome).inc(rows)))

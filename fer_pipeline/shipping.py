@@ -1,0 +1,158 @@
+"""Makes an exported model one that comes with the package: weights in 16 bits, measured again as stored, card, index.
+
+Joins the rooms behind `fer models ship`; loading is inference/shipped.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.shipped import INDEX_FILE, ShippedModel, shipped_models
+from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.modeling.card import MARKDOWN_FILE, read_card_facts, write_card
+from fer_pipeline.modeling.card_sections import card_sections
+from fer_pipeline.modeling.evaluation import measure
+from fer_pipeline.modeling.evaluation_files import write_evaluation
+from fer_pipeline.modeling.half_weights import store_half
+from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.metrics import METRICS_FILE
+from fer_pipeline.modeling.model_files import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.params import EvaluateParams
+
+TOLERANCE = 0.01
+"""By how much a logit of a test picture may move, at most, when the weights are stored in 16 bits."""
+
+LEAST_AGREEMENT = 0.999
+"""Share of test pictures that must get the same answer before and after."""
+
+_RESERVED = ("champion", "challenger")
+_MAIN_FIGURES = ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "accuracy_dedup", "ece")
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The folders of a workspace that a model is shipped from: of export, train and preprocess, and of all reports."""
+
+    export: Path
+    training: Path
+    processed: Path
+    reports: Path
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What was shipped: folder and index entry, the largest change of a logit and the share of equal answers on the test split.
+
+    `stale` names reports that the card leaves out, since they were measured for another model.
+    """
+
+    folder: Path
+    model: ShippedModel
+    difference: float
+    agreement: float
+    stale: tuple[str, ...]
+
+
+def ship(
+    name: str, sources: Sources, weights: Path, params: EvaluateParams, *, keras: bool, tolerance: float = TOLERANCE
+) -> Shipment:
+    """Replaces the folder `name` of `weights`, and its entry in the index.
+
+    It holds model.onnx with weights in 16 bits, model.json with temperature and figures measured on that very file,
+    metrics.json, the card as page and as Markdown, training.json and history.csv, and with `keras` also model.keras in 32 bits.
+    Robustness, explanation and external reports enter the card where they were measured on the shipped folder: measure them
+    there, and ship again.
+
+    Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or for
+    other pictures than those of `processed`, or where storing it changes its answers by more than `tolerance` and
+    `LEAST_AGREEMENT` allow.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in _RESERVED:
+        raise ParamsError(f"the name is {name!r}, expected small letters, digits and -, and none of {', '.join(_RESERVED)}")
+    info = ModelInfo.read(sources.export)
+    if info.synthetic:
+        raise ModelError(f"{sources.export} was trained on generated faces: ship one that was trained on real pictures")
+    spec = load_facts(sources.processed)["image_spec"]
+    if spec != asdict(info.image_spec):
+        raise ModelError(f"{sources.export} expects image spec {asdict(info.image_spec)}, {sources.processed} holds {spec}")
+    training = read_training(sources.training)
+    with tempfile.TemporaryDirectory(prefix="fer-ship-") as scratch, replaced_folder(weights / name) as folder:
+        store_half(sources.export / MODEL_FILE, folder / MODEL_FILE)
+        stored = replace(info, sha256=file_sha256(folder / MODEL_FILE), lineage={**info.lineage, "shipped_as": name})
+        stored.write(folder)
+        classifier = EmotionClassifier.load(folder, _THREADS)
+        test = load_split(sources.processed, "test")
+        before = EmotionClassifier.load(sources.export, _THREADS).logits(test.images)
+        difference, agreement = _check_answers(before, classifier.logits(test.images), tolerance)
+        evaluation = measure(
+            _Network(classifier),
+            load_split(sources.processed, "validation"),
+            test,
+            params,
+            training,
+            read_history(sources.training),
+        )
+        measured = Path(scratch) / "evaluation"
+        measured.mkdir()
+        write_evaluation(measured, evaluation)
+        replace(stored, temperature=float(evaluation.calibration["temperature"]), metrics=evaluation.metrics).write(folder)
+        facts = read_card_facts(folder, sources.training, sources.processed, measured, sources.reports)
+        write_card(Path(scratch) / "card", facts, card_sections(facts))
+        for card in (CARD_FILE, MARKDOWN_FILE):
+            shutil.copyfile(Path(scratch) / "card" / card, folder / card)
+        shutil.copyfile(measured / METRICS_FILE, folder / METRICS_FILE)
+        for file in (TRAINING_FILE, HISTORY_FILE):
+            shutil.copyfile(sources.training / file, folder / file)
+        if keras:
+            shutil.copyfile(sources.export / KERAS_FILE, folder / KERAS_FILE)
+        model = ShippedModel(_hashes(folder), _provenance(info, training), _main_figures(evaluation.metrics))
+    write_json(weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**shipped_models(weights), name: model}.items())})
+    return Shipment(weights / name, model, difference, agreement, facts.stale)
+
+
+class _Network:
+    """The stored network where evaluation expects one of Keras."""
+
+    def __init__(self, classifier: EmotionClassifier) -> None:
+        self._classifier = classifier
+
+    def predict(self, images: UInt8Array, **_: Any) -> npt.NDArray[np.float32]:
+        return self._classifier.logits(np.ascontiguousarray(images))
+
+
+def _check_answers(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], tolerance: float) -> tuple[float, float]:
+    difference = float(np.abs(before - after).max())
+    agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
+    if not (difference < tolerance and agreement >= LEAST_AGREEMENT):
+        raise ModelError(
+            f"with weights in 16 bits a logit moves by up to {difference:.4f} and {100 * agreement:.2f} % of the test pictures "
+            f"get the same answer, expected less than {tolerance:g} and at least {100 * LEAST_AGREEMENT:g} %: if that many "
+            "answers agree, a larger --tolerance is acceptable"
+        )
+    return difference, agreement
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
+
+
+def _provenance(info: ModelInfo, training: dict[str, Any]) -> dict[str, str]:
+    facts = {"network": info.network, "profile": str(training["profile"]), "data": info.data, "exported_sha256": info.sha256}
+    return {**facts, **info.lineage}
+
+
+def _main_figures(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: metrics[name] for name in _MAIN_FIGURES if name in metrics}

@@ -1,0 +1,200 @@
+"""Where the workspace stands: champion, challenger, last runs, bundle, data, disk. Reads only, and makes no database."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fer_pipeline import params as params_file
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import ModelError, SourceError
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.serving import packaging
+from fer_pipeline.versions import VersionFacts, version_facts
+from fer_pipeline.workspace import RUN_LOCK, holder
+
+RUNS = 5
+"""Last runs that are listed."""
+
+DRIFT_FILE = "data/reports/drift/drift.json"
+DISK = ("data", "mlruns", ".dvc/cache", "mlflow.db")
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A training with the figures of its last epoch (validation) and of its evaluation (test).
+
+    A figure it does not have is None, and so are `minutes` while it runs. `started` is ISO 8601 in UTC, `failure` the reason
+    where it failed.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    started: str
+    minutes: float | None
+    val_accuracy: float | None
+    test_accuracy: float | None
+    test_macro_f1: float | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The model in data/bundle, which `fer predict` uses; `fault` says why it cannot be read."""
+
+    network: str | None
+    fingerprint: str | None
+    of_champion: bool
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What the last `fer drift` found in the answers of a model in the time `span`."""
+
+    verdict: str
+    drifted: bool
+    span: str
+    of_champion: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is there; None or empty where it is not. `disk` is in bytes; `advice` says what to run next.
+
+    `faults` names models and reports that cannot be read; `working` who holds the workspace now.
+    """
+
+    source: str
+    data_version: str | None
+    champion: VersionFacts | None
+    challenger: VersionFacts | None
+    runs: tuple[RunLine, ...]
+    bundle: Bundle | None
+    drift: Drift | None
+    disk: dict[str, int]
+    working: str | None
+    faults: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+def workspace_status(root: Path) -> Status:
+    """Where the workspace at `root` stands. Raises `ParamsError` where it has no params.yaml that can be read."""
+    params = params_file.load(root / "params.yaml")
+    faults: list[str] = []
+    champion = challenger = None
+    runs: tuple[RunLine, ...] = ()
+    if _tracked():
+        champion = _facts(params.promote.model_name, registry.CHAMPION, faults)
+        challenger = _facts(params.promote.model_name, registry.CHALLENGER, faults)
+        runs = tuple(_line(run) for run in tracking.recent_runs(RUNS))
+    bundle = _bundle(root, champion)
+    advice = _advice(champion, challenger, bundle, faults)
+    drift = _drift(root / DRIFT_FILE, champion, faults)
+    return Status(
+        source=params.fetch.source,
+        data_version=_data_version(root),
+        champion=champion,
+        challenger=challenger if challenger and (champion is None or challenger.number != champion.number) else None,
+        runs=runs,
+        bundle=bundle,
+        drift=drift,
+        disk={name: _size(root / name) for name in DISK if (root / name).exists()},
+        working=holder(root / RUN_LOCK),
+        faults=tuple(faults),
+        advice=(*advice, *(["see data/reports/drift/report.html"] if drift and drift.drifted else [])),
+    )
+
+
+def _tracked() -> bool:
+    """Whether there is a store to ask; asking MLflow for one that is not there would make it, which takes seconds."""
+    file = registry.store_file()
+    return file is None or file.exists()
+
+
+def _facts(name: str, alias: str, faults: list[str]) -> VersionFacts | None:
+    version = registry.by_alias(name, alias)
+    if version is None:
+        return None
+    try:
+        return version_facts(version)
+    except ModelError as error:
+        faults.append(f"{alias} {version}: {error}")
+        return None
+
+
+def _line(run: tracking.TrackedRun) -> RunLine:
+    return RunLine(
+        run_id=run.run_id,
+        name=run.name,
+        status=run.status,
+        started=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+        minutes=(run.ended - run.started) / 60 if run.ended else None,
+        val_accuracy=run.metrics.get("val_accuracy"),
+        test_accuracy=run.metrics.get("test_accuracy"),
+        test_macro_f1=run.metrics.get("test_macro_f1"),
+        failure=run.tags.get("failure"),
+    )
+
+
+def _bundle(root: Path, champion: VersionFacts | None) -> Bundle | None:
+    folder = packaging.bundle_folder(root)
+    if not folder.is_dir():
+        return None
+    try:
+        info = ModelInfo.read(folder)
+    except ModelError as error:
+        return Bundle(None, None, False, str(error))
+    return Bundle(info.network, info.fingerprint, champion is not None and champion.fingerprint == info.fingerprint, None)
+
+
+def _drift(file: Path, champion: VersionFacts | None, faults: list[str]) -> Drift | None:
+    if not file.is_file():
+        return None
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        of_champion = champion is not None and values["model"] == champion.fingerprint
+        return Drift(str(values["verdict"]), bool(values["drifted"]), str(values["span"]), of_champion)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        faults.append(f"{file} cannot be read ({error!r}): run `fer drift` again")
+        return None
+
+
+def _data_version(root: Path) -> str | None:
+    try:
+        return versioning.data_version(root)
+    except SourceError:
+        return None
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += (Path(folder) / name).lstat().st_size
+            except FileNotFoundError:  # a run replaces its outputs while this counts
+                continue
+    return total
+
+
+def _advice(
+    champion: VersionFacts | None, challenger: VersionFacts | None, bundle: Bundle | None, faults: list[str]
+) -> tuple[str, ...]:
+    advice = []
+    if champion is None and not faults:
+        advice.append("no champion yet: `fer run` trains one (see `fer run --help` for data and profiles)")
+    if faults:
+        advice.append("a model cannot be read: bring its artifacts back, or go to another version with `fer rollback --to`")
+    if champion is not None and (bundle is None or not bundle.of_champion):
+        advice.append("data/bundle is not the champion's model: `fer package` puts it there")
+    if challenger is not None and champion is not None and challenger.number != champion.number and challenger.gate is None:
+        advice.append(f"version {challenger.number} was not judged yet: `fer promote`")
+    return tuple(advice)

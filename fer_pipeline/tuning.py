@@ -1,0 +1,172 @@
+"""What joins the rooms in a search: the data with its version, trainings with other recipes, one MLflow run each, the page.
+
+Trials are chosen on the validation split; the test split is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from fer_pipeline import params as params_file
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import DivergedError, FerError
+from fer_pipeline.modeling import tracking
+from fer_pipeline.modeling.checkpoints import discard
+from fer_pipeline.modeling.loading import Faces, load_facts
+from fer_pipeline.modeling.search import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
+from fer_pipeline.modeling.search_page import write_search
+from fer_pipeline.modeling.training import recipe_key, train
+from fer_pipeline.params import Params, TrainParams, TuneParams
+from fer_pipeline.search_result import SearchResult
+from fer_pipeline.stages import load_training_faces
+
+CHECKPOINTS = "checkpoints"
+
+
+def tune(
+    processed: Path,
+    folder: Path,
+    report: Path,
+    params: Params,
+    out_of_fold: Path,
+    *,
+    trials: int | None,
+    say: Callable[[str], None],
+) -> SearchResult:
+    """Searches until `trials` of them (None: those of params) were complete or stopped early, and writes the page.
+
+    The study, the checkpoint of the running trial and the best recipe so far (best.json) lie in `folder`: a killed search goes on
+    there, and its last trial after the last finished epoch. Another recipe, space or data is another study in the same file.
+    `say` gets a line per trial.
+
+    Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
+    """
+    facts = load_facts(processed)
+    faces = load_training_faces(processed, out_of_fold, params)
+    check_space(params.train, params.tune)
+    search = Search(folder, study_name(*faces, params), params.tune)
+    tags = {
+        **versioning.lineage(Path.cwd(), params_file.recipe_fingerprint(params)),
+        "network": params.train.network,
+        "profile": params.train.profile,
+        "data": facts["source"]["name"],
+        "synthetic": str(facts["source"]["synthetic"]).lower(),
+    }
+    name = f"{params.train.network}-{params.train.profile}"
+    settings = {"train": params.train.model_dump(mode="json"), "tune": params.tune.model_dump(mode="json")}
+    parent = tracking.open_search_run(search.run_id, name, settings, tags)
+    search.note_run(parent)
+    for left in search.recover():
+        say(f"trial {left.number} was killed: marked as failed, its values are tried again")
+        if left.run_id is not None:
+            tracking.fail_run(left.run_id, "its process was killed")
+    wanted = trials or params.tune.trials
+    try:
+        while search.counted < wanted:
+            done = _trial(search, faces, params, folder / CHECKPOINTS, parent, tags, say)
+            say(f"{_words(done, params.tune)} ({search.counted} of {wanted} trials{_best_words(search)})")
+            if search.best is not None:
+                _result(search, search.best, params, tags).write(folder)
+        if search.best is None:
+            raise FerError(
+                f"none of {search.counted} trials was complete: {search.trials[-1].note}; narrow tune.space, or raise tune.trials"
+            )
+    except FerError as error:
+        tracking.fail_run(parent, str(error))
+        raise
+    result = _result(search, search.best, params, tags)
+    result.write(folder)
+    write_search(report, search, result)
+    tracking.log_metrics(parent, {f"best_val_{params.tune.metric}": result.value})
+    tracking.log_files(parent, report, "search")
+    tracking.end_run(parent)
+    return result
+
+
+def check_space(train_params: TrainParams, params: TuneParams) -> None:
+    """Raises `ParamsError` where the recipe in use does not fit a value of the space, before hours are spent."""
+    for key, candidates in params.space.items():
+        for value in candidates.ends:
+            train_params.with_values({key: value})
+
+
+def study_name(data_train: Faces, data_validation: Faces, params: Params) -> str:
+    """The same for searches whose trials can be compared: equal recipe, data, backend and section tune, but for its `trials`."""
+    plan = params.tune.model_copy(update={"trials": 1})
+    key = recipe_key(data_train, data_validation, params.train) + params_file.fingerprint(plan)
+    return f"{params.train.network}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def _trial(
+    search: Search,
+    faces: tuple[Faces, Faces],
+    params: Params,
+    checkpoints: Path,
+    parent: str,
+    tags: dict[str, str],
+    say: Callable[[str], None],
+) -> Tried:
+    number, values = search.ask()
+    recipe = params.train.with_values(values).shortened(params.tune.epochs)
+    say(f"trial {number}: {', '.join(f'{key} {value}' for key, value in values.items())}")
+    run_id = tracking.open_trial_run(
+        parent, f"trial {number}", {"train": recipe.model_dump(mode="json")}, {**tags, "trial": str(number)}
+    )
+    search.note_run(run_id)
+    metric = f"val_{params.tune.metric}"
+
+    def on_epoch(epoch: int, figures: dict[str, float]) -> None:
+        tracking.log_metrics(run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch)
+        search.report(epoch, figures[metric], last=epoch == recipe.epochs)
+
+    value, note = None, ""
+    try:
+        result = train(*faces, recipe, checkpoints, on_epoch)
+        value = result.history[result.best_epoch - 1][metric]
+    except (Stopped, DivergedError) as ending:
+        note = str(ending)
+    except FerError as error:
+        search.fail(str(error))
+        tracking.fail_run(run_id, str(error))
+        raise
+    # In this order, so that a kill in between leaves a trial that is tried again, and no run that seems to go on.
+    tracking.end_run(run_id, {"trial.state": STOPPED if value is None else COMPLETE, "trial.note": note})
+    done = search.stop(note) if value is None else search.complete(value)
+    discard(checkpoints)
+    return done
+
+
+def _result(search: Search, best: Tried, params: Params, tags: dict[str, str]) -> SearchResult:
+    assert best.value is not None
+    ended = [trial for trial in search.trials if trial.state != FAILED]
+    return SearchResult(
+        study=search.name,
+        metric=params.tune.metric,
+        value=best.value,
+        trial=best.number,
+        trials=len(ended),
+        stopped=sum(trial.state == STOPPED for trial in ended),
+        epochs=params.tune.epochs,
+        seed=params.tune.seed,
+        train_seed=params.train.seed,
+        seconds=sum(trial.seconds for trial in ended),
+        data=tags["data"],
+        synthetic=tags["synthetic"] == "true",
+        data_version=tags["data_version"],
+        git_commit=tags["git_commit"],
+        values=best.values,
+        recipe=params.train.with_values(best.values),
+    )
+
+
+def _words(done: Tried, params: TuneParams) -> str:
+    if done.value is None:
+        return f"trial {done.number} stopped: {done.note}"
+    return f"trial {done.number} complete: validation {params.metric} {done.value:.4f} in {done.seconds:,.0f} s"
+
+
+def _best_words(search: Search) -> str:
+    best = search.best
+    return f", best {best.value:.4f} of trial {best.number}" if best else ""

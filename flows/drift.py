@@ -1,0 +1,48 @@
+"""The daily drift check; the event `fer.drift.detected` can start a training (prefect.yaml, triggers of the deployment train)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from fer_pipeline import drift_check, params, settings
+from fer_pipeline.datasets import versioning
+from fer_pipeline.errors import FerError
+from fer_pipeline.serving import packaging
+from fer_pipeline.workspace import exclusive
+
+DRIFT_EVENT = "fer.drift.detected"
+
+
+@flow(name="check-drift", flow_run_name="drift")
+def check_drift(
+    log: str = "data/predictions", window_hours: float = 24.0, wait_seconds: float = 0
+) -> State[drift_check.DriftCheck]:
+    """Compares the champion's logged predictions of the last hours with its validation split.
+
+    Ends as Completed with the name Drift, NoDrift or NotJudged, and emits the event `fer.drift.detected` on drift. A `FerError`
+    becomes a failed state with its message.
+    """
+    settings.apply()
+    root, until = Path.cwd(), datetime.now(UTC)
+    processed, out = versioning.output(root, "preprocess"), versioning.output(root, "evaluate").parent / "drift"
+    try:
+        with exclusive(out, "check-drift", wait_seconds):
+            bounds = params.load(root / "params.yaml").drift
+            since = until - timedelta(hours=window_hours)
+            found = drift_check.check(root / log, packaging.bundle_folder(root), processed, out, bounds, since, until)
+    except FerError as error:
+        return Failed(message=str(error), data=error)
+    create_markdown_artifact(found.markdown(), key="fer-drift", description="What the drift check found")
+    create_link_artifact(found.page.absolute().as_uri(), key="fer-drift-page", link_text="Page of the drift check")
+    if found.result.drifted:
+        resource = {"prefect.resource.id": f"fer.model.{found.info.fingerprint}", "prefect.resource.name": found.info.network}
+        emit_event(DRIFT_EVENT, resource=resource, payload={"verdict": found.result.verdict, "page": str(found.page)})
+    name = "Drift" if found.result.drifted else "NoDrift" if found.result.judged else "NotJudged"
+    return Completed(name=name, message=found.result.verdict, data=found)

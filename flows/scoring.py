@@ -1,0 +1,44 @@
+"""The flow of batch scoring: all faces of a large set of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from fer_pipeline import scoring, settings
+from fer_pipeline.errors import FerError
+from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.serving import packaging
+from fer_pipeline.workspace import exclusive
+
+
+@flow(name="score-pictures", flow_run_name="score")
+def score_pictures(
+    source: str,
+    output: str,
+    model: str | None = None,
+    master: str = "local[*]",
+    faces: Literal["detect", "crop"] = "detect",
+    wait_seconds: float = 0,
+) -> scoring.ScoreFacts | State[scoring.ScoreFacts]:
+    """Scores a folder of pictures or a Parquet table with the champion's bundle, or the exported model's folder `model`.
+
+    What an earlier run of the same output has finished is not done again. A `FerError` becomes a failed state with its message.
+    """
+    settings.apply()
+    root = Path.cwd()
+    try:
+        with exclusive(root / output, "score-pictures", wait_seconds):
+            portable = PortableModel.read(Path(model) if model else packaging.bundle_folder(root))
+            facts = scoring.score(root / source, root / output, portable, master=master, faces=faces)
+    except FerError as error:
+        return Failed(message=str(error), data=error)
+    create_markdown_artifact(
+        f"{facts.summary()}\n\nTable: `{Path(output) / scoring.FACES}`", key="fer-scores", description="What batch scoring found"
+    )
+    return facts

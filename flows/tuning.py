@@ -1,0 +1,30 @@
+"""The search for a better recipe, for a schedule or a machine that has time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from fer_pipeline import settings
+from fer_pipeline.errors import FerError
+from fer_pipeline.search_result import SearchResult
+from flows import tasks
+
+
+@flow(name="tune-recipe", flow_run_name="tune")
+def tune_recipe(trials: int | None = None, wait_seconds: float = 0) -> SearchResult | State[SearchResult]:
+    """Searches until so many trials (tune.trials by default) have ended, those of earlier runs of the same search included.
+
+    It reads the processed table of the last run and changes no recipe: `fer profile save NAME --from-tuning` does. A `FerError`
+    becomes a failed state with its message: `WorkspaceBusyError` where another search runs for longer than `wait_seconds`.
+    """
+    settings.apply()
+    try:
+        result = tasks.search(Path.cwd(), trials, wait_seconds)
+    except FerError as error:
+        return Failed(message=str(error), data=error)
+    tasks.publish_search(result)
+    return result

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.inference import shipped
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.shipped import INDEX_FILE, model_folder, shipped_folder, shipped_models
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+
+
+@pytest.fixture
+def weights(tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped models with one, `fast`."""
+    folder = tmp_path / "weights"
+    shutil.copytree(brightness_model, folder / "fast")
+    files = {file.name: file_sha256(file) for file in (folder / "fast").iterdir()}
+    entry = {"files": files, "provenance": {"profile": "cpu"}, "metrics": {"accuracy": 0.5}}
+    (folder / INDEX_FILE).write_text(json.dumps({"fast": entry}))
+    monkeypatch.setattr(shipped, "WEIGHTS", folder)
+    return folder
+
+
+def test_a_shipped_model_is_loaded_by_its_name(weights: Path, brightness_model: Path) -> None:
+    assert Recognizer.load("fast").info == ModelInfo.read(brightness_model)
+    assert shipped_models()["fast"].provenance == {"profile": "cpu"}
+
+
+def test_a_folder_may_be_given_as_words_and_a_name_comes_first(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fast").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert model_folder("fast") == weights / "fast"
+    assert model_folder("./fast") == Path("fast")
+
+
+def test_a_name_that_is_not_shipped_is_refused_with_those_that_are(weights: Path) -> None:
+    with pytest.raises(ModelError, match=r"under the name 'slow' \(shipped are: fast\)"):
+        Recognizer.load("slow")
+
+
+def test_without_an_index_nothing_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
+    assert shipped_models() == {}
+    with pytest.raises(ModelError, match="shipped are: none"):
+        shipped_folder("fast")
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, "model.json"])
+def test_a_changed_file_is_refused(weights: Path, file: str) -> None:
+    with (weights / "fast" / file).open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(ModelError, match=f"{file} has SHA-256 .* the shipped model fast was changed"):
+        Recognizer.load("fast")
+
+
+def test_a_missing_file_is_named(weights: Path) -> None:
+    (weights / "fast" / MODEL_FILE).unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx of the shipped model fast cannot be read"):
+        shipped_folder("fast")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"fast": 3}', '{"fast": {"files": {}}}'])
+def test_a_damaged_index_is_refused(weights: Path, text: str) -> None:
+    (weights / INDEX_FILE).write_text(text)
+    with pytest.raises(ModelError, match="no index of shipped models"):
+        shipped_models()
+
+
+def test_all_models_of_the_package_are_whole() -> None:
+    for name in shipped_models():
+        assert ModelInfo.read(shipped_folder(name)).lineage["shipped_as"] == name

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_pipeline import shipping
+from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.imaging import ImageSpec
+from fer_pipeline.inference import shipped
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.modeling.loading import load_split
+from fer_pipeline.params import EvaluateParams
+from fer_pipeline.shipping import Sources, ship
+
+PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)
+TRAINING = {
+    "network": "brightness", "profile": "cpu", "parameters": 8, "epochs": 1, "best_epoch": 1, "seconds": 60.0,
+    "images_per_second": 300.0, "backend": "tensorflow", "keras_version": "3.15.1", "source": "stripes", "synthetic": False,
+    "params": {"seed": 7, "early_stopping_patience": 0}, "labels": list(EMOTIONS), "image_spec": asdict(ImageSpec()),
+}  # fmt: skip
+
+
+@pytest.fixture
+def sources(tmp_path: Path, brightness_model: Path, make_processed: Callable[..., Path]) -> Sources:
+    """What a workspace holds after a training, of the brightness model."""
+    data = tmp_path / "data"
+    shutil.copytree(brightness_model, data / "export")
+    (data / "export" / "model.keras").write_bytes(b"keras")
+    make_processed(data / "processed", {"validation": 70, "test": 70}, synthetic=False)
+    (data / "model").mkdir()
+    (data / "model" / "training.json").write_text(json.dumps(TRAINING))
+    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1", "lr", "size", "seconds")
+    (data / "model" / "history.csv").write_text(",".join(columns) + "\n1" + ",0.5" * (len(columns) - 1) + "\n")
+    return Sources(data / "export", data / "model", data / "processed", data / "reports")
+
+
+def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
+    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights"
+    shipment = ship("fast", sources, weights, PARAMS, keras=False)
+    assert (shipment.difference, shipment.agreement) == (0.0, 1.0)  # all its weights are too few to be stored in 16 bits
+    monkeypatch.setattr(shipped, "WEIGHTS", weights)
+    info = Recognizer.load("fast").info
+    test = load_split(sources.processed, "test")
+    answers = EmotionClassifier.load(weights / "fast").logits(test.images).argmax(axis=1)
+    assert info.metrics["accuracy"] == pytest.approx((answers == test.labels).mean())
+    assert info.metrics == json.loads((weights / "fast" / "metrics.json").read_text())
+    assert info.lineage == {"run_id": "abc", "shipped_as": "fast"}
+    assert (weights / "fast" / "model_card.md").read_text().startswith("# Model card: brightness")
+    entry = shipped.shipped_models(weights)["fast"]
+    assert set(entry.files) == {
+        "model.onnx",
+        "model.json",
+        "metrics.json",
+        "model_card.html",
+        "model_card.md",
+        "training.json",
+        "history.csv",
+    }
+    assert entry.provenance["profile"] == "cpu"
+    assert entry.metrics["accuracy"] == info.metrics["accuracy"]
+
+
+def test_a_second_model_joins_the_index_and_a_new_one_replaces_the_old(sources: Sources, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    ship("fast", sources, weights, PARAMS, keras=True)
+    ship("accurate", sources, weights, PARAMS, keras=False)
+    assert list(shipped.shipped_models(weights)) == ["accurate", "fast"]
+    assert "model.keras" in shipped.shipped_models(weights)["fast"].files
+    ship("fast", sources, weights, PARAMS, keras=False)
+    assert "model.keras" not in shipped.shipped_models(weights)["fast"].files
+    assert {path.name for path in weights.iterdir()} == {"accurate", "fast", "index.json"}
+    for name in ("accurate", "fast"):
+        shipped.shipped_folder(name, weights)
+
+
+def test_a_model_whose_answers_change_is_not_shipped(sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(source: Path, target: Path) -> None:
+        content = source.read_bytes()
+        scale = np.array(-0.1, np.float32).tobytes()
+        assert content.count(scale) == 1
+        target.write_bytes(content.replace(scale, np.array(-0.11, np.float32).tobytes()))
+
+    monkeypatch.setattr(shipping, "store_half", spoil)
+    with pytest.raises(ModelError, match="a logit moves by up to"):
+        ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
+    assert not (tmp_path / "weights" / "fast").exists()
+    assert shipped.shipped_models(tmp_path / "weights") == {}
+    assert ship("fast", sources, tmp_path / "weights", PARAMS, keras=False, tolerance=10.0).agreement == 1.0
+
+
+@pytest.mark.parametrize("name", ["", "Fast", "../fast", "champion", "a/b"])
+def test_a_name_that_is_no_plain_word_is_refused(name: str, sources: Sources, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="the name is"):
+        ship(name, sources, tmp_path / "weights", PARAMS, keras=False)
+
+
+def test_a_model_of_generated_faces_or_of_other_pictures_is_not_shipped(sources: Sources, tmp_path: Path) -> None:
+    info = ModelInfo.read(sources.export)
+    for change, reason in (
+        ({"synthetic": True}, "generated faces"),
+        ({"image_spec": replace(ImageSpec(), crop_scale=1.2)}, "expects image spec"),
+    ):
+        replace(info, **change).write(sources.export)
+        with pytest.raises(ModelError, match=reason):
+            ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
+    assert (sources.export / MODEL_FILE).exists()

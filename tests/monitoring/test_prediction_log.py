@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.monitoring import log_files
+from fer_pipeline.monitoring.observations import LoggedFace
+from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
+
+
+def face() -> LoggedFace:
+    return LoggedFace(datetime.now(UTC), "compact", "abc", (0, 0, 0, 1, 0, 0, 0), "happy", False, 120, 900, 128, 55)
+
+
+def rows(folder: Path) -> int:
+    now = datetime.now(UTC)
+    return len(log_files.read(folder, now - timedelta(hours=1), now + timedelta(hours=1), "abc").observations)
+
+
+def test_closing_writes_what_waits(tmp_path: Path) -> None:
+    counts: Counter[str] = Counter()
+    log = PredictionLog(LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}))
+    for _ in range(5):
+        log.put(face())
+    log.close()
+    assert rows(tmp_path) == 5
+    assert counts == {"written": 5}
+
+
+def test_batches_are_bounded(tmp_path: Path) -> None:
+    log = PredictionLog(LogSettings(tmp_path), lambda *_: None, batch_rows=2)
+    for _ in range(5):
+        log.put(face())
+    log.close()
+    assert len(list(tmp_path.rglob("*.parquet"))) == 3
+    assert rows(tmp_path) == 5
+
+
+def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        time.sleep(0.3)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log_files, "write", fail)
+    counts: Counter[str] = Counter()
+    log = PredictionLog(
+        LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), batch_rows=1, most_waiting=2
+    )
+    start = time.monotonic()
+    for _ in range(50):
+        log.put(face())
+    assert time.monotonic() - start < 0.3
+    log.close()
+    assert counts["dropped"] >= 46
+    assert counts["dropped"] + counts["failed"] == 50
+
+
+def test_the_settings_come_from_the_environment(tmp_path: Path) -> None:
+    environment = {"FER_PREDICTION_LOG": str(tmp_path), "FER_PREDICTION_LOG_DAYS": "7"}
+    assert LogSettings.read(environment) == LogSettings(tmp_path, days=7, megabytes=500)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("FER_PREDICTION_LOG", "data/predictions", "expected an absolute path such as /"),
+        ("FER_PREDICTION_LOG_DAYS", "0", "FER_PREDICTION_LOG_DAYS is 0"),
+        ("FER_PREDICTION_LOG_MEGABYTES", "1.5", "FER_PREDICTION_LOG_MEGABYTES is '1.5'"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, name: str, value: str, message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        LogSettings.read({"FER_PREDICTION_LOG": str(tmp_path), name: value})
+
+
+def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EnvironmentFault, match=r"FER_PREDICTION_LOG names .*cannot be written"):
+        PredictionLog(LogSettings(tmp_path / "file" / "log"), lambda *_: None)

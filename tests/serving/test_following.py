@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from fastapi.testclient import TestClient
+from onnx import numpy_helper
+from prometheus_client import REGISTRY
+
+from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.imaging import encode_png
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.serving.api import create_app, open_desk
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.following import Follower, reload_seconds
+from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.served_model import ServedModel
+from fer_pipeline.serving.uploads import Limits
+
+FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3 of the brightness model, happy
+ADMIT_ALL = Limits(max_uploads=64, max_waiting=64)
+
+
+def remade(model: Path, target: Path, name: str, constants: dict[str, Any]) -> Path:
+    """A copy of the brightness model with other constants."""
+    target.mkdir()
+    network = onnx.load(model / MODEL_FILE)
+    for tensor in network.graph.initializer:
+        if tensor.name in constants:
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(constants[tensor.name], np.float32), tensor.name))
+    onnx.save(network, target / MODEL_FILE)
+    info = ModelInfo.read(model)
+    dataclasses.replace(info, network=name, sha256=file_sha256(target / MODEL_FILE)).write(target)
+    return target
+
+
+@pytest.fixture
+def mirrored(brightness_model: Path, tmp_path: Path) -> Path:
+    """A model that answers class 6 - i where the brightness model answers i; for 125 both say happy, for 20 angry and neutral."""
+    return remade(brightness_model, tmp_path / "mirrored", "mirrored", {"centres": np.arange(230, 19, -35)})
+
+
+@pytest.fixture
+def broken(brightness_model: Path, tmp_path: Path) -> Path:
+    """A model with correct hash and signature that answers not-a-number."""
+    return remade(brightness_model, tmp_path / "broken", "broken", {"scale": np.nan})
+
+
+def place(model: Path, bundle: Path) -> None:
+    with replaced_folder(bundle) as aside:
+        shutil.copytree(model, aside, dirs_exist_ok=True)
+
+
+class Service:
+    def __init__(self, bundle: Path, videos: Path, limits: Limits, token: str | None) -> None:
+        served = ServedModel.read(bundle)
+        self.desk = Desk(served.recognizer, limits, token)
+        self.jobs = Jobs(videos, bundle, limits)
+        self.jobs.served = served
+        self.follower = Follower(bundle, served, self.desk, self.jobs)
+        self.app = create_app()
+        open_desk(self.app, self.desk, self.jobs, self.follower)
+
+    def network(self) -> str:
+        return self.desk.recognizer.info.network
+
+    def wait_for(self, network: str) -> None:
+        end = time.monotonic() + 20
+        while self.network() != network:
+            assert time.monotonic() < end, f"{self.network()} still answers"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def bundle(brightness_model: Path, tmp_path: Path) -> Path:
+    place(brightness_model, tmp_path / "data" / "bundle")
+    return tmp_path / "data" / "bundle"
+
+
+@pytest.fixture
+def service(bundle: Path, tmp_path: Path) -> Iterator[Service]:
+    service = Service(bundle, tmp_path / "videos", ADMIT_ALL, None)
+    yield service
+    service.follower.close()
+    service.jobs.close()
+
+
+def reloads(outcome: str) -> float:
+    return REGISTRY.get_sample_value("fer_model_reloads_total", {"outcome": outcome}) or 0
+
+
+def test_a_new_champion_takes_over_under_load_without_a_failed_request(
+    service: Service, bundle: Path, mirrored: Path, broken: Path, brightness_model: Path
+) -> None:
+    dark = encode_png(np.full((48, 48), 20, np.uint8))
+    answers: list[tuple[int, str, str]] = []
+    stop = threading.Event()
+
+    def ask(client: TestClient) -> None:
+        while not stop.is_set():
+            answer = client.post("/predict?framing=face", files={"picture": dark})
+            values = answer.json()
+            answers.append((answer.status_code, values["model"]["network"], values["faces"][0]["top_emotion"]))
+
+    with TestClient(service.app, raise_server_exceptions=False) as client:
+        threads = [threading.Thread(target=ask, args=(client,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        service.follower.follow(0.05)
+        for turn in range(2):
+            failed = reloads("failed")
+            place(mirrored, bundle)
+            service.wait_for("mirrored")
+            place(broken, bundle)
+            while reloads("failed") == failed:
+                time.sleep(0.02)
+            assert service.network() == "mirrored", turn
+            place(brightness_model, bundle)
+            service.wait_for("brightness")
+        stop.set()
+        for thread in threads:
+            thread.join()
+    seen = Counter(answers)
+    assert set(seen) == {(200, "brightness", "angry"), (200, "mirrored", "neutral")}  # each names the model that gave it
+
+
+def test_a_model_that_fails_its_trial_is_logged_counted_and_not_tried_again_until_it_changes(
+    service: Service, bundle: Path, broken: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = reloads("failed")
+    service.follower.follow(0.02)
+    with caplog.at_level(logging.ERROR):
+        place(broken, bundle)
+        while reloads("failed") == failed:
+            time.sleep(0.02)
+        time.sleep(0.3)
+    assert reloads("failed") == failed + 1
+    assert "the new model does not work" in caplog.text
+    assert "expected probabilities" in caplog.text
+    assert service.network() == "brightness"
+
+
+def test_a_damaged_or_missing_model_leaves_the_old_one(service: Service, bundle: Path) -> None:
+    (bundle / MODEL_FILE).write_bytes(b"half a file")
+    with pytest.raises(ModelError, match=r"bundle.*changed or damaged"):
+        service.follower.reload()
+    shutil.rmtree(bundle)
+    with pytest.raises(ModelError, match="no exported model"):
+        service.follower.reload()
+    assert service.network() == "brightness"
+
+
+def test_the_same_model_written_anew_is_no_change(service: Service, bundle: Path, brightness_model: Path) -> None:
+    before = service.desk.recognizer
+    place(brightness_model, bundle)
+    assert service.follower.reload() is False
+    assert service.desk.recognizer is before
+
+
+def test_a_request_that_began_with_a_model_ends_with_it(service: Service, bundle: Path, mirrored: Path) -> None:
+    old = service.desk.recognizer
+    judge = old.recognize_face
+
+    def swap_meanwhile(image: Any) -> Any:
+        place(mirrored, bundle)
+        assert service.follower.reload()
+        return judge(image)
+
+    old.recognize_face = swap_meanwhile  # type: ignore[method-assign]
+    with TestClient(service.app) as client:
+        first, second = (client.post("/predict?framing=face", files={"picture": FLAT_FACE}).json() for _ in range(2))
+    assert (first["model"]["network"], second["model"]["network"]) == ("brightness", "mirrored")
+
+
+def test_a_camera_is_told_when_another_model_takes_over(service: Service, bundle: Path, mirrored: Path) -> None:
+    import cv2
+
+    frame = cv2.imencode(".jpg", np.full((60, 80, 3), 125, np.uint8))[1].tobytes()
+    with TestClient(service.app) as client, client.websocket_connect("/live") as socket:
+        assert socket.receive_json()["model"]["network"] == "brightness"
+        socket.send_bytes(frame)
+        assert socket.receive_json()["type"] == "faces"
+        place(mirrored, bundle)
+        assert service.follower.reload()
+        socket.send_bytes(frame)
+        assert socket.receive_json()["model"]["network"] == "mirrored"
+        assert socket.receive_json() | {"time": 0, "milliseconds": 0} == {
+            "frame": 1, "type": "faces", "faces": [], "width": 80, "height": 60, "time": 0, "milliseconds": 0,
+        }  # fmt: skip
+
+
+def test_a_video_is_analysed_by_the_model_that_its_answer_names_whatever_lies_in_the_folder_by_then(
+    service: Service, bundle: Path, mirrored: Path
+) -> None:
+    with TestClient(service.app) as client:
+        place(mirrored, bundle)
+        assert service.follower.reload()
+        shutil.rmtree(bundle)
+        sent = client.post("/video", content=b"\0\0\0\x18ftypmp42" + bytes(100)).json()
+        assert sent["model"]["network"] == "mirrored"
+        end = time.monotonic() + 60
+        while (state := client.get(f"/video/{sent['job']}").json())["state"] in ("queued", "running"):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    assert state["error"]["code"] == "undecodable_video"  # no fault of the model, whose folder is gone
+    assert state["model"]["network"] == "mirrored"
+
+
+def test_an_operator_with_the_token_tells_the_service_to_reload(
+    bundle: Path, mirrored: Path, broken: Path, tmp_path: Path
+) -> None:
+    service = Service(bundle, tmp_path / "videos", Limits(), "secret")
+    known = {"Authorization": "Bearer secret"}
+    with TestClient(service.app) as client:
+        assert client.post("/admin/reload").status_code == 401
+        assert client.post("/admin/reload", headers=known).json()["changed"] is False
+        place(mirrored, bundle)
+        answer = client.post("/admin/reload", headers=known)
+        assert (answer.status_code, answer.json()["changed"], answer.json()["model"]["network"]) == (200, True, "mirrored")
+        place(broken, bundle)
+        answer = client.post("/admin/reload", headers=known)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "model_not_loaded")
+        assert client.get("/model").json()["network"] == "mirrored"
+
+
+def test_a_service_without_a_token_is_not_told_to_reload(service: Service) -> None:
+    answer = TestClient(service.app).post("/admin/reload")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "no_token_set")
+
+
+def test_the_seconds_come_from_the_environment() -> None:
+    assert reload_seconds({}) is None
+    assert reload_seconds({"FER_RELOAD_SECONDS": "2.5"}) == 2.5
+    for text in ("0", "-1", "soon", "nan", "inf", ""):
+        with pytest.raises(ParamsError, match="FER_RELOAD_SECONDS"):
+            reload_seconds({"FER_RELOAD_SECONDS": text})
+
+
+@pytest.mark.parametrize(("arguments", "seconds"), [([], "5.0"), (["--follow", "0.5"], "0.5"), (["--follow", "0"], None)])
+def test_fer_serve_follows_the_bundle_of_the_workspace(
+    arguments: list[str], seconds: str | None, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from fer_pipeline import lifecycle
+    from fer_pipeline.cli.app import app
+
+    for name in ("FER_MODEL_DIR", "FER_RELOAD_SECONDS"):
+        monkeypatch.setenv(name, "to be restored")
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(bundle.parents[1])
+    monkeypatch.setattr(lifecycle, "champion_tag", lambda _: "fer:v1-abc")
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, words: became.append(words))
+    done = CliRunner().invoke(app, ["serve", *arguments])
+    assert done.exit_code == 0, done.output
+    assert became[0][1:3] == ["serve", "fer:v1-abc"]
+    assert os.environ.get("FER_RELOAD_SECONDS") == seconds
+    assert os.environ.get("FER_MODEL_DIR") == (str(bundle) if seconds else None)

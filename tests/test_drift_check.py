@@ -1,0 +1,189 @@
+"""The whole check on a model whose answer is the brightness: `fer drift`, and the flow with its event."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from typer.testing import CliRunner
+
+from fer_pipeline.cli.app import app
+from fer_pipeline.errors import FerError, MonitoringError
+from fer_pipeline.imaging import ImageSpec
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.quality import measure
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.monitoring import log_files
+from fer_pipeline.monitoring.observations import LoggedFace
+from fer_pipeline.records import PROCESSED
+
+ROOT = Path(__file__).parents[1]
+ROWS = 320
+
+
+def faces(rows: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Noise uint8 (rows, 48, 48) of any brightness."""
+    rng = np.random.default_rng(seed)
+    levels = rng.uniform(50, 200, (rows, 1, 1))
+    return np.clip(levels + rng.normal(0, rng.uniform(10, 40, (rows, 1, 1)), (rows, 48, 48)), 0, 255).astype(np.uint8)
+
+
+def write_processed(folder: Path, *, synthetic: bool = False) -> None:
+    (folder / "faces").mkdir(parents=True)
+    known: dict[str, Any] = {
+        "id": [f"{row:08d}" for row in range(ROWS)],
+        "row": range(ROWS),
+        "name": ["toy"] * ROWS,
+        "split": ["validation"] * ROWS,
+        "label": [0] * ROWS,
+        "image": [face.tobytes() for face in faces(ROWS, 0)],
+        "content_hash": ["0"] * ROWS,
+        "perceptual_hash": ["0"] * ROWS,
+        "copies": [1] * ROWS,
+        "in_train": [row < 10 for row in range(ROWS)],
+    }
+    zeros = {"copy_rank", "brightness", "contrast"}
+    columns = {
+        field.name: known.get(field.name, [None if field.nullable else 0 if field.name in zeros else False] * ROWS)
+        for field in PROCESSED
+    }
+    pq.write_table(pa.table(columns, schema=PROCESSED), folder / "faces" / "part.parquet")
+    facts = {"image_spec": asdict(ImageSpec()), "source": {"name": "toy", "synthetic": synthetic}}
+    (folder / "facts.json").write_text(json.dumps(facts))
+
+
+def log_predictions(folder: Path, model: Path, pictures: npt.NDArray[np.uint8]) -> None:
+    """What the service would have logged for these faces."""
+    info = ModelInfo.read(model)
+    rows = []
+    for face, row in zip(pictures, EmotionClassifier.load(model).probabilities(pictures[..., None]), strict=True):
+        quality, best = measure(face), EMOTIONS[int(row.argmax())]
+        values = (quality.size, quality.sharpness, quality.brightness, quality.contrast)
+        rows.append(LoggedFace(datetime.now(UTC), info.network, info.fingerprint, tuple(row), best, False, *values))
+    log_files.write(folder, rows)
+
+
+@pytest.fixture
+def workspace(brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy2(ROOT / name, tmp_path)
+    shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
+    write_processed(tmp_path / "data" / "processed")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def result_of(workspace: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((workspace / "data" / "reports" / "drift" / "drift.json").read_text())
+    return values
+
+
+@pytest.mark.parametrize(
+    ("gain", "exit_code", "drifted"),
+    [
+        (1.0, 0, set()),  # the same kind of pictures
+        (
+            0.6,
+            3,
+            {"confidence", "brightness", "contrast", "sharpness", "emotion mix"},
+        ),  # a darker camera, for a model that sees light
+    ],
+)
+def test_the_exit_code_the_numbers_and_the_page_say_whether_it_drifted(
+    workspace: Path, gain: float, exit_code: int, drifted: set[str]
+) -> None:
+    log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", (faces(300, 1) * gain).astype(np.uint8))
+    outcome = CliRunner().invoke(app, ["drift"])
+    assert outcome.exit_code == exit_code, outcome.output
+    values = result_of(workspace)
+    assert {one["name"] for one in values["comparisons"] if one["drifted"]} <= drifted
+    assert values["drifted"] is bool(drifted)
+    assert (values["rows"], values["reference_rows"]) == (300, ROWS - 10)  # ten have a copy in training
+    page = (workspace / "data" / "reports" / "drift" / "report.html").read_text()
+    assert values["verdict"] in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_too_few_predictions_are_told_apart_from_no_drift(workspace: Path) -> None:
+    log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(20, 1))
+    outcome = CliRunner().invoke(app, ["drift"])
+    assert isinstance(outcome.exception, MonitoringError)
+    assert outcome.exception.exit_code not in (0, 3)
+    assert "not judged: 20 predictions, at least 200" in str(outcome.exception)
+    assert result_of(workspace)["judged"] is False
+
+
+def test_only_the_window_is_looked_at(workspace: Path) -> None:
+    log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(300, 1))
+    outcome = CliRunner().invoke(app, ["drift", "--since", "2999-01-01"])
+    assert "not judged: 0 predictions" in str(outcome.exception)
+
+
+def test_a_missing_log_table_or_kind_of_data_is_an_error_whose_code_does_not_read_as_drift(workspace: Path) -> None:
+    def error_of(message: str) -> None:
+        outcome = CliRunner().invoke(app, ["drift"])
+        assert isinstance(outcome.exception, FerError), outcome.output
+        assert outcome.exception.exit_code not in (0, 3)
+        assert message in str(outcome.exception)
+
+    error_of("there is no log of predictions in data/predictions")
+    log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(20, 1))
+    processed = workspace / "data" / "processed"
+    shutil.rmtree(processed)
+    error_of("no reference to compare with")
+    write_processed(processed, synthetic=True)
+    error_of("holds synthetic faces: make the data of the model the source again")
+
+
+def test_the_flow_makes_artifacts_and_emits_the_event_on_drift_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import drift as flow_module
+
+    events, artifacts = [], {}
+
+    def emit(event: str, resource: dict[str, str], payload: dict[str, str]) -> None:
+        events.append((event, resource["prefect.resource.id"], payload["verdict"]))
+
+    def markdown(text: str, key: str, **_: str) -> None:
+        artifacts[key] = text
+
+    def link(uri: str, key: str, **_: str) -> None:
+        artifacts[key] = uri
+
+    monkeypatch.setattr(flow_module, "emit_event", emit)
+    monkeypatch.setattr(flow_module, "create_markdown_artifact", markdown)
+    monkeypatch.setattr(flow_module, "create_link_artifact", link)
+    log, model = workspace / "data" / "predictions", workspace / "data" / "bundle"
+
+    states = [flow_module.check_drift.fn()]
+    log_predictions(log, model, faces(300, 1))
+    states.append(flow_module.check_drift.fn())
+    assert events == []
+    log_predictions(log, model, faces(300, 1) // 3)
+    states.append(flow_module.check_drift.fn())
+    assert [state.name for state in states] == ["Failed", "NoDrift", "Drift"]
+    assert events == [("fer.drift.detected", f"fer.model.{ModelInfo.read(model).fingerprint}", states[2].message)]
+    assert artifacts["fer-drift"].startswith("# drift in ")
+    assert artifacts["fer-drift-page"] == (workspace / "data" / "reports" / "drift" / "report.html").as_uri()
+
+
+def test_the_event_of_the_flow_starts_the_training() -> None:
+    from flows.drift import DRIFT_EVENT
+
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    (train,) = [deployment for deployment in deployments if deployment["name"] == "train"]
+    (trigger,) = [DeploymentEventTrigger.model_validate(trigger) for trigger in train["triggers"]]
+    assert trigger.expect == {DRIFT_EVENT}
+    assert trigger.match.matches({"prefect.resource.id": "fer.model.0123456789ab"})

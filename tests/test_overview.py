@@ -1,0 +1,183 @@
+"""`fer models show` and `diff`, `fer compare` and `fer status`, on registered versions whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fer_pipeline import contest, lifecycle, params
+from fer_pipeline.cli import models, overview
+from fer_pipeline.errors import ModelError
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.serving import packaging
+from fer_pipeline.stages import HASHES_FILE
+from fer_pipeline.status import workspace_status
+from fer_pipeline.versions import differences, version_facts
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+
+
+def version(number: int) -> registry.Version:
+    return registry.find("fer", str(number))
+
+
+def register(root: Path, export: Path, figures: dict[str, float], recipe: dict[str, float | str]) -> registry.Version:
+    """One more version, with a training run of its own."""
+    shutil.copytree(export, root / "more")
+    info = replace(ModelInfo.read(export), temperature=9.0, metrics=figures, lineage={"data_version": "d2"})
+    info.write(root / "more")
+    run_id = tracking.open_training_run(root / "memo", "tiny", {"train": recipe}, {"network": "brightness"})
+    tracking.close_training_run(root / "memo", run_id, [])
+    return registry.register(root / "more", info, "fer", run_id, {})[0]
+
+
+def test_a_version_is_found_by_number_and_by_alias(registered: Path) -> None:
+    assert [registry.find("fer", word).number for word in ("2", "v2", "challenger")] == [2, 2, 3]
+    with pytest.raises(ModelError, match=r"no version or alias 'champion' \(there is: 1, 2, 3, challenger\)"):
+        registry.find("fer", "champion")
+    with pytest.raises(ModelError, match="none yet: run `fer run`"):
+        registry.find("other", "1")
+
+
+def test_a_version_says_where_it_comes_from_and_what_it_can(registered: Path, brightness_model: Path) -> None:
+    added = register(registered, brightness_model, {"accuracy": 0.75, "ece": 0.02}, {"lr": 0.1, "optimizer": "sgd"})
+    lifecycle.crown(registered, added, None)
+    facts = version_facts(registry.find("fer", "champion"))
+    assert (facts.number, facts.aliases, facts.network) == (4, ("challenger", "champion"), "brightness")
+    assert facts.params == {"train.lr": "0.1", "train.optimizer": "sgd"}
+    assert facts.lineage["data_version"] == "d2"
+    assert facts.lineage["git_commit"] == "none"
+    assert facts.metrics == {"accuracy": 0.75, "ece": 0.02}
+    assert facts.crowned is not None
+
+
+def test_two_versions_differ_in_what_they_differ_and_in_nothing_else(registered: Path, brightness_model: Path) -> None:
+    added = register(registered, brightness_model, {"accuracy": 0.75, "ece": 0.02}, {"lr": 0.1, "flip": "True"})
+    found = differences(version_facts(version(1)), version_facts(added))
+    assert {change.key for change in found.lineage} == {"run_id", "data_version", "temperature", "fingerprint"}
+    figures = {change.key: (change.a, change.b, change.delta) for change in found.metrics}
+    assert figures == {"accuracy": (0.5, 0.75, 0.25), "ece": (None, 0.02, None)}
+    recipe = {change.key: (change.b, change.delta) for change in found.params}
+    assert recipe == {"train.lr": (0.1, None), "train.flip": ("True", None)}
+    assert not differences(version_facts(added), version_facts(added)).params
+
+
+def test_versions_with_one_answer_to_every_row_are_found_equal(registered: Path, levels: Path) -> None:
+    for number in (1, 2):
+        tracking.log_lines(version(number).run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(20 * number)])
+    out = registered / "data" / "reports" / "compare"
+    result = contest.compare_versions(registered, version(1), version(2), out)
+    assert result.rows == result.same_answer == 30  # the 40 rows that one of them was trained on are left out
+    assert result.measures[0].a == result.measures[0].b == 1
+    assert "neither was trained on a copy of" in (out / "report.html").read_text()
+
+
+def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registered: Path, levels: Path) -> None:
+    out = registered / "compare"
+    with pytest.raises(ModelError, match="both are fer version 1"):
+        contest.compare_versions(registered, version(1), version(1), out)
+    values = json.loads((levels / "facts.json").read_text())
+    values["image_spec"]["contrast"] = "clahe"
+    (levels / "facts.json").write_text(json.dumps(values))
+    with pytest.raises(ModelError, match="was prepared otherwise"):
+        contest.compare_versions(registered, version(1), version(2), out)
+    assert not out.exists()
+
+
+def test_the_status_of_an_empty_workspace_says_what_to_run_and_makes_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    found = workspace_status(tmp_path)
+    assert (found.champion, found.challenger, found.bundle, found.runs, found.disk) == (None, None, None, (), {})
+    assert "fer run" in found.advice[0]
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_status_names_champion_challenger_bundle_runs_and_disk(registered: Path, brightness_model: Path) -> None:
+    lifecycle.crown(registered, version(1), None)
+    register(registered, brightness_model, {"accuracy": 0.75}, {"lr": 0.1})
+    found = workspace_status(registered)
+    assert found.champion is not None
+    assert found.challenger is not None
+    assert (found.champion.number, found.challenger.number) == (1, 4)
+    assert found.bundle is not None
+    assert found.bundle.of_champion
+    assert found.runs[0].name == "tiny"
+    assert found.runs[0].status == "FINISHED"
+    assert found.disk["mlflow.db"] > 100_000
+    assert found.advice == ("version 4 was not judged yet: `fer promote`",)
+    assert found.working is None
+
+
+def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_champion(registered: Path) -> None:
+    lifecycle.crown(registered, version(1), None)
+    packaging.place(registered / "export2", registered)
+    found = workspace_status(registered)
+    assert found.bundle is not None
+    assert not found.bundle.of_champion
+    assert any("fer package" in line for line in found.advice)
+    (registered / "data" / "bundle" / "model.onnx").write_bytes(b"")
+    damaged = workspace_status(registered).bundle
+    assert damaged is not None
+    assert "changed or damaged" in str(damaged.fault)
+    shutil.rmtree(registered / "mlruns")
+    lost = workspace_status(registered)
+    assert lost.champion is None
+    assert lost.faults[0].startswith("champion fer version 1:")
+
+
+def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(registered: Path) -> None:
+    lifecycle.crown(registered, version(1), None)
+    assert workspace_status(registered).drift is None
+    file = registered / "data" / "reports" / "drift" / "drift.json"
+    file.parent.mkdir(parents=True)
+    model = version_facts(version(1)).fingerprint
+    file.write_text(json.dumps({"verdict": "drift in brightness", "drifted": True, "span": "yesterday", "model": model}))
+    found = workspace_status(registered)
+    assert found.drift is not None
+    assert (found.drift.verdict, found.drift.drifted, found.drift.of_champion) == ("drift in brightness", True, True)
+    assert "drift/report.html" in found.advice[-1]
+    file.write_text("{}")
+    damaged = workspace_status(registered)
+    assert damaged.drift is None
+    assert "fer drift" in damaged.faults[0]
+
+
+def test_the_status_says_who_works_here_until_that_process_dies(registered: Path) -> None:
+    with exclusive(registered / RUN_LOCK, "train-champion"):
+        assert f"train-champion, process {os.getpid()}" in str(workspace_status(registered).working)
+        note = registered / "data" / ".run.holder.json"
+        note.write_text(json.dumps({**json.loads(note.read_text()), "pid": 2**22 + 1}))
+        assert workspace_status(registered).working is None
+
+
+def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brightness_model: Path) -> None:
+    import typer
+
+    lifecycle.crown(registered, version(1), None)
+    params.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
+    app = typer.Typer()
+    app.command()(overview.status)
+    app.command()(overview.compare)
+    app.add_typer(models.models_app, name="models")
+    for arguments, words in (
+        (["status"], "fer version 1 (champion)"),
+        (["models", "show", "champion"], "fingerprint"),
+        (["models", "diff", "1", "challenger"], "temperature"),
+        (["compare", "champion", "3"], "McNemar"),
+    ):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+        assert words in done.output
+        values = CliRunner().invoke(app, [*arguments, "--json"])
+        assert isinstance(json.loads(values.stdout), dict)

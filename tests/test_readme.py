@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline import params
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FIGURES = json.loads((ROOT / "fer_pipeline" / "weights" / "fast" / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("row", "figure"),
+    [
+        ("accuracy, all rows", "accuracy{}"),
+        ("accuracy, rows without a copy in training", "accuracy{}_dedup"),
+        ("macro-F1, all rows", "macro_f1{}"),
+    ],
+)
+def test_the_readme_gives_the_measured_shares_of_the_shipped_model(row: str, figure: str) -> None:
+    cells = [figure.format(views) for views in ("", "_tta")]
+    wanted = [f"{100 * FIGURES[c]:.1f} % ({100 * FIGURES[c + '_low']:.1f} to {100 * FIGURES[c + '_high']:.1f})" for c in cells]
+    assert f"| {row} | {wanted[0]} | {wanted[1]} |" in README
+
+
+def test_the_readme_gives_the_measured_calibration_error_of_the_shipped_model() -> None:
+    assert f"| expected calibration error | {FIGURES['ece']:.3f} | {FIGURES['ece_tta']:.3f} |" in README
+
+
+def test_the_shipped_model_was_trained_by_the_profile_of_params_yaml() -> None:
+    trained = json.loads((ROOT / "fer_pipeline" / "weights" / "fast" / "training.json").read_text())
+    recipe = params.load(ROOT / "params.yaml").recipe(trained["profile"]).model_dump(mode="json")
+    assert {key: recipe[key] for key in trained["params"]} == trained["params"]
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    from fer_pipeline.cli.app import app
+
+    known = {
+        command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback
+    }
+    known |= {group.name for group in app.registered_groups if group.name}
+    assert set(re.findall(r"uv run fer ([a-z-]+)", README)) <= known
