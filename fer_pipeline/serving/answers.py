@@ -104,6 +104,7 @@ class Model(Lineage):
     uncertain_below: float = Field(description="probability under which the answer is uncertain")
     max_pixels: int = Field(description="largest picture that is read")
     has_card: bool = Field(description="whether GET /card has the model card")
+    logs_predictions: bool = Field(description="whether the operator keeps a log of answers on pictures; it holds no picture")
 
 
 class Prediction(BaseModel):
@@ -207,7 +208,7 @@ def lineage(recognizer: Recognizer) -> dict[str, Any]:
     }
 
 
-def model_facts(recognizer: Recognizer, *, has_card: bool) -> dict[str, Any]:
+def model_facts(recognizer: Recognizer, *, has_card: bool, logs_predictions: bool) -> dict[str, Any]:
     """Values of `Model`."""
     info = recognizer.info
     return {
@@ -220,4 +221,5 @@ def model_facts(recognizer: Recognizer, *, has_card: bool) -> dict[str, Any]:
         "uncertain_below": recognizer.threshold,
         "max_pixels": MAX_PIXELS,
         "has_card": has_card,
+        "logs_predictions": logs_predictions,
     }

@@ -53,7 +53,7 @@ def create_app() -> FastAPI:
     async def model() -> Any:
         """Facts of the model: network, training data, metrics, image spec, lineage, and what it is not for."""
         desk: Desk = app.state.desk
-        return model_facts(desk.recognizer, has_card=desk.card is not None)
+        return model_facts(desk.recognizer, has_card=desk.card is not None, logs_predictions=desk.logbook is not None)
 
     @app.get("/card", response_class=HTMLResponse, responses=refusals(404), tags=["model"])
     async def card() -> str:

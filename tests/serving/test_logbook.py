@@ -37,6 +37,7 @@ def test_each_face_of_the_pictures_is_logged_without_its_picture(brightness_mode
     client.post("/predict/batch?framing=face", files=[("pictures", PICTURE)] * 2)
     client.post("/predict", files={"picture": PICTURE})  # no face is found in it
     assert desk.logbook is not None
+    assert client.get("/model").json()["logs_predictions"] is True  # the page tells the people who use it
     before = REGISTRY.get_sample_value("fer_logged_predictions_total", {"outcome": "written"}) or 0.0
     desk.logbook.close()
     assert REGISTRY.get_sample_value("fer_logged_predictions_total", {"outcome": "written"}) == before + 3
@@ -53,4 +54,5 @@ def test_each_face_of_the_pictures_is_logged_without_its_picture(brightness_mode
 def test_without_the_setting_nothing_is_logged(brightness_model: Path) -> None:
     client, desk = client_of(brightness_model, {})
     assert desk.logbook is None
+    assert client.get("/model").json()["logs_predictions"] is False
     assert client.post("/predict?framing=face", files={"picture": PICTURE}).status_code == 200

@@ -8,6 +8,7 @@ const HEADLINES = { accuracy: "accuracy", accuracy_dedup: "accuracy without copi
 export async function showModel() {
   const model = await (await ask("model")).json();
   $("card").hidden = !model.has_card;
+  $("logged").hidden = !model.logs_predictions;
   $("synthetic").hidden = !model.synthetic;
   $("synthetic").textContent = "This model was trained on generated faces: it is for trying the pipeline, not for real pictures.";
   const measured = Object.keys(HEADLINES).filter((name) => name in model.metrics);
