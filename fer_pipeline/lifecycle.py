@@ -185,9 +185,14 @@ def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
         raise ModelError(f"{present} is champion, and {wanted} is not there to go back to: other versions are {others} (--to)")
     built = target.tags.get(BUNDLE_TAG)
     bundle = built if built and packaging.is_packaged(built) else package_version(root, target)
-    crown(root, target, str(present))
-    registry.untag_version(target, ROLLED_BACK_TAG)
+    # Marked first: a kill in between must not leave the way open for the gate to promote it again.
     registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
+    try:
+        crown(root, target, str(present))
+    except BaseException:
+        registry.untag_version(present, ROLLED_BACK_TAG)
+        raise
+    registry.untag_version(target, ROLLED_BACK_TAG)
     return target, bundle
 
 

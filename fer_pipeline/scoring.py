@@ -124,7 +124,10 @@ def score(
             )
             on_progress(facts)
     if not names:
-        raise SourceError(f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}) and no Parquet files")
+        raise SourceError(
+            f"{source} holds no pictures ({', '.join(sorted(SUFFIXES))}) and no Parquet files (looked for in it and in its "
+            "folder faces)"
+        )
     _remove_stale(out, names)
     return facts
 
@@ -136,6 +139,8 @@ def _open(source: Path, info: ModelInfo, faces: Literal["detect", "crop"], chunk
     tables = [source] if source.is_file() else sorted([*source.glob("*.parquet"), *source.glob("faces/*.parquet")])
     if not tables:
         return _picture_chunks(source, chunk), faces
+    if source.is_dir() and next(iter(_walk(source)), None) is not None:
+        raise SourceError(f"{source} holds pictures and Parquet files: score them one after the other")
     prepared = {PROCESSED.names == _schema(table).names for table in tables}
     if len(prepared) > 1:
         raise SourceError(f"{source} holds files of the processed table and others: score them one after the other")

@@ -60,7 +60,7 @@ def tune(
     search.note_run(parent)
     for left in search.recover():
         say(f"trial {left.number} was killed: marked as failed, its values are tried again")
-        if left.run_id is not None:
+        if left.run_id is not None and tracking.is_active(left.run_id):  # the store may be another one by now
             tracking.fail_run(left.run_id, "its process was killed")
     wanted = trials or params.tune.trials
     try:

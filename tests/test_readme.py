@@ -17,7 +17,7 @@ FIGURES = json.loads((ROOT / "fer_pipeline" / "weights" / "fast" / "metrics.json
     ("row", "figure"),
     [
         ("accuracy, all rows", "accuracy{}"),
-        ("accuracy, rows without a copy in training", "accuracy{}_dedup"),
+        ("accuracy, rows without a copy in training or earlier in test", "accuracy{}_dedup"),
         ("macro-F1, all rows", "macro_f1{}"),
     ],
 )

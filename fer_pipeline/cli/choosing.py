@@ -53,7 +53,8 @@ def chosen_model(model: str | None) -> Path:
     errors.print(f"model: {origin} ({info.network} {info.fingerprint})", style="dim", markup=False)
     if info.synthetic:
         errors.print(
-            "[yellow]note:[/] this model was trained on generated faces: it is for trying the pipeline, not real pictures"
+            "[yellow]note:[/] this model was trained on generated faces: it is for trying the pipeline, not real pictures "
+            "(--model fast is the shipped one, trained on real ones)"
         )
     return folder
 

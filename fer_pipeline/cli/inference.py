@@ -96,6 +96,7 @@ def video(
     Example: `fer video talk.mp4 --out results`
     """
     from fer_pipeline.inference.video import VideoOptions, analyse
+    from fer_pipeline.inference.video_files import PARQUET_FILE
     from fer_pipeline.inference.video_report import write_report
     from fer_pipeline.inference.video_table import write_table
 
@@ -118,7 +119,8 @@ def video(
             try:
                 with _bar(file.name) as advance:
                     summary = analyse(file, recognizer, folder, options=options, on_progress=advance, cancelled=cancelled)
-                    if not summary.skipped:
+                    # A run that was killed after the analysis left out what comes here.
+                    if not summary.skipped or not all((folder / name).is_file() for name in (PARQUET_FILE, "report.html")):
                         write_table(folder)
                         write_report(folder, summary)
             except VideoError as error:

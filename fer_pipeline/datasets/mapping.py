@@ -57,7 +57,6 @@ def _write(frame: DataFrame, function: BatchFunction, schema: pa.Schema, order: 
     mapped = frame.mapInArrow(function, from_arrow_schema(schema))
     with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         parts = Path(scratch) / "parts"
-        Path(scratch).chmod(0o755)  # executors of another user read and write here
         try:
             mapped.repartition(1).sortWithinPartitions(*order).write.parquet(str(parts.resolve()))
         except (PySparkException, Py4JError) as error:

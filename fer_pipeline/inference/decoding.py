@@ -190,7 +190,8 @@ def _opened(path: Path, limits: VideoLimits) -> Any:
         raise VideoError(f"no video in {path}: the file is missing")
     try:
         # An absolute path cannot be taken for a protocol. Where a header does not tell all, FFmpeg decodes a frame already here.
-        return av.open(str(path.resolve()), options={**_OPEN, "max_pixels": str(_decoder_pixels(limits))})
+        options = {**_OPEN, "max_pixels": str(_decoder_pixels(limits))}
+        return av.open(str(path.resolve()), options=options, metadata_errors="replace")  # a title may be in any encoding
     except av.FFmpegError as error:
         raise VideoError(f"{path.name} is no video that can be read, or its index is cut off: {error.strerror}") from error
 

@@ -38,7 +38,7 @@ class PortableModel:
     @property
     def card(self) -> str | None:
         """The model card, an HTML page; None where the folder had none."""
-        return next((content.decode() for name, content in self.files if name == CARD_FILE), None)
+        return next((content.decode(errors="replace") for name, content in self.files if name == CARD_FILE), None)
 
     def write(self, folder: Path) -> None:
         """Writes the files into an existing folder."""

@@ -9,7 +9,7 @@ from fer_pipeline.faces import DETECTION_SIDE, Box, FaceBox
 from fer_pipeline.imaging import UInt8Array, shrink
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.inference.temporal import SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
-from fer_pipeline.inference.tracks import FaceTracker, TrackedFace
+from fer_pipeline.inference.tracks import COAST_SECONDS, FaceTracker, TrackedFace
 
 
 class FaceStream:
@@ -28,6 +28,7 @@ class FaceStream:
         dwell_seconds: float | None = None,
     ) -> None:
         """Faces are searched in each `detect_every`-th frame, on a copy of at most `detection_side` pixels, and followed between.
+        Where frames come slowly they are searched more often, so that no face is lost between two searches.
 
         `smoothing_seconds` is the time constant of the smoothed probabilities; 0 switches smoothing off. With `dwell_seconds`
         they come from a hidden Markov model instead (`temporal.EmotionFilter`).
@@ -47,7 +48,7 @@ class FaceStream:
         self._tracker = FaceTracker()
         self._temporal: dict[int, TemporalModel] = {}
         self._frames = 0
-        self._time = float("-inf")
+        self._time = self._searched = float("-inf")
 
     def update(self, image: UInt8Array, time: float) -> list[TrackedFace]:
         """The faces of the next frame, RGB uint8 (H, W, 3), taken `time` seconds after some fixed moment.
@@ -63,19 +64,23 @@ class FaceStream:
         answers = self.recognizer.recognize_found(
             [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, followed, strict=True)]
         )
-        return [
+        joined = [
             [self._smooth(number, face, time, found) for (number, _, found), face in zip(known, faces, strict=True)]
             for (time, _), known, faces in zip(frames, followed, answers, strict=True)
         ]
+        # Only now: the tracker is at the last of the frames already, and those who left before it are still to be smoothed.
+        self._temporal = {number: model for number, model in self._temporal.items() if number in self._tracker.known}
+        return joined
 
     def _follow(self, image: UInt8Array, time: float) -> list[tuple[int, FaceBox, bool]]:
         if time < self._time:
             raise ParamsError(f"frame at {time:.3f} s comes after one at {self._time:.3f} s: give frames in the order of time")
         self._time = time
-        search = self._frames % self._detect_every == 0
+        search = self._frames % self._detect_every == 0 or time - self._searched > COAST_SECONDS
         self._frames += 1
         if not search:
             return _inside(self._tracker.predicted(time), image)
+        self._searched = time
         small = shrink(image, self._detection_side)
         scale = image.shape[1] / small.shape[1]
         return _inside(
@@ -84,7 +89,6 @@ class FaceStream:
 
     def _smooth(self, number: int, face: FaceEmotion, time: float, found: bool) -> TrackedFace:
         if number not in self._temporal:
-            self._temporal = {n: model for n, model in self._temporal.items() if n in self._tracker.known}
             self._temporal[number] = self._temporal_model()
         smoothed = self._temporal[number].add(face.probabilities, time)
         return TrackedFace(number, face, smoothed, self.recognizer.name_of(smoothed), found)

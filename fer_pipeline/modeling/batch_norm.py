@@ -33,6 +33,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
+        count = tensorflow.cast(tensorflow.reduce_prod(tensorflow.shape(inputs)[:-1]), "float32")
+        variance = variance * (count - 1.0) / count  # the kernel gives the unbiased one, its parent the plain one
         self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1.0 - self.momentum))
         return outputs
 
@@ -47,6 +49,7 @@ def fused(network: keras.Model) -> keras.Model:
 
 
 def _clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-    kind = FusedBatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
+    plain = type(layer) is keras.layers.BatchNormalization and layer.scale and layer.center  # the kernel needs both
+    kind = FusedBatchNormalization if plain else type(layer)
     clone: keras.layers.Layer = kind.from_config(layer.get_config())
     return clone

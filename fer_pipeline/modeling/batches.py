@@ -59,6 +59,8 @@ class Batches(keras.utils.PyDataset):
             drawn = np.random.default_rng((*self.seed, index)).beta(self.alpha, self.alpha, shares.shape)
             shares = np.maximum(drawn, 1 - drawn).astype(np.float32)
             targets = {name: shares * values + (1 - shares) * np.roll(values, 1, axis=0) for name, values in targets.items()}
+            if VOTES in targets:  # mixed with a row without votes they sum to less than 1, which softmax cannot learn
+                targets[VOTES] /= np.maximum(targets[VOTES].sum(axis=1, keepdims=True), 1e-9)
             weights = {name: shares[:, 0] * w + (1 - shares[:, 0]) * np.roll(w, 1) for name, w in weights.items()}
         return (self.faces.images[rows], shares), targets, weights
 

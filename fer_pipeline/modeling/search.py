@@ -92,6 +92,8 @@ class Search:
             if retries < MAX_RETRIES:
                 self._study.enqueue_trial(trial.params, user_attrs={"retries": retries + 1})
             self._study.tell(trial.number, state=TrialState.FAIL)
+            if retries >= MAX_RETRIES:
+                self._study.set_user_attr("given_up", self._given_up + 1)
         numbers = {trial.number for trial in left}
         return [trial for trial in self.trials if trial.number in numbers]
 
@@ -113,7 +115,8 @@ class Search:
 
     def ask(self) -> tuple[int, dict[str, Any]]:
         """Starts a trial: its number, and its values for the keys of the space, rounded to four digits."""
-        seed = int(np.random.SeedSequence((self.params.seed, self.counted)).generate_state(1)[0])
+        drawn = (self.params.seed, self.counted, self._given_up) if self._given_up else (self.params.seed, self.counted)
+        seed = int(np.random.SeedSequence(drawn).generate_state(1)[0])  # values that were given up are not drawn again
         self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=self.params.startup_trials, seed=seed)
         self._trial = self._study.ask({key: _distribution(key, candidates) for key, candidates in self.params.space.items()})
         return self._trial.number, self._rounded(self._trial.params)
@@ -147,6 +150,10 @@ class Search:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.params.seed)
         return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+
+    @property
+    def _given_up(self) -> int:
+        return int(self._study.user_attrs.get("given_up", 0))
 
     def _finish(self, state: TrialState, *, value: float | None = None, note: str = "") -> Tried:
         assert self._trial is not None

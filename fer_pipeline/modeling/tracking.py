@@ -103,6 +103,12 @@ def fail_run(run_id: str, reason: str) -> None:
         MlflowClient().set_terminated(run_id, "FAILED")
 
 
+def is_active(run_id: str) -> bool:
+    """Whether the tracking store holds this run, and it was not deleted."""
+    with clear_errors():
+        return _exists(MlflowClient(), run_id)
+
+
 def log_data_set(run_id: str, split: str, images: UInt8Array, labels: Any, name: str, digest: str) -> None:
     """Records which data the run was trained on or measured on."""
     with clear_errors():
@@ -210,12 +216,11 @@ def _unfinished_run(client: MlflowClient, memo: Path, tags: Mapping[str, str]) -
 
 def _exists(client: MlflowClient, run_id: str) -> bool:
     try:
-        client.get_run(run_id)
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")  # a deleted run can still be read
     except MlflowException as error:
         if is_missing(error):
             return False
         raise
-    return True
 
 
 def is_missing(error: MlflowException) -> bool:

@@ -58,14 +58,14 @@ def train(
         for past in state.history:
             _report(on_epoch, past)
         if state.epoch:
-            learner.enter(_phase(params, state.epoch - 1), _cuts(params, state))
+            learner.enter(_phase(params, state.epoch - 1), _cuts(params, state.history[:-1]))  # as when it was stored
             learner.restore(state)
         for epoch in range(state.epoch, params.epochs):
             if params.early_stopping_patience and state.waited >= params.early_stopping_patience:
                 progress.say(f"stopping early: no better epoch since epoch {state.best_epoch}")
                 break
             begun = time.monotonic()
-            learner.enter(_phase(params, epoch), _cuts(params, state))
+            learner.enter(_phase(params, epoch), _cuts(params, state.history))
             batches = Batches(data_train, params, epoch)
             fitted = learner.fit(batches, progress.callback)
             logits = learner.predict(data_validation.images)
@@ -121,10 +121,10 @@ def _phase(params: TrainParams, epoch: int) -> Phase:
     return next(phase for phase in phases(params) if phase.first <= epoch < phase.last)
 
 
-def _cuts(params: TrainParams, state: checkpoints.State) -> int:
+def _cuts(params: TrainParams, history: list[dict[str, float]]) -> int:
     if params.schedule != "plateau":
         return 0
-    return plateau_reductions([figures["val_loss"] for figures in state.history])
+    return plateau_reductions([figures["val_loss"] for figures in history])
 
 
 def _figures(

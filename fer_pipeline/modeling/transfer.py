@@ -56,6 +56,13 @@ def transfer_features(image: Any, name: str, params: TransferParams) -> Any:
     x = layers.Resizing(params.input_size, params.input_size, interpolation="bilinear", name="resize")(image)
     x = layers.Concatenate(name="three_channels")([x, x, x])
     module = builders[name].__module__.rpartition(".")[2]
+    if module == "efficientnet" and is_pretrained(params):
+        # Keras builds another graph for these weights than for none, and its Normalization does not follow copied weights, so
+        # that the network that was trained could not be stored as it was.
+        raise ParamsError(
+            f"train.network {TRANSFER_PREFIX}{name} cannot start from the weights {params.weights}: take EfficientNetV2B0 or "
+            "another backbone, or set train.transfer.weights to none"
+        )
     if module not in _SELF_SCALING:
         x = layers.Rescaling(**_SCALES[_MODES[module]], name="scale")(x)
     backbone = _backbone(builders[name], params)

@@ -118,7 +118,7 @@ def read(folder: Path, since: datetime, until: datetime, version: str) -> Window
                 tables.append(stored.read().select(SCHEMA.names).cast(SCHEMA))
         except FileNotFoundError:  # its time was over
             continue
-        except (OSError, ValueError, KeyError):  # what pyarrow raises is one of these
+        except (OSError, ValueError, KeyError, pa.ArrowException):
             unreadable.append(file.relative_to(folder).as_posix())
     table = pa.concat_tables(tables)
     times = np.asarray(table["time"].cast(pa.int64()))

@@ -29,13 +29,16 @@ class Desk:
 
     def __init__(self, recognizer: Recognizer, limits: Limits, token: str | None = None) -> None:
         """Raises `ParamsError` for a token that not every client can send."""
-        if token and not (token.isascii() and token.isprintable() and " " not in token):
-            raise ParamsError("FER_TOKEN holds blanks or more than printable ASCII, expected letters, digits and signs")
+        if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
+            raise ParamsError(
+                "FER_TOKEN is empty, or holds blanks or more than printable ASCII: expected letters, digits and signs; leave it "
+                "out for a service without a token"
+            )
         self.recognizer = recognizer
         self.card: str | None = None  # the model card, an HTML page
         self.limits = limits
         self.logbook: Logbook | None = None  # None: no prediction is logged
-        self._token = token or None
+        self._token = token
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)
         self._counts = {"uploads": 0, "work": 0, "cameras": 0, "listeners": 0}

@@ -48,15 +48,17 @@ class Follower:
             self._seen = marks_of(self._folder)
             try:
                 fresh = ServedModel.read(self._folder)
-            except ModelError:
+            except Exception as error:
                 metrics.RELOADS.labels("failed").inc()
+                if not isinstance(error, ModelError):
+                    self._seen = ()  # a passing fault, such as a full disk: the next look tries again
                 raise
             if fresh.portable == self._served.portable:
                 return False
             before = self._served.recognizer.info.fingerprint
-            self._served = fresh
-            self._jobs.served = fresh
-            self._desk.recognizer, self._desk.card = fresh.recognizer, fresh.portable.card
+            card = fresh.portable.card
+            self._served = self._jobs.served = fresh
+            self._desk.recognizer, self._desk.card = fresh.recognizer, card
         metrics.RELOADS.labels("loaded").inc()
         logger.warning("model %s took over from %s", fresh.recognizer.info.fingerprint, before)
         return True

@@ -157,6 +157,7 @@ class Jobs:
         with slot:
             fault = self._analyse(folder, served)
         (folder / UPLOAD).unlink(missing_ok=True)
+        shutil.rmtree(folder / _MODEL, ignore_errors=True)
         state = _state(folder)
         if fault is not None:
             _write_state(folder, **{**state, "state": "failed", "error": {"code": fault[0], "message": fault[1]}})

@@ -54,7 +54,9 @@ async def predict(request: Request, framing: Framing = "auto") -> Any:
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        return await desk.run(lambda: _timed(desk, lambda recognizer: _predict(desk, recognizer, data, framing)))
+        return await desk.run(
+            lambda: _timed(desk, lambda recognizer: _noted(desk, recognizer, [_predict(recognizer, data, framing)])[0])
+        )
 
 
 @router.post(
@@ -72,7 +74,9 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
             lambda: _timed(
                 desk,
                 lambda recognizer: {
-                    "pictures": [_predict(desk, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
+                    "pictures": _noted(
+                        desk, recognizer, [_predict(recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
+                    )
                 },
             )
         )
@@ -111,14 +115,21 @@ async def explain(
         return Response(png, media_type="image/png", headers={"X-Emotion": emotion})
 
 
-def _predict(desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1) -> dict[str, Any]:
+def _noted(desk: Desk, recognizer: Recognizer, answers: list[tuple[list[FaceEmotion], dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The values of the answers, which are logged only now: a batch of which a picture is refused is not answered."""
+    if desk.logbook is not None:
+        for faces, _ in answers:
+            desk.logbook.note(recognizer.info, faces)
+    return [values for _, values in answers]
+
+
+def _predict(recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1) -> tuple[list[FaceEmotion], dict[str, Any]]:
     start = time.perf_counter()
     image = _decode(data, number)
     faces = recognizer.recognize(image) if framing == "auto" else [recognizer.recognize_face(image)]
     metrics.count("picture", faces, time.perf_counter() - start)
-    if desk.logbook is not None:
-        desk.logbook.note(recognizer.info, faces)
-    return {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
+    values = {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
+    return faces, values
 
 
 def _annotate(recognizer: Recognizer, data: bytes) -> bytes:

@@ -6,6 +6,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -214,3 +215,20 @@ def test_a_video_that_grows_beyond_the_limit_is_refused_where_it_does(tmp_path: 
     assert VideoInfo.read(path, limits).width == 160
     with pytest.raises(VideoError, match="pixels a frame"):
         list(frames(path, limits))
+
+
+def test_a_title_in_another_encoding_does_not_matter(tmp_path: Path, write_video: Any, spots: Any) -> None:
+    path = write_video(tmp_path / "film.mp4", [spots()] * 3)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "titled.mp4"), "w") as target:
+        target.metadata["title"] = "Gruesse"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    latin = (tmp_path / "titled.mp4").read_bytes().replace(b"Gruesse", "Gr\xfc\xdfe..".encode("latin-1"))
+    (tmp_path / "latin.mp4").write_bytes(latin)
+    with pytest.raises(UnicodeDecodeError):
+        av.open(str(tmp_path / "latin.mp4"))
+    assert VideoInfo.read(tmp_path / "latin.mp4").width == VideoInfo.read(path).width
+    assert len(list(frames(tmp_path / "latin.mp4"))) == 3

@@ -106,3 +106,21 @@ def test_time_does_not_run_backwards(brightness_model: Path, blobs: Any, spots: 
 def test_options_out_of_range_are_refused(brightness_model: Path, options: dict[str, int]) -> None:
     with pytest.raises(ParamsError, match=r"expected (at least|more)"):
         FaceStream(Recognizer.load(brightness_model), **options)
+
+
+@pytest.mark.parametrize("fps", [1, 2, 4, 5, 6, 10, 25])
+def test_no_face_is_lost_where_frames_come_slowly(brightness_model: Path, blobs: Any, spots: Any, fps: int) -> None:
+    stream = FaceStream(Recognizer.load(brightness_model, blobs), detect_every=5)
+    found = [stream.update(spots((20, 30, 40, 125)), n / fps) for n in range(20)]
+    assert [len(faces) for faces in found] == [1] * 20
+    assert {face.track for faces in found for face in faces} == {1}
+
+
+def test_who_leaves_and_comes_within_a_batch_is_smoothed_as_frame_by_frame(
+    brightness_model: Path, blobs: Any, spots: Any
+) -> None:
+    frames = [(n / 10, spots(*([(20, 30, 40, 20 + 105 * (n % 2)), (90, 10, 40, 230)] if n < 5 else []))) for n in range(20)]
+    frames += [(2 + n / 10, spots((60, 30, 40, 125))) for n in range(5)]
+    one = FaceStream(Recognizer.load(brightness_model, blobs))
+    singly = [one.update(image, time) for time, image in frames]
+    assert FaceStream(Recognizer.load(brightness_model, blobs)).update_many(frames) == singly

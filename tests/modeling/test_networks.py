@@ -114,3 +114,9 @@ def test_eight_pictures_can_be_learned_by_heart(make_stripes: Callable[[int, int
     found = network.fit(faces.images, faces.labels, epochs=30, batch_size=8, verbose=0)  # type: ignore[attr-defined]
     assert found.history["accuracy"][-1] == 1.0
     assert found.history["loss"][-1] < 0.2
+
+
+def test_a_backbone_whose_pretrained_graph_cannot_be_stored_is_refused() -> None:
+    params = TrainParams(network="transfer:EfficientNetB0", transfer=TransferParams(weights="imagenet"))
+    with pytest.raises(ParamsError, match="take EfficientNetV2B0"):
+        build(params)

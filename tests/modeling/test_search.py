@@ -69,7 +69,9 @@ def test_values_that_kill_their_process_again_and_again_are_given_up(tmp_path: P
     search.recover()
     assert search.counted == 0
     assert [trial.note for trial in search.trials] == ["its process was killed"] * 3
-    search.complete(search.ask()[1]["lr"])
+    values = search.ask()[1]
+    assert values != first
+    search.complete(values["lr"])
     assert search.recover() == []
 
 

@@ -467,7 +467,7 @@ def test_a_token_is_asked_for_what_gives_work_and_not_for_the_page(brightness_mo
         assert client.get(path).status_code == 200
 
 
-@pytest.mark.parametrize("token", ["two words", "sésame", "line\n"])
+@pytest.mark.parametrize("token", ["two words", "sésame", "line\n", ""])
 def test_a_token_that_not_every_client_can_send_is_an_error(brightness_model: Path, token: str) -> None:
     with pytest.raises(ParamsError, match="FER_TOKEN"):
         client_of(Recognizer.load(brightness_model), token=token)

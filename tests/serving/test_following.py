@@ -152,6 +152,20 @@ def test_a_model_that_fails_its_trial_is_logged_counted_and_not_tried_again_unti
     assert service.network() == "brightness"
 
 
+def test_a_model_is_tried_again_after_a_passing_fault(
+    service: Service, bundle: Path, mirrored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(mirrored, bundle)
+    failed = reloads("failed")
+    with monkeypatch.context() as full:
+        full.setattr(ServedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            service.follower.reload()
+    assert reloads("failed") == failed + 1
+    service.follower.follow(0.05)
+    service.wait_for("mirrored")
+
+
 def test_a_damaged_or_missing_model_leaves_the_old_one(service: Service, bundle: Path) -> None:
     (bundle / MODEL_FILE).write_bytes(b"half a file")
     with pytest.raises(ModelError, match=r"bundle.*changed or damaged"):
