@@ -51,7 +51,7 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> dict[str, 
 
         fitted = fit_hog_logistic(processed, params.preprocess.master)
         plain = params.evaluate.model_copy(update={"test_time_augmentation": False})
-        evaluation = measure(fitted, validation, test, plain, {}, [])
+        evaluation = measure(fitted.predict, validation, test, plain, {}, [])
         with replaced_folder(out) as folder:
             write_json(folder / METRICS_FILE, evaluation.metrics)
             _write_model(folder, fitted, evaluation.calibration["temperature"])

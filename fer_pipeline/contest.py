@@ -30,9 +30,11 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """The test split in use, and which of its rows (N,) have no copy among the pictures that a version was trained on.
+    """The test split in use, and on which of its rows (N,) versions are judged.
 
-    `facts` is the content of facts.json; `unlisted` holds the run ids without a list of the pictures they were trained on.
+    `unseen` leaves out the rows with a copy among the pictures that a version was trained on, and those with an exact copy
+    earlier in the test split itself: a copy is no second piece of evidence. `facts` is the content of facts.json; `unlisted`
+    holds the run ids without a list of the pictures they were trained on.
     """
 
     faces: Faces
@@ -57,7 +59,6 @@ def judged_rows(processed: Path, versions: list[registry.Version]) -> JudgedRows
     lists = {version.run_id: tracking.read_lines(version.run_id, "training", HASHES_FILE) for version in versions}
     seen = {line for lines in lists.values() for line in lines or []}
     hashes = content_hashes(processed, "test")
-    # Each picture once: a copy within test is no second piece of evidence.
     unseen = np.array([hashes[row_id] not in seen for row_id in faces.ids]) & (faces.copy_rank == 0)
     if not unseen.any():
         raise ModelError(

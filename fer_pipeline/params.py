@@ -1,4 +1,4 @@
-"""The frozen models of params.yaml, one section per stage. This module alone reads and writes that file.
+"""The frozen models of params.yaml, one section per stage. This module alone reads that file; params_editing.py writes it.
 
 An unknown key, a wrong type or a value out of range is a `ParamsError` that names the key, the value and, for a typo, the key
 that was probably meant.
@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import io
 import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec
-from fer_pipeline.outputs import write_text
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -93,7 +88,11 @@ class ValidateParams(Section):
 
 
 class AugmentParams(Section):
-    """Random changes of a training picture, all drawn anew for each picture; 0 switches one off."""
+    """Random changes of a training picture, all drawn anew for each picture; 0 switches one off.
+
+    `blur` (standard deviation, in pixels) and `noise` (likewise, in gray levels) are the largest amounts; half of the pictures
+    get none.
+    """
 
     flip: bool = True
     rotate_degrees: Annotated[float, Field(ge=0, le=45)] = 12.0
@@ -102,6 +101,8 @@ class AugmentParams(Section):
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.2
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.2
     erase_probability: Share = 0.3
+    blur: Annotated[float, Field(ge=0, le=4)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=64)] = 0.0
 
 
 class TransferParams(Section):
@@ -159,8 +160,6 @@ class TrainParams(Section):
             raise ValueError(f"low_resolution_epochs {self.low_resolution_epochs} exceeds epochs {self.epochs}")
         if self.low_resolution_epochs == self.epochs and self.low_resolution_size < FACE_SIZE:
             raise ValueError(f"low_resolution_epochs {self.epochs} leaves no epoch at {FACE_SIZE} px, the size that is served")
-        if self.soften and self.soften_with == "none":
-            raise ValueError(f"soften {self.soften:g} says not with what: `fer label-noise --soften SHARE` sets both keys")
         if self.optimizer == "adam" and self.weight_decay:
             raise ValueError(f"adam has no weight decay: set weight_decay {self.weight_decay:g} to 0.0, or optimizer to adamw")
         if self.network.startswith(TRANSFER_PREFIX) and self.transfer.frozen_epochs > self.epochs:
@@ -354,43 +353,6 @@ def parse(values: Mapping[str, Any], origin: str = "params") -> Params:
         raise ParamsError(f"{origin}: " + "; ".join(_explain(fault) for fault in error.errors())) from error
 
 
-def write_values(path: Path, values: Mapping[str, Any]) -> None:
-    """Sets dotted keys such as "fetch.source" in params.yaml and keeps its comments. Raises `ParamsError` for unfit values.
-
-    A value may be a whole section; then the keys it does not have are left as they are.
-    """
-    with _edited(path) as content:
-        for key, value in values.items():
-            *parents, last = key.split(".")
-            section = content
-            for parent in parents:
-                section = section[parent]
-            _merge(section, last, value)
-
-
-def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> None:
-    """Adds a recipe to the profiles of params.yaml, with a comment above it; only what differs from the defaults is written.
-
-    Raises `ParamsError` for a name that is taken or not made of a-z, 0-9 and "-".
-    """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise ParamsError(f"{name!r} is no name for a profile: use a-z, 0-9 and -, such as cpu-tuned")
-    values = _differences(recipe.model_dump(mode="json"), TrainParams().model_dump(mode="json"))
-    with _edited(path) as content:
-        profiles = content["profiles"]
-        if name in profiles:
-            raise ParamsError(f"{path} has a profile {name!r} already: choose another name, or remove it there first")
-        profiles[name] = {key: value for key, value in values.items() if key != "profile"}
-        profiles.yaml_set_comment_before_after_key(name, before="\n" + comment, indent=2)
-
-
-def use_profile(path: Path, name: str) -> TrainParams:
-    """Makes a profile the recipe in use: writes its whole recipe into the section `train`. Raises `ParamsError`."""
-    recipe = load(path).recipe(name)
-    write_values(path, {"train": recipe.model_dump(mode="json")})
-    return recipe
-
-
 def recipe_fingerprint(params: Params) -> str:
     """Fingerprint of all that decides which model is trained: the sections fetch, preprocess and train."""
     parts = "".join(fingerprint(section) for section in (params.fetch, params.preprocess, params.train))
@@ -403,45 +365,11 @@ def fingerprint(section: BaseModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@contextmanager
-def _edited(path: Path) -> Iterator[Any]:
-    """The content of params.yaml; what the block changes is checked and written, with all comments kept."""
-    editor = YAML()
-    editor.width = 200
-    editor.indent(mapping=2, sequence=4, offset=2)
-    content = editor.load(path.read_text(encoding="utf-8"))
-    yield content
-    buffer = io.StringIO()
-    editor.dump(content, buffer)
-    parse(yaml.safe_load(buffer.getvalue()), str(path))
-    write_text(path, buffer.getvalue())
-
-
-def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            inner = _differences(value, defaults[key])
-            if inner:
-                found[key] = inner
-        elif value != defaults[key]:
-            found[key] = value
-    return found
-
-
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     found: list[str] = []
     for key, value in values.items():
         found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [prefix + key]
     return found
-
-
-def _merge(section: Any, key: str, value: Any) -> None:
-    if isinstance(value, Mapping) and isinstance(section.get(key), Mapping):
-        for inner, inner_value in value.items():
-            _merge(section[key], inner, inner_value)
-    elif key not in section or section[key] != value:
-        section[key] = value
 
 
 def _explain(fault: Any) -> str:

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.shipped import INDEX_FILE, ShippedModel, shipped_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
@@ -98,7 +97,7 @@ def ship(
         before = EmotionClassifier.load(sources.export, _THREADS).logits(test.images)
         difference, agreement = _check_answers(before, classifier.logits(test.images), tolerance)
         evaluation = measure(
-            _Network(classifier),
+            classifier.logits,
             load_split(sources.processed, "validation"),
             test,
             params,
@@ -121,16 +120,6 @@ def ship(
         model = ShippedModel(_hashes(folder), _provenance(info, training), _main_figures(evaluation.metrics))
     write_json(weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**shipped_models(weights), name: model}.items())})
     return Shipment(weights / name, model, difference, agreement, facts.stale)
-
-
-class _Network:
-    """The stored network where evaluation expects one of Keras."""
-
-    def __init__(self, classifier: EmotionClassifier) -> None:
-        self._classifier = classifier
-
-    def predict(self, images: UInt8Array, **_: Any) -> npt.NDArray[np.float32]:
-        return self._classifier.logits(np.ascontiguousarray(images))
 
 
 def _check_answers(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], tolerance: float) -> tuple[float, float]:

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 from fer_pipeline import params as params_file
+from fer_pipeline import params_editing
 from fer_pipeline.datasets import sources, versioning
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split, with_out_of_fold
+from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split
+from fer_pipeline.modeling.soft_labels import with_soft_labels
 from fer_pipeline.params import Params
 
 HASHES_FILE = "content_hashes.txt"
@@ -25,23 +27,23 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     if str(path) == "synthetic":
         if votes is not None:
             raise ParamsError(f"votes {votes} were given with synthetic faces, which have none: leave them out")
-        params_file.write_values(parameter_file, {"fetch.source": SYNTHETIC})
+        params_editing.write_values(parameter_file, {"fetch.source": SYNTHETIC})
         return "the source is now the embedded synthetic faces"
     sources.check(path)
     version = versioning.add_source(root, [path, *([votes] if votes else [])])
-    params_file.write_values(parameter_file, {"fetch.source": "data/source"})
+    params_editing.write_values(parameter_file, {"fetch.source": "data/source"})
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
 
 
-def load_training_faces(processed: Path, out_of_fold: Path, params: Params) -> tuple[Faces, Faces]:
-    """Rows of train and of validation, those of train with the out-of-fold probabilities where the recipe softens labels."""
+def load_training_faces(processed: Path, soft_labels: Path, params: Params) -> tuple[Faces, Faces]:
+    """Rows of train and of validation, those of train with the soft labels of that folder where the recipe softens labels."""
     train_set = load_split(processed, "train")
     if params.train.soften:
-        train_set = with_out_of_fold(train_set, out_of_fold, params.train.soften_with)
+        train_set = with_soft_labels(train_set, soft_labels, params.train.soften_with)
     return train_set, load_split(processed, "validation")
 
 
-def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, out_of_fold: Path) -> str:
+def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path) -> str:
     """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
     from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
     from fer_pipeline.modeling.training import train
@@ -55,7 +57,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
         "data": facts["source"]["name"],
         "synthetic": str(facts["source"]["synthetic"]).lower(),
     }
-    train_set, validation_set = load_training_faces(processed, out_of_fold, params)
+    train_set, validation_set = load_training_faces(processed, soft_labels, params)
     memo = checkpoints.with_name(".training-run.json")
     recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
     run_id = tracking.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)

@@ -30,7 +30,7 @@ def tune(
     folder: Path,
     report: Path,
     params: Params,
-    out_of_fold: Path,
+    soft_labels: Path,
     *,
     trials: int | None,
     say: Callable[[str], None],
@@ -44,7 +44,7 @@ def tune(
     Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
     """
     facts = load_facts(processed)
-    faces = load_training_faces(processed, out_of_fold, params)
+    faces = load_training_faces(processed, soft_labels, params)
     check_space(params.train, params.tune)
     search = Search(folder, study_name(*faces, params), params.tune)
     tags = {

@@ -18,6 +18,10 @@ RUN_LOCK = Path("data/.run")
 """Held by a whole run of the pipeline, relative to the root of the repository."""
 
 
+SOFT_LABELS = Path("data/soft_labels")
+"""Where soft labels for training lie, likewise."""
+
+
 @contextmanager
 def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[None]:
     """Holds the lock of `target` (`.NAME.lock` beside it) while the block runs; the kernel frees it if the process dies.

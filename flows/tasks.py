@@ -16,7 +16,7 @@ from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.modeling.promotion import Decision
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.search_result import SearchResult
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace import SOFT_LABELS, exclusive
 
 
 def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -70,11 +70,11 @@ def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     from fer_pipeline import tuning  # Keras takes ten seconds to import
 
     folder, report = root / "data/tuning", versioning.output(root, "evaluate").parent / "tuning"
-    processed, out_of_fold = versioning.output(root, "preprocess"), root / "data/noise/out_of_fold.parquet"
+    processed, soft_labels = versioning.output(root, "preprocess"), root / SOFT_LABELS
     logger = get_run_logger()
     with exclusive(folder, "tune-recipe", wait_seconds):
         recipe = params.load(root / "params.yaml")
-        return tuning.tune(processed, folder, report, recipe, out_of_fold, trials=trials, say=logger.info)
+        return tuning.tune(processed, folder, report, recipe, soft_labels, trials=trials, say=logger.info)
 
 
 @task(task_run_name="best trial")

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import lifecycle, params, settings, stages
+from fer_pipeline import lifecycle, params, params_editing, settings, stages
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -37,7 +37,7 @@ def train_champion(
             if data is not None:
                 stages.use_data(root, Path(data), Path(votes) if votes else None)
             if profile is not None:
-                params.use_profile(root / "params.yaml", profile)
+                params_editing.use_profile(root / "params.yaml", profile)
             return _run(root)
     except FerError as error:
         return Failed(message=str(error), data=error)

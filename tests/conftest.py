@@ -172,7 +172,7 @@ def levels(registered: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from fer_pipeline import params, records
+    from fer_pipeline import params_editing, records
     from fer_pipeline.imaging import ImageSpec
 
     shutil.copy2(Path(__file__).parents[1] / "dvc.yaml", registered)
@@ -188,5 +188,5 @@ def levels(registered: Path) -> Path:
     pq.write_table(pa.Table.from_pylist(rows, schema=records.PROCESSED), folder / "faces" / "part-00000.parquet")
     facts = {"image_spec": asdict(ImageSpec()), "source": {"synthetic": False, "name": "levels"}}
     (folder / "facts.json").write_text(json.dumps(facts))
-    params.write_values(registered / "params.yaml", {"promote.max_ece": 1.0, "promote.bootstrap": 200})
+    params_editing.write_values(registered / "params.yaml", {"promote.max_ece": 1.0, "promote.bootstrap": 200})
     return folder

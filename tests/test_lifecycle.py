@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fer_pipeline import lifecycle, params
+from fer_pipeline import lifecycle, params_editing
 from fer_pipeline.errors import FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
@@ -160,11 +160,11 @@ def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(r
 def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is_switched_off(
     root: Path, processed: Path
 ) -> None:
-    params.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
+    params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
     crown(root, 1)
     checks = {check.name: check for check in lifecycle.judge(root, lifecycle.challenger(root, 2)).checks}
     assert checks["mean accuracy on corrupted pictures (10 test rows)"].observed == "+0.0 points [+0.0, +0.0]"
-    params.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
+    params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
     assert not [check for check in lifecycle.judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
 
 

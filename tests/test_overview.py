@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline import contest, lifecycle, params
+from fer_pipeline import contest, lifecycle, params_editing
 from fer_pipeline.cli import models, overview
 from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import ModelInfo
@@ -165,7 +165,7 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
     import typer
 
     lifecycle.crown(registered, version(1), None)
-    params.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
+    params_editing.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
     app = typer.Typer()
     app.command()(overview.status)
     app.command()(overview.compare)

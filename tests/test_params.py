@@ -47,7 +47,6 @@ def test_the_shipped_file_spells_every_value_out(values: dict[str, Any]) -> None
         ("train.epochs", 2.5, "train.epochs = 2.5"),
         ("train.network", "compct", "did you mean 'compact'"),
         ("train.low_resolution_epochs", 999, "exceeds epochs"),
-        ("train.soften", 0.5, "`fer label-noise --soften SHARE` sets both keys"),
         ("tune.trial", 3, "unknown key tune.trial, did you mean 'trials'"),
         ("tune.space.lrr", {"low": 0.1, "high": 0.2}, r"tune.space: train has no key 'lrr', did you mean 'lr'\?"),
         ("tune.space.shift", {"low": 0.0, "high": 0.2}, "did you mean 'augment.shift'"),
@@ -96,31 +95,6 @@ def test_a_broken_file_is_reported_as_such(file: Path) -> None:
         params.load(file)
 
 
-def test_writing_a_value_keeps_every_comment(file: Path) -> None:
-    before = file.read_text()
-    params.write_values(file, {"fetch.source": "data/source"})
-    after = file.read_text()
-    assert after == before.replace("source: fer_pipeline/datasets/synthetic.py", "source: data/source")
-
-
-def test_an_unfit_value_is_not_written(file: Path) -> None:
-    before = file.read_text()
-    with pytest.raises(ParamsError):
-        params.write_values(file, {"train.lr": -1.0})
-    assert file.read_text() == before
-
-
-def test_using_a_profile_writes_its_whole_recipe(file: Path) -> None:
-    params.write_values(file, {"train.lr": 0.5, "train.augment.flip": False})
-    recipe = params.use_profile(file, "smoke")
-    assert params.load(file).train == recipe == params.load(SHIPPED).recipe("smoke")
-
-
-def test_an_unknown_profile_gets_a_suggestion(file: Path) -> None:
-    with pytest.raises(ParamsError, match="did you mean 'smoke'"):
-        params.use_profile(file, "smok")
-
-
 def test_the_fingerprint_changes_with_any_value() -> None:
     recipe = params.load(SHIPPED).train
     assert params.fingerprint(recipe) == params.fingerprint(recipe.model_copy())
@@ -131,21 +105,3 @@ def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
     recipe = params.load(file).recipe("smoke").shortened(3)
     assert (recipe.epochs, recipe.low_resolution_epochs) == (3, 2)  # of 12 and 8
     assert params.load(file).recipe("smoke").shortened(1).low_resolution_epochs == 0
-
-
-def test_a_saved_profile_names_only_what_differs_and_keeps_every_comment(file: Path) -> None:
-    before = file.read_text()
-    recipe = params.load(file).recipe("cpu").with_values({"augment.shift": 0.02, "lr": 0.07})
-    params.save_profile(file, "cpu-tuned", recipe, "Found by a search.\nNot measured.")
-    after = file.read_text()
-    assert after.startswith(before.rstrip("\n"))
-    added = after[len(before.rstrip("\n")) :]
-    assert "  # Found by a search.\n  # Not measured.\n  cpu-tuned:\n" in added
-    assert "label_smoothing" not in added
-    assert params.load(file).recipe("cpu-tuned") == recipe.model_copy(update={"profile": "cpu-tuned"})
-
-
-@pytest.mark.parametrize(("name", "message"), [("smoke", "has a profile 'smoke' already"), ("My profile", "use a-z, 0-9 and -")])
-def test_a_profile_is_not_saved_under_an_unfit_name(file: Path, name: str, message: str) -> None:
-    with pytest.raises(ParamsError, match=message):
-        params.save_profile(file, name, params.load(file).train, "")

@@ -16,6 +16,7 @@ from fer_pipeline.cli import (
     scoring,
     searching,
     stages,
+    teaching,
     ui,
     weights,
 )
@@ -43,6 +44,8 @@ app.command(rich_help_panel=JOBS)(measuring.card)
 app.command(rich_help_panel=JOBS)(overview.compare)
 app.command(rich_help_panel=JOBS)(searching.tune)
 app.command(rich_help_panel=JOBS)(searching.label_noise)
+app.command(rich_help_panel=JOBS)(teaching.soft_labels)
+app.command(rich_help_panel=JOBS)(teaching.ensemble)
 app.command(rich_help_panel=JOBS)(drifting.drift)
 app.command(rich_help_panel=JOBS)(models.promote)
 app.command(rich_help_panel=JOBS)(models.rollback)

@@ -198,7 +198,8 @@ def card(
 
     Example: `fer card`
     """
-    from fer_pipeline.modeling.card import HTML_FILE, MARKDOWN_FILE, read_card_facts, write_card
+    from fer_pipeline.model_info import CARD_FILE
+    from fer_pipeline.modeling.card import MARKDOWN_FILE, read_card_facts, write_card
     from fer_pipeline.modeling.card_sections import card_sections
 
     facts = read_card_facts(model, training, processed, evaluation, reports)
@@ -206,7 +207,7 @@ def card(
         write_card(out, facts, card_sections(facts))
     for name in facts.stale:
         results.print(f"[yellow]left out:[/] {reports / name} was measured for another model")
-    results.print(f"{out / HTML_FILE} and {MARKDOWN_FILE}")
+    results.print(f"{out / CARD_FILE} and {MARKDOWN_FILE}")
 
 
 def _explainer(method: str, model: Path, classifier: EmotionClassifier, seed: int) -> Explain:

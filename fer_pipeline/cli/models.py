@@ -15,6 +15,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from fer_pipeline import params as params_file
+from fer_pipeline import params_editing
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ModelError
@@ -44,7 +45,7 @@ def use(name: str) -> None:
     Example: `fer profile use cpu`, then `dvc repro`
     """
     with exclusive(RUN_LOCK, "fer profile use"):
-        recipe = params_file.use_profile(PARAMS, name)
+        recipe = params_editing.use_profile(PARAMS, name)
     results.print(f"params.yaml now trains {recipe.network} for {recipe.epochs} epochs (profile {name})")
 
 
@@ -67,7 +68,7 @@ def save(
         else:
             recipe = params_file.load(PARAMS).train
             comment = f"Saved from the recipe in use, which began as profile {recipe.profile}. Not measured."
-        params_file.save_profile(PARAMS, name, recipe, comment)
+        params_editing.save_profile(PARAMS, name, recipe, comment)
     results.print(f"params.yaml has a profile {name} now: train with it by `fer run --profile {name}`")
 
 

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from fer_pipeline import params as params_file
+from fer_pipeline import params_editing
 from fer_pipeline.cli.console import errors, results
-from fer_pipeline.cli.stages import OUT_OF_FOLD, PARAMS
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.workspace import RUN_LOCK, SOFT_LABELS, exclusive
 
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
@@ -38,7 +39,7 @@ def tune(
             folder,
             out,
             params_file.load(PARAMS),
-            OUT_OF_FOLD,
+            SOFT_LABELS,
             trials=trials,
             say=lambda line: errors.print(line, markup=False),
         )
@@ -55,21 +56,26 @@ def label_noise(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each; left out: those of the recipe in use.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
     soften: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Set train.soften in params.yaml to this share, with the predictions made.")
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Make the predictions soft labels, of this share in the target of a label (train.soften)."
+        ),
     ] = None,
     processed: Processed = PROCESSED,
-    folder: Annotated[
-        Path, typer.Option(help="Folder of the predictions, where a stopped analysis goes on.")
-    ] = OUT_OF_FOLD.parent,
+    folder: Annotated[Path, typer.Option(help="Folder of the predictions, where a stopped analysis goes on.")] = Path(
+        "data/noise"
+    ),
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = REPORTS / "noise",
 ) -> None:
     """Find the training labels that models which never saw them contradict, and estimate how many are wrong.
 
     Example: `fer label-noise --folds 5 --epochs 20`
     """
+    from fer_pipeline.datasets.versioning import track
     from fer_pipeline.modeling.loading import load_split
     from fer_pipeline.modeling.noise_page import write_noise
     from fer_pipeline.modeling.out_of_fold import predict_out_of_fold
+    from fer_pipeline.modeling.soft_labels import write_soft_labels
 
     recipe = params_file.load(PARAMS).train
     with exclusive(folder, "fer label-noise"):
@@ -81,11 +87,17 @@ def label_noise(
             seed=seed,
             say=lambda line: errors.print(line, markup=False),
         )
-        noise, check = write_noise(out, load_split(processed, "train"), predicted)
+        faces = load_split(processed, "train")
+        noise, check = write_noise(out, faces, predicted)
     if soften is not None:
         with exclusive(RUN_LOCK, "fer label-noise"):
-            params_file.write_values(PARAMS, {"train.soften": soften, "train.soften_with": predicted.facts["fingerprint"]})
-        results.print(f"params.yaml now trains with {soften:g} of these probabilities in the target of each label")
+            fingerprint = write_soft_labels(SOFT_LABELS, faces, predicted.probabilities, predicted.facts)
+            version = track(Path.cwd(), SOFT_LABELS)
+            params_editing.write_values(PARAMS, {"train.soften": soften, "train.soften_with": fingerprint})
+        results.print(
+            f"params.yaml now trains with {soften:g} of these probabilities in the target of each label; they lie in "
+            f"{SOFT_LABELS}, version {version}: commit params.yaml and {SOFT_LABELS}.dvc"
+        )
     if check is not None:
         results.print(
             f"FER+ votes confirm {100 * check.suspicious.given:.0f} % of the suspicious labels, "

@@ -11,7 +11,7 @@ import typer
 from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.outputs import write_text
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace import SOFT_LABELS, exclusive
 
 Params = Annotated[Path, typer.Option(help="The parameter file.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; it is replaced as a whole when the stage ends well.")]
@@ -19,7 +19,6 @@ Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess
 Model = Annotated[Path, typer.Option(help="Folder written by `fer train`.")]
 
 PARAMS = Path("params.yaml")
-OUT_OF_FOLD = Path("data/noise/out_of_fold.parquet")
 
 
 def fetch(
@@ -83,9 +82,9 @@ def train(
     processed: Processed,
     out: Out,
     checkpoints: Annotated[Path, typer.Option(help="Where each epoch is kept, so that a killed training goes on.")],
-    out_of_fold: Annotated[
-        Path, typer.Option(help="Written by `fer label-noise`; read where train.soften is above 0.")
-    ] = OUT_OF_FOLD,
+    soft_labels: Annotated[
+        Path, typer.Option(help="Written by `fer soft-labels` or `fer label-noise`; read where train.soften is above 0.")
+    ] = SOFT_LABELS,
     params: Params = PARAMS,
 ) -> None:
     """Train the network of the recipe in params.yaml.
@@ -95,7 +94,7 @@ def train(
     from fer_pipeline.stages import train_and_track
 
     with exclusive(out, "fer train"):
-        summary = train_and_track(processed, out, checkpoints, params_file.load(params), out_of_fold)
+        summary = train_and_track(processed, out, checkpoints, params_file.load(params), soft_labels)
     results.print(summary)
 
 

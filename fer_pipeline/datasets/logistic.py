@@ -24,6 +24,7 @@ from fer_pipeline.labels import EMOTIONS
 REGULARISATIONS = (0.001, 0.01, 0.1)
 """Weights of the L2 penalty that are tried, on standardised features."""
 
+_PART = 256
 _ITERATIONS = 60
 
 
@@ -36,12 +37,9 @@ class HogLogistic:
     regularisation: float
     tried: dict[float, float]
 
-    def predict(self, images: UInt8Array, batch_size: int = 256, verbose: int = 0) -> npt.NDArray[np.float32]:
-        """Logits float32 (N, 7) of faces uint8 (N, 48, 48, 1), called as Keras models are; `verbose` says nothing here."""
-        parts = [
-            hog(images[start : start + batch_size]) @ self.weights.T + self.intercepts
-            for start in range(0, len(images), batch_size)
-        ]
+    def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
+        """Logits float32 (N, 7) of faces uint8 (N, 48, 48, 1), in parts that bound the memory."""
+        parts = [hog(images[start : start + _PART]) @ self.weights.T + self.intercepts for start in range(0, len(images), _PART)]
         return np.concatenate(parts).astype(np.float32)
 
 

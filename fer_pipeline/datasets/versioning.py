@@ -76,8 +76,13 @@ def add_source(root: Path, paths: list[Path]) -> str:
                 shutil.copytree(path, folder / path.resolve().name)
             else:
                 shutil.copy2(path, folder / path.name)
+    return track(root, target)
+
+
+def track(root: Path, path: Path) -> str:
+    """Puts a file or folder under DVC as it is now and returns its version (an MD5)."""
     with _repo(root) as repo:
-        stage = repo.add(str(target))[0]
+        stage = repo.add(str(path))[0]
         return str(stage.outs[0].hash_info.value)
 
 

@@ -32,7 +32,7 @@ class Augmentation(keras.layers.Layer):
     def call(self, images: Any, shares: Any, training: bool | None = None) -> Any:
         x = ops.cast(images, "float32")
         if training:
-            x = self._erase(self._relight(self._move(x)))
+            x = self._degrade(self._erase(self._relight(self._move(x))))
             shares = ops.reshape(shares, (-1, 1, 1, 1))
             x = shares * x + (1 - shares) * ops.roll(x, 1, axis=0)
         if self.size < FACE_SIZE:
@@ -87,6 +87,25 @@ class Augmentation(keras.layers.Layer):
         erased = ops.logical_and(erased, ops.reshape(chosen, (-1, 1, 1)))
         gray = ops.reshape(keras.random.uniform((n,), 0, 255, seed=self.seeds), (-1, 1, 1, 1))
         return ops.where(ops.expand_dims(erased, 3), gray, x)
+
+    def _degrade(self, x: Any) -> Any:
+        """Blurs and then adds noise, each in half of the pictures, by an amount from none to the bound."""
+        p = self.augment
+        n = ops.shape(x)[0]
+        if p.blur:
+            sigma = ops.reshape(self._amount(n, p.blur), (-1, 1, 1))
+            distance = ops.arange(FACE_SIZE, dtype="float32")
+            squares = ops.square(ops.expand_dims(distance, 0) - ops.expand_dims(distance, 1))
+            kernel = ops.exp(-ops.expand_dims(squares, 0) / (2 * ops.square(sigma) + 1e-3))  # sigma 0 leaves the picture
+            kernel = kernel / ops.sum(kernel, axis=2, keepdims=True)
+            x = ops.einsum("nij,njkc,nlk->nilc", kernel, x, kernel)
+        if p.noise:
+            sigma = ops.reshape(self._amount(n, p.noise), (-1, 1, 1, 1))
+            x = x + sigma * keras.random.normal(ops.shape(x), seed=self.seeds)
+        return x
+
+    def _amount(self, n: Any, bound: float) -> Any:
+        return bound * ops.relu(keras.random.uniform((n,), -1, 1, seed=self.seeds))
 
     def _inside(self, n: Any, length: Any) -> Any:
         """True (N, 48) for the pixels of a span of this length (N,) at a random place."""

@@ -27,9 +27,9 @@ class Batches(keras.utils.PyDataset):
     `labels.FERPLUS_EMOTIONS`; `weights` (B,) has the same names, 0 for votes that a row lacks. Batches are full ones (rows that
     are left over come in other epochs), or a single smaller one where there are fewer rows.
 
-    With `params.soften` the labels' targets have that share of the rows' out-of-fold probabilities.
+    With `params.soften` the labels' targets have that share of the rows' soft labels.
 
-    Raises `ParamsError` where votes are to be learned and no row has any, or labels softened without such probabilities.
+    Raises `ParamsError` where votes are to be learned and no row has any, or labels softened without soft labels.
     """
 
     def __init__(self, faces: Faces, params: TrainParams, epoch: int) -> None:
@@ -86,18 +86,16 @@ def vote_shares(faces: Faces) -> Floats:
 
 
 def label_targets(faces: Faces, soften: float) -> Floats:
-    """Targets (N, 7) of the labels: (1 - soften) of the given label and `soften` of the row's out-of-fold probabilities.
+    """Targets (N, 7) of the labels: (1 - soften) of the given label and `soften` of the row's soft labels.
 
     Raises `ParamsError` where these are asked for and not there.
     """
     given = np.eye(len(EMOTIONS), dtype=np.float32)[faces.labels]
     if not soften:
         return given
-    if faces.out_of_fold is None:
-        raise ParamsError(
-            f"train.soften is {soften:g}, but the rows came without out-of-fold probabilities: run `fer label-noise`"
-        )
-    mixed: Floats = (1 - soften) * given + np.float32(soften) * faces.out_of_fold
+    if faces.soft_labels is None:
+        raise ParamsError(f"train.soften is {soften:g}, but the rows came without soft labels: run `fer soft-labels`")
+    mixed: Floats = (1 - soften) * given + np.float32(soften) * faces.soft_labels
     return mixed
 
 

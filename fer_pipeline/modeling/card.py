@@ -18,7 +18,6 @@ from fer_pipeline.modeling.loading import load_facts
 from fer_pipeline.outputs import replaced_folder, write_text
 from fer_pipeline.pages import write_page
 
-HTML_FILE = CARD_FILE
 MARKDOWN_FILE = "model_card.md"
 
 
@@ -104,7 +103,7 @@ def write_card(out: Path, facts: CardFacts, sections: tuple[Section, ...]) -> No
         else None
     )
     with replaced_folder(out) as folder:
-        write_page(folder / HTML_FILE, "model_card.html", title=title, notice=notice, sections=sections)
+        write_page(folder / CARD_FILE, "model_card.html", title=title, notice=notice, sections=sections)
         write_text(folder / MARKDOWN_FILE, markdown(title, notice, sections))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +25,9 @@ from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.views import VIEWS, views
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.params import EvaluateParams
+
+Answers = Callable[[UInt8Array], npt.NDArray[np.float32]]
+"""What is measured: logits (N, 7) of pictures uint8 (N, 48, 48, 1)."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ def evaluate(model_dir: Path, processed: Path, out: Path, params: EvaluateParams
             f"model was trained with image spec {training['image_spec']}, {processed} holds {facts['image_spec']}: train again"
         )
     network = read_model(model_dir)
+    answers = partial(network.predict, batch_size=params.batch_size, verbose=0)
     evaluation = measure(
-        network, load_split(processed, "validation"), load_split(processed, "test"), params, training, read_history(model_dir)
+        answers, load_split(processed, "validation"), load_split(processed, "test"), params, training, read_history(model_dir)
     )
     with replaced_folder(out) as folder:
         write_evaluation(folder, evaluation)
@@ -83,15 +88,18 @@ def evaluate(model_dir: Path, processed: Path, out: Path, params: EvaluateParams
 
 
 def measure(
-    network: keras.Model,
+    answers: Answers,
     validation: Faces,
     test: Faces,
     params: EvaluateParams,
     training: dict[str, Any],
     history: list[dict[str, float]],
 ) -> Evaluation:
-    """Everything that is measured; the test labels are used for measuring only."""
-    fitting, logits = (_answers(network, faces.images, params.batch_size) for faces in (validation, test))
+    """Everything that is measured; the test labels are used for measuring only.
+
+    `training` and `history` are for the report and may be empty where none is written.
+    """
+    fitting, logits = (_logits(answers, faces.images) for faces in (validation, test))
     calibration = _calibrate(fitting, validation.labels)
     probabilities = metrics.softmax(logits, calibration["temperature"])
     predictions = logits.argmax(axis=1)
@@ -107,7 +115,7 @@ def measure(
     figures |= {"ece": after.ece, "ece_uncalibrated": before.ece}
     figures["validation_accuracy"] = float((fitting.argmax(axis=1) == validation.labels).mean())
     if params.test_time_augmentation:
-        fitting_mean, mean = (_mean_answers(network, faces.images, params.batch_size) for faces in (validation, test))
+        fitting_mean, mean = (_mean_logits(answers, faces.images) for faces in (validation, test))
         figures |= _tta_metrics(test, mean, fit_temperature(fitting_mean, validation.labels), params)
         figures["validation_accuracy_tta"] = float((fitting_mean.argmax(axis=1) == validation.labels).mean())
     return Evaluation(
@@ -144,9 +152,8 @@ def _calibrate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -
     }
 
 
-def _answers(network: keras.Model, images: UInt8Array, batch_size: int) -> npt.NDArray[np.float32]:
-    """Logits (N, 7)."""
-    logits: npt.NDArray[np.float32] = network.predict(images, batch_size=batch_size, verbose=0)
+def _logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
+    logits = answers(np.ascontiguousarray(images))
     if not np.isfinite(logits).all():
         raise ModelError(
             f"the network returned non-finite logits for {(~np.isfinite(logits)).any(axis=1).sum()} rows: train again"
@@ -154,9 +161,9 @@ def _answers(network: keras.Model, images: UInt8Array, batch_size: int) -> npt.N
     return logits
 
 
-def _mean_answers(network: keras.Model, images: UInt8Array, batch_size: int) -> npt.NDArray[np.float32]:
+def _mean_logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
     """Mean logits (N, 7) over the views of each picture."""
-    total = sum(_answers(network, view, batch_size) for view in views(images))
+    total = sum(_logits(answers, view) for view in views(images))
     mean: npt.NDArray[np.float32] = np.asarray(total, np.float32) / np.float32(VIEWS)
     return mean
 

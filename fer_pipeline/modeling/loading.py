@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
@@ -28,7 +27,7 @@ class Faces:
     `images` uint8 (N, 48, 48, 1), `labels` int64 (N,) in 0..6, `ids` and `names` str (N,), `copy_rank` int32 (N,), `in_train`
     bool (N,), `votes` float32 (N, 10) in the order of `labels.FERPLUS_COLUMNS` with NaN rows where a row has none, or None
     where no row has votes. `usages` are the source's own words for these rows ("PrivateTest"), sorted; empty where it has none.
-    `out_of_fold` float32 (N, 7) is there in training rows whose labels are to be softened.
+    `soft_labels` float32 (N, 7) are there in training rows whose labels are to be softened.
     """
 
     images: UInt8Array
@@ -39,7 +38,7 @@ class Faces:
     in_train: npt.NDArray[np.bool_]
     votes: npt.NDArray[np.float32] | None = None
     usages: tuple[str, ...] = ()
-    out_of_fold: npt.NDArray[np.float32] | None = None
+    soft_labels: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
@@ -96,31 +95,6 @@ def load_split(processed: Path, split: str) -> Faces:
         votes=_votes(table["votes"].to_pylist()),
         usages=tuple(sorted(set(table["usage"].drop_null().to_pylist()))),
     )
-
-
-def with_out_of_fold(faces: Faces, file: Path, fingerprint: str) -> Faces:
-    """The faces with the out-of-fold probabilities that `fer label-noise` left in `file`.
-
-    Raises `SourceError` where the file is missing, has another fingerprint, or is for other rows or labels.
-    """
-    again = "run `fer label-noise --soften SHARE` (again), or set train.soften to 0"
-    try:
-        table = pq.read_table(file).sort_by("id")
-        probabilities = np.array(table["probabilities"].to_pylist(), dtype=np.float32)
-        same = table["id"].to_pylist() == faces.ids.tolist() and np.array_equal(table["label"].to_numpy(), faces.labels)
-    except (OSError, ValueError, KeyError) as error:
-        raise SourceError(f"train.soften needs {file}, which cannot be read ({error}): {again}") from error
-    if not same:
-        raise SourceError(f"{file} holds predictions for other training rows than those in use: {again}")
-    found = out_of_fold_fingerprint(probabilities)
-    if found != fingerprint:
-        raise SourceError(f"{file} has fingerprint {found}, train.soften_with is {fingerprint}: {again}")
-    return replace(faces, out_of_fold=probabilities)
-
-
-def out_of_fold_fingerprint(probabilities: npt.NDArray[np.float32]) -> str:
-    """First 12 hex digits of a hash of float32 probabilities (N, 7)."""
-    return hashlib.blake2b(np.ascontiguousarray(probabilities, np.float32).tobytes(), digest_size=6).hexdigest()
 
 
 def content_hashes(processed: Path, split: str) -> dict[str, str]:

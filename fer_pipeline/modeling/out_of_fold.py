@@ -13,13 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import metrics
 from fer_pipeline.modeling.calibration import fit_temperature
 from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.folds import grouped_folds, read_groups
-from fer_pipeline.modeling.loading import Faces, load_facts, load_split, out_of_fold_fingerprint
+from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import TrainParams
@@ -91,7 +90,6 @@ def predict_out_of_fold(
             "seed": seed,
             "train_seed": params.seed,
             "votes_used": params.votes_weight > 0,
-            "fingerprint": out_of_fold_fingerprint(probabilities.astype(np.float32)),
             "data": source["name"],
             "synthetic": bool(source["synthetic"]),
             "accuracy": float((probabilities.argmax(axis=1) == faces.labels).mean()),
@@ -102,28 +100,11 @@ def predict_out_of_fold(
     return result
 
 
-def read_out_of_fold(folder: Path) -> OutOfFold:
-    """What `predict_out_of_fold` stored. Raises `SourceError`."""
-    try:
-        table = pq.read_table(folder / PREDICTIONS_FILE, schema=SCHEMA)
-        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{folder / PREDICTIONS_FILE} cannot be read: {error}; run `fer label-noise` first") from error
-    return OutOfFold(
-        ids=np.array(table["id"].to_pylist(), dtype=np.str_),
-        labels=table["label"].to_numpy().astype(np.int64),
-        folds=table["fold"].to_numpy().astype(np.int64),
-        augmented=table["augmented"].to_numpy().astype(np.bool_),
-        probabilities=np.array(table["probabilities"].to_pylist(), dtype=np.float64),
-        facts=facts,
-    )
-
-
 def part(faces: Faces, rows: npt.NDArray[Any]) -> Faces:
-    """The chosen rows, by position or by bool (N,); without out-of-fold probabilities."""
+    """The chosen rows, by position or by bool (N,); without soft labels."""
     names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
     votes = None if faces.votes is None else faces.votes[rows]
-    return replace(faces, **{name: getattr(faces, name)[rows] for name in names}, votes=votes, out_of_fold=None)
+    return replace(faces, **{name: getattr(faces, name)[rows] for name in names}, votes=votes, soft_labels=None)
 
 
 def _fold(

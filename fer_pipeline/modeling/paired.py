@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr
+from scipy.stats import binomtest
 
 from fer_pipeline.modeling.metrics import Interval
 
@@ -25,7 +25,7 @@ def mcnemar(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> M
     """The exact two-sided test of McNemar (1947) on bool (N,); p is 1 where the two are right on the same rows."""
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     differ = only_a + only_b
-    p = min(1.0, 2 * float(bdtr(min(only_a, only_b), differ, 0.5))) if differ else 1.0
+    p = float(binomtest(only_a, differ).pvalue) if differ else 1.0
     return McNemar(only_a, only_b, p)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +92,26 @@ def _backbone(builder: Callable[..., keras.Model], params: TransferParams) -> ke
     shape = (params.input_size, params.input_size, 3)
     weights = "imagenet" if params.weights == "imagenet" else None
     try:
-        backbone = builder(include_top=False, weights=weights, input_shape=shape, pooling="avg", name=BACKBONE)
+        built = builder(include_top=False, weights=weights, input_shape=shape, pooling="avg")
     except ValueError as error:
         raise ParamsError(f"keras.applications.{builder.__name__} with input_size {params.input_size}: {error}") from error
-    except Exception as error:  # keras.utils.get_file raises a bare Exception where the download fails
+    except Exception as error:
+        if not (weights and _is_download_fault(error)):
+            raise
         raise EnvironmentFault(
             f"ImageNet weights of {builder.__name__} could not be downloaded ({error}): "
             "connect to the network, or set train.transfer.weights to none or to a .weights.h5 file"
         ) from error
+    # EfficientNetV2 and ConvNeXt look their blocks and weights up by the name they are given, so ours comes only now.
+    backbone = keras.Model(built.input, built.output, name=BACKBONE)
     if path is not None:
         try:
             backbone.load_weights(path)
         except (ValueError, OSError, KeyError) as error:
             raise ParamsError(f"{path} does not hold weights of {builder.__name__} without its top: {error}") from error
     return backbone
+
+
+def _is_download_fault(error: Exception) -> bool:
+    # keras.utils.get_file raises a bare Exception where the server refuses or cannot be reached.
+    return type(error) is Exception or isinstance(error, (OSError, HTTPException))

@@ -16,6 +16,8 @@ NOTHING = {
     "brightness": 0.0,
     "contrast": 0.0,
     "erase_probability": 0.0,
+    "blur": 0.0,
+    "noise": 0.0,
 }
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 48, 48, 1), dtype=np.uint8)
 KEEP = np.ones((16, 1), np.float32)
@@ -50,6 +52,28 @@ def test_a_flip_shows_each_picture_or_its_exact_mirror_image() -> None:
     assert all(m or s for m, s in zip(mirrored, straight, strict=True))
     assert any(mirrored)
     assert any(straight)
+
+
+def test_noise_of_up_to_its_bound_falls_on_about_half_of_the_pictures() -> None:
+    flat = np.full((256, 48, 48, 1), 128, np.uint8)
+    amounts = changed(flat, np.ones((256, 1), np.float32), noise=16.0).astype(float).std(axis=(1, 2, 3))
+    clean = (amounts < 0.1).mean()
+    assert 0.4 < clean < 0.6
+    assert 15 < amounts.max() < 17
+    assert 6 < amounts[amounts > 0.1].mean() < 10  # even between none and the bound
+
+
+def test_blur_of_up_to_its_bound_spreads_the_light_of_about_half_of_the_pictures() -> None:
+    dots = np.full((256, 48, 48, 1), 10, np.uint8)
+    dots[:, 24, 24] = 250
+    found = changed(dots, np.ones((256, 1), np.float32), blur=1.0).astype(float)[..., 0]
+    sharp = found[:, 24, 24] > 245
+    assert 0.4 < sharp.mean() < 0.75  # a blur below a third of a pixel changes little
+    weights = np.clip(found - 10, 0, None)
+    spread = np.sqrt((weights * (np.arange(48) - 24.0) ** 2).sum(axis=(1, 2)) / weights.sum(axis=(1, 2)))
+    assert 0.85 < spread.max() < 1.05
+    assert (np.abs(weights.sum(axis=(1, 2)) - 240) < 30).all()  # no light is lost but by rounding to gray levels
+    np.testing.assert_array_equal(changed(np.full((16, 48, 48, 1), 90, np.uint8), blur=1.0), 90)
 
 
 def test_a_dot_moves_no_further_than_the_shift_allows() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def compared(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> Comparison:
         (3, 3, 1.0),
         (1, 5, 2 * 7 / 64),  # both tails of 6 tosses of a coin
         (8, 0, 2 / 256),
+        (60, 40, 2 * sum(math.comb(100, k) for k in range(41)) / 2**100),
     ],
 )
 def test_mcnemar_is_the_exact_test_on_the_rows_that_one_model_alone_got_right(only_a: int, only_b: int, p: float) -> None:

@@ -10,18 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from fer_pipeline import params
 from fer_pipeline.cli.app import app
-from fer_pipeline.errors import DataQualityError, ParamsError, SourceError
+from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.modeling import out_of_fold
-from fer_pipeline.modeling.batches import Batches
 from fer_pipeline.modeling.confident_learning import find_noise
 from fer_pipeline.modeling.folds import grouped_folds, joined, read_groups
-from fer_pipeline.modeling.loading import Faces, load_split, with_out_of_fold
+from fer_pipeline.modeling.loading import Faces, load_split
 from fer_pipeline.modeling.noise_page import check_votes, write_noise
-from fer_pipeline.modeling.out_of_fold import OutOfFold, predict_out_of_fold, read_out_of_fold
+from fer_pipeline.modeling.out_of_fold import OutOfFold, predict_out_of_fold
+from fer_pipeline.modeling.soft_labels import with_soft_labels
 from fer_pipeline.params import TrainParams
 
 ROWS = 84
@@ -138,22 +139,11 @@ def test_a_killed_analysis_keeps_its_finished_folds_and_no_model_sees_what_it_ju
         assert judged.isdisjoint(trained_on)
         assert len(judged | trained_on) == ROWS
     np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-6)
-    stored = read_out_of_fold(folder)
-    np.testing.assert_allclose(stored.probabilities, result.probabilities, atol=1e-6)
-    assert stored.ids.tolist() == load_split(processed, "train").ids.tolist()
-    assert stored.facts["accuracy"] == pytest.approx((stored.probabilities.argmax(axis=1) == stored.labels).mean())
-    assert stored.augmented.sum() == 1
-    file, fingerprint = folder / "out_of_fold.parquet", result.facts["fingerprint"]
-    faces = load_split(processed, "train")
-    softened = with_out_of_fold(faces, file, fingerprint)
-    np.testing.assert_array_equal(softened.out_of_fold, result.probabilities.astype(np.float32))
-    assert out_of_fold.part(softened, np.array([3, 5])).out_of_fold is None  # a fold is trained on the given labels
-    with pytest.raises(SourceError, match=r"has fingerprint .*, train.soften_with is 0123"):
-        with_out_of_fold(faces, file, "0123")
-    with pytest.raises(SourceError, match="other training rows than those in use"):
-        with_out_of_fold(load_split(processed, "validation"), file, fingerprint)
-    with pytest.raises(SourceError, match=r"train.soften needs .*missing.parquet, which cannot be read"):
-        with_out_of_fold(faces, tmp_path / "missing.parquet", fingerprint)
+    stored = pq.read_table(folder / "out_of_fold.parquet").to_pydict()
+    np.testing.assert_allclose(stored["probabilities"], result.probabilities, atol=1e-6)
+    assert stored["id"] == load_split(processed, "train").ids.tolist()
+    assert result.facts["accuracy"] == pytest.approx((np.argmax(stored["probabilities"], axis=1) == stored["label"]).mean())
+    assert sum(stored["augmented"]) == 1
     del seen[1:]
     with pytest.raises(Killed):  # another seed is another analysis: nothing is taken over
         predict_out_of_fold(processed, folder, RECIPE, folds=2, seed=1, say=said.append)
@@ -218,22 +208,6 @@ def test_votes_tell_whether_suspicions_are_right(make_stripes: Callable[..., Fac
 def test_predictions_for_other_rows_are_refused(make_stripes: Callable[..., Faces], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="belong to other training rows: run `fer label-noise` again"):
         write_noise(tmp_path / "noise", make_stripes(70, 1), predictions(make_stripes(70, 0), []))
-    with pytest.raises(SourceError, match="run `fer label-noise` first"):
-        read_out_of_fold(tmp_path)
-
-
-def test_softened_labels_mix_the_given_one_with_the_predictions(make_stripes: Callable[..., Faces]) -> None:
-    faces = make_stripes(14, 0)
-    predicted = predictions(faces, [3]).probabilities.astype(np.float32)
-    recipe = TrainParams(batch_size=14, soften=0.5, soften_with="0123")
-    batches = Batches(replace(faces, out_of_fold=predicted), recipe, 0)
-    targets = batches[0][1]["labels"][np.argsort(batches.order)]
-    np.testing.assert_allclose(targets, 0.5 * np.eye(7)[faces.labels] + 0.5 * predicted)
-    assert targets[3, faces.labels[3]] == pytest.approx(0.505)
-    with pytest.raises(ParamsError, match=r"train.soften is 0.5, but the rows came without .*: run `fer label-noise`"):
-        Batches(faces, recipe, 0)
-    with pytest.raises(ValueError, match="`fer label-noise --soften SHARE` sets both keys"):
-        TrainParams(soften=0.5)
 
 
 def test_one_command_makes_the_recipe_in_use_train_with_softened_labels(
@@ -242,17 +216,21 @@ def test_one_command_makes_the_recipe_in_use_train_with_softened_labels(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
     predicted = predictions(load_split(processed, "train"), [3])
-    facts = {**predicted.facts, "fingerprint": "0123456789ab"}
+    Repo.init(str(tmp_path), no_scm=True)
     asked: list[TrainParams] = []
 
     def predict(_processed: Path, _folder: Path, recipe: TrainParams, **_: object) -> OutOfFold:
         asked.append(recipe)
-        return replace(predicted, facts=facts)
+        return predicted
 
     monkeypatch.setattr(out_of_fold, "predict_out_of_fold", predict)
     done = CliRunner().invoke(app, ["label-noise", "--processed", str(processed), "--epochs", "6", "--soften", "0.3"])
     assert done.exit_code == 0
     assert "1 suspicious labels" in done.output
     train = params.load(Path("params.yaml")).train
-    assert (train.soften, train.soften_with) == (0.3, "0123456789ab")
+    assert train.soften == 0.3
+    softened = with_soft_labels(load_split(processed, "train"), tmp_path / "data" / "soft_labels", train.soften_with)
+    np.testing.assert_array_equal(softened.soft_labels, predicted.probabilities.astype(np.float32))
+    assert out_of_fold.part(softened, np.array([3, 5])).soft_labels is None  # a fold is trained on the given labels
+    assert (tmp_path / "data" / "soft_labels.dvc").is_file()
     assert (asked[0].epochs, asked[0].low_resolution_epochs) == (6, 4)  # of 12 and 8

@@ -47,15 +47,17 @@ def test_mixed_precision_leaves_the_global_policy_and_the_logits_in_float32() ->
     assert network.outputs[0].dtype == "float32"
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV2", "DenseNet121"])
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV2", "DenseNet121", "EfficientNetV2B0", "ConvNeXtTiny"])
 def test_a_backbone_of_keras_applications_takes_gray_faces(name: str, tmp_path: Path) -> None:
-    params = TrainParams(network=f"transfer:{name}", transfer=TransferParams(input_size=64))
+    params = TrainParams(network=f"transfer:{name}", transfer=TransferParams(input_size=32))
     network = build(params)
-    logits = network(np.zeros((1, 48, 48, 1), np.uint8), training=False)
-    assert tuple(logits.shape) == (1, 7)
-    if name == "MobileNetV3Small":
+    faces = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 1), np.uint8)
+    logits = np.asarray(network(faces, training=False))
+    assert logits.shape == (2, 7)
+    if name in ("MobileNetV3Small", "EfficientNetV2B0"):
         network.save(tmp_path / "model.keras")
-        keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+        stored = keras.models.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+        np.testing.assert_array_equal(np.asarray(stored(faces, training=False)), logits)
 
 
 def test_backbones_get_the_preprocessing_they_were_trained_with() -> None:
@@ -70,12 +72,12 @@ def test_backbones_get_the_preprocessing_they_were_trained_with() -> None:
 
 
 def test_weights_of_a_file_reach_the_backbone(tmp_path: Path) -> None:
-    first = build(TrainParams(network="transfer:MobileNetV3Small", transfer=TransferParams(input_size=32)))
+    first = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(32, 32, 3), pooling="avg")
     path = tmp_path / "backbone.weights.h5"
-    first.get_layer(transfer.BACKBONE).save_weights(path)
+    first.save_weights(path)
     params = TrainParams(network="transfer:MobileNetV3Small", transfer=TransferParams(input_size=32, weights=str(path)))
     second = build(params)
-    for a, b in zip(first.get_layer("backbone").get_weights(), second.get_layer("backbone").get_weights(), strict=True):
+    for a, b in zip(first.get_weights(), second.get_layer(transfer.BACKBONE).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert len(learning_rates(params, 1)) == params.epochs
 
@@ -94,14 +96,33 @@ def test_a_backbone_that_cannot_be_had_is_explained(network: str, weights: str, 
         build(TrainParams(network=network, transfer=TransferParams(input_size=64, weights=weights)))
 
 
-def test_imagenet_weights_without_a_network_are_an_environment_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: object, **__: object) -> None:
-        raise Exception("URL fetch failure on https://example.org: None -- [Errno -3]")
-
-    monkeypatch.setattr("keras.src.applications.mobilenet_v3.file_utils.get_file", offline)
-    params = TrainParams(network="transfer:MobileNetV3Small", transfer=TransferParams(input_size=64, weights="imagenet"))
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetV2B0"])
+@pytest.mark.parametrize("fault", [Exception("URL fetch failure on https://example.org: None -- [Errno -3]"), TimeoutError()])
+def test_imagenet_weights_without_a_network_are_an_environment_fault(
+    name: str, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", _raiser(fault))
+    params = TrainParams(network=f"transfer:{name}", transfer=TransferParams(input_size=32, weights="imagenet"))
     with pytest.raises(EnvironmentFault, match=r"set train\.transfer\.weights to none"):
         build(params)
+
+
+@pytest.mark.parametrize(("weights", "fault"), [("imagenet", KeyError("backbone")), ("none", TypeError()), ("none", OSError())])
+def test_a_fault_inside_a_builder_is_not_taken_for_a_failed_download(
+    weights: str, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = _raiser(fault)
+    builder.__module__ = "keras.src.applications.mobilenet_v2"
+    monkeypatch.setattr(keras.applications, "MobileNetV2", builder)
+    with pytest.raises(type(fault)):
+        build(TrainParams(network="transfer:MobileNetV2", transfer=TransferParams(input_size=32, weights=weights)))
+
+
+def _raiser(fault: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    return fail
 
 
 def test_eight_pictures_can_be_learned_by_heart(make_stripes: Callable[[int, int], object]) -> None:

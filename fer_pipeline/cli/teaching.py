@@ -1,0 +1,84 @@
+"""Commands that put several models to work together: an ensemble, and teachers of a smaller network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline.cli.choosing import model_path
+from fer_pipeline.cli.console import errors, results
+from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.workspace import RUN_LOCK, SOFT_LABELS, exclusive
+
+Models = Annotated[
+    list[str],
+    typer.Argument(help="Shipped names (`fast`), `champion`, `challenger`, versions (`fer/3`) or folders of exported models."),
+]
+Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
+
+PROCESSED = Path("data/processed")
+
+
+def soft_labels(
+    models: Models,
+    weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teachers' answer in the target of a label.")] = 0.7,
+    temperature: Annotated[float, typer.Option(help="Above 1 the teachers' answers become softer, below 1 harder.")] = 1.0,
+    processed: Processed = PROCESSED,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = SOFT_LABELS,
+) -> None:
+    """Let models teach: store their answers for all training rows, under DVC, and make the recipe in use learn from them.
+
+    `fer run` then trains with them, also after `fer profile use` of a profile that softens its labels.
+
+    Example: `fer soft-labels champion fer/3`, then `fer run --profile distill`
+    """
+    from fer_pipeline.datasets.versioning import track
+    from fer_pipeline.distillation import teach
+    from fer_pipeline.params_editing import write_values
+
+    with exclusive(RUN_LOCK, "fer soft-labels"):
+        taught = teach(_chosen(models), processed, out, temperature)
+        version = track(Path.cwd(), out)
+        write_values(PARAMS, {"train.soften": weight, "train.soften_with": taught.fingerprint})
+    results.print(
+        f"soft labels {taught.fingerprint} for {taught.rows:,} rows in {out}, version {version}; the teachers agree with "
+        f"{100 * taught.agreement:.1f} % of the labels. params.yaml now trains with {weight:g} of them; commit it and {out}.dvc",
+        markup=False,
+    )
+
+
+def ensemble(
+    models: Models,
+    processed: Processed = PROCESSED,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/ensemble"),
+) -> None:
+    """Merge models into one that answers with the mean of their calibrated probabilities, and measure it beside them.
+
+    Example: `fer ensemble champion fer/3`, then `fer score --model data/ensemble --input photos --output scores`
+    """
+    from rich.table import Table
+
+    from fer_pipeline import params as params_file
+    from fer_pipeline.datasets.versioning import lineage
+    from fer_pipeline.ensembling import combine
+
+    params = params_file.load(PARAMS)
+    with exclusive(out, "fer ensemble"), errors.status("merging and measuring …"):
+        made = combine(
+            _chosen(models), processed, out, params.evaluate, lineage(Path.cwd(), params_file.recipe_fingerprint(params))
+        )
+    columns = {"accuracy": "accuracy", "accuracy_tta": "ten views", "macro_f1": "macro-F1", "ece": "ECE"}
+    columns = {name: title for name, title in columns.items() if name in made.info.metrics}
+    table = Table("on the test split", *columns.values())
+    for name, figures in {**made.members, str(out): made.info.metrics}.items():
+        table.add_row(name, *(f"{figures[column]:.4f}" for column in columns))
+    results.print(table)
+
+
+def _chosen(models: list[str]) -> dict[str, Path]:
+    if len(set(models)) != len(models):
+        raise ParamsError(f"a model was named twice in {' '.join(models)}: name each once")
+    return {name: model_path(name) for name in models}

@@ -1,0 +1,78 @@
+"""What joins the rooms in distillation: exported models as teachers, their stored answers as soft labels of the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress
+
+from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.soft_labels import write_soft_labels
+from fer_pipeline.modeling.views import VIEWS, views
+
+_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Soft labels that were stored: fingerprint, rows, and the share of rows whose label is the teachers' first answer."""
+
+    fingerprint: str
+    rows: int
+    agreement: float
+
+
+def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperature: float = 1.0) -> Taught:
+    """Stores in `folder` what the teachers, folders of exported models by name, say of the training rows.
+
+    That is the mean of their calibrated probabilities over ten views of a picture (Hinton et al. 2015, arXiv 1503.02531), raised
+    to 1 / `temperature` and scaled to sum 1. Choose teachers that were trained on no validation and test row of this table, as
+    those of `fer run` on it are: a student learns what they know.
+
+    Raises `ParamsError` without a teacher or for a temperature that is not positive, `ModelError` where a teacher expects another
+    image spec, or was trained on generated faces and the table is of real ones, or the reverse; `SourceError` without a table.
+    """
+    if not teachers or not temperature > 0:
+        raise ParamsError(f"{len(teachers)} teachers, temperature {temperature:g}: expected at least one, and a positive number")
+    source = load_facts(processed)
+    classifiers = {name: EmotionClassifier.load(path, _THREADS) for name, path in teachers.items()}
+    for name, classifier in classifiers.items():
+        _check(name, classifier, processed, source["image_spec"], bool(source["source"]["synthetic"]))
+    faces = load_split(processed, "train")
+    total: npt.NDArray[np.float64] = np.zeros((len(faces), 1))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("asking the teachers", total=len(classifiers) * VIEWS)
+        for classifier in classifiers.values():
+            for view in views(faces.images):
+                total = total + classifier.probabilities(np.ascontiguousarray(view))
+                progress.advance(task)
+    softened = (total / (len(classifiers) * VIEWS)) ** (1 / temperature)
+    probabilities = softened / softened.sum(axis=1, keepdims=True)
+    agreement = float((probabilities.argmax(axis=1) == faces.labels).mean())
+    facts = {
+        "teachers": {name: classifier.info.fingerprint for name, classifier in classifiers.items()},
+        "temperature": temperature,
+        "views": VIEWS,
+        "agreement": agreement,
+        "data": source["source"]["name"],
+    }
+    return Taught(write_soft_labels(folder, faces, probabilities, facts), len(faces), agreement)
+
+
+def _check(name: str, classifier: EmotionClassifier, processed: Path, spec: object, synthetic: bool) -> None:
+    info = classifier.info
+    if asdict(info.image_spec) != spec:
+        raise ModelError(f"teacher {name} expects image spec {asdict(info.image_spec)}, {processed} holds {spec}: choose another")
+    if info.synthetic != synthetic:
+        kinds = {True: "generated", False: "real"}
+        raise ModelError(
+            f"teacher {name} was trained on {kinds[info.synthetic]} faces, {processed} holds {kinds[synthetic]} ones: choose "
+            "another"
+        )

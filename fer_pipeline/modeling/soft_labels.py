@@ -1,0 +1,75 @@
+"""Stored soft labels: for each training row the probabilities that its target is mixed with.
+
+They come from a teacher (`fer soft-labels`) or from models that never saw the row (`fer label-noise --soften`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline.errors import ParamsError, SourceError
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.outputs import replaced_folder, write_json
+
+SOFT_LABELS_FILE = "soft_labels.parquet"
+FACTS_FILE = "facts.json"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("label", pa.int8(), nullable=False),  # as given
+        pa.field("probabilities", pa.list_(pa.float32(), len(EMOTIONS)), nullable=False),
+    ]
+)
+"""soft_labels.parquet, ordered by id."""
+
+
+def write_soft_labels(folder: Path, faces: Faces, probabilities: npt.NDArray[np.floating[Any]], facts: dict[str, Any]) -> str:
+    """The fingerprint of probabilities (N, 7), which with their `facts` replace what the folder held.
+
+    `facts` say where they come from; the fingerprint is added to them.
+    """
+    stored = probabilities.astype(np.float32)
+    fingerprint = _fingerprint(stored)
+    columns = {"id": faces.ids.tolist(), "label": faces.labels.astype(np.int8), "probabilities": stored.tolist()}
+    with replaced_folder(folder) as aside:
+        pq.write_table(pa.table(columns, schema=SCHEMA), aside / SOFT_LABELS_FILE)
+        write_json(aside / FACTS_FILE, {**facts, "rows": len(faces), "fingerprint": fingerprint})
+    return fingerprint
+
+
+def with_soft_labels(faces: Faces, folder: Path, fingerprint: str) -> Faces:
+    """The faces with the soft labels in `folder`.
+
+    Raises `ParamsError` for the fingerprint "none", `SourceError` where they are missing, have another fingerprint, or are for
+    other rows or labels.
+    """
+    again = "run `fer soft-labels` or `fer label-noise --soften SHARE` (again), `dvc pull` where others made them, or set it to 0"
+    if fingerprint == "none":
+        raise ParamsError(f"train.soften is above 0, but train.soften_with does not say with which soft labels: {again}")
+    file = folder / SOFT_LABELS_FILE
+    try:
+        table = pq.read_table(file, schema=SCHEMA).sort_by("id")
+        probabilities = np.array(table["probabilities"].to_pylist(), dtype=np.float32)
+        same = table["id"].to_pylist() == faces.ids.tolist() and np.array_equal(table["label"].to_numpy(), faces.labels)
+    except (OSError, ValueError, KeyError) as error:
+        raise SourceError(f"train.soften needs {file}, which cannot be read ({error}): {again}") from error
+    if not same:
+        raise SourceError(f"{file} is for other training rows or labels than those in use: {again}")
+    found = _fingerprint(probabilities)
+    if found != fingerprint:
+        raise SourceError(f"{file} has fingerprint {found}, train.soften_with is {fingerprint}: {again}")
+    return replace(faces, soft_labels=probabilities)
+
+
+def _fingerprint(probabilities: npt.NDArray[np.float32]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(probabilities).tobytes(), digest_size=6).hexdigest()

@@ -1,0 +1,94 @@
+"""Changes of params.yaml that keep its comments. What an edit leaves behind is checked before it is written."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.outputs import write_text
+from fer_pipeline.params import TrainParams, load, parse
+
+
+def write_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Sets dotted keys such as "fetch.source" in params.yaml and keeps its comments. Raises `ParamsError` for unfit values.
+
+    A value may be a whole section; then the keys it does not have are left as they are.
+    """
+    with _edited(path) as content:
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            _merge(section, last, value)
+
+
+def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> None:
+    """Adds a recipe to the profiles of params.yaml, with a comment above it; only what differs from the defaults is written.
+
+    Raises `ParamsError` for a name that is taken or not made of a-z, 0-9 and "-".
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ParamsError(f"{name!r} is no name for a profile: use a-z, 0-9 and -, such as cpu-tuned")
+    values = _differences(recipe.model_dump(mode="json"), TrainParams().model_dump(mode="json"))
+    with _edited(path) as content:
+        profiles = content["profiles"]
+        if name in profiles:
+            raise ParamsError(f"{path} has a profile {name!r} already: choose another name, or remove it there first")
+        profiles[name] = {key: value for key, value in values.items() if key != "profile"}
+        profiles.yaml_set_comment_before_after_key(name, before="\n" + comment, indent=2)
+
+
+def use_profile(path: Path, name: str) -> TrainParams:
+    """Makes a profile the recipe in use: writes its whole recipe into the section `train`. Raises `ParamsError`.
+
+    A profile that softens labels goes on with the soft labels that the recipe before it named.
+    """
+    params = load(path)
+    recipe = params.recipe(name)
+    if recipe.soften and recipe.soften_with == "none":
+        recipe = recipe.with_values({"soften_with": params.train.soften_with})
+    write_values(path, {"train": recipe.model_dump(mode="json")})
+    return recipe
+
+
+@contextmanager
+def _edited(path: Path) -> Iterator[Any]:
+    """The content of params.yaml; what the block changes is checked and written, with all comments kept."""
+    editor = YAML()
+    editor.width = 200
+    editor.indent(mapping=2, sequence=4, offset=2)
+    content = editor.load(path.read_text(encoding="utf-8"))
+    yield content
+    buffer = io.StringIO()
+    editor.dump(content, buffer)
+    parse(yaml.safe_load(buffer.getvalue()), str(path))
+    write_text(path, buffer.getvalue())
+
+
+def _differences(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = _differences(value, defaults[key])
+            if inner:
+                found[key] = inner
+        elif value != defaults[key]:
+            found[key] = value
+    return found
+
+
+def _merge(section: Any, key: str, value: Any) -> None:
+    if isinstance(value, Mapping) and isinstance(section.get(key), Mapping):
+        for inner, inner_value in value.items():
+            _merge(section[key], inner, inner_value)
+    elif key not in section or section[key] != value:
+        section[key] = value

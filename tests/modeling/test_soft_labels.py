@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_pipeline.errors import ParamsError, SourceError
+from fer_pipeline.modeling.batches import Batches
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.soft_labels import with_soft_labels, write_soft_labels
+from fer_pipeline.params import TrainParams
+
+
+@pytest.fixture
+def faces(make_stripes: Callable[..., Faces]) -> Faces:
+    return make_stripes(14, 0)
+
+
+@pytest.fixture
+def probabilities() -> np.ndarray:
+    return np.random.default_rng(0).dirichlet(np.ones(7), 14)
+
+
+def test_soft_labels_come_back_as_they_were_stored(faces: Faces, probabilities: np.ndarray, tmp_path: Path) -> None:
+    fingerprint = write_soft_labels(tmp_path / "soft", faces, probabilities, {"teachers": {"big": "c0de"}})
+    found = with_soft_labels(faces, tmp_path / "soft", fingerprint)
+    np.testing.assert_array_equal(found.soft_labels, probabilities.astype(np.float32))
+    facts = json.loads((tmp_path / "soft" / "facts.json").read_text())
+    assert facts == {"teachers": {"big": "c0de"}, "rows": 14, "fingerprint": fingerprint}
+    assert write_soft_labels(tmp_path / "again", faces, probabilities, {}) == fingerprint
+
+
+def test_soft_labels_that_do_not_fit_are_refused(faces: Faces, probabilities: np.ndarray, tmp_path: Path) -> None:
+    fingerprint = write_soft_labels(tmp_path / "soft", faces, probabilities, {})
+    with pytest.raises(ParamsError, match="soften_with does not say with which soft labels: run `fer soft-labels`"):
+        with_soft_labels(faces, tmp_path / "soft", "none")
+    with pytest.raises(SourceError, match=r"has fingerprint .*, train.soften_with is 0123"):
+        with_soft_labels(faces, tmp_path / "soft", "0123")
+    with pytest.raises(SourceError, match="other training rows or labels than those in use"):
+        with_soft_labels(replace(faces, labels=(faces.labels + 1) % 7), tmp_path / "soft", fingerprint)
+    with pytest.raises(SourceError, match=r"train.soften needs .*, which cannot be read"):
+        with_soft_labels(faces, tmp_path / "missing", fingerprint)
+
+
+def test_the_target_of_a_label_holds_the_given_share_of_its_soft_label(faces: Faces, probabilities: np.ndarray) -> None:
+    recipe = TrainParams(batch_size=14, soften=0.75, soften_with="0123")
+    batches = Batches(replace(faces, soft_labels=probabilities.astype(np.float32)), recipe, 0)
+    targets = batches[0][1]["labels"][np.argsort(batches.order)]
+    np.testing.assert_allclose(targets, 0.25 * np.eye(7)[faces.labels] + 0.75 * probabilities, rtol=1e-5)
+    with pytest.raises(ParamsError, match=r"train.soften is 0.75, but the rows came without .*: run `fer soft-labels`"):
+        Batches(faces, recipe, 0)
