@@ -1,7 +1,7 @@
 # A fresh machine needs Python 3.11, pip, git and make. uv is taken from PATH, else installed into .uv/.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help install run test test-slow lint bench audit sbom clean
+.PHONY: help install run test test-slow lint bench demo-lifecycle audit sbom vendor clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -33,11 +33,17 @@ lint: install ## style and types
 	$(UV) run --frozen ruff format --check .
 	$(UV) run --frozen mypy
 
+demo-lifecycle: install ## a model's life with real servers on loopback: train, promote, serve, drift, feedback, shadow, rollback
+	$(UV) run --frozen python -m benchmarks.lifecycle
+
 audit: $(filter .uv/%,$(UV)) ## known vulnerabilities of the locked packages; needs api.osv.dev
 	$(UV) audit --frozen
 
 sbom: $(filter .uv/%,$(UV)) ## sbom.cdx.json, a CycloneDX list of the locked packages
 	$(UV) export --frozen --no-dev --quiet --format cyclonedx1.5 --output-file sbom.cdx.json
 
+vendor: install ## renew what the page has of others, at its pinned version; needs npm
+	$(UV) run --frozen python -m fer_pipeline.serving.vendoring
+
 clean: ## remove everything that runs wrote, except the data under DVC
-	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle
+	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle data/challenger

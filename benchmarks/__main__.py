@@ -1,41 +1,40 @@
-"""`make bench`: runs all benchmarks and prints them. Needs an exported model (`make run` makes one)."""
+"""`python -m benchmarks [NAME ...]` prints the tables of the named benchmarks, `make bench` those of the quick ones.
+
+Each benchmark is a module of this folder with a function `tables`; what it measures, and on which data, is in its docstring.
+"""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+import argparse
+import importlib
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import inference, preprocessing
+from fer_pipeline.errors import FerError
 
-MODEL = Path("data/export")
+QUICK = ("imports", "inference", "preprocessing")
+SLOW = ("temporal", "drift", "training", "gate", "service", "camera", "peers", "scale")
 
 
 def main() -> None:
-    """Measures and prints; a benchmark that cannot run says why."""
-    table = Table("what", "value", title="benchmarks")
-    for module in ("fer_pipeline.inference.recognizer", "fer_pipeline.cli.app"):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-        table.add_row(f"import {module}, s", f"{time.perf_counter() - started:.2f}")
-    if MODEL.exists():
-        for name, value in inference.measure(MODEL).items():
-            table.add_row(name, f"{value:.2f}")
-    else:
-        table.add_row("inference", f"left out: {MODEL} is missing, `make run` makes it")
-    with tempfile.TemporaryDirectory() as scratch:
-        raw = preprocessing.raw_table(Path(scratch) / "raw")
-        plain = preprocessing.loop(raw)
-        seconds, gigabytes = preprocessing.stage(raw, Path(scratch))
-    table.add_row(f"plain loop over {preprocessing.ROWS:,} rows, s", f"{plain:.1f}")
-    table.add_row("preprocess stage, Spark's start included, s", f"{seconds:.1f}")
-    table.add_row("preprocess stage, peak memory, GB", f"{gigabytes:.2f}")
-    Console().print(table)
+    """Measures and prints; a quick benchmark that cannot run says why, a named one ends the command with that."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed, memory, and how often alarms are right.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join((*QUICK, *SLOW))}; left out: {', '.join(QUICK)}")
+    names: list[str] = parser.parse_args().names
+    for name in names:
+        if name not in (*QUICK, *SLOW):
+            parser.error(f"there is no benchmark {name!r}; there are {', '.join((*QUICK, *SLOW))}")
+    console = Console()
+    for name in names or QUICK:
+        try:
+            # Imported one by one: TensorFlow and Spark take seconds that the others need not wait for.
+            for table in importlib.import_module(f"benchmarks.{name}").tables():
+                console.print(table)
+        except FerError as error:
+            if names:
+                parser.exit(error.exit_code, f"{name}: {error}\n")
+            console.print(f"{name}: left out: {error}", markup=False)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,18 +1,29 @@
-"""Latency of the exported model and of a whole picture, on one thread."""
+"""Latency of the exported model and of a whole picture, on one thread. Needs an exported model (`make run` makes one)."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from rich.table import Table
 
 from fer_pipeline.datasets.synthetic import draw_faces
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
+
+MODEL = Path("data/export")
+
+
+def tables() -> Iterator[Table]:
+    """Median milliseconds. Raises `ModelError` where there is no exported model."""
+    table = Table("what", "ms", title="inference, one thread")
+    for name, value in measure(MODEL).items():
+        table.add_row(name, f"{value:.2f}")
+    yield table
 
 
 def milliseconds(work: Callable[[], object], repeats: int = 50) -> float:
@@ -33,9 +44,9 @@ def measure(model: Path) -> dict[str, float]:
     recognizer = Recognizer.load(model)
     picture = scene(faces[0, :, :, 0])
     return {
-        "classify 1 face, ms": milliseconds(lambda: classifier.probabilities(faces[:1])),
-        "classify 64 faces, ms": milliseconds(lambda: classifier.probabilities(faces)),
-        "640x480 picture, Haar, ms": milliseconds(lambda: recognizer.recognize(picture), 20),
+        "classify 1 face": milliseconds(lambda: classifier.probabilities(faces[:1])),
+        "classify 64 faces": milliseconds(lambda: classifier.probabilities(faces)),
+        "640x480 picture, Haar": milliseconds(lambda: recognizer.recognize(picture), 20),
     }
 
 

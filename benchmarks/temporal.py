@@ -1,4 +1,4 @@
-"""What joining the answers of a face over time does, on sequences with known answers: `python -m benchmarks.temporal`.
+"""What joining the answers of a face over time does, on sequences with known answers.
 
 A sequence shows an emotion for 3 s in the mean and then another. What is seen is a test face of that emotion, a new one every
 0.25 s in the mean, with noise on each frame's answer (normal, 0.5, on the logarithms). Needs an exported model and its data.
@@ -6,14 +6,13 @@ A sequence shows an emotion for 3 s in the mean and then another. What is seen i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.table import Table
 
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -21,26 +20,46 @@ from fer_pipeline.inference.temporal import EmotionFilter, ProbabilitySmoother, 
 from fer_pipeline.modeling.loading import load_split
 
 MODEL, PROCESSED = Path("data/export"), Path("data/processed")
-SEQUENCES, SECONDS, RATE, SEED = 20, 60, 25, 7
+SEQUENCES, SECONDS, SEED = 20, 60, 7
+RATES = {"film": 25, "live camera on a busy machine": 6}
+"""Frames a second."""
 DWELL, HOLD, NOISE = 3.0, 0.25, 0.5
 
 Sequence = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
-def sequences(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> list[Sequence]:
-    """True class ids (frames,) and answers (frames, 7) of each sequence."""
+def tables() -> Iterator[Table]:
+    """One row per way of joining, for a film and a slow camera. Raises `ModelError` or `SourceError` where files are missing."""
+    test = load_split(PROCESSED, "test")
+    probabilities = EmotionClassifier.load(MODEL, threads=2).probabilities(test.images)
+    models: dict[str, Callable[[], TemporalModel]] = {
+        "none": lambda: ProbabilitySmoother(0.0), "smooth": ProbabilitySmoother, "hmm": EmotionFilter
+    }  # fmt: skip
+    for words, rate in RATES.items():
+        made = sequences(probabilities, test.labels, rate)
+        true = sum(int((np.diff(truth) != 0).sum()) for truth, _ in made) / (SECONDS * len(made))
+        title = f"{words}, {rate} frames/s, true changes: {true:.2f} / s"
+        table = Table("over time", "right frames", "label changes / s", "median delay, s", title=title)
+        for name, model in models.items():
+            found = measure(made, model, rate)
+            table.add_row(name, f"{100 * found['accuracy']:.1f} %", f"{found['changes']:.2f}", f"{found['delay']:.2f}")
+        yield table
+
+
+def sequences(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], rate: int) -> list[Sequence]:
+    """True class ids (frames,) and answers (frames, 7) of each sequence of `rate` frames a second."""
     rng = np.random.default_rng(SEED)
     rows_of = [np.flatnonzero(labels == emotion) for emotion in range(7)]
     made = []
     for _ in range(SEQUENCES):
-        truth, seen = np.zeros(SECONDS * RATE, np.int64), np.zeros((SECONDS * RATE, 7))
+        truth, seen = np.zeros(SECONDS * rate, np.int64), np.zeros((SECONDS * rate, 7))
         emotion = int(rng.integers(7))
         row = rng.choice(rows_of[emotion])
         for frame in range(len(truth)):
-            changes = rng.random() < 1 / (DWELL * RATE)
+            changes = rng.random() < 1 / (DWELL * rate)
             if changes:
                 emotion = int(rng.choice([other for other in range(7) if other != emotion]))
-            if changes or rng.random() < 1 / (HOLD * RATE):
+            if changes or rng.random() < 1 / (HOLD * rate):
                 row = rng.choice(rows_of[emotion])
             noisy = np.exp(np.log(probabilities[row] + 1e-6) + rng.normal(0, NOISE, 7))
             truth[frame], seen[frame] = emotion, noisy / noisy.sum()
@@ -48,35 +67,16 @@ def sequences(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int
     return made
 
 
-def measure(made: list[Sequence], model: Callable[[], TemporalModel]) -> dict[str, float]:
+def measure(made: list[Sequence], model: Callable[[], TemporalModel], rate: int) -> dict[str, float]:
     """Share of right frames, label changes a second, and the median delay of a change in seconds, of those that are seen."""
     right, changes, delays = [], 0, []
     for truth, seen in made:
         joined = model()
-        labels = np.array([int(np.argmax(joined.add(row.tolist(), n / RATE))) for n, row in enumerate(seen)])
+        labels = np.array([int(np.argmax(joined.add(row.tolist(), n / rate))) for n, row in enumerate(seen)])
         right.append((labels == truth).mean())
         changes += int((np.diff(labels) != 0).sum())
         for start, end in pairwise([*(np.flatnonzero(np.diff(truth)) + 1), len(truth)]):
             hits: Any = np.flatnonzero(labels[start:end] == truth[start])
-            delays += [hits[0] / RATE] if len(hits) else []
+            delays += [hits[0] / rate] if len(hits) else []
     seconds = SECONDS * len(made)
     return {"accuracy": float(np.mean(right)), "changes": changes / seconds, "delay": float(np.median(delays))}
-
-
-def main() -> None:
-    """Measures and prints."""
-    test = load_split(PROCESSED, "test")
-    made = sequences(EmotionClassifier.load(MODEL, threads=2).probabilities(test.images), test.labels)
-    true = sum(int((np.diff(truth) != 0).sum()) for truth, _ in made) / (SECONDS * len(made))
-    table = Table("over time", "right frames", "label changes / s", "median delay, s", title=f"true changes: {true:.2f} / s")
-    models: dict[str, Callable[[], TemporalModel]] = {
-        "none": lambda: ProbabilitySmoother(0.0), "smooth": ProbabilitySmoother, "hmm": EmotionFilter
-    }  # fmt: skip
-    for name, model in models.items():
-        found = measure(made, model)
-        table.add_row(name, f"{100 * found['accuracy']:.1f} %", f"{found['changes']:.2f}", f"{found['delay']:.2f}")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()

@@ -75,6 +75,11 @@ def reference_of(classifier: EmotionClassifier, processed: Path) -> Observations
     images: UInt8Array = faces.images[faces.unseen]
     if not len(images):
         raise MonitoringError(f"{processed} has no validation row without a copy in training: no reference to compare with")
+    return observe(classifier, images)
+
+
+def observe(classifier: EmotionClassifier, images: UInt8Array) -> Observations:
+    """What the model answers to model inputs uint8 (N, 48, 48, 1), N at least 1, and how good these pictures are."""
     qualities = [measure(image[:, :, 0]) for image in images]
     return Observations(
         np.concatenate([classifier.probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]),

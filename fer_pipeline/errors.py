@@ -63,6 +63,12 @@ class EnvironmentFault(FerError):
     exit_code = 8
 
 
+class FeedbackError(FerError):
+    """A correction that is not there, or not where it is looked for."""
+
+    exit_code = 10
+
+
 class MonitoringError(FerError):
     """There is no log of predictions, it is too short, or it cannot be compared with the reference."""
 

@@ -31,7 +31,25 @@ YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
 DETECTION_SIDE = 640
 """Longer side, in pixels, of the copy that is searched for faces; faces of less than about 4 % of it are not found."""
 
-_HAAR_NEIGHBOURS = 8  # at 5, one false box in 78 on three sample videos and one in six on photographs; at 8 none and no face lost
+HAAR_FILE = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
+"""The cascade in OpenCV."""
+
+HAAR_SMALLEST = 24
+"""Side, in pixels of the copy that is searched, of the smallest face that Haar looks for."""
+
+HAAR_NEIGHBOURS = 8
+"""More windows than this must agree on a face. At 5, one box in 78 on three sample videos and one in six on photographs is false;
+at 8 none is, and no face is lost."""
+
+YUNET_THRESHOLD = 0.6
+"""Least score of a face of YuNet."""
+
+YUNET_FRAMING = (0.822, 0.088, -0.017)
+"""Width, left and top of YuNet's box in the FER-2013 framing of the same face, in units of the framing's side.
+
+Measured on 512 and 582 of 600 FER-2013 training pictures: in these units the median Haar box is (0.00, 0.01, 0.97, 0.97), that is
+the picture itself, and the median YuNet box (x, y, width) = (0.09, -0.02, 0.82).
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,7 @@ class HaarDetector:
 
     def __init__(self, longest_side: int = DETECTION_SIDE) -> None:
         self._longest_side = longest_side
-        self._cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"))
+        self._cascade = cv2.CascadeClassifier(str(HAAR_FILE))
         if self._cascade.empty():
             raise ModelError("OpenCV has no Haar cascade: install opencv-python-headless >=4.14,<5")
         self._lock = Lock()  # a cascade keeps state while it runs
@@ -92,11 +110,11 @@ class HaarDetector:
         small = shrink(to_gray(image), self._longest_side)
         scale = image.shape[1] / small.shape[1]
         with self._lock:
-            boxes, counts = self._cascade.detectMultiScale2(small, 1.1, _HAAR_NEIGHBOURS, minSize=(24, 24))
+            boxes, counts = self._cascade.detectMultiScale2(small, 1.1, HAAR_NEIGHBOURS, minSize=(HAAR_SMALLEST, HAAR_SMALLEST))
         faces = []
         for (x, y, width, height), count in zip(boxes, counts, strict=True):
             box = _scaled(float(x), float(y), float(x + width), float(y + height), scale)
-            faces.append(FaceBox(box, box, float(count) / (float(count) + _HAAR_NEIGHBOURS)))
+            faces.append(FaceBox(box, box, float(count) / (float(count) + HAAR_NEIGHBOURS)))
         return _largest_first(faces)
 
 
@@ -108,7 +126,7 @@ class YuNetDetector:
 
     name = "yunet"
 
-    def __init__(self, model_file: Path, threshold: float = 0.6, longest_side: int = DETECTION_SIDE) -> None:
+    def __init__(self, model_file: Path, threshold: float = YUNET_THRESHOLD, longest_side: int = DETECTION_SIDE) -> None:
         if not model_file.is_file():
             raise ModelError(f"no face detector in {model_file}: give the path of face_detection_yunet_2023mar.onnx")
         try:
@@ -155,10 +173,9 @@ def crop_box(face: FaceBox, crop_scale: float) -> Box:
 
 
 def _framing_of_yunet(box: Box) -> Box:
-    # Measured on 512 and 582 of 600 FER-2013 training pictures: in units of the picture's side the median Haar box is
-    # (0.00, 0.01, 0.97, 0.97), that is the picture itself, and the median YuNet box (x, y, width) = (0.09, -0.02, 0.82).
-    side = (box[2] - box[0]) / 0.822
-    left, top = box[0] - 0.088 * side, box[1] + 0.017 * side
+    width, x, y = YUNET_FRAMING
+    side = (box[2] - box[0]) / width
+    left, top = box[0] - x * side, box[1] - y * side
     return (left, top, left + side, top + side)
 
 

@@ -65,7 +65,7 @@ class Summary:
 def register_export(root: Path) -> tuple[registry.Version, bool]:
     """The version of the model that `export` wrote last, alias challenger, and whether it is new.
 
-    Writes the model card beside the reports and stores it in the run, too.
+    Writes the model card beside the reports and stores it in the run, too. The model becomes that of data/challenger.
     """
     params = params_file.load(root / "params.yaml")
     export = versioning.output(root, "export")
@@ -83,7 +83,17 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     )
     write_card(card, facts, card_sections(facts))
     tracking.log_files(run_id, card, "card")
-    return registry.register(export, info, params.promote.model_name, run_id, tags)
+    version, new = registry.register(export, info, params.promote.model_name, run_id, tags)
+    packaging.place_challenger(export, root)
+    return version, new
+
+
+def shadow(root: Path, reference: str) -> registry.Version:
+    """Makes a version (number or alias) the model of data/challenger, which services in shadow mode then run; returns it."""
+    version = registry.find(_promote_params(root).model_name, reference)
+    with tempfile.TemporaryDirectory() as scratch:
+        packaging.place_challenger(registry.download_export(version, Path(scratch)), root)
+    return version
 
 
 def card_folder(root: Path) -> Path:

@@ -45,8 +45,12 @@ def write_text(target: Path, text: str) -> None:
     """Writes a whole text file at once: readers see the old content or the new, never a part."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}.new")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, target)
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def write_json(target: Path, values: Any) -> None:

@@ -42,9 +42,10 @@ class SyntheticParams(Section):
 
 
 class FetchParams(Section):
-    """Where the raw faces come from: a path, or the module that draws them."""
+    """Where the raw faces come from: a path, or the module that draws them; and the version of the corrections that join them."""
 
     source: str = "fer_pipeline/datasets/synthetic.py"
+    feedback: Annotated[str, Field(pattern="^(none|[0-9a-f]{12})$")] = "none"
     synthetic: SyntheticParams = SyntheticParams()
 
 
@@ -302,6 +303,16 @@ class DriftParams(Section):
     min_rows: Annotated[int, Field(ge=50)] = 200
 
 
+class FeedbackParams(Section):
+    """Bounds of the checks of corrections; a correction beyond one of them is accepted only by its id."""
+
+    min_contrast: Annotated[float, Field(ge=0, le=128)] = 8.0
+    near_bits: Annotated[int, Field(ge=0, le=16)] = 3
+    max_per_sender: Count = 10
+    max_emotion_share: Share = 0.5
+    share_from: Count = 20
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -314,6 +325,7 @@ class Params(Section):
     promote: PromoteParams
     tune: TuneParams
     drift: DriftParams = DriftParams()
+    feedback: FeedbackParams = FeedbackParams()
     profiles: dict[str, dict[str, Any]]
 
     @field_validator("profiles")

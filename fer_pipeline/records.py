@@ -12,6 +12,9 @@ SPLITS: Final = ("train", "validation", "test")
 USAGE_SPLITS: Final = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 """Which split each `Usage` of FER-2013 stands for when all three are there."""
 
+FEEDBACK_USAGE: Final = "Feedback"
+"""`usage` of rows that people corrected: rows of train that are never carved into another split."""
+
 VOTES: Final = pa.list_(pa.int8())
 """FER+ votes of one row, ten counts in the order of `labels.FERPLUS_COLUMNS`."""
 

@@ -80,11 +80,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     tracking.log_lines(run_id, "training", HASHES_FILE, sorted(content_hashes(processed, "train").values()))
     tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
     discard(checkpoints)  # only now: a training whose end could not be stored goes on from its last epoch
-    best = result.history[result.best_epoch - 1]
-    return (
-        f"{params.train.network}: {len(result.history)} epochs in {result.seconds:,.0f} s on {result.backend}, "
-        f"validation accuracy {best['val_accuracy']:.4f}, macro-F1 {best['val_macro_f1']:.4f}"
-    )
+    return result.summary
 
 
 def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:

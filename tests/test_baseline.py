@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from fer_pipeline import params as params_file
 from fer_pipeline.baseline import baseline_and_track
+from fer_pipeline.datasets import logistic
 from fer_pipeline.datasets.hog import FEATURES, hog
 from fer_pipeline.datasets.logistic import REGULARISATIONS, HogLogistic
+from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
@@ -21,6 +25,7 @@ from fer_pipeline.outputs import write_json
 from fer_pipeline.records import PROCESSED, SPLITS
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
+MASTER = "local[2]"
 
 
 def striped(label: int, noise: np.random.Generator) -> UInt8Array:
@@ -53,9 +58,15 @@ def processed_table(folder: Path, labels: range = range(7)) -> None:
     write_json(folder / "facts.json", {"source": {"name": "stripes", "synthetic": True}, "image_spec": {}})
 
 
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    with spark_session(MASTER) as session:
+        yield session
+
+
 def small_params() -> params_file.Params:
     everything = params_file.load(PARAMS)
-    preprocess = everything.preprocess.model_copy(update={"master": "local[2]"})
+    preprocess = everything.preprocess.model_copy(update={"master": MASTER})
     return everything.model_copy(update={"preprocess": preprocess})
 
 
@@ -72,12 +83,15 @@ def test_logits_are_those_of_the_weights() -> None:
     weights = np.random.default_rng(2).normal(size=(7, FEATURES))
     model = HogLogistic(weights, np.arange(7.0), 0.1, {0.1: 1.0})
     expected = hog(face)[0].astype(np.float64) @ weights.T + np.arange(7)
-    np.testing.assert_allclose(model.predict(np.repeat(face, 3, axis=0), batch_size=2), [expected] * 3, rtol=1e-4)
+    np.testing.assert_allclose(model.predict(np.repeat(face, 3, axis=0)), [expected] * 3, rtol=1e-4)
 
 
-def test_the_baseline_is_measured_as_networks_are_and_stands_beside_them(tracking_store: Path, tmp_path: Path) -> None:
+def test_the_baseline_is_measured_as_networks_are_and_stands_beside_them(
+    spark: SparkSession, tracking_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient
 
+    monkeypatch.setattr(logistic, "_ITERATIONS", 15)  # stripes are learned at once, each iteration is a Spark job
     processed_table(tmp_path / "processed")
     metrics = baseline_and_track(tmp_path / "processed", tmp_path / "out", small_params())
     assert metrics["accuracy"] > 0.95
@@ -96,7 +110,9 @@ def test_the_baseline_is_measured_as_networks_are_and_stands_beside_them(trackin
     assert run.data.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])
 
 
-def test_a_training_split_without_one_class_is_told_and_the_run_failed(tracking_store: Path, tmp_path: Path) -> None:
+def test_a_training_split_without_one_class_is_told_and_the_run_failed(
+    spark: SparkSession, tracking_store: Path, tmp_path: Path
+) -> None:
     from mlflow import MlflowClient
 
     processed_table(tmp_path / "processed", range(6))

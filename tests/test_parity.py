@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from fer_pipeline import records
 from fer_pipeline.datasets.preprocessing import preprocess
+from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.imaging import ImageSpec, UInt8Array, decode, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
@@ -60,6 +63,13 @@ def model_with(spec: ImageSpec, model: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    with spark_session("local[1]") as session:
+        yield session
+
+
+@pytest.mark.usefixtures("spark")
 @pytest.mark.parametrize(("denoise", "contrast"), [("none", "none"), ("median", "clahe")])
 def test_numpy_spark_loader_and_service_agree_byte_by_byte(
     tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch, denoise: str, contrast: str

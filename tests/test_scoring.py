@@ -5,25 +5,21 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 from PIL import Image
 
+from benchmarks.cluster import cluster
 from fer_pipeline import scoring
-from fer_pipeline.datasets.spark import java_home, spark_session
+from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.errors import FerError, ModelError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.portable import PortableModel
@@ -266,56 +262,14 @@ def test_the_flow_scores_with_the_bundle_of_the_workspace_and_fails_with_the_mes
     assert "1 pictures, 1 faces" in told[0]
 
 
-@contextmanager
-def cluster(folder: Path) -> Iterator[str]:
-    """A standalone master and two workers of one core each, from the pip package, on loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = Path(pyspark.__file__).parent
-    environment = {
-        **os.environ, "JAVA_HOME": str(java_home(folder / "java")), "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_WORKER_DIR": str(folder / "work"), "SPARK_DAEMON_MEMORY": "512m", "PYSPARK_PYTHON": sys.executable,
-    }  # fmt: skip
-    url = f"spark://127.0.0.1:{port}"
-    deploy = "org.apache.spark.deploy"
-    commands = [[f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"]]
-    commands += [
-        [f"{deploy}.worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "1g", "--webui-port", "0", url]
-    ] * 2
-    log = folder / "log"
-    processes = []
-    try:
-        for command in commands:
-            with log.open("ab") as stream:
-                processes.append(
-                    subprocess.Popen(
-                        [str(home / "bin" / "spark-class"), *command],
-                        env=environment,
-                        stdout=stream,
-                        stderr=stream,
-                        start_new_session=True,
-                    )
-                )
-        end = time.monotonic() + 120
-        while log.read_text(errors="replace").count("Successfully registered with master") < 2:
-            assert time.monotonic() < end, log.read_text(errors="replace")[-3000:]
-            time.sleep(0.5)
-        yield url
-    finally:
-        for process in reversed(processes):
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_cluster_of_two_workers_gives_the_tables_of_local_mode(pictures: Path, tmp_path: Path, brightness_model: Path) -> None:
     processed_table(tmp_path / "processed", 200)
     fer = [str(Path(sys.executable).with_name("fer")), "score", "--model", str(brightness_model)]
-    with cluster(tmp_path) as url:
+    with cluster(tmp_path) as running:
         for name in (pictures.name, "processed"):
-            command = [*fer, "--input", name, "--output", f"cluster-{name}", "--master", url]
+            command = [*fer, "--input", name, "--output", f"cluster-{name}", "--master", running.url]
             subprocess.run(command, cwd=tmp_path, check=True, timeout=240)
             scoring.score(tmp_path / name, tmp_path / f"local-{name}", PortableModel.read(brightness_model), master=WHERE)
             assert tables_of(tmp_path / f"cluster-{name}") == tables_of(tmp_path / f"local-{name}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from fer_pipeline import settings
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import EnvironmentFault, FerError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> None:
-    """Entry point: runs the command; a `FerError` becomes its message and exit code, never a stack trace."""
+    """Entry point: runs the command; a `FerError` or a full disk becomes a message and an exit code, never a stack trace."""
     settings.apply()
     from fer_pipeline.cli.app import app  # typer and rich are imported after the environment is set
     from fer_pipeline.cli.console import errors
@@ -19,14 +24,35 @@ def main() -> None:
     try:
         app()
     except FerError as error:
-        errors.print(f"[bold red]error:[/] {_escape(str(error))}")
-        error_file = os.environ.get("FER_ERROR_FILE")
-        if error_file:  # a stage that a flow started: the flow shows the message, too
-            Path(error_file).write_text(f"{error.exit_code}\n{error}", encoding="utf-8")
-        sys.exit(error.exit_code)
+        _fail(error)
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        _fail(
+            EnvironmentFault(
+                f"the disk is full, or a file larger than allowed ({error}): free space, then give the same command again; what "
+                "was there before is kept, and so is the checkpoint of a training"
+            )
+        )
     except KeyboardInterrupt:
         errors.print("[bold red]stopped.[/] Finished stages are kept; the same command goes on from there.")
         sys.exit(130)
+
+
+def _fail(error: FerError) -> NoReturn:
+    from fer_pipeline.cli.console import errors
+
+    errors.print(f"[bold red]error:[/] {_escape(str(error))}")
+    error_file = os.environ.get("FER_ERROR_FILE")
+    if error_file:  # a stage that a flow started: the flow shows the message, too
+        with suppress(OSError):  # that disk may be full as well
+            Path(error_file).write_text(f"{error.exit_code}\n{error}", encoding="utf-8")
+    sys.exit(error.exit_code)
+
+
+def _is_full(error: OSError) -> bool:
+    # The writers of HDF5 and of folders (`shutil.Error`) have the number in their message only.
+    return error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _escape(text: str) -> str:

@@ -8,6 +8,7 @@ from fer_pipeline.cli import (
     baseline,
     data,
     drifting,
+    feedback,
     inference,
     jobs,
     measuring,
@@ -15,6 +16,7 @@ from fer_pipeline.cli import (
     overview,
     scoring,
     searching,
+    shadowing,
     stages,
     teaching,
     ui,
@@ -46,6 +48,7 @@ app.command(rich_help_panel=JOBS)(searching.tune)
 app.command(rich_help_panel=JOBS)(searching.label_noise)
 app.command(rich_help_panel=JOBS)(teaching.soft_labels)
 app.command(rich_help_panel=JOBS)(teaching.ensemble)
+app.command(rich_help_panel=JOBS)(teaching.balance)
 app.command(rich_help_panel=JOBS)(drifting.drift)
 app.command(rich_help_panel=JOBS)(models.promote)
 app.command(rich_help_panel=JOBS)(models.rollback)
@@ -57,8 +60,10 @@ app.command(rich_help_panel=JOBS)(scoring.score)
 models.models_app.command()(weights.ship)
 models.models_app.command()(weights.fetch)
 app.add_typer(data.app, name="data", rich_help_panel=JOBS)
+app.add_typer(feedback.app, name="feedback", rich_help_panel=JOBS)
 app.add_typer(models.models_app, name="models", rich_help_panel=JOBS)
 app.add_typer(models.profile_app, name="profile", rich_help_panel=JOBS)
+app.add_typer(shadowing.app, name="shadow", rich_help_panel=JOBS)
 app.add_typer(ui.app, name="ui", rich_help_panel=JOBS)
 for stage in (stages.fetch, stages.preprocess, stages.validate, stages.train, stages.evaluate, stages.export):
     app.command(rich_help_panel=STAGES)(stage)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `
     from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
     from fer_pipeline.inference.video import VideoProgress, VideoSummary
 
-TEMPORAL = ("smooth", "hmm", "none")
-
 _PICTURES_AT_ONCE = 8
 
 Model = Annotated[
@@ -95,13 +93,14 @@ def video(
 
     Example: `fer video talk.mp4 --out results`
     """
+    from fer_pipeline.inference.temporal import WAYS
     from fer_pipeline.inference.video import VideoOptions, analyse
     from fer_pipeline.inference.video_files import PARQUET_FILE
     from fer_pipeline.inference.video_report import write_report
     from fer_pipeline.inference.video_table import write_table
 
-    if temporal not in TEMPORAL:
-        raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(TEMPORAL)}")
+    if temporal not in WAYS:
+        raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
     if len({file.stem for file in files}) < len(files):
         raise ParamsError("two of the videos have the same name and would share a folder: give them different values of --out")
     recognizer = _recognizer(model, detector, threshold)

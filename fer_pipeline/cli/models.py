@@ -233,6 +233,10 @@ def serve(
             help="Seconds after which a new champion takes over at the latest; 0: none does.", min=0, envvar="FER_RELOAD_SECONDS"
         ),
     ] = 5,
+    shadow: Annotated[
+        float | None,
+        typer.Option(help="Share of the requests that the challenger judges, too; see `fer shadow report`.", min=0.001, max=1),
+    ] = None,
 ) -> None:
     """Serve the champion's bundle with BentoML; a new champion takes over while it runs.
 
@@ -252,6 +256,12 @@ def serve(
         results.print(f"a new champion in {folder} takes over within {follow:g} s")
     else:
         os.environ.pop("FER_RELOAD_SECONDS", None)
+    if shadow is not None:
+        root = Path.cwd()
+        challenger = os.environ.setdefault("FER_SHADOW_MODEL", str(packaging.challenger_folder(root)))
+        log = os.environ.setdefault("FER_SHADOW_LOG", str(root / "data" / "shadow"))
+        os.environ["FER_SHADOW_SHARE"] = str(shadow)
+        results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}")
     results.print(f"serving {tag} on http://{host}:{port}")
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     os.execv(bentoml, [bentoml, "serve", tag, "--host", host, "--port", str(port)])

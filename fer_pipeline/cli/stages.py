@@ -24,6 +24,9 @@ PARAMS = Path("params.yaml")
 def fetch(
     source: Annotated[Path, typer.Option(help="CSV, archive, image folder, or fer_pipeline/datasets/synthetic.py.")],
     out: Out,
+    feedback: Annotated[
+        Path | None, typer.Option(help="Folder of accepted corrections; read where fetch.feedback names a version of them.")
+    ] = None,
     params: Params = PARAMS,
 ) -> None:
     """Read a source as it is into a table of raw rows.
@@ -33,7 +36,7 @@ def fetch(
     from fer_pipeline.datasets import sources
 
     with exclusive(out, "fer fetch"):
-        facts = sources.fetch(source, out, params_file.load(params).fetch)
+        facts = sources.fetch(source, out, params_file.load(params).fetch, feedback)
     results.print(f"{facts.rows:,} rows from {facts.name} ({facts.kind})")
     for note in facts.notes:
         results.print(f"[yellow]note:[/] {note}")
@@ -85,12 +88,25 @@ def train(
     soft_labels: Annotated[
         Path, typer.Option(help="Written by `fer soft-labels` or `fer label-noise`; read where train.soften is above 0.")
     ] = SOFT_LABELS,
+    untracked: Annotated[
+        bool, typer.Option("--untracked", help="Without MLflow and DVC, which need not be installed: on a borrowed GPU, say.")
+    ] = False,
     params: Params = PARAMS,
 ) -> None:
     """Train the network of the recipe in params.yaml.
 
+    A model that was trained untracked elsewhere joins the pipeline when its folder is copied to data/model and
+    `dvc commit --force train` has noted it.
+
     Example: `KERAS_BACKEND=jax fer train --processed data/processed --out data/model --checkpoints data/checkpoints`
     """
+    if untracked:
+        from fer_pipeline.modeling.untracked import train_untracked
+
+        with exclusive(out, "fer train"):
+            result = train_untracked(processed, out, checkpoints, params_file.load(params).train, soft_labels)
+        results.print(result.summary)
+        return
     from fer_pipeline.stages import train_and_track
 
     with exclusive(out, "fer train"):

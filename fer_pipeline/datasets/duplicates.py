@@ -67,8 +67,10 @@ def duplicate_facts(rows: DataFrame) -> dict[str, Any]:
 def _examples(rows: DataFrame, groups: DataFrame) -> list[list[dict[str, int]]]:
     """The first groups, each a list of its first rows with their labels."""
     some = groups.limit(EXAMPLES).select("content_hash", "n", "first")
-    listed = rows.join(sf.broadcast(some), "content_hash").select("n", "first", "row", "label").collect()
+    place = sf.row_number().over(Window.partitionBy("content_hash").orderBy("row"))
+    members = rows.join(sf.broadcast(some), "content_hash").withColumn("place", place).filter(sf.col("place") <= EXAMPLES)
+    listed = members.select("n", "first", "row", "label").collect()
     found: dict[tuple[int, int], list[dict[str, int]]] = {}
     for row in sorted(listed, key=lambda row: (row["first"], row["row"])):
         found.setdefault((-row["n"], row["first"]), []).append({"row": row["row"], "label": row["label"]})
-    return [members[:EXAMPLES] for _, members in sorted(found.items())]
+    return [members for _, members in sorted(found.items())]

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from fer_pipeline.datasets.spark_faults import reason
 from fer_pipeline.errors import EnvironmentFault
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
@@ -60,13 +61,6 @@ def _write(frame: DataFrame, function: BatchFunction, schema: pa.Schema, order: 
         try:
             mapped.repartition(1).sortWithinPartitions(*order).write.parquet(str(parts.resolve()))
         except (PySparkException, Py4JError) as error:
-            raise EnvironmentFault(f"Spark failed to write {target}: {_reason(error)}") from error
+            raise EnvironmentFault(f"Spark failed to write {target}: {reason(error)}") from error
         (part,) = parts.glob("part-*.parquet")
         os.replace(part, target)
-
-
-def _reason(error: Exception) -> str:
-    """The line that tells most: that of the last cause."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return (causes or lines or [type(error).__name__])[-1 if causes else 0][:500]

@@ -32,7 +32,11 @@ PARSED: Final = pa.schema(
 )
 """One row per raw row: a face, or `reason` and `detail`."""
 
-SPLIT_OF_USAGE: Final = {word.lower(): split for word, split in records.USAGE_SPLITS.items()} | {s: s for s in records.SPLITS}
+SPLIT_OF_USAGE: Final = {
+    **{word.lower(): split for word, split in records.USAGE_SPLITS.items()},
+    **{split: split for split in records.SPLITS},
+    records.FEEDBACK_USAGE.lower(): "train",
+}
 """Split of each known usage word, lower case."""
 
 PIXELS: Final = FACE_SIZE * FACE_SIZE

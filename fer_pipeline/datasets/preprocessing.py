@@ -1,7 +1,8 @@
 """Raw table -> processed table and quarantine, in Spark.
 
-Python sees Arrow batches only: once to parse and hash each picture, once to finish it (enhance, add copies). All that lies
-between, duplicates, splits and class balance, is Spark's work on columns without the pictures.
+Python sees Arrow batches only: once to parse and hash each picture, once to finish it (enhance, add copies) and write it. All
+that lies between, duplicates, splits and class balance, is Spark's work on columns without the pictures. The driver sees counts
+only, so that a table may be larger than any one machine.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import math
 import re
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +25,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from fer_pipeline import records
 from fer_pipeline.datasets import parsing
 from fer_pipeline.datasets.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
-from fer_pipeline.datasets.finishing import finisher
+from fer_pipeline.datasets.feedback_joining import is_feedback, join_feedback
+from fer_pipeline.datasets.part_files import BatchFunction, write_faces, write_left_out
+from fer_pipeline.datasets.places import bucket_of, with_places
 from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.datasets.splitting import assign_splits
 from fer_pipeline.errors import FerError, SourceError
@@ -35,12 +36,10 @@ from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import PreprocessParams
 
-CHOICES: Final = ("training-copy", "non-face")
+CHOICES: Final = ("training-copy", "non-face", "feedback-leak")
 """Reasons of rows that were left out because the parameters ask for it; all other reasons are faults."""
 
-BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-
-_ROWS_PER_FILE = 8_192
+_ROWS_PER_TASK = 50_000  # of a shuffle: 120 MB where rows carry their picture
 _NON_FACE = FERPLUS_COLUMNS.index("NF")
 
 
@@ -86,30 +85,37 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
     rows.parquet (`records.QUARANTINE`) and facts.json.
 
     Equal input and parameters give equal files, however the work was divided. Both folders are replaced as a whole at the end.
-    Raises `SourceError` where `raw` is missing, damaged or without a usable row, `EnvironmentFault` where Spark does not start.
+    Raises `SourceError` where `raw` is missing, damaged or without a usable row, `EnvironmentFault` where Spark does not start or
+    fails.
     """
     start = time.monotonic()
-    source, rows_in, has_splits = _read_source(raw)
+    source, rows_in, has_splits, has_feedback = _read_source(raw)
     with spark_session(params.master) as spark, replaced_folder(quarantine) as aside_bad, replaced_folder(out) as aside:
+        _size_shuffles(spark, rows_in)
         scratch = aside / "scratch"
         rows = _spark_read(spark, raw / "faces.parquet")
         _map_arrow(rows, parsing.parser(has_splits), parsing.PARSED).write.parquet(str(scratch / "parsed"))
         parsed = _spark_read(spark, scratch / "parsed")
         faults = parsed.filter("reason is not null").select(*records.QUARANTINE.names)
         valid = parsed.filter("reason is null").drop("image", "reason", "detail")
-        found: dict[str | None, int] = {row["split"]: row["count"] for row in valid.groupBy("split").count().collect()}
+        own = valid.filter(~is_feedback()) if has_feedback else valid
+        found: dict[str | None, int] = {row["split"]: row["count"] for row in own.groupBy("split").count().collect()}
         if not found:
             raise SourceError(_why_no_row(raw, faults))
         marked = _mark_choices(mark_copies(valid), params).cache()
-        table, rule = assign_splits(marked.filter("reason is null").drop("reason", "detail"), found, params)
-        table = _plan_variants(relate_to_train(table), params).join(parsed.select("row", "image"), "row")
-        _write_faces(table, rows_in, scratch / "faces", aside / "faces", params)
         left_out = faults.unionByName(marked.filter("reason is not null").select(*records.QUARANTINE.names))
-        reasons = _write_left_out(left_out, aside_bad / "rows.parquet")
+        kept = marked.filter("reason is null").drop("reason", "detail")
+        table, rule = assign_splits(kept.filter(~is_feedback()) if has_feedback else kept, found, params)
+        if has_feedback:
+            joined = join_feedback(table, kept.filter(is_feedback())).cache()
+            left_out = left_out.unionByName(joined.filter("reason is not null").select(*records.QUARANTINE.names))
+            table = joined.filter("reason is null").drop("reason", "detail")
+        table = _plan_variants(relate_to_train(table), params).join(parsed.select("row", "image"), "row")
+        counts = write_faces(table, rows_in, scratch / "faces", aside / "faces", params)
+        reasons = write_left_out(left_out, scratch / "left-out", aside_bad / "rows.parquet")
         duplicates = duplicate_facts(marked)
         marked.unpersist()
         shutil.rmtree(scratch)
-        counts = _count(aside / "faces")
         facts = PreprocessFacts(
             source=source,
             rows_in=rows_in,
@@ -133,8 +139,8 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
     return facts
 
 
-def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool]:
-    """Facts about the source, its number of rows, and whether any row names a split."""
+def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool, bool]:
+    """Facts about the source, its number of rows, whether rows of its own name splits, and whether rows come from feedback."""
     try:
         source = json.loads((raw / "source.json").read_text(encoding="utf-8"))
         table = pq.ParquetFile(raw / "faces.parquet")
@@ -153,7 +159,8 @@ def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool]:
         raise SourceError(f"{raw}/source.json lacks kind, name or synthetic: run `fer fetch` again")
     if not table.metadata.num_rows:
         raise SourceError(f"{raw}/faces.parquet has no rows: check the source and fetch again")
-    return source, table.metadata.num_rows, usages != {""}
+    feedback = {usage for usage in usages if usage.lower() == records.FEEDBACK_USAGE.lower()}
+    return source, table.metadata.num_rows, usages - feedback != {""}, bool(feedback)
 
 
 def _spark_read(spark: SparkSession, path: Path) -> DataFrame:
@@ -206,41 +213,26 @@ def _plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
     )
     sizes = {row["label"]: (row["n"], row["m"]) for row in classes.collect()}
     target = math.ceil(params.balance_to * max(n for n, _ in sizes.values()))
-    key = sf.sha2(sf.concat(sf.lit(f"{params.seed}-variant-"), sf.col("row").cast("string")), 256)
-    place = sf.row_number().over(Window.partitionBy("label", usable).orderBy(key, "row"))
+    keyed = (
+        rows.withColumn("group", sf.col("label") * 2 + usable.cast("int"))
+        .withColumn("key", sf.sha2(sf.concat(sf.lit(f"{params.seed}-variant-"), sf.col("row").cast("string")), 256))
+        .withColumn("bucket", bucket_of(sf.col("key")))
+        .withColumn("size", sf.lit(1))
+    )
+    placed = with_places(keyed, "group", "bucket", ["key", "row"], "size")
     variants = sf.lit(0)
     for label, (n, m) in sizes.items():
         each, more = divmod(max(target - n, 0), m) if m else (0, 0)
-        variants = sf.when(usable & (sf.col("label") == label), each + (place <= more).cast("int")).otherwise(variants)
-    return rows.withColumn("variants", variants)
+        number = each + (sf.col("position") <= more).cast("int")
+        variants = sf.when(usable & (sf.col("label") == label), number).otherwise(variants)
+    return placed.withColumn("variants", variants).drop("group", "key", "bucket", "size", "position", "before", "last")
 
 
-def _write_faces(table: DataFrame, rows_in: int, scratch: Path, target: Path, params: PreprocessParams) -> None:
-    """Writes `target`/part-*.parquet, each with a fixed range of source rows, in their order."""
-    files = -(-rows_in // _ROWS_PER_FILE)
-    ordered = table.repartitionById(files, (sf.col("row") / _ROWS_PER_FILE).cast("int")).sortWithinPartitions("row")
-    _map_arrow(ordered, finisher(params), records.PROCESSED).write.parquet(str(scratch))
-    target.mkdir()
-    for number, part in enumerate(sorted(scratch.glob("part-*.parquet"))):
-        pq.write_table(
-            pq.read_table(part, partitioning=None).cast(records.PROCESSED),
-            target / f"part-{number:05d}.parquet",
-            row_group_size=1024,
-        )
-
-
-def _write_left_out(rows: DataFrame, target: Path) -> dict[str, int]:
-    """Writes the quarantine table, ordered by row, and returns its rows by reason."""
-    table = rows.toArrow().cast(records.QUARANTINE).sort_by("row")
-    pq.write_table(table, target)
-    return dict(sorted(Counter(table["reason"].to_pylist()).items()))
-
-
-def _count(folder: Path) -> Counter[tuple[str, int, bool]]:
-    """Rows written by split, label and whether they are augmented copies."""
-    keys = ["split", "label", "augmented"]
-    table = pq.read_table(folder, columns=keys).group_by(keys).aggregate([([], "count_all")])
-    return Counter({(row["split"], row["label"], row["augmented"]): row["count_all"] for row in table.to_pylist()})
+def _size_shuffles(spark: SparkSession, rows: int) -> None:
+    """Cuts shuffles so that a task holds few enough rows; more tasks that were configured stay."""
+    name = "spark.sql.shuffle.partitions"
+    configured = int(spark.conf.get(name) or 1)
+    spark.conf.set(name, str(max(configured, -(-rows // _ROWS_PER_TASK))))
 
 
 def _write_facts(facts: PreprocessFacts, processed: Path, quarantine: Path) -> None:

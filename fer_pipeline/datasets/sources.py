@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
-from fer_pipeline.datasets import synthetic
+from fer_pipeline.datasets import feedback, synthetic
 from fer_pipeline.datasets.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
 from fer_pipeline.datasets.csv_source import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
 from fer_pipeline.datasets.image_folder import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
@@ -54,6 +55,13 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
+class _Joined:
+    rows: Iterator[RawRow]
+    files: Callable[[], tuple[FileFacts, ...]]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Found:
     kind: str
     name: str
@@ -62,31 +70,45 @@ class _Found:
     has_votes: bool = False
 
 
-def fetch(source: Path, out: Path, params: FetchParams) -> SourceFacts:
+def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None = None) -> SourceFacts:
     """Writes folder `out` with `faces.parquet` (schema `records.RAW`) and `source.json` (`SourceFacts`), and returns the facts.
 
-    No row is judged: what is wrong with one is for preprocess to say. Raises `SourceError` where the source as a whole cannot
-    be read (the message says why), `EnvironmentFault` where `out` cannot be written. What was in `out` before then stays.
+    The rows of the source are followed by the accepted corrections of the folder `corrections`, where the parameters name a
+    version of them. No row is judged: what is wrong with one is for preprocess to say. Raises `SourceError` where the source as
+    a whole cannot be read or the corrections are of another version (the message says why), `EnvironmentFault` where `out`
+    cannot be written. What was in `out` before then stays.
     """
     notes = Notes()
     drawn = synthetic.is_generator(source)
     with ExitStack() as stack:
         found = _drawn(source, params.synthetic) if drawn else _chosen(source, stack, notes)
+        joined = _corrections(corrections, params.feedback)
         folder = stack.enter_context(replaced_folder(out))
-        per_usage = write_rows(found.rows, folder / FACES_FILE)
+        per_usage = write_rows(chain(found.rows, joined.rows), folder / FACES_FILE)
         facts = SourceFacts(
             kind=found.kind,
             name=found.name,
-            files=found.files(),
+            files=(*found.files(), *joined.files()),
             rows=per_usage.total(),
             rows_per_usage=dict(per_usage),
             has_votes=found.has_votes,
             synthetic=drawn,
             seed=params.synthetic.seed if drawn else None,
-            notes=notes.texts(),
+            notes=(*notes.texts(), *joined.notes),
         )
         write_json(folder / FACTS_FILE, asdict(facts))
     return facts
+
+
+def _corrections(folder: Path | None, version: str) -> _Joined:
+    if version == feedback.NO_VERSION:
+        return _Joined(iter(()), lambda: (), ())
+    if folder is None:
+        raise SourceError(f"fetch.feedback is {version}, but no folder of corrections was given: name it with --feedback")
+    accepted = feedback.checked(folder, version)
+    counted = f"{len(accepted):,} accepted corrections"
+    facts = _file_facts(folder / feedback.INDEX_FILE, counted)
+    return _Joined(feedback.rows(folder, accepted), lambda: (facts,), (f"{counted} of people join train, version {version}",))
 
 
 def check(source: Path) -> None:

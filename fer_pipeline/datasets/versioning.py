@@ -86,6 +86,15 @@ def track(root: Path, path: Path) -> str:
         return str(stage.outs[0].hash_info.value)
 
 
+def forget(root: Path, hashes: list[str]) -> None:
+    """Removes single files, by their MD5, from DVC's local cache; versions that hold them can no longer be brought back whole."""
+    with _repo(root) as repo:
+        cache = repo.cache.local
+        for one in hashes:
+            if cache.exists(one):
+                cache.delete(one)
+
+
 def data_version(root: Path) -> str:
     """MD5 of the raw table in use, from dvc.lock; `SourceError` where fetch has not run."""
     lock = root / "dvc.lock"

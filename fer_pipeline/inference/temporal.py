@@ -1,6 +1,6 @@
 """The emotion of one face over time: its answers of successive frames joined, constant work and memory per frame.
 
-`python -m benchmarks.temporal` measures both on sequences of real test faces with known answers.
+`python -m benchmarks temporal` measures both on sequences of real test faces with known answers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ SMOOTHING_SECONDS = 0.5
 
 DWELL_SECONDS = 2.0
 """Mean time for which a face keeps an expression, as the hidden Markov model assumes it."""
+
+WAYS = ("smooth", "hmm", "none")
+"""How a face's answers may be joined: `ProbabilitySmoother`, `EmotionFilter`, or each on its own."""
 
 EVIDENCE_SECONDS = 0.2
 """Frames within this time show nearly the same picture and count as one observation."""

@@ -1,4 +1,4 @@
-"""Batch normalisation by TensorFlow's fused kernel, for training.
+"""Batch normalisation in training: TensorFlow's fused kernel, and statistics that are estimated for averaged weights.
 
 Keras writes it as separate elementwise operations, which take longer on a CPU than the convolutions between them: with bfloat16
 on a CPU that has AMX the compact network trains three times as fast with the fused kernel, in float32 1.2 times.
@@ -46,6 +46,32 @@ def fused(network: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(network, clone_function=_clone, recursive=True)
     copy.set_weights(network.get_weights())
     return copy
+
+
+def follow_mean(network: keras.Model, images: Any, seen: Any) -> None:
+    """Moves all moving statistics from the mean over `seen` batches to the mean over these and `images`.
+
+    `images` are what the network takes, `seen` is a number or a float32 scalar tensor.
+    """
+    layers = _batch_norms(network)
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.momentum = seen / (seen + 1)
+        network(images, training=True)
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            found.append(layer)
+        elif isinstance(layer, keras.Model):
+            found += _batch_norms(layer)
+    return found
 
 
 def _clone(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -18,6 +19,14 @@ Batch = tuple[tuple[npt.NDArray[Any], Floats], dict[str, Floats], dict[str, Floa
 
 LABELS, VOTES = "labels", "votes"
 """Names of the two things that are learned, and of the outputs that learn them."""
+
+
+class Table(NamedTuple):
+    """What is learned from all rows, in the form that `Batches` describes for those of a batch; arrays or tensors."""
+
+    images: Any
+    targets: dict[str, Any]
+    weights: dict[str, Any]
 
 
 class Batches(keras.utils.PyDataset):
@@ -36,33 +45,37 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.faces = faces
         self.size = min(params.batch_size, len(faces))
-        self.seed = (params.seed, epoch)
-        self.order = np.random.default_rng(self.seed).permutation(len(faces))
-        self.alpha = params.mixup_alpha if epoch < round((1 - params.mixup_off_share) * params.epochs) else 0.0
-        self.weights = class_weights(faces.labels, params.class_weights)
-        self.votes = vote_shares(faces) if params.votes_weight else None
-        self.targets = label_targets(faces, params.soften)
+        steps = steps_per_epoch(len(faces), self.size)
+        seed = (params.seed, epoch)
+        self.order = np.random.default_rng(seed).permutation(len(faces))
+        self.rows = self.order[: steps * self.size].reshape(steps, self.size)
+        self.shares = np.ones((steps, self.size, 1), np.float32)
+        alpha = params.mixup_alpha if epoch < round((1 - params.mixup_off_share) * params.epochs) else 0.0
+        for index in range(steps if alpha else 0):
+            drawn = np.random.default_rng((*seed, index)).beta(alpha, alpha, (self.size, 1))
+            self.shares[index] = np.maximum(drawn, 1 - drawn)
+        self.table = _table(faces, params)
 
     def __len__(self) -> int:
-        return steps_per_epoch(len(self.faces), self.size)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
-        rows = self.order[index * self.size : (index + 1) * self.size]
-        labels = self.faces.labels[rows]
-        targets = {LABELS: self.targets[rows]}
-        weights = {LABELS: self.weights[labels]}
-        if self.votes is not None:
-            targets[VOTES] = self.votes[rows]
-            weights[VOTES] = targets[VOTES].sum(axis=1).round()
-        shares = np.ones((len(rows), 1), np.float32)
-        if self.alpha:
-            drawn = np.random.default_rng((*self.seed, index)).beta(self.alpha, self.alpha, shares.shape)
-            shares = np.maximum(drawn, 1 - drawn).astype(np.float32)
-            targets = {name: shares * values + (1 - shares) * np.roll(values, 1, axis=0) for name, values in targets.items()}
-            if VOTES in targets:  # mixed with a row without votes they sum to less than 1, which softmax cannot learn
-                targets[VOTES] /= np.maximum(targets[VOTES].sum(axis=1, keepdims=True), 1e-9)
-            weights = {name: shares[:, 0] * w + (1 - shares[:, 0]) * np.roll(w, 1) for name, w in weights.items()}
-        return (self.faces.images[rows], shares), targets, weights
+        return compose(np, self.table, self.rows[index], self.shares[index])
+
+
+def compose(xp: ModuleType, table: Table, rows: Any, shares: Any) -> Batch:
+    """The batch of these rows (B,) with these mixup shares (B, 1): each row is mixed with the one before it in the batch.
+
+    `xp` is `numpy` for arrays, `keras.ops` for tensors. The pictures stay unmixed, since augmentation comes before that.
+    """
+    before = 1 - shares
+    targets = {name: xp.take(values, rows, axis=0) for name, values in table.targets.items()}
+    targets = {name: shares * values + before * xp.roll(values, 1, axis=0) for name, values in targets.items()}
+    if VOTES in targets:  # mixed with a row without votes they sum to less than 1, which softmax cannot learn
+        targets[VOTES] = targets[VOTES] / xp.maximum(xp.sum(targets[VOTES], axis=1, keepdims=True), 1e-9)
+    weights = {name: xp.take(values, rows, axis=0) for name, values in table.weights.items()}
+    weights = {name: shares[:, 0] * values + before[:, 0] * xp.roll(values, 1, axis=0) for name, values in weights.items()}
+    return (xp.take(table.images, rows, axis=0), shares), targets, weights
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
@@ -105,3 +118,12 @@ def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:
     weights = counts ** -{"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
     scaled: Floats = (weights / weights[labels].mean()).astype(np.float32)
     return scaled
+
+
+def _table(faces: Faces, params: TrainParams) -> Table:
+    targets = {LABELS: label_targets(faces, params.soften)}
+    weights = {LABELS: class_weights(faces.labels, params.class_weights)[faces.labels]}
+    if params.votes_weight:
+        targets[VOTES] = vote_shares(faces)
+        weights[VOTES] = targets[VOTES].sum(axis=1).round()
+    return Table(faces.images, targets, weights)

@@ -55,6 +55,7 @@ def save(folder: Path, state: State) -> None:
             os.fsync(stream.fileno())
         os.replace(aside, folder / STATE_FILE)
     except OSError as error:
+        aside.unlink(missing_ok=True)  # or it would hold what space is left
         raise EnvironmentFault(
             f"checkpoint in {folder} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error

@@ -13,10 +13,12 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import FERPLUS_EMOTIONS
 from fer_pipeline.modeling.augmentation import Augmentation
-from fer_pipeline.modeling.batch_norm import fused
+from fer_pipeline.modeling.batch_norm import follow_mean, fused
 from fer_pipeline.modeling.batches import LABELS, VOTES, Batches
 from fer_pipeline.modeling.checkpoints import Arrays, State
+from fer_pipeline.modeling.devices import device_count
 from fer_pipeline.modeling.networks import build
+from fer_pipeline.modeling.resident import Resident, can_stay
 from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
 from fer_pipeline.modeling.transfer import BACKBONE
 from fer_pipeline.params import TRANSFER_PREFIX, TrainParams
@@ -45,13 +47,14 @@ class Learner:
         self._heads = _with_votes_head(self.network) if params.votes_weight else self.network
         self.evaluated: Arrays = []
         self._setup: tuple[Phase, int] | None = None
+        self._resident: Resident | None = None
 
     def enter(self, phase: Phase, cuts: int) -> None:
         """Makes the training graph for this phase and number of plateau cuts; weights and optimizer state carry over."""
         if self._setup == (phase, cuts):
             return
         old: keras.optimizers.Optimizer | None = self._optimizer if self._setup else None
-        self.phase, self._setup = phase, (phase, cuts)
+        self.phase, self._setup, self._resident = phase, (phase, cuts), None
         if self.params.network.startswith(TRANSFER_PREFIX):
             self.network.get_layer(BACKBONE).trainable = not phase.frozen
         image = keras.Input((FACE_SIZE, FACE_SIZE, 1), dtype="uint8", name="image")
@@ -76,23 +79,27 @@ class Learner:
         )
 
     def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
-        """Trains on the batches and returns their loss and accuracy. With EMA the network is left with the averaged weights."""
-        live = _LiveWeights(self._heads)
-        fitted = self._trainer.fit(batches, verbose=0, shuffle=False, callbacks=[progress, live])
-        if self.params.ema:  # Keras puts the averages into the network at the end of fit
-            self._live = live.weights
-            self.network.set_weights(self.network.get_weights())  # under JAX they are the optimizer's own arrays until now
+        """Trains on the batches and returns their loss and accuracy. With EMA the network is left with the averaged weights.
+
+        All batches of a phase must be of the same rows.
+        """
+        figures = self._fit_resident(batches, progress) if can_stay(batches.faces) else self._fit_streamed(batches, progress)
+        if self.params.ema:
+            self._heads.set_weights(self._heads.get_weights())  # under JAX they are the optimizer's own arrays until now
             self._estimate_batch_norm(batches)
         if self.params.ema or self.params.early_stopping_patience:
             self.evaluated = self.network.get_weights()
         accuracy = f"{LABELS}_accuracy" if self.params.votes_weight else "accuracy"  # Keras names them so
-        return {"loss": float(fitted.history["loss"][-1]), "accuracy": float(fitted.history[accuracy][-1])}
+        return {"loss": figures["loss"], "accuracy": figures[accuracy]}
 
     def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
         """Logits (N, 7) for uint8 (N, 48, 48, 1), at the phase's picture size."""
-        shares = np.ones((len(images), 1), np.float32)
-        logits: npt.NDArray[np.float32] = self._trainer.predict((images, shares), batch_size=256, verbose=0)[LABELS]
-        return logits
+        rows, devices = len(images), device_count()
+        if rows % devices:  # each batch must split evenly
+            images = np.pad(images, ((0, -rows % devices), (0, 0), (0, 0), (0, 0)))
+        inputs = (images, np.ones((len(images), 1), np.float32))
+        logits: npt.NDArray[np.float32] = self._trainer.predict(inputs, batch_size=256 // devices * devices, verbose=0)[LABELS]
+        return logits[:rows]
 
     def rate_after(self, epoch: int) -> float:
         """Learning rate of the last step of an epoch (from 0)."""
@@ -113,17 +120,31 @@ class Learner:
         for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
 
+    def _fit_resident(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
+        if self._resident is None:
+            self._resident = Resident(batches, self._trainer, self.network, self._shrunk)
+        figures = self._resident.fit(batches, progress)
+        if self.params.ema:
+            self._live = self._heads.get_weights()
+            self._optimizer.finalize_variable_values(self._trainer.trainable_variables)
+        return figures
+
+    def _fit_streamed(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
+        live = _LiveWeights(self._heads)
+        fitted = self._trainer.fit(batches, verbose=0, shuffle=False, callbacks=[progress, live])
+        self._live = live.weights
+        return {name: float(values[-1]) for name, values in fitted.history.items()}
+
     def _estimate_batch_norm(self, batches: Batches) -> None:
-        layers = _batch_norms(self.network)
-        momenta = [layer.momentum for layer in layers]
-        for index in range(min(ESTIMATION_BATCHES, len(batches))):
-            for layer in layers:
-                layer.momentum = index / (index + 1)  # makes the moving values the plain mean over these batches
-            images = batches[index][0][0]
-            small = self._augmentation(images, np.ones((len(images), 1), np.float32), training=False)
-            self.network(small, training=True)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        count = min(ESTIMATION_BATCHES, len(batches))
+        if self._resident is not None:
+            self._resident.estimate_batch_norm(batches, count)
+            return
+        for index in range(count):
+            follow_mean(self.network, self._shrunk(batches[index][0][0]), index)
+
+    def _shrunk(self, images: Any) -> Any:
+        return self._augmentation(images, ops.ones((ops.shape(images)[0], 1)), training=False)
 
 
 def _with_votes_head(network: keras.Model) -> keras.Model:
@@ -136,7 +157,7 @@ def _with_votes_head(network: keras.Model) -> keras.Model:
 
 
 class _LiveWeights(keras.callbacks.Callback):
-    """Keeps the weights of the end of the epoch, before Keras replaces them by their averages."""
+    """Keeps the weights of the end of the epoch, before Keras replaces them by their averages at the end of fit."""
 
     def __init__(self, network: keras.Model) -> None:
         super().__init__()
@@ -188,16 +209,6 @@ def _carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer
     if [v.shape for v in old.variables] == [v.shape for v in new.variables]:
         for target, source in zip(new.variables, old.variables, strict=True):
             target.assign(source)
-
-
-def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            found.append(layer)
-        elif isinstance(layer, keras.Model):
-            found += _batch_norms(layer)
-    return found
 
 
 def _values(variables: list[keras.Variable]) -> Arrays:

@@ -10,14 +10,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.picture_rows import read_pictures
 from fer_pipeline.records import SPLITS
 
-COLUMNS = ("id", "name", "usage", "label", "image", "copy_rank", "in_train", "votes")
+COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")
+"""What is read of each row beside its picture."""
+
+_HASHED_ROWS = 4_096
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,17 @@ class Faces:
     def fingerprint(self) -> str:
         """First 12 hex digits of a hash that is equal for equal pictures and labels in equal order."""
         digest = hashlib.blake2b(np.ascontiguousarray(self.labels).tobytes(), digest_size=6)
-        digest.update(np.ascontiguousarray(self.images).tobytes())
+        for start in range(0, len(self), _HASHED_ROWS):  # the pictures may exceed the memory
+            digest.update(np.ascontiguousarray(self.images[start : start + _HASHED_ROWS]))
         return digest.hexdigest()
 
 
-def load_split(processed: Path, split: str) -> Faces:
+def load_split(processed: Path, split: str, memory: int | None = None) -> Faces:
     """The rows of `processed/faces/*.parquet` with this split, one of `records.SPLITS`.
 
-    Raises `SourceError` where the table is missing or unreadable, `DataQualityError` where the split is empty or a row damaged.
+    Pictures that take more than `memory` bytes (half of what is free, if None) lie in a temporary file beside `processed`, from
+    which the system reads what is in use. Raises `SourceError` where the table is missing or unreadable, `DataQualityError` where
+    the split is empty or a row damaged, `EnvironmentFault` where that file has no room.
     """
     if split not in SPLITS:
         raise SourceError(f"no split {split!r}, expected one of {', '.join(SPLITS)}")
@@ -80,13 +88,19 @@ def load_split(processed: Path, split: str) -> Faces:
         raise SourceError(f"{folder} is missing: run `fer preprocess` first")
     try:
         dataset = ds.dataset(folder, format="parquet")
-        table = dataset.to_table(columns=list(COLUMNS), filter=ds.field("split") == split).sort_by("id")
+        rows = ds.field("split") == split
+        scanned = dataset.to_table(columns=list(COLUMNS), filter=rows)
+        order = pc.sort_indices(scanned["id"])
+        places = np.empty(len(order), np.int64)
+        places[order.to_numpy()] = np.arange(len(order))
+        images = read_pictures(dataset, rows, scanned["id"], places, processed.parent, memory)
     except (OSError, ValueError) as error:
         raise SourceError(f"{folder} cannot be read as the processed table: {error}; run `fer preprocess` again") from error
+    table = scanned.take(order)
     if not table.num_rows:
         raise DataQualityError(f"{folder} has no rows of split {split}: check the source and the shares in preprocess")
     return Faces(
-        images=_images(table["image"].to_pylist(), table["id"].to_pylist()),
+        images=images,
         labels=table["label"].to_numpy().astype(np.int64),
         ids=np.array(table["id"].to_pylist(), dtype=np.str_),
         names=np.array(table["name"].to_pylist(), dtype=np.str_),
@@ -117,15 +131,6 @@ def load_facts(processed: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or not {"image_spec", "source"} <= facts.keys():
         raise SourceError(f"{path} lacks image_spec or source: run `fer preprocess` again")
     return facts
-
-
-def _images(pictures: list[bytes], ids: list[str]) -> UInt8Array:
-    for picture, row_id in zip(pictures, ids, strict=True):
-        if len(picture) != FACE_SIZE * FACE_SIZE:
-            raise DataQualityError(
-                f"row {row_id} has a picture of {len(picture)} bytes, expected {FACE_SIZE * FACE_SIZE}: run preprocess again"
-            )
-    return np.frombuffer(b"".join(pictures), dtype=np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE, 1)
 
 
 def _votes(rows: list[list[int] | None]) -> npt.NDArray[np.float32] | None:

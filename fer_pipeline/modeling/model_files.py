@@ -39,6 +39,15 @@ class TrainingResult:
     resumed_after: int
     key: str
 
+    @property
+    def summary(self) -> str:
+        """What was trained, for how long and how well, in one line."""
+        best = self.history[self.best_epoch - 1]
+        return (
+            f"{self.network.name}: {len(self.history)} epochs in {self.seconds:,.0f} s on {self.backend}, "
+            f"validation accuracy {best['val_accuracy']:.4f}, macro-F1 {best['val_macro_f1']:.4f}"
+        )
+
 
 def write_model(
     out: Path,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling.metrics import (
@@ -13,7 +15,6 @@ from fer_pipeline.modeling.metrics import (
     Ints,
     Statistic,
     accuracy,
-    confusion,
     macro_f1,
     paired_bootstrap,
     recalls,
@@ -24,6 +25,9 @@ from fer_pipeline.params import PromoteParams
 
 REIGNING = "is the champion already"
 """Name of the only check where champion and challenger are one version."""
+
+RECALL_FALL = "largest fall of a class's recall"
+"""Name of the check that no class is given up."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,10 @@ def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, pa
     otherwise it must beat the champion on the same rows (paired bootstrap), and neither a class's recall nor the calibration nor
     the answers to corrupted pictures (where both were measured) may get worse by more than allowed. A model trained on synthetic
     faces never replaces one trained on real pictures.
+
+    The fall of a class's recall counts where it is beyond what is allowed and the one-sided bound of the paired bootstrap tells
+    it from luck: of 56 pictures of disgust, equally good models lose 5 points in one case of five. `python -m benchmarks gate`
+    says how often equal, better and worse models pass.
     """
     checks = [*_budgets(challenger, labels, params)]
     if champion is None:
@@ -164,21 +172,38 @@ def _beats_champion(challenger: Contestant, champion: Contestant, labels: Ints, 
         gain = _gain(labels, new, old, statistic, params)
         observed = f"{100 * gain.estimate:+.2f} points [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
         checks.append(Check(name, gain.low > margin, observed, f"lower bound above {100 * margin:+.2f}"))
-    drops = recalls(confusion(labels, old)) - recalls(confusion(labels, new))
-    worst = int(drops.argmax())
-    drop = max(float(drops[worst]), 0.0)
-    checks.append(
-        Check(
-            "largest fall of a class's recall",
-            drop <= params.max_recall_drop,
-            f"{100 * drop:.1f} points ({EMOTIONS[worst]})",
-            f"at most {100 * params.max_recall_drop:.1f} points",
-        )
-    )
+    checks.append(_recall_fall(labels, new, old, params))
     checks.append(_ece_rise(challenger, champion, labels, params))
     if challenger.corruption_accuracy is not None and champion.corruption_accuracy is not None:
         checks.append(_corruption_drop(challenger.corruption_accuracy, champion.corruption_accuracy, params))
     return checks
+
+
+def _recall_fall(labels: Ints, new: Ints, old: Ints, params: PromoteParams) -> Check:
+    falls = [
+        paired_bootstrap(
+            labels,
+            old,
+            new,
+            partial(_recall_of, emotion),
+            confidence=2 * params.confidence - 1,  # whose lower end is the one-sided bound at `confidence`
+            resamples=params.bootstrap,
+            seed=params.seed,
+        )
+        for emotion in range(len(EMOTIONS))
+    ]
+    refused = [fall.estimate > params.max_recall_drop and fall.low > 0 for fall in falls]
+    worst = max(range(len(falls)), key=lambda emotion: (refused[emotion], falls[emotion].estimate))
+    return Check(
+        RECALL_FALL,
+        not any(refused),
+        f"{100 * max(falls[worst].estimate, 0.0):.1f} points ({EMOTIONS[worst]}), lower bound {100 * falls[worst].low:+.1f}",
+        f"at most {100 * params.max_recall_drop:.1f} points, or lower bound not above 0",
+    )
+
+
+def _recall_of(emotion: int, confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return recalls(confusions)[..., emotion]
 
 
 def _ece_rise(challenger: Contestant, champion: Contestant, labels: Ints, params: PromoteParams) -> Check:

@@ -18,6 +18,7 @@ from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import checkpoints, metrics
 from fer_pipeline.modeling.batches import Batches, steps_per_epoch, vote_shares
+from fer_pipeline.modeling.devices import data_parallel
 from fer_pipeline.modeling.learner import Learner
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.model_files import TrainingResult
@@ -42,17 +43,22 @@ def train(
     the result and discards it. `on_epoch(epoch, figures)` is called for each epoch in order, those of a resumed checkpoint
     included.
 
+    Under JAX all devices in sight share each batch.
+
     Raises `DataQualityError` where training lacks a class, `DivergedError` where the loss is no longer finite, `ParamsError`
-    where the network does not fit the recipe, `EnvironmentFault` where the checkpoint cannot be written.
+    where the network does not fit the recipe or the batch cannot be split over the devices, `EnvironmentFault` where the
+    checkpoint cannot be written.
     """
     _check_classes(data_train)
     keras.utils.set_random_seed(params.seed)
     key = recipe_key(data_train, data_validation, params)
     state, message = checkpoints.restore(checkpoint_folder, key)
-    learner = Learner(params, learning_rates(params, steps_per_epoch(len(data_train), min(params.batch_size, len(data_train)))))
+    batch_size = min(params.batch_size, len(data_train))
+    steps = steps_per_epoch(len(data_train), batch_size)
     resumed_after, trained = state.epoch, 0
     started = time.monotonic()
-    with EpochProgress(params.epochs, learner.steps, state.epoch) as progress:
+    with data_parallel(batch_size), EpochProgress(params.epochs, steps, state.epoch) as progress:
+        learner = Learner(params, learning_rates(params, steps))
         if message:
             progress.say(message)
         for past in state.history:

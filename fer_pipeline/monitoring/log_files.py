@@ -1,4 +1,4 @@
-"""Reads and writes the log of predictions: Parquet files of `SCHEMA` in daily folders `date=YYYY-MM-DD` (UTC).
+"""Reads and writes the log of predictions: Parquet files of one schema in daily folders `date=YYYY-MM-DD` (UTC).
 
 Each file is written aside under a name of its own and moved into place, so that any number of workers can write and readers
 never meet half a file.
@@ -10,7 +10,7 @@ import os
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -59,16 +59,21 @@ class Window:
 
 def write(folder: Path, faces: Sequence[LoggedFace]) -> None:
     """Adds one file for each day concerned. Raises `OSError`, or one of pyarrow, where it cannot be written."""
-    days: dict[str, list[LoggedFace]] = defaultdict(list)
-    for face in faces:
-        days[face.time.astimezone(UTC).date().isoformat()].append(face)
-    for day, rows in days.items():
+    write_rows(folder, [(face.time, _row(face)) for face in faces], SCHEMA)
+
+
+def write_rows(folder: Path, rows: Sequence[tuple[datetime, Mapping[str, object]]], schema: pa.Schema) -> None:
+    """The same for rows of any schema, each with its time, which is aware."""
+    days: dict[str, list[tuple[datetime, Mapping[str, object]]]] = defaultdict(list)
+    for moment, row in rows:
+        days[moment.astimezone(UTC).date().isoformat()].append((moment, row))
+    for day, those in days.items():
         place = folder / f"{_DAY}{day}"
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{rows[0].time.astimezone(UTC):%H%M%S}-{uuid.uuid4().hex[:12]}"
+        name = f"{those[0][0].astimezone(UTC):%H%M%S}-{uuid.uuid4().hex[:12]}"
         aside = place / f".{name}{_ASIDE}"
         try:
-            pq.write_table(pa.Table.from_pylist([_row(face) for face in rows], SCHEMA), aside)
+            pq.write_table(pa.Table.from_pylist([row for _, row in those], schema), aside)
             os.replace(aside, place / f"{name}{_SUFFIX}")
         except BaseException:
             aside.unlink(missing_ok=True)
@@ -111,21 +116,10 @@ def read(folder: Path, since: datetime, until: datetime, version: str) -> Window
     """
     if not folder.is_dir():
         raise MonitoringError(f"there is no log of predictions in {folder}: start the service with FER_PREDICTION_LOG={folder}")
-    tables, unreadable = [SCHEMA.empty_table()], []
-    for file in _files(folder, since, until):
-        try:
-            with pq.ParquetFile(file) as stored:
-                tables.append(stored.read().select(SCHEMA.names).cast(SCHEMA))
-        except FileNotFoundError:  # its time was over
-            continue
-        except (OSError, ValueError, KeyError, pa.ArrowException):
-            unreadable.append(file.relative_to(folder).as_posix())
-    table = pa.concat_tables(tables)
-    times = np.asarray(table["time"].cast(pa.int64()))
-    inside = (times >= since.timestamp() * 1000) & (times < until.timestamp() * 1000)
+    table, unreadable = read_rows(folder, since, until, SCHEMA)
     versions = np.array(table["version"].to_pylist(), dtype=np.str_)
-    others = Counter(versions[inside & (versions != version)].tolist())
-    own = table.filter(pa.array(inside & (versions == version)))
+    others = Counter(versions[versions != version].tolist())
+    own = table.filter(pa.array(versions == version))
     return Window(
         Observations(
             np.stack([np.asarray(own[emotion], np.float64) for emotion in EMOTIONS], axis=1),
@@ -134,8 +128,25 @@ def read(folder: Path, since: datetime, until: datetime, version: str) -> Window
         uncertain=float(np.mean(np.asarray(own["uncertain"]))) if own.num_rows else None,
         median_size=float(np.median(np.asarray(own["size"]))) if own.num_rows else None,
         other_versions=dict(others),
-        unreadable=tuple(unreadable),
+        unreadable=unreadable,
     )
+
+
+def read_rows(folder: Path, since: datetime, until: datetime, schema: pa.Schema) -> tuple[pa.Table, tuple[str, ...]]:
+    """The rows of `since <= time < until` (both aware) of a log with this schema, and the files that could not be read."""
+    tables, unreadable = [schema.empty_table()], []
+    for file in _files(folder, since, until):
+        try:
+            with pq.ParquetFile(file) as stored:
+                tables.append(stored.read().select(schema.names).cast(schema))
+        except FileNotFoundError:  # its time was over
+            continue
+        except (OSError, ValueError, KeyError, pa.ArrowException):
+            unreadable.append(file.relative_to(folder).as_posix())
+    table = pa.concat_tables(tables)
+    times = np.asarray(table["time"].cast(pa.int64()))
+    inside = (times >= since.timestamp() * 1000) & (times < until.timestamp() * 1000)
+    return table.filter(pa.array(inside)), tuple(unreadable)
 
 
 def _row(face: LoggedFace) -> dict[str, object]:

@@ -64,3 +64,23 @@ class Observations:
     def take(self, rows: npt.NDArray[np.int64]) -> Observations:
         """Those of the given positions, in their order."""
         return Observations(self.probabilities[rows], self.sharpness[rows], self.brightness[rows], self.contrast[rows])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N faces: `champion` and `challenger` float64 (N, 7), calibrated; milliseconds of each network alone, float64 (N,)."""
+
+    champion: Floats
+    challenger: Floats
+    champion_milliseconds: Floats
+    challenger_milliseconds: Floats
+
+    def __post_init__(self) -> None:
+        rows = len(self.champion)
+        shapes = [one.shape for one in (self.champion, self.challenger)]
+        times = [one.shape for one in (self.champion_milliseconds, self.challenger_milliseconds)]
+        if shapes != [(rows, len(EMOTIONS))] * 2 or times != [(rows,)] * 2:
+            raise ValueError(f"shapes are {shapes} and {times}, expected twice (N, {len(EMOTIONS)}) and twice (N,)")
+
+    def __len__(self) -> int:
+        return len(self.champion)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
+from typing import Generic, TypeVar
 
 import pyarrow as pa
 
 from fer_pipeline.errors import EnvironmentFault, ParamsError
 from fer_pipeline.monitoring import log_files
-from fer_pipeline.monitoring.observations import LoggedFace
+
+Row = TypeVar("Row")
 
 FOLDER = "FER_PREDICTION_LOG"
 
@@ -31,40 +33,42 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Where the log lies and how much of it is kept; set by `FER_PREDICTION_LOG`, and by it with `_DAYS` and `_MEGABYTES`."""
+    """Where a log lies and how much of it is kept; set by the variable `name`, and by it with `_DAYS` and `_MEGABYTES`."""
 
     folder: Path
     days: int = 30
     megabytes: int = 500
+    name: str = FOLDER
 
     def __post_init__(self) -> None:
         for name in ("days", "megabytes"):
             if getattr(self, name) < 1:
-                raise ParamsError(f"{FOLDER}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
+                raise ParamsError(f"{self.name}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> LogSettings:
-        """The settings of an environment that has `FER_PREDICTION_LOG`. Raises `ParamsError` for a value that does not fit."""
-        folder = Path(environment[FOLDER])
+    def read(cls, environment: Mapping[str, str], variable: str = FOLDER) -> LogSettings:
+        """The settings of an environment that has this variable. Raises `ParamsError` for a value that does not fit."""
+        folder = Path(environment[variable])
         if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
-            raise ParamsError(f"{FOLDER} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
+            raise ParamsError(f"{variable} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
         values = {}
         for name in ("days", "megabytes"):
-            text = environment.get(f"{FOLDER}_{name.upper()}")
+            text = environment.get(f"{variable}_{name.upper()}")
             if text is not None:
                 if not (text.isascii() and text.isdecimal()):
-                    raise ParamsError(f"{FOLDER}_{name.upper()} is {text!r}, expected a positive whole number")
+                    raise ParamsError(f"{variable}_{name.upper()} is {text!r}, expected a positive whole number")
                 values[name] = int(text)
-        return cls(folder, **values)
+        return cls(folder, name=variable, **values)
 
 
-class PredictionLog:
+class PredictionLog(Generic[Row]):
     """The log of one worker; any number of workers may share its folder."""
 
     def __init__(
         self,
         settings: LogSettings,
         count: Callable[[str, int], None],
+        write: Callable[[Path, Sequence[Row]], None],
         *,
         batch_rows: int = BATCH_ROWS,
         flush_seconds: float = FLUSH_SECONDS,
@@ -72,7 +76,8 @@ class PredictionLog:
     ) -> None:
         """`count` is told how many predictions were "written", "dropped" as too many waited, or "failed" to be written.
 
-        Raises `EnvironmentFault` where the folder cannot be written.
+        `write` adds rows to the files of the folder; it may raise `OSError` or an exception of pyarrow. Raises
+        `EnvironmentFault` where the folder cannot be written.
         """
         try:
             settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,21 +86,24 @@ class PredictionLog:
             probe.unlink()
         except OSError as error:
             raise EnvironmentFault(
-                f"{FOLDER} names {settings.folder}, which cannot be written ({error.strerror}): change its owner, or name another"
+                f"{settings.name} names {settings.folder}, which cannot be written ({error.strerror}): change its owner, or name "
+                "another"
             ) from error
+        pa.array([0])  # where pandas is installed, pyarrow imports it here, for seconds: not while requests are answered
         self._settings = settings
         self._count = count
+        self._write_rows = write
         self._batch_rows = batch_rows
         self._flush_seconds = flush_seconds
-        self._waiting: queue.Queue[LoggedFace] = queue.Queue(most_waiting)
+        self._waiting: queue.Queue[Row] = queue.Queue(most_waiting)
         self._closing = Event()
         self._thread = Thread(target=self._write_all, name="prediction log", daemon=True)
         self._thread.start()
 
-    def put(self, face: LoggedFace) -> None:
+    def put(self, row: Row) -> None:
         """Notes one prediction; returns at once, whatever happens to the disk."""
         try:
-            self._waiting.put_nowait(face)
+            self._waiting.put_nowait(row)
         except queue.Full:
             self._count("dropped", 1)
 
@@ -112,8 +120,8 @@ class PredictionLog:
                 self._write(batch)
             self._prune()
 
-    def _batch(self) -> list[LoggedFace]:
-        batch: list[LoggedFace] = []
+    def _batch(self) -> list[Row]:
+        batch: list[Row] = []
         end = time.monotonic() + self._flush_seconds
         while len(batch) < self._batch_rows and time.monotonic() < end:
             try:
@@ -123,9 +131,9 @@ class PredictionLog:
                     break
         return batch
 
-    def _write(self, batch: list[LoggedFace]) -> None:
+    def _write(self, batch: list[Row]) -> None:
         try:
-            log_files.write(self._settings.folder, batch)
+            self._write_rows(self._settings.folder, batch)
         except (OSError, pa.ArrowException) as error:  # a full disk, a folder that was removed and may not be made again
             self._count("failed", len(batch))
             logger.warning("%d predictions could not be logged in %s: %s", len(batch), self._settings.folder, error)

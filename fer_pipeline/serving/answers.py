@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +23,7 @@ _PROBABILITIES = {"angry": 0.01, "disgust": 0.0, "fear": 0.02, "happy": 0.91, "s
 _DESCRIPTIONS = {
     400: "The form is malformed.",
     401: "The service has a token, and the request another one or none.",
-    403: "A web page of another origin sent the request.",
+    403: "A web page of another origin sent the request, or the operator has not switched this on.",
     404: "There is no such thing, or not any more.",
     408: "The upload took too long.",
     409: "Not ready.",
@@ -68,6 +69,9 @@ class Face(BaseModel):
         0,
         description="degrees against the clock by which the picture was turned to find the face; the box is that as sent",
     )
+    feedback: str | None = Field(
+        None, description="token for POST /feedback, good for an hour; null where the operator takes no corrections"
+    )
 
 
 class Picture(BaseModel):
@@ -104,6 +108,9 @@ class Model(Lineage):
     uncertain_below: float = Field(description="probability under which the answer is uncertain")
     max_pixels: int = Field(description="largest picture that is read")
     has_card: bool = Field(description="whether GET /card has the model card")
+    feedback_days: int | None = Field(
+        description="days for which a correction is kept until it is reviewed; null where the operator takes none"
+    )
     logs_predictions: bool = Field(description="whether the operator keeps a log of answers on pictures; it holds no picture")
 
 
@@ -186,6 +193,26 @@ class VideoAnswer(VideoJob):
     summary: VideoOutcome | None = Field(None, description="once it is done")
 
 
+class StoredCorrection(BaseModel):
+    """A correction that was taken in."""
+
+    id: str = Field(
+        description="the receipt: who has it can delete the correction", examples=["0123456789abcdef0123456789abcdef"]
+    )
+    corrected: str = Field(examples=["sad"])
+    picture: bool = Field(description="whether the face is stored, 48x48 gray pixels")
+    expires: datetime = Field(description="when it is deleted, unless the operator has accepted it for training before")
+
+
+class DeletedCorrection(BaseModel):
+    """What became of a correction."""
+
+    id: str
+    state: Literal["deleted", "withdrawn"] = Field(
+        description="withdrawn: it was accepted for training; the operator takes it out of the data"
+    )
+
+
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI answers of these statuses."""
     return {status: {"model": ErrorAnswer, "description": _DESCRIPTIONS[status]} for status in statuses}
@@ -208,7 +235,7 @@ def lineage(recognizer: Recognizer) -> dict[str, Any]:
     }
 
 
-def model_facts(recognizer: Recognizer, *, has_card: bool, logs_predictions: bool) -> dict[str, Any]:
+def model_facts(recognizer: Recognizer, *, has_card: bool, logs_predictions: bool, feedback_days: int | None) -> dict[str, Any]:
     """Values of `Model`."""
     info = recognizer.info
     return {
@@ -222,4 +249,5 @@ def model_facts(recognizer: Recognizer, *, has_card: bool, logs_predictions: boo
         "max_pixels": MAX_PIXELS,
         "has_card": has_card,
         "logs_predictions": logs_predictions,
+        "feedback_days": feedback_days,
     }

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from fer_pipeline.serving import admin, live, pictures, videos
+from fer_pipeline.serving import admin, device, feedback, live, pictures, videos
 from fer_pipeline.serving.access import OwnPagesOnly
 from fer_pipeline.serving.answers import Model, model_facts, refusals
 from fer_pipeline.serving.desk import Desk
@@ -45,15 +45,19 @@ def create_app() -> FastAPI:
     app.add_middleware(SafeHeaders)  # the outermost, for the answers of the others
     answer_refusals(app)
     app.include_router(pictures.router)
+    app.include_router(feedback.router)
     app.include_router(videos.router)
     app.include_router(live.router)
     app.include_router(admin.router)
+    app.include_router(device.router)
 
     @app.get("/model", response_model=Model, tags=["model"])
     async def model() -> Any:
         """Facts of the model: network, training data, metrics, image spec, lineage, and what it is not for."""
         desk: Desk = app.state.desk
-        return model_facts(desk.recognizer, has_card=desk.card is not None, logs_predictions=desk.logbook is not None)
+        logs = desk.logbook is not None or (desk.shadow is not None and desk.shadow.keeps_log)
+        days = desk.intake.settings.days if desk.intake else None
+        return model_facts(desk.recognizer, has_card=desk.card is not None, logs_predictions=logs, feedback_days=days)
 
     @app.get("/card", response_class=HTMLResponse, responses=refusals(404), tags=["model"])
     async def card() -> str:

@@ -5,20 +5,32 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
+from fer_pipeline.imaging import decode as decode_here
+from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.intake import Intake
 from fer_pipeline.serving.logbook import Logbook
+from fer_pipeline.serving.shadow import Shadow
 from fer_pipeline.serving.uploads import Limits, RefusedError
 
 T = TypeVar("T")
 
 MOST_LISTENERS = 64
 """Streams of events that may be open at the same time; each looks at one small file now and then."""
+
+
+class Decode(Protocol):
+    """How an uploaded picture becomes pixels."""
+
+    def __call__(self, data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+        """What `imaging.decode` returns and raises."""
 
 
 class Desk:
@@ -36,8 +48,13 @@ class Desk:
             )
         self.recognizer = recognizer
         self.card: str | None = None  # the model card, an HTML page
+        self.portable: PortableModel | None = None  # the model's files, for pages that work without the server
         self.limits = limits
+        self.decode: Decode = decode_here  # in this process, until the service sets its sandbox
+        self.camera_temporal = "smooth"  # one of `temporal.WAYS`, for sessions that do not choose
         self.logbook: Logbook | None = None  # None: no prediction is logged
+        self.shadow: Shadow | None = None  # None: no challenger judges what the champion has answered
+        self.intake: Intake | None = None  # None: nobody may correct an answer
         self._token = token
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)

@@ -58,7 +58,7 @@ class Follower:
             before = self._served.recognizer.info.fingerprint
             card = fresh.portable.card
             self._served = self._jobs.served = fresh
-            self._desk.recognizer, self._desk.card = fresh.recognizer, card
+            self._desk.recognizer, self._desk.card, self._desk.portable = fresh.recognizer, card, fresh.portable
         metrics.RELOADS.labels("loaded").inc()
         logger.warning("model %s took over from %s", fresh.recognizer.info.fingerprint, before)
         return True
@@ -70,16 +70,20 @@ class Follower:
             self._thread.join()
 
     def _watch(self, seconds: float) -> None:
+        told = ""
         while not self._closing.wait(seconds):
             marks = marks_of(self._folder)
             if marks == self._seen or not {MODEL_FILE, INFO_FILE} <= {name for name, *_ in marks}:
                 continue  # nothing new, or a folder that is just being replaced
             try:
                 self.reload()
+                told = ""
             except Exception as error:
                 # Whatever it is, a full disk included: the service goes on with the model it has, and so does the watch.
-                fingerprint = self._served.recognizer.info.fingerprint
-                logger.error("the new model does not work, %s goes on answering: %s", fingerprint, error)
+                if str(error) != told:  # a full disk is tried again and again
+                    fingerprint = self._served.recognizer.info.fingerprint
+                    logger.error("the new model does not work, %s goes on answering: %s", fingerprint, error)
+                told = str(error)
 
 
 def reload_seconds(environment: Mapping[str, str]) -> float | None:

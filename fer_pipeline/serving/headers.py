@@ -31,6 +31,13 @@ CARD_POLICY = (
 )
 """Of the model card, which is one file with its style and figures in it, and without any script."""
 
+WORKER = "/web/device/worker.js"
+WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
+"""Of the page's worker that looks at pictures on the device: it may run WebAssembly, and reach only scripts of the service."""
+
+MODEL_FILES = ("/model/network", "/model/detector", "/model/runtime")
+"""What a browser may keep and ask again about by its ETag."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -51,8 +58,10 @@ class SafeHeaders:
                 headers.update(SECURITY_HEADERS)
                 if scope["path"] == "/card":
                     headers["Content-Security-Policy"] = CARD_POLICY
+                if scope["path"] == WORKER:
+                    headers["Content-Security-Policy"] = WORKER_POLICY
                 page = scope["path"] == "/" or scope["path"].startswith("/web/")
-                headers["Cache-Control"] = "no-cache" if page else "no-store"
+                headers["Cache-Control"] = "no-cache" if page or scope["path"] in MODEL_FILES else "no-store"
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

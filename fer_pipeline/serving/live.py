@@ -9,44 +9,45 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from fer_pipeline.errors import ImageError
-from fer_pipeline.imaging import decode
+from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.stream import FaceStream
+from fer_pipeline.inference.temporal import DWELL_SECONDS, SMOOTHING_SECONDS, WAYS
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import check_origin
 from fer_pipeline.serving.answers import lineage
 from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.uploads import SIGNATURES, Limits, RefusedError
+from fer_pipeline.serving.inbox import Inbox, Message
+from fer_pipeline.serving.uploads import Limits, RefusedError
 
 PROTOCOL = "fer.live.1"
 PROTOCOL_WORDS = """\
 Live cameras use the WebSocket `/live` (subprotocol `fer.live.1`, optional). The first message tells the model and
-the limits: `{"type": "model", "model": ..., "limits": ...}`; it comes again where another model takes over. Then
-each binary message with one JPEG frame is answered by one JSON message, in order, with the frame's number from 0:
-`{"frame": 0, "type": "faces", "faces": [...], "width": ..., "height": ..., "time": ...}` with the faces of
-`/predict` and besides `track`, `smoothed`, `smoothed_emotion` and `detected`; `{"frame": 1, "type": "skipped"}`
-where a newer frame came before its turn; or `{"frame": 2, "type": "error", "code": ..., "message": ...}` with the
-code `invalid_image_frame`, `message_too_large`, `rate_limited` or `invalid_message`. An error without a frame ends
-the session: `unauthorized`, `forbidden_origin`, `overloaded`, `idle`, `flooded` or `internal_error`. The token goes
-into the header `Authorization: Bearer TOKEN`, or into a further subprotocol, `bearer.` and the token in URL-safe
-base64 without padding.
+the limits: `{"type": "model", "model": ..., "limits": ..., "temporal": "smooth"}`; it comes again where another
+model takes over. Before the first frame the text `{"type": "start", "temporal": "hmm"}` may choose how the emotions
+of a face are joined over time: `smooth` (moving mean), `hmm` (hidden Markov model, steadier) or `none`; it is
+answered `{"type": "started", "temporal": "hmm"}`. Then each binary message with one JPEG frame is answered by one
+JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "faces", "faces": [...], "width": ...,
+"height": ..., "time": ...}` with the faces of `/predict` and besides `track`, `smoothed`, `smoothed_emotion` and
+`detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or `{"frame": 2, "type":
+"error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`, `rate_limited` or
+`invalid_message`. An error without a frame ends the session: `unauthorized`, `forbidden_origin`, `overloaded`,
+`idle`, `flooded` or `internal_error`. The token goes into the header `Authorization: Bearer TOKEN`, or into a
+further subprotocol, `bearer.` and the token in URL-safe base64 without padding.
 """
+CAMERA_TEMPORAL = "FER_CAMERA_TEMPORAL"
+"""Environment variable: how emotions are joined over time where a session does not choose."""
+
 TOKEN_PREFIX = "bearer."
 """A browser sets no headers on a WebSocket: it offers the token, in URL-safe base64 without padding, as another subprotocol."""
-
-MOST_UNANSWERED = 64
-"""Messages that may wait for their answer; who sends more without reading is cut off."""
 
 DETECTION_SIDE = 320
 """Longer side, in pixels, of the copy that is searched for faces: who sits before a camera is near. On two sample videos as many
@@ -62,6 +63,14 @@ _CLOSE = {
 }
 
 router = APIRouter()
+
+
+def camera_temporal(environment: Mapping[str, str]) -> str:
+    """The value of `FER_CAMERA_TEMPORAL`, "smooth" where it is not set. Raises `ParamsError` where it is no known way."""
+    way = environment.get(CAMERA_TEMPORAL, "smooth")
+    if way not in WAYS:
+        raise ParamsError(f"{CAMERA_TEMPORAL} is {way!r}, expected one of {', '.join(WAYS)}")
+    return way
 
 
 @router.websocket("/live")
@@ -82,76 +91,6 @@ async def live(websocket: WebSocket) -> None:
     except Exception:
         await _close(websocket, "internal_error", "the service failed on this session; its log says why")
         raise
-
-
-@dataclass
-class _Message:
-    number: int
-    seconds: float
-    frame: bytes | None  # None where `answer` is known already
-    answer: dict[str, Any] | None = None
-
-
-class Inbox:
-    """What came in and is not answered yet: at most one frame, and the numbers of those that will not be looked at."""
-
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
-        self._clock = clock
-        self._start = clock()
-        self._waiting: deque[_Message] = deque()
-        self._count = 0
-        self._credit = float(limits.max_camera_fps)  # frames that may come at once; grows by one each 1 / fps seconds
-        self._filled = self._start
-        self._came = anyio.Event()
-
-    def put(self, content: bytes | str) -> None:
-        """Takes a message in. Raises `RefusedError` where too many are unanswered."""
-        if len(self._waiting) >= MOST_UNANSWERED:
-            raise RefusedError(
-                429, "flooded", f"{MOST_UNANSWERED} messages unanswered: wait for the answer before the next frame"
-            )
-        message = _Message(self._count, self._clock() - self._start, None)
-        self._count += 1
-        fault = self._fault(content)
-        if fault is not None:
-            message.answer = {"type": "error", "code": fault[0], "message": fault[1]}
-        else:
-            assert isinstance(content, bytes)
-            message.frame = content
-            for older in self._waiting:
-                if older.frame is not None:
-                    older.frame, older.answer = None, {"type": "skipped"}
-        self._waiting.append(message)
-        self._came.set()
-
-    async def take(self) -> _Message:
-        """The oldest message; waits until there is one."""
-        while not self._waiting:
-            self._came = anyio.Event()
-            await self._came.wait()
-        return self._waiting.popleft()
-
-    def _fault(self, content: bytes | str) -> tuple[str, str] | None:
-        limits = self._limits
-        if isinstance(content, str):
-            return "invalid_message", "text came, expected a JPEG frame as a binary message"
-        if len(content) > 1000 * limits.max_camera_kilobytes:
-            return "message_too_large", f"frame of {len(content):,} bytes, at most {limits.max_camera_kilobytes} kB are read"
-        if not self._in_time():
-            return "rate_limited", f"more than {limits.max_camera_fps} frames in a second"
-        if not content.startswith(SIGNATURES["JPEG"]):
-            return "invalid_image_frame", "the frame is no JPEG"
-        return None
-
-    def _in_time(self) -> bool:
-        now = self._clock()
-        self._credit = min(self._limits.max_camera_fps, self._credit + (now - self._filled) * self._limits.max_camera_fps)
-        self._filled = now
-        if self._credit < 1:
-            return False
-        self._credit -= 1
-        return True
 
 
 async def _session(websocket: WebSocket, desk: Desk) -> None:
@@ -175,14 +114,23 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
             tasks.cancel_scope.cancel()
 
         async def tell(recognizer: Recognizer) -> None:
-            await websocket.send_json({"type": "model", "model": lineage(recognizer), "limits": _told(desk.limits)})
+            values = {"model": lineage(recognizer), "limits": _told(desk.limits), "temporal": temporal}
+            await websocket.send_json({"type": "model", **values})
+
+        temporal = desk.camera_temporal
 
         async def answer() -> None:
-            stream = FaceStream(desk.recognizer, detection_side=DETECTION_SIDE)
+            nonlocal temporal
+            stream = _stream(desk.recognizer, temporal)
             with suppress(WebSocketDisconnect):  # `read` hears of it too
                 await tell(stream.recognizer)
                 while True:
                     message = await inbox.take()
+                    if message.temporal is not None:
+                        temporal = message.temporal
+                        stream = _stream(stream.recognizer, temporal)
+                        await websocket.send_json({"type": "started", "temporal": temporal})
+                        continue
                     recognizer = desk.recognizer
                     if recognizer is not stream.recognizer:  # another model took over
                         stream.recognizer = recognizer
@@ -197,7 +145,16 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
         raise faults[0]
 
 
-async def _answer(desk: Desk, stream: FaceStream, message: _Message) -> dict[str, Any]:
+def _stream(recognizer: Recognizer, temporal: str) -> FaceStream:
+    return FaceStream(
+        recognizer,
+        detection_side=DETECTION_SIDE,
+        smoothing_seconds=SMOOTHING_SECONDS if temporal == "smooth" else 0.0,
+        dwell_seconds=DWELL_SECONDS if temporal == "hmm" else None,
+    )
+
+
+async def _answer(desk: Desk, stream: FaceStream, message: Message) -> dict[str, Any]:
     frame = message.frame
     if frame is None:
         assert message.answer is not None
@@ -205,7 +162,7 @@ async def _answer(desk: Desk, stream: FaceStream, message: _Message) -> dict[str
 
     def work() -> dict[str, Any]:
         start = time.perf_counter()
-        image = decode(frame, ("JPEG",), desk.limits.max_camera_pixels)
+        image = desk.decode(frame, ("JPEG",), desk.limits.max_camera_pixels)
         faces = stream.update(image, message.seconds)
         seconds = time.perf_counter() - start
         metrics.count("camera", [face.face for face in faces], seconds)

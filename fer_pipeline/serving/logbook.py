@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Logbook:
     """The way from answers to the log."""
 
-    def __init__(self, log: PredictionLog) -> None:
+    def __init__(self, log: PredictionLog[LoggedFace]) -> None:
         self._log = log
 
     def note(self, info: ModelInfo, faces: Iterable[FaceEmotion]) -> None:
@@ -55,6 +55,8 @@ def open_logbook(environment: Mapping[str, str]) -> Logbook | None:
     """
     if not environment.get("FER_PREDICTION_LOG"):
         return None
-    from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog  # pyarrow, which only the log needs
+    from fer_pipeline.monitoring import log_files  # pyarrow, which only the log needs
+    from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
 
-    return Logbook(PredictionLog(LogSettings.read(environment), lambda outcome, rows: metrics.LOGGED.labels(outcome).inc(rows)))
+    settings = LogSettings.read(environment)
+    return Logbook(PredictionLog(settings, lambda outcome, rows: metrics.LOGGED.labels(outcome).inc(rows), log_files.write))

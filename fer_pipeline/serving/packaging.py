@@ -34,11 +34,13 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.workspace import exclusive
 
 START_SECONDS = 90.0
 """How long a packaged service may take to become ready; it takes about 5 s on a quiet machine."""
 
 _LOG_LINES = 30
+_PLACE_WAIT_SECONDS = 10.0
 
 
 def build(model_folder: Path, version: str, root: Path) -> str:
@@ -75,9 +77,31 @@ def place(model_folder: Path, root: Path) -> None:
         _fill(bundle, model_folder, root)
 
 
+def place_challenger(model_folder: Path, root: Path) -> None:
+    """Makes an exported model root/data/challenger, from where a service in shadow mode takes it."""
+    ModelInfo.read(model_folder)
+    target = challenger_folder(root)
+    with exclusive(target, "placing a challenger", _PLACE_WAIT_SECONDS), replaced_folder(target) as folder:
+        _fill(folder, model_folder, root)
+
+
+def remove_challenger(root: Path) -> None:
+    """Removes root/data/challenger. Raises `ModelError` where it is not there."""
+    target = challenger_folder(root)
+    with exclusive(target, "removing the challenger", _PLACE_WAIT_SECONDS):
+        if not target.is_dir():
+            raise ModelError(f"there is no challenger in {target} to remove; `fer shadow place` puts one there")
+        shutil.rmtree(target)
+
+
 def bundle_folder(root: Path) -> Path:
     """Where `bentoml build` and `bentoml serve` find the model."""
     return root / "data" / "bundle"
+
+
+def challenger_folder(root: Path) -> Path:
+    """Where a service in shadow mode finds the challenger."""
+    return root / "data" / "challenger"
 
 
 def is_packaged(tag: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from fer_pipeline.errors import ImageError
-from fer_pipeline.imaging import UInt8Array, decode, encode_png, to_model_input
+from fer_pipeline.imaging import UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.annotate import annotate
 from fer_pipeline.inference.occlusion import heat_picture, occlusion_map
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
@@ -21,6 +21,9 @@ from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.uploads import RefusedError, read_pictures
 
 Framing = Literal["auto", "face"]
+
+Cut = tuple[FaceEmotion, UInt8Array]
+"""A face, and what was cut out of the picture for it."""
 
 router = APIRouter(dependencies=[Depends(require_token)], tags=["pictures"])
 
@@ -55,7 +58,7 @@ async def predict(request: Request, framing: Framing = "auto") -> Any:
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
         return await desk.run(
-            lambda: _timed(desk, lambda recognizer: _noted(desk, recognizer, [_predict(recognizer, data, framing)])[0])
+            lambda: _timed(desk, lambda recognizer: _noted(desk, recognizer, [_predict(desk, recognizer, data, framing)])[0])
         )
 
 
@@ -75,7 +78,7 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
                 desk,
                 lambda recognizer: {
                     "pictures": _noted(
-                        desk, recognizer, [_predict(recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
+                        desk, recognizer, [_predict(desk, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
                     )
                 },
             )
@@ -93,7 +96,7 @@ async def annotated(request: Request) -> Response:
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        return Response(await desk.run(lambda: _annotate(desk.recognizer, data)), media_type="image/png")
+        return Response(await desk.run(lambda: _annotate(desk, data)), media_type="image/png")
 
 
 @router.post(
@@ -111,35 +114,44 @@ async def explain(
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        png, emotion = await desk.run(lambda: _explain(desk.recognizer, data, framing, face))
+        png, emotion = await desk.run(lambda: _explain(desk, data, framing, face))
         return Response(png, media_type="image/png", headers={"X-Emotion": emotion})
 
 
-def _noted(desk: Desk, recognizer: Recognizer, answers: list[tuple[list[FaceEmotion], dict[str, Any]]]) -> list[dict[str, Any]]:
+def _noted(desk: Desk, recognizer: Recognizer, answers: list[tuple[list[Cut], dict[str, Any]]]) -> list[dict[str, Any]]:
     """The values of the answers, which are logged only now: a batch of which a picture is refused is not answered."""
+    cuts = [cut for found, _ in answers for cut in found]
     if desk.logbook is not None:
-        for faces, _ in answers:
-            desk.logbook.note(recognizer.info, faces)
+        desk.logbook.note(recognizer.info, [face for face, _ in cuts])
+    if desk.shadow is not None:
+        desk.shadow.offer(recognizer, cuts)
+    if desk.intake is not None:
+        for found, values in answers:
+            for (face, cut), answered in zip(found, values["faces"], strict=True):
+                answered["feedback"] = desk.intake.tokens.issue(recognizer.info, face, cut)
     return [values for _, values in answers]
 
 
-def _predict(recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1) -> tuple[list[FaceEmotion], dict[str, Any]]:
+def _predict(
+    desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1
+) -> tuple[list[Cut], dict[str, Any]]:
     start = time.perf_counter()
-    image = _decode(data, number)
-    faces = recognizer.recognize(image) if framing == "auto" else [recognizer.recognize_face(image)]
+    image = _decode(desk, data, number)
+    cuts = recognizer.recognize_cut(image) if framing == "auto" else [(recognizer.recognize_face(image), image)]
+    faces = [face for face, _ in cuts]
     metrics.count("picture", faces, time.perf_counter() - start)
     values = {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
-    return faces, values
+    return cuts, values
 
 
-def _annotate(recognizer: Recognizer, data: bytes) -> bytes:
-    image = _decode(data)
-    faces: list[FaceEmotion] = recognizer.recognize(image)
+def _annotate(desk: Desk, data: bytes) -> bytes:
+    image = _decode(desk, data)
+    faces: list[FaceEmotion] = desk.recognizer.recognize(image)
     return encode_png(annotate(image, faces))
 
 
-def _explain(recognizer: Recognizer, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
-    image = _decode(data)
+def _explain(desk: Desk, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
+    recognizer, image = desk.recognizer, _decode(desk, data)
     if framing == "face":
         if number != 1:
             raise RefusedError(422, "no_such_face", f"there is one face, face {number} was asked for")
@@ -154,14 +166,9 @@ def _explain(recognizer: Recognizer, data: bytes, framing: Framing, number: int)
     return encode_png(heat_picture(seen, importance)), answer.top_emotion
 
 
-def _decode(data: bytes, number: int = 1) -> UInt8Array:
-    # In this very process, not in one of its own as a video: Pillow reads four formats only, the pixels of the header are
-    # checked before one is decoded, `parallel` bounds how many pictures are decoded at once (150 MB each at the limit),
-    # and what the readers raise becomes 422. What is left are memory faults in libjpeg, libpng and libwebp; a kept
-    # process would confine them for 0.4 ms more a picture of 640x480 and 7 ms more at a megapixel (measured, most of it
-    # for handing the pixels over).
+def _decode(desk: Desk, data: bytes, number: int = 1) -> UInt8Array:
     try:
-        return decode(data)
+        return desk.decode(data)
     except ImageError as error:
         raise RefusedError(422, "undecodable_picture", f"picture {number}: {error}") from error
 

@@ -4,23 +4,31 @@ From the root of the repository, once data/bundle holds a packaged model: `bento
 a packaged bento from anywhere: `bentoml serve fer:VERSION`. Both answer on port 3000; add `--host 127.0.0.1` to keep it to
 this machine. `FER_MODEL_DIR` names another exported model, `FER_TOKEN` a secret that all but the page and GET requests then need;
 `FER_RELOAD_SECONDS` how often it looks whether another model lies there, which then takes over; `FER_PREDICTION_LOG` a folder for
-the log of predictions; `uploads.Limits` lists what else the environment sets. Videos lie in a private folder of TMPDIR until
-their results are deleted.
+the log of predictions, `FER_FEEDBACK` one for people's corrections (`serving.intake`); `FER_SHADOW_MODEL` a challenger's folder
+for shadow mode (`serving.shadow`); `FER_CAMERA_TEMPORAL` how a camera's answers are joined over time (`serving.live`);
+`uploads.Limits` lists what else the environment sets. Videos lie in a private folder of TMPDIR until their results are deleted.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import bentoml
 
 from fer_pipeline.serving.api import create_app, open_desk
+from fer_pipeline.serving.confinement import die_with
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.following import Follower, reload_seconds
+from fer_pipeline.serving.intake import open_intake
 from fer_pipeline.serving.jobs import Jobs, shared_root
+from fer_pipeline.serving.live import camera_temporal
 from fer_pipeline.serving.logbook import open_logbook
+from fer_pipeline.serving.picture_sandbox import PictureSandbox
 from fer_pipeline.serving.served_model import ServedModel
+from fer_pipeline.serving.shadow import open_shadow
 from fer_pipeline.serving.uploads import Limits
 
 # The same place relative to this file in the repository and in the bento.
@@ -37,13 +45,20 @@ class Fer:
     """Loads the model before the first request; a model that does not load keeps the service from becoming ready."""
 
     def __init__(self) -> None:
+        if _is_worker():  # BentoML starts a killed worker anew; one whose starter is killed would hold the port for ever
+            die_with(os.getppid(), signal.SIGTERM)
         model_folder = Path(os.environ.get("FER_MODEL_DIR", BUNDLE))
         limits = Limits.read(os.environ)
         self._jobs = Jobs(shared_root(), model_folder, limits)
         self._jobs.served = served = ServedModel.read(model_folder)
         desk = Desk(served.recognizer, limits, os.environ.get("FER_TOKEN"))
         self._logbook = desk.logbook = open_logbook(os.environ)
-        desk.card = served.portable.card
+        self._shadow = desk.shadow = open_shadow(os.environ)
+        self._intake = desk.intake = open_intake(os.environ)
+        desk.camera_temporal = camera_temporal(os.environ)
+        self._sandbox = PictureSandbox(limits.parallel + 1, limits)  # one more for the thread that all cameras share
+        desk.decode = self._sandbox.decode
+        desk.card, desk.portable = served.portable.card, served.portable
         self._follower = Follower(model_folder, served, desk, self._jobs)
         open_desk(app, desk, self._jobs, self._follower)
         seconds = reload_seconds(os.environ)
@@ -52,8 +67,15 @@ class Fer:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """Ends the watch on the model, and the analysis of videos; removes all that is kept of them."""
+        """Ends the watch on the model, the analysis of videos, and all processes; removes what is kept of videos."""
         self._follower.close()
         self._jobs.close()
-        if self._logbook is not None:
-            self._logbook.close()
+        for log in (self._logbook, self._shadow, self._intake):
+            if log is not None:
+                log.close()
+        self._sandbox.close()
+
+
+def _is_worker() -> bool:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == "_bentoml_impl.worker.service"

@@ -29,8 +29,10 @@ class Limits:
     max_upload_megabytes: int = 10  # of a whole request
     max_pictures: int = 16  # of one batch
     max_uploads: int = 32  # requests whose upload is being received or waits; the next one gets 429
-    max_waiting: int = 4  # of these, received and waiting for a recognizer; the next one gets 429
+    max_waiting: int = 2  # of these, received and waiting for a recognizer; the next one gets 429, so that none waits long
     parallel: int = 2  # recognitions at the same time, one thread each
+    max_decode_seconds: int = 20  # for one picture, after which its decoder is killed and the picture refused
+    max_decode_memory_megabytes: int = 1500  # address space of a decoder of pictures; one of 50 million pixels needs 1200
     max_upload_seconds: int = 60  # in which a picture must have come in; a video has ten times as long
     max_cameras: int = 4  # live sessions at the same time; they share one thread, so they cannot starve the pictures
     max_camera_fps: int = 30  # of one session; frames beyond it are refused
@@ -142,6 +144,36 @@ async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
     for number, data in enumerate(pictures, 1):
         _check_signature(data, number)
     return pictures
+
+
+async def read_form(request: Request, texts: tuple[str, ...], field: str) -> tuple[dict[str, str], bytes | None]:
+    """The text fields of a multipart form, and the picture attached under `field`, None where there is none; each comes once.
+
+    Raises `RefusedError` for other fields and for what is no picture of an allowed format.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the fields {', '.join(texts)}")
+    limits: Limits = request.app.state.limits
+    found: dict[str, str] = {}
+    picture: bytes | None = None
+    with in_time(limits.max_upload_seconds):
+        form = await request.form(max_files=2, max_fields=len(texts) + 1, max_part_size=4096)
+    try:
+        for name, value in form.multi_items():
+            if name not in (*texts, field) or isinstance(value, UploadFile) != (name == field):
+                known = f"expected the texts {', '.join(texts)} and the file {field!r}"
+                raise RefusedError(422, "unexpected_field", f"field {name[:40]!r} is not known here, {known}")
+            if name in found or (name == field and picture is not None):
+                raise RefusedError(422, "unexpected_field", f"field {name[:40]!r} comes twice")
+            if isinstance(value, UploadFile):
+                picture = await value.read()
+            else:
+                found[name] = value
+    finally:
+        await form.close()  # removes what had gone to disk
+    if picture is not None:
+        _check_signature(picture, 1)
+    return found, picture
 
 
 @contextmanager

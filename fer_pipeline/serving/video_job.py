@@ -1,16 +1,14 @@
 """The process in which one uploaded video is decoded and analysed: `python -m fer_pipeline.serving.video_job`, started by `jobs`.
 
-It limits itself before it touches the video, so that a bomb ends this process and nothing else; it has no network to ask, since
-the decoder opens local files only, and dies with the worker that started it.
+It limits itself before it touches the video, so that a bomb ends this process and nothing else; the decoder opens local files
+only, a network is refused where the kernel can, and it dies with the worker that started it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 import time
 from pathlib import Path
@@ -21,12 +19,12 @@ from fer_pipeline.inference.decoding import VideoLimits
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.video import VideoOptions, VideoProgress, analyse
 from fer_pipeline.outputs import write_json
+from fer_pipeline.serving.confinement import NETWORK, die_with, limit, refuse_calls
 from fer_pipeline.serving.jobs import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
 from fer_pipeline.serving.uploads import Limits
 
 _TELL_SECONDS = 0.25
 _RESULT_BYTES = 500_000_000  # of one file
-_PR_SET_PDEATHSIG = 1
 
 
 def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
@@ -66,23 +64,19 @@ def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
 
 
 def _confine(limits: Limits, owner: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != owner:  # it ended before it could be watched
-        sys.exit(1)
+    die_with(owner)
+    refuse_calls(NETWORK)
     os.umask(0o077)
     os.nice(5)  # pictures and cameras first
-    memory, seconds = 1_000_000 * limits.max_video_memory_megabytes, 60 * limits.max_video_minutes * (os.cpu_count() or 1)
-    for kind, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, _RESULT_BYTES),
-        (resource.RLIMIT_NOFILE, 256),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(kind)
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (most, most))
+    limit(
+        {
+            resource.RLIMIT_AS: 1_000_000 * limits.max_video_memory_megabytes,
+            resource.RLIMIT_CPU: 60 * limits.max_video_minutes * (os.cpu_count() or 1),
+            resource.RLIMIT_FSIZE: _RESULT_BYTES,
+            resource.RLIMIT_NOFILE: 256,
+            resource.RLIMIT_CORE: 0,
+        }
+    )
 
 
 if __name__ == "__main__":

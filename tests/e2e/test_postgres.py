@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from servers import free_port, served
 
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
@@ -27,13 +24,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL's server is not installed (apt-get install postgresql)"),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
@@ -63,26 +53,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with suppress(subprocess.CalledProcessError):
             run(str(programs / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(folder)
-
-
-@contextmanager
-def served(command: list[str], address: str, log: Path, environment: dict[str, str]) -> Iterator[None]:
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=True
-        )
-    try:
-        end = time.monotonic() + 240
-        while True:
-            with suppress(OSError), urllib.request.urlopen(address, timeout=5):
-                break
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.5)
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)  # both servers have processes of their own
-        process.wait(timeout=30)
 
 
 def test_models_live_in_an_mlflow_server_on_postgresql(

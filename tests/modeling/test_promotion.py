@@ -64,7 +64,36 @@ def test_a_gain_below_the_margin_is_not_enough() -> None:
 def test_a_class_that_is_given_up_stops_a_better_challenger() -> None:
     decision = decide(contestant(0.9, spare=1), contestant(0.6, "old"), LABELS, PARAMS)
     assert failed(decision) == ["largest fall of a class's recall"]
-    assert "60.0 points (disgust)" in decision.markdown()
+    assert "60.0 points (disgust), lower bound +" in decision.markdown()
+
+
+def test_a_fall_of_a_class_that_may_be_luck_does_not_stop_a_better_challenger() -> None:
+    # Nine pictures of disgust fewer of 100: 9 lost and none gained, or 49 lost and 40 gained.
+    surely, by_luck = (_swapped(lost, gained) for lost, gained in ((9, 0), (49, 40)))
+    assert failed(decide(*surely, LABELS, PARAMS)) == ["largest fall of a class's recall"]
+    assert decide(*by_luck, LABELS, PARAMS).promoted
+    assert "9.0 points (disgust), lower bound -" in decide(*by_luck, LABELS, PARAMS).markdown()
+
+
+def test_of_two_falls_the_one_that_refuses_is_named() -> None:
+    new, old = _swapped(49, 40)
+    happy = np.flatnonzero(LABELS == 3)
+    new.probabilities[happy] = old.probabilities[happy]
+    new.probabilities[happy[:6]] = np.roll(old.probabilities[happy[:6]], 1, axis=1)
+    decision = decide(new, old, LABELS, PARAMS)
+    assert "6.0 points (happy)" in decision.markdown()
+    assert failed(decision) == ["largest fall of a class's recall"]
+
+
+def _swapped(lost: int, gained: int) -> tuple[Contestant, Contestant]:
+    """A better challenger that loses so many of the 100 pictures of disgust to its champion and gains so many others."""
+    new, old = contestant(0.7), contestant(0.5, "old")
+    rows = np.flatnonzero(LABELS == 1)
+    for place, row in enumerate(rows):
+        right, wrong = (contestant(share).probabilities[row] for share in (1.0, 0.0))
+        new.probabilities[row] = right if lost <= place < 50 + gained else wrong
+        old.probabilities[row] = right if place < 50 else wrong
+    return new, old
 
 
 @pytest.mark.parametrize(

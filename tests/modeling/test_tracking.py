@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import Engine, event
 
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.modeling import tracking
@@ -49,7 +52,19 @@ def test_a_run_of_another_store_is_replaced_by_one_marked_restored(tracking_stor
     assert tracking.ensure_run(run_id, "compact", TAGS) == run_id
 
 
-def test_a_locked_database_is_named_as_the_cause(tracking_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """MLflow waits 0.1 s for a locked SQLite database instead of its 20 s."""
+
+    def shorten(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 100"), parameters
+
+    event.listen(Engine, "before_cursor_execute", shorten, retval=True)
+    yield
+    event.remove(Engine, "before_cursor_execute", shorten)
+
+
+def test_a_locked_database_is_named_as_the_cause(tracking_store: Path, impatient: None) -> None:
     run_id = tracking.ensure_run(None, "tiny", TAGS)
     blocker = sqlite3.connect(tracking_store, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")

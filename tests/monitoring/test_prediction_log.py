@@ -24,7 +24,7 @@ def rows(folder: Path) -> int:
 
 def test_closing_writes_what_waits(tmp_path: Path) -> None:
     counts: Counter[str] = Counter()
-    log = PredictionLog(LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}))
+    log = PredictionLog(LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), log_files.write)
     for _ in range(5):
         log.put(face())
     log.close()
@@ -33,7 +33,7 @@ def test_closing_writes_what_waits(tmp_path: Path) -> None:
 
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
-    log = PredictionLog(LogSettings(tmp_path), lambda *_: None, batch_rows=2)
+    log = PredictionLog(LogSettings(tmp_path), lambda *_: None, log_files.write, batch_rows=2)
     for _ in range(5):
         log.put(face())
     log.close()
@@ -41,15 +41,14 @@ def test_batches_are_bounded(tmp_path: Path) -> None:
     assert rows(tmp_path) == 5
 
 
-def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_path: Path) -> None:
     def fail(*_: object) -> None:
         time.sleep(0.3)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(log_files, "write", fail)
     counts: Counter[str] = Counter()
-    log = PredictionLog(
-        LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), batch_rows=1, most_waiting=2
+    log: PredictionLog[LoggedFace] = PredictionLog(
+        LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), fail, batch_rows=1, most_waiting=2
     )
     start = time.monotonic()
     for _ in range(50):
@@ -81,4 +80,4 @@ def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, name: str, value: 
 def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EnvironmentFault, match=r"FER_PREDICTION_LOG names .*cannot be written"):
-        PredictionLog(LogSettings(tmp_path / "file" / "log"), lambda *_: None)
+        PredictionLog(LogSettings(tmp_path / "file" / "log"), lambda *_: None, log_files.write)

@@ -16,14 +16,16 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.testclient import WebSocketTestSession
 
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.faces import FaceBox
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.inbox import MOST_UNANSWERED, Inbox
 from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.live import MOST_UNANSWERED, PROTOCOL, TOKEN_PREFIX, Inbox
+from fer_pipeline.serving.live import PROTOCOL, TOKEN_PREFIX, camera_temporal
 from fer_pipeline.serving.uploads import Limits, RefusedError
 
 
@@ -100,6 +102,54 @@ def test_text_is_answered_by_name(client: TestClient) -> None:
         socket.receive_json()
         socket.send_text("hello")
         assert socket.receive_json()["code"] == "invalid_message"
+
+
+@pytest.mark.parametrize(("way", "steps"), [("smooth", True), ("hmm", True), ("none", False)])
+def test_the_start_message_chooses_how_emotions_are_joined_over_time(
+    client: TestClient, drawn_face: UInt8Array, way: str, steps: bool
+) -> None:
+    """The first frame shows another emotion than those after it, which only a face without memory forgets at once."""
+    dark = np.asarray(0.3 * drawn_face, np.uint8)
+    with client.websocket_connect("/live") as socket:
+        assert socket.receive_json()["temporal"] == "smooth"
+        socket.send_json({"type": "start", "temporal": way})
+        assert socket.receive_json() == {"type": "started", "temporal": way}
+        answers = [answer_to(socket, jpeg(image))["faces"][0] for image in (drawn_face, dark)]
+        socket.send_json({"type": "start", "temporal": "none"})  # too late
+        assert socket.receive_json()["code"] == "invalid_message"
+    assert [answer["track"] for answer in answers] == [1, 1]
+    assert answers[0]["top_emotion"] != answers[1]["top_emotion"]
+    joined = max(abs(answers[1]["smoothed"][name] - p) for name, p in answers[1]["probabilities"].items())
+    assert joined > 0.01 if steps else joined == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"type": "start"}',
+        '{"type": "start", "temporal": "magic"}',
+        '{"type": "start", "temporal": ["hmm"]}',
+        "[" * 300,
+    ],
+)
+def test_a_start_message_that_is_not_understood_is_answered_and_the_session_goes_on(client: TestClient, text: str) -> None:
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        socket.send_text(text)
+        assert socket.receive_json()["code"] == "invalid_message"
+        assert answer_to(socket, EMPTY)["type"] == "faces"
+
+
+def test_the_operator_chooses_for_sessions_that_do_not(brightness_model: Path) -> None:
+    assert camera_temporal({}) == "smooth"
+    with pytest.raises(ParamsError, match=r"FER_CAMERA_TEMPORAL is 'magic', expected one of smooth, hmm, none"):
+        camera_temporal({"FER_CAMERA_TEMPORAL": "magic"})
+    app = app_of(Recognizer.load(brightness_model))
+    app.state.desk.camera_temporal = camera_temporal({"FER_CAMERA_TEMPORAL": "hmm"})
+    with TestClient(app).websocket_connect("/live") as socket:
+        assert socket.receive_json()["temporal"] == "hmm"
 
 
 class Held:

@@ -75,13 +75,15 @@ def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged)
     source = packaged.bento / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     core = {f"fer_pipeline/{name}.py" for name in ("__init__", "errors", "faces", "imaging", "labels", "model_info", "outputs")}
-    core |= {f"fer_pipeline/monitoring/{name}.py" for name in ("__init__", "log_files", "observations", "prediction_log")}
+    logs = ("__init__", "corrections", "log_files", "observations", "prediction_log", "shadow_log")
+    core |= {f"fer_pipeline/monitoring/{name}.py" for name in logs}
     rooms = {
         path.relative_to(packaged.root).as_posix()
-        for pattern in ("inference/*.py", "serving/*.py", "serving/web/*")
+        for pattern in ("inference/*.py", "serving/*.py", "serving/web/**/*")
         for path in (packaged.root / "fer_pipeline").glob(pattern)
+        if path.is_file()
     }
-    assert found == core | rooms - {"fer_pipeline/serving/packaging.py"} | {
+    assert found == core | rooms - {f"fer_pipeline/serving/{name}.py" for name in ("packaging", "vendoring")} | {
         "bentofile.yaml",
         f"data/bundle/{MODEL_FILE}",
         f"data/bundle/{INFO_FILE}",

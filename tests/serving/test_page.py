@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,44 +10,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import uvicorn
+from browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 from PIL import Image
 
 from fer_pipeline.imaging import UInt8Array, encode_png
-from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.uploads import Limits
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 
 
 FAILING = "(name) => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }"
-
-
-class Site:
-    """The service on a loopback port."""
-
-    def __init__(self, model: Path, root: Path, limits: Limits | None = None, token: str | None = None) -> None:
-        limits = limits or Limits()
-        self.root = root
-        self._jobs = Jobs(root, model, limits)
-        app = create_app()
-        open_desk(app, Desk(Recognizer.load(model), limits, token), self._jobs)
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.02)
-        self.address = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}/"
-
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._jobs.close()
 
 
 @pytest.fixture
@@ -62,47 +30,8 @@ def site(brightness_model: Path, tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, drawn_face: UInt8Array) -> Iterator[Any]:
-    buffer = io.BytesIO()
-    Image.fromarray(drawn_face).save(buffer, "JPEG", quality=90)
-    camera = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    camera.write_bytes(buffer.getvalue() * 10)
-    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
-    with playwright.sync_playwright() as tool:
-        started = tool.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with chromium(tmp_path_factory.mktemp("camera"), drawn_face) as started:
         yield started
-        started.close()
-
-
-class Visit:
-    """A page that is open, with all that it asked for and complained of."""
-
-    def __init__(self, browser: Any, address: str, *, camera: bool = True) -> None:
-        self.context = browser.new_context(permissions=["camera"] if camera else [])
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
-        self.address = address
-        self.page.goto(address)
-
-    def close(self) -> None:
-        foreign = [url for url in self.asked if not url.startswith((self.address, "data:", f"blob:{self.address}"))]
-        self.context.close()
-        assert not foreign
-        assert not self.complaints
-
-    def words(self, name: str) -> str:
-        return str(self.page.inner_text(f"#{name}"))
-
-    def wait(self, script: str) -> None:
-        # Not `wait_for_function`: it polls by eval in the page, which our policy forbids.
-        end = time.monotonic() + 20
-        while not self.page.evaluate(script):
-            assert time.monotonic() < end, f"never true: {script}; the page says {self.words('status')!r} {self.words('error')!r}"
-            self.page.wait_for_timeout(50)
 
 
 @pytest.fixture

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import encode_png
+from fer_pipeline.serving import picture_process
 from fer_pipeline.serving.service import BUNDLE, Fer
 
 BLOCKED_IMPORT = """
@@ -44,20 +49,58 @@ def test_the_bundle_lies_in_data_of_the_repository() -> None:
     assert Path(__file__).parents[2] / "data" / "bundle" == BUNDLE
 
 
-def test_our_routes_and_those_of_bentoml_answer_side_by_side(brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FER_MODEL_DIR", str(brightness_model))
-    monkeypatch.setenv("FER_MAX_UPLOAD_MEGABYTES", "1")
+@pytest.fixture(scope="module")
+def served(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """BentoML's metrics can be made once in a process, so the tests share one service."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BENTOML_HOME", str(tmp_path_factory.mktemp("bentoml")))
+        environment.setenv("FER_MODEL_DIR", str(brightness_model))
+        environment.setenv("FER_MAX_UPLOAD_MEGABYTES", "1")
+        environment.setenv("FER_MAX_DECODE_SECONDS", "1")
+        environment.setenv("FER_PARALLEL", "1")
+        others = set(decoders())
+        with TestClient(Fer.to_asgi(), raise_server_exceptions=False) as client:
+            yield client
+        assert set(decoders()) <= others
+
+
+def decoders() -> list[psutil.Process]:
+    nurseries = [child for child in psutil.Process().children() if picture_process.__name__ in child.cmdline()]
+    return [decoder for nursery in nurseries for decoder in nursery.children()]
+
+
+def test_our_routes_and_those_of_bentoml_answer_side_by_side(served: TestClient) -> None:
     picture = encode_png(np.full((48, 48), 125, np.uint8))
-    with TestClient(Fer.to_asgi()) as client:
-        for path in ("/livez", "/readyz"):
-            assert client.get(path).status_code == 200
-        assert "Facial expressions" in client.get("/").text
-        answer = client.post("/predict?framing=face", files={"picture": picture})
-        assert (answer.status_code, answer.json()["faces"][0]["emotion"]) == (200, "happy")
-        assert client.post("/predict", files={"picture": picture + bytes(1_000_000)}).status_code == 413
-        assert "/predict" in client.get("/docs.json").json()["paths"]
-        with client.websocket_connect("/live") as socket:
-            assert socket.receive_json()["type"] == "model"
+    for path in ("/livez", "/readyz"):
+        assert served.get(path).status_code == 200
+    assert "Facial expressions" in served.get("/").text
+    answer = served.post("/predict?framing=face", files={"picture": picture})
+    assert (answer.status_code, answer.json()["faces"][0]["emotion"]) == (200, "happy")
+    assert served.post("/predict", files={"picture": picture + bytes(1_000_000)}).status_code == 413
+    assert "/predict" in served.get("/docs.json").json()["paths"]
+    with served.websocket_connect("/live") as socket:
+        assert socket.receive_json()["type"] == "model"
+
+
+def test_what_blocks_a_decoder_is_refused_over_http_and_by_the_camera_and_the_service_goes_on(served: TestClient) -> None:
+    picture, frame = encode_png(np.full((48, 48), 125, np.uint8)), io.BytesIO()
+    Image.new("L", (48, 48), 125).save(frame, "JPEG")
+    assert len(decoders()) == 2
+    for decoder in decoders():
+        decoder.suspend()
+    answer = served.post("/predict", files={"picture": picture})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "undecodable_picture")
+    assert "more than 1 s" in answer.json()["error"]["message"]
+    answer = served.post("/predict?framing=face", files={"picture": picture})
+    assert (answer.status_code, answer.json()["faces"][0]["emotion"]) == (200, "happy")
+    with served.websocket_connect("/live") as camera:
+        camera.receive_json()
+        for decoder in decoders():
+            decoder.suspend()
+        camera.send_bytes(frame.getvalue())
+        assert camera.receive_json()["code"] == "invalid_image_frame"
+        camera.send_bytes(frame.getvalue())
+        assert camera.receive_json()["type"] == "faces"
 
 
 def test_a_service_without_model_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

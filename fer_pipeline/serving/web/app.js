@@ -1,9 +1,10 @@
 // The page: three ways in, and files that are dropped or pasted find theirs.
 
 import { setUpCamera, stopCamera } from "./camera.js";
+import { setUpDevice } from "./device.js";
 import { $, say } from "./dom.js";
 import { showModel } from "./model.js";
-import { setUpPicture, showPicture } from "./picture.js";
+import { forgetPicture, setUpPicture, showPicture } from "./picture.js";
 import { setUpVideo, showVideo } from "./video.js";
 
 const TABS = ["picture", "video", "camera"];
@@ -31,6 +32,11 @@ addEventListener("paste", (event) => take(event.clipboardData));
 setUpPicture();
 setUpVideo();
 setUpCamera();
+setUpDevice(() => {
+  say("");
+  forgetPicture(); // what was chosen for the one place does not go to the other unasked
+  stopCamera("The camera is off.");
+});
 showModel();
 
 function choose(name, focus = false) {

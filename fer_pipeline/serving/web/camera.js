@@ -1,13 +1,15 @@
-// The live camera: consent, then frames over a WebSocket, one at a time; boxes, names and a running plot come back.
+// The live camera: consent, then frames one at a time, over a WebSocket or to this device; boxes, names and a running plot come back.
 
+import { onDevice, watchHere } from "./device.js";
 import { $, pen, say } from "./dom.js";
 import { COLOURS } from "./emotions.js";
 import { bars } from "./faces.js";
 import { drawLines, legend } from "./plot.js";
-import { askToken, token } from "./server.js";
+import { askToken, Problem, token } from "./server.js";
 
 const SIDE = 640; // longer side of what is sent: the detector looks no closer
 const PLOT_SECONDS = 20;
+const PAUSE = 33; // milliseconds from one frame to the next on this device, at least
 const SPOKEN_SECONDS = 3;
 const FAULTS = {
   NotAllowedError: "No permission: allow this page to use the camera in your browser's address bar, then try again.",
@@ -56,11 +58,29 @@ async function start() {
     $("camera-on").hidden = false;
     document.title = `● ${document.title}`;
     $("stop").focus();
-    connect(session);
+    if (onDevice()) watch(session);
+    else connect(session);
   } catch (error) {
     say("", FAULTS[error.name] ?? `The camera could not be started: ${error.message}`);
   } finally {
     $("start").disabled = !$("consent").checked;
+  }
+}
+
+async function watch(mine) {
+  try {
+    say("The camera is on; waiting for the model …");
+    const look = await watchHere();
+    [mine.started, mine.spoken] = [performance.now(), -Infinity]; // the first answer is said at once
+    while (session === mine) {
+      const begun = performance.now();
+      const answer = await look(frame().transferToImageBitmap(), (begun - mine.started) / 1000);
+      if (session === mine) show(mine, answer);
+      await new Promise((resolve) => setTimeout(resolve, begun + PAUSE - performance.now()));
+    }
+  } catch (error) {
+    if (session === mine) stopCamera("", error.message);
+    if (!(error instanceof Problem)) throw error;
   }
 }
 
@@ -92,12 +112,17 @@ function connect(mine) {
 }
 
 async function send(mine) {
+  const blob = await frame().convertToBlob({ type: "image/jpeg", quality: 0.85 });
+  if (session === mine && mine.socket.readyState === WebSocket.OPEN) mine.socket.send(await blob.arrayBuffer());
+}
+
+/** What the camera shows now, on a canvas. */
+function frame() {
   const live = $("live");
   const scale = Math.min(1, SIDE / Math.max(live.videoWidth, live.videoHeight));
   const canvas = new OffscreenCanvas(Math.round(live.videoWidth * scale), Math.round(live.videoHeight * scale));
   canvas.getContext("2d").drawImage(live, 0, 0, canvas.width, canvas.height);
-  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.85 });
-  if (session === mine && mine.socket.readyState === WebSocket.OPEN) mine.socket.send(await blob.arrayBuffer());
+  return canvas;
 }
 
 function show(mine, answer) {

@@ -9,6 +9,8 @@ export async function showModel() {
   const model = await (await ask("model")).json();
   $("card").hidden = !model.has_card;
   $("logged").hidden = !model.logs_predictions;
+  $("corrections").hidden = model.feedback_days === null;
+  $("corrections").dataset.days = model.feedback_days;
   $("synthetic").hidden = !model.synthetic;
   $("synthetic").textContent = "This model was trained on generated faces: it is for trying the pipeline, not for real pictures.";
   const measured = Object.keys(HEADLINES).filter((name) => name in model.metrics);

@@ -1,7 +1,9 @@
-// A picture goes to POST /predict; its faces come back as boxes and bars, and a heat map on request.
+// A picture goes to POST /predict, or stays on this device; its faces come back as boxes and bars, and a heat map on request.
 
+import { explainHere, onDevice, predictHere } from "./device.js";
 import { $, element, plural, say } from "./dom.js";
 import { card } from "./faces.js";
+import { correction } from "./feedback.js";
 import { ask, Problem } from "./server.js";
 
 let asked = 0; // only the answer to the latest question is shown
@@ -26,7 +28,7 @@ export async function showPicture(file) {
   $("result").hidden = true;
   say("Looking for faces …");
   try {
-    const answer = await (await ask(`predict?framing=${framing()}`, { method: "POST", body: form(file) })).json();
+    const answer = onDevice() ? await predictHere(file, framing()) : await predictThere(file);
     if (turn === asked) await show(file, answer);
   } catch (error) {
     if (turn === asked) tell(error);
@@ -35,7 +37,24 @@ export async function showPicture(file) {
   }
 }
 
+/** Leaves no picture on the page. */
+export function forgetPicture() {
+  asked += 1;
+  current = null;
+  busy(false);
+  $("result").hidden = true;
+  $("picture").removeAttribute("src");
+}
+
 const framing = () => ($("whole").checked ? "face" : "auto");
+
+async function predictThere(file) {
+  return (await ask(`predict?framing=${framing()}`, { method: "POST", body: form(file) })).json();
+}
+
+async function explainThere(number) {
+  return (await ask(`explain?framing=${framing()}&face=${number}`, { method: "POST", body: form(current) })).blob();
+}
 
 function form(file) {
   const made = new FormData();
@@ -56,7 +75,7 @@ async function show(file, prediction) {
   const { width, height } = prediction.picture;
   $("frame").classList.toggle("small", Math.max(width, height) < 200);
   $("boxes").replaceChildren(...prediction.faces.map((face, i) => face.box && box(face, i, width, height)).filter(Boolean));
-  $("faces").replaceChildren(...prediction.faces.map((face, i) => chosenCard(face, i)));
+  $("faces").replaceChildren(...prediction.faces.map((face, i) => chosenCard(face, i, file)));
   $("caption").textContent = `${width} × ${height} pixels, ${prediction.milliseconds.toFixed(0)} ms`;
   const turn = prediction.faces[0]?.rotation; // one for all faces: it is the picture that was turned
   $("turned").hidden = !turn;
@@ -82,24 +101,26 @@ function box(face, index, width, height) {
   return button;
 }
 
-function chosenCard(face, index) {
+function chosenCard(face, index, file) {
   const item = card(face, index + 1);
   item.addEventListener("pointerenter", () => choose(index, false));
   const button = element("button", "quiet explain", "Why? Show a heat map");
   button.type = "button";
   button.addEventListener("click", () => explain(item, button, index, face.top_emotion));
   item.append(button);
+  const wrong = correction(face, index + 1, file, framing());
+  if (wrong) item.append(wrong);
   return item;
 }
 
 async function explain(item, button, index, emotion) {
   button.disabled = true;
   try {
-    const answer = await ask(`explain?framing=${framing()}&face=${index + 1}`, { method: "POST", body: form(current) });
+    const heat = onDevice() ? await explainHere(index + 1) : await explainThere(index + 1);
     const figure = element("figure", "heat");
     const image = element("img");
     image.alt = `Heat map of face ${index + 1}`;
-    image.src = URL.createObjectURL(await answer.blob());
+    image.src = URL.createObjectURL(heat);
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
     const words = `The face as the network sees it. Covering what is red makes “${emotion}” less likely, covering what is blue more likely.`;
     figure.append(image, element("figcaption", "dim", words));

@@ -1,5 +1,6 @@
 // A video goes to POST /video; its progress comes as events, its results as files.
 
+import { onDevice } from "./device.js";
 import { $, element, percent, plural, say } from "./dom.js";
 import { drawStack, legend } from "./plot.js";
 import { ask, Problem, upload } from "./server.js";
@@ -29,6 +30,7 @@ export function setUpVideo() {
 }
 
 export async function showVideo(file) {
+  if (onDevice()) return say("", "Videos are looked at on the server only: choose “On the server” to send one.");
   await leave("");
   const mine = { job: null, end: new AbortController(), events: null };
   current = mine;

@@ -1,0 +1,76 @@
+"""What the Prefect server knows of runs, asked over HTTP."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from fer_pipeline.errors import EnvironmentFault
+
+ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """One run; `state` is the name of its state, `kind` the type, `creator` who made it ("" where Prefect does not say)."""
+
+    id: str
+    state: str
+    kind: str
+    message: str
+    creator: str
+    seconds: float
+
+
+class PrefectApi:
+    """The server at an address that ends in /api."""
+
+    def __init__(self, address: str) -> None:
+        self._client = httpx.Client(base_url=address, timeout=30)
+
+    def runs(self, deployment: str) -> list[FlowRun]:
+        """The runs of a deployment ("train-champion/train"), newest first, without those that a schedule has planned."""
+        name = deployment.partition("/")[2]
+        found = self._post("/flow_runs/filter", {"deployments": {"name": {"any_": [name]}}, "sort": "EXPECTED_START_TIME_DESC"})
+        return [_flow_run(entry) for entry in found if not entry["auto_scheduled"]]
+
+    def events(self, name: str) -> int:
+        """How many events of this name have come in."""
+        answer = self._post("/events/filter", {"filter": {"event": {"name": [name]}}})
+        return int(answer["total"])
+
+    def wait_for_new_run(self, deployment: str, known: set[str], seconds: float) -> FlowRun:
+        """The first run of a deployment that is not among the known ids. Raises `EnvironmentFault` where none comes in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for run in self.runs(deployment):
+                if run.id not in known:
+                    return run
+            time.sleep(1)
+        raise EnvironmentFault(f"no new run of {deployment} within {seconds:.0f} s: see prefect.log and worker.log")
+
+    def wait_for_end(self, deployment: str, run: str, seconds: float) -> FlowRun:
+        """The run once it has ended. Raises `EnvironmentFault` where it does not in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = next(one for one in self.runs(deployment) if one.id == run)
+            if found.kind in ENDS:
+                return found
+            time.sleep(2)
+        raise EnvironmentFault(f"run {run} of {deployment} has not ended within {seconds:.0f} s: see worker.log")
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        answer = self._client.post(path, json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+
+def _flow_run(entry: dict[str, Any]) -> FlowRun:
+    state = entry["state"] or {}
+    creator = (entry["created_by"] or {}).get("type") or ""
+    return FlowRun(
+        entry["id"], state.get("name", ""), state.get("type", ""), state.get("message") or "", creator, entry["total_run_time"]
+    )

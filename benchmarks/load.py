@@ -1,0 +1,205 @@
+"""A served model and the clients that press it: what the benchmark of the service stands on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.faces import YUNET_FILE
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_START_SECONDS = 120.0
+_BOUNDARY = "fer-benchmark"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running service: its port, its first process, and the seconds that it took until it was ready."""
+
+    port: int
+    process: int
+    seconds: float
+
+    def memory(self) -> float:
+        """Proportional set size of all its processes, in MB."""
+        total = 0
+        with suppress(psutil.Error):  # a process may just have ended
+            first = psutil.Process(self.process)
+            total = sum(process.memory_full_info().pss for process in [first, *first.children(recursive=True)])
+        return total / 1e6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One exchange: status, seconds from the first byte sent to the last received, JSON body, and the header Retry-After."""
+
+    status: int
+    seconds: float
+    body: Any
+    retry_after: str | None
+
+
+@contextmanager
+def served(model: Path, yunet: Path | None = None, **environment: str) -> Iterator[Server]:
+    """Serves an exported model on a free loopback port with the code of this repository, YuNet its detector where it is given.
+
+    Raises `EnvironmentFault`, with the end of the server's log, where it does not become ready.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="fer-bench-") as scratch:
+        folder = Path(scratch) / "model"
+        shutil.copytree(model, folder, ignore=shutil.ignore_patterns("*.keras", YUNET_FILE))
+        if yunet is not None:
+            shutil.copy2(yunet, folder / YUNET_FILE)
+        log = Path(scratch) / "log"
+        command = [sys.executable, "-m", "bentoml", "serve", "fer_pipeline.serving.service:Fer", "--port", str(port)]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FER_")}
+        settings = {"FER_MODEL_DIR": str(folder), "BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(Path(scratch) / "bentoml")}
+        started = time.perf_counter()
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1"],
+                cwd=ROOT,
+                env={**kept, **settings, **environment},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            _wait_until_ready(port, process, log)
+            yield Server(port, process.pid, time.perf_counter() - started)
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+class Client:
+    """One kept connection; not safe for several threads."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def get(self, path: str) -> Answer:
+        """The answer to a GET request."""
+        return self._ask("GET", path, None)
+
+    def send(self, picture: bytes, path: str = "/predict") -> Answer:
+        """The answer to a picture, sent as the form field `picture`."""
+        return self._ask("POST", path, form(picture))
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        return answer, answer.read()
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> Answer:
+        headers = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"} if body is not None else {}
+        started = time.perf_counter()
+        try:
+            answer, content = self._exchange(method, path, body, headers)
+        except (ConnectionError, http.client.HTTPException):  # a kept connection that was idle for 5 s is closed by the server
+            self._connection.close()
+            started = time.perf_counter()
+            answer, content = self._exchange(method, path, body, headers)
+        seconds = time.perf_counter() - started
+        values = json.loads(content) if answer.headers.get_content_type() == "application/json" else None
+        return Answer(answer.status, seconds, values, answer.headers.get("Retry-After"))
+
+
+def form(picture: bytes) -> bytes:
+    """The multipart body of a picture."""
+    head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="picture"; filename="picture.jpg"\r\n\r\n'
+    return head.encode() + picture + f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+
+def closed_loop(port: int, picture: bytes, clients: int, seconds: float) -> list[Answer]:
+    """Answers to so many clients that each send the next picture when the last is answered."""
+    return _pressed(port, clients, _until(time.perf_counter() + seconds), picture)
+
+
+def open_loop(port: int, picture: bytes, rate: float, seconds: float, clients: int) -> list[Answer]:
+    """Answers to `rate` pictures a second, sent at regular moments whether or not the earlier ones are answered.
+
+    With fewer clients than are waiting for their answers at a time, the rate falls below what was asked for.
+    """
+    moments: queue.SimpleQueue[float] = queue.SimpleQueue()
+    start = time.perf_counter() + 0.2
+    for number in range(int(rate * seconds)):
+        moments.put(start + number / rate)
+
+    def due() -> bool:
+        try:
+            moment = moments.get_nowait()
+        except queue.Empty:
+            return False
+        time.sleep(max(0.0, moment - time.perf_counter()))
+        return True
+
+    return _pressed(port, clients, due, picture)
+
+
+def percentile(answers: list[Answer], percent: float) -> float:
+    """Milliseconds that so many percent of the answers stay below."""
+    return float(np.percentile([1000 * answer.seconds for answer in answers], percent))
+
+
+def _until(end: float) -> Callable[[], bool]:
+    return lambda: time.perf_counter() < end
+
+
+def _pressed(port: int, clients: int, goes_on: Callable[[], bool], picture: bytes) -> list[Answer]:
+    answers: list[Answer] = []
+
+    def run() -> None:
+        client = Client(port)
+        while goes_on():
+            answers.append(client.send(picture))
+        client.close()
+
+    threads = [threading.Thread(target=run) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError, http.client.HTTPException):
+            if Client(port).get("/readyz").status == 200:
+                return
+        time.sleep(0.05)
+    raise EnvironmentFault(f"the service did not become ready:\n{log.read_text(errors='replace')[-2000:]}")

@@ -1,0 +1,187 @@
+"""Speed beside peers on the same machine in the same run: `fer` (PyPI) over a video, LiteRT and OpenVINO on the same network.
+
+The peers live in environments of their own, which the first run makes with uv from the package index (2.5 GB, in the user's cache
+folder). Needs data/export (`make run`). `BENCH_VIDEO` names a video (default: 300 frames of 640x360 with a drawn face),
+`BENCH_YUNET` YuNet's file (default: what `fer models fetch yunet` fetched).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from rich.table import Table
+
+from benchmarks.service import EXPORT, chosen, verdict
+from fer_pipeline.datasets.synthetic import draw_faces
+from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.faces import HaarDetector, published_yunet
+from fer_pipeline.imaging import shrink
+from fer_pipeline.inference.decoding import frames
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.video import VideoOptions, analyse
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A plain installation of `fer` brings versions that do not work together any more, and torch, which only MTCNN needs.
+FER = "fer==25.10.3"
+FER_NEEDS = ("opencv-python-headless<5", "setuptools<81", "tensorflow==2.21.0", "pandas", "requests", "tqdm", "pillow")
+RUNTIMES = ("ai-edge-litert==2.3.0", "openvino==2026.4.1", "onnxruntime==1.31.1", "opencv-python-headless<5", "pillow")
+
+VIDEO_ROUNDS = 3
+LEAST_RATIO, MOST_OVER_BEST = 4.0, 1.10
+
+
+def tables() -> Iterator[Table]:
+    """Video, then the classifier alone. Raises `ModelError` where data/export is missing, `EnvironmentFault` where uv fails."""
+    if not (EXPORT / "model.keras").is_file():
+        raise ModelError(f"{EXPORT / 'model.keras'} is missing: `make run` makes it")
+    with tempfile.TemporaryDirectory(prefix="fer-bench-") as scratch:
+        yield _video(Path(scratch))
+        yield from _classifier(Path(scratch))
+
+
+def environment(name: str, packages: tuple[str, ...], bare: str | None = None) -> Path:
+    """The Python of an environment with these packages, and `bare` without what it asks for; made where it is not there yet.
+
+    Raises `EnvironmentFault` where uv fails.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "fer-pipeline" / "benchmarks" / name
+    python, done = folder / "bin" / "python", folder / "packages"
+    wanted = "\n".join((*packages, bare or ""))
+    if not done.is_file() or done.read_text() != wanted:
+        uv = str(Path(sys.executable).with_name("uv"))
+        _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)])
+        _run([uv, "pip", "install", "--quiet", "--python", str(python), *packages])
+        if bare is not None:
+            _run([uv, "pip", "install", "--quiet", "--python", str(python), "--no-deps", bare])
+        done.write_text(wanted)
+    return python
+
+
+def _run(command: list[str], **variables: str) -> str:
+    done = subprocess.run(command, env={**os.environ, **variables}, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EnvironmentFault(f"`{' '.join(command)}` failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _video(scratch: Path) -> Table:
+    video = Path(os.environ["BENCH_VIDEO"]).resolve() if "BENCH_VIDEO" in os.environ else _made(scratch / "made.mp4")
+    model, yunet, _ = chosen()
+    ours = {"haar": Recognizer.load(model, HaarDetector())}
+    if yunet:
+        ours["yunet"] = Recognizer.load(model, published_yunet(yunet))
+    rows: dict[str, list[dict[str, float]]] = {"fer, Haar and TFLite": [], **{f"this, {name}": [] for name in ours}}
+    command = [str(environment("fer", FER_NEEDS, FER)), str(ROOT / "benchmarks" / "peer_video.py"), str(video), str(scratch)]
+    quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **quiet) as peer:  # type: ignore[call-overload]
+        for turn in range(VIDEO_ROUNDS):
+            peer.stdin.write("\n")
+            peer.stdin.flush()
+            rows["fer, Haar and TFLite"].append(json.loads(peer.stdout.readline()))
+            for name, recognizer in ours.items():
+                rows[f"this, {name}"].append(_analysed(video, recognizer, scratch / f"{name}{turn}"))
+        peer.stdin.close()
+    theirs, *_ = rows.values()
+    title = f"{video.name}, end to end without annotation, median of {VIDEO_ROUNDS}"
+    table = Table("what", "frames/s", "ratio", "faces", "frames with a face", title=title)
+    for name, runs in rows.items():
+        speed = statistics.median(run["frames"] / run["seconds"] for run in runs)
+        ratio = statistics.median(theirs[n]["seconds"] / runs[n]["seconds"] for n in range(VIDEO_ROUNDS))
+        enough = runs[0]["frames_with_face"] >= theirs[0]["frames_with_face"]
+        told = "" if runs is theirs else f", at least {LEAST_RATIO:g}: {verdict(ratio >= LEAST_RATIO)}"
+        seen = "" if runs is theirs else f": {verdict(enough)}"
+        table.add_row(name, f"{speed:.1f}", f"{ratio:.1f}{told}", f"{runs[0]['faces']}", f"{runs[0]['frames_with_face']}{seen}")
+    for name, recognizer in ours.items():
+        for part, value in _profile(video, recognizer).items():
+            table.add_row(f"{name}: {part}, ms a frame", f"{value:.2f}")
+    return table
+
+
+def _analysed(video: Path, recognizer: Recognizer, out: Path) -> dict[str, float]:
+    started = time.perf_counter()
+    summary = analyse(video, recognizer, out, options=VideoOptions(annotate=False))
+    seconds = time.perf_counter() - started
+    with (out / "faces.jsonl").open() as file:
+        found = [json.loads(line) for line in file]
+    return {
+        "seconds": seconds,
+        "frames": summary.frames,
+        "faces": summary.faces,
+        "frames_with_face": len({face["frame"] for face in found}),
+    }
+
+
+def _profile(video: Path, recognizer: Recognizer) -> dict[str, float]:
+    """Where the time goes, each part alone. The parts run beside each other, and the search only in each fifth frame."""
+    started = time.perf_counter()
+    images = [image for _, image in frames(video)][:100]
+    decoding = (time.perf_counter() - started) / len(images)
+    options = VideoOptions()
+    searched = images[:: options.detect_every]
+    small = [shrink(image, options.detection_side) for image in searched]
+    started = time.perf_counter()
+    found = [recognizer.detector.detect(image) for image in small]
+    detecting = (time.perf_counter() - started) / len(images)
+    scaled = [
+        [face.scaled(image.shape[1] / less.shape[1]) for face in faces]
+        for image, less, faces in zip(searched, small, found, strict=True)
+    ]
+    started = time.perf_counter()
+    recognizer.recognize_found(list(zip(searched, scaled, strict=True)))
+    judging = (time.perf_counter() - started) / len(searched)
+    return {"decode": 1000 * decoding, "detect": 1000 * detecting, "crop, classify, judge": 1000 * judging}
+
+
+def _made(path: Path) -> Path:
+    wall = np.random.default_rng(0).integers(100, 140, (360, 640, 3)).astype(np.uint8)
+    face = np.kron(draw_faces(64, 0)[0][0], np.ones((4, 4), np.uint8))[:, :, np.newaxis]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for number in range(300):
+            left = 40 + number
+            image = wall.copy()
+            image[80:272, left : left + 192] = face
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def _classifier(scratch: Path) -> Iterator[Table]:
+    tflite = scratch / "model.tflite"
+    _run([sys.executable, "-c", _CONVERT, str((EXPORT / "model.keras").resolve()), str(tflite)], TF_CPP_MIN_LOG_LEVEL="3")
+    python = environment("runtimes", RUNTIMES)
+    for threads in (1, os.cpu_count() or 1):
+        command = [str(python), "-m", "benchmarks.peer_runtimes", str(EXPORT.resolve()), str(tflite), str(threads)]
+        found: dict[str, dict[str, float]] = json.loads(_run(command).splitlines()[-1])
+        title = f"the same network, {threads} thread(s), ms"
+        table = Table("runtime", "1 face", "64 faces", "largest difference of a logit", title=title)
+        ours = found["onnxruntime"]
+        for name, values in found.items():
+            table.add_row(name, f"{values['1']:.2f}", f"{values['64']:.2f}", f"{values['difference']:.1e}")
+        same = [values for values in found.values() if values["difference"] < 1e-2]  # of the same precision
+        over = {batch: ours[batch] / min(values[batch] for values in same) for batch in ("1", "64")}
+        words = [f"{over[batch]:.2f}: {verdict(over[batch] <= MOST_OVER_BEST)}" for batch in ("1", "64")]
+        table.add_row("onnxruntime over the best of the same precision", *words, f"at most {MOST_OVER_BEST}")
+        yield table
+
+
+_CONVERT = """
+import pathlib, sys
+import keras
+import tensorflow as tf
+network = keras.saving.load_model(sys.argv[1], compile=False)
+pathlib.Path(sys.argv[2]).write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+"""

@@ -1,0 +1,94 @@
+"""What `benchmarks.scale` times, each run as a process of its own: `python -m benchmarks.scale_jobs JOB MASTER SOURCE OUT`.
+
+MASTER is a Spark master, or `loop` for a plain loop in one process with NumPy and OpenCV that does the same per picture: what a
+person would write first, and what Spark must be compared with.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline import imaging, scoring
+from fer_pipeline.datasets.preprocessing import preprocess
+from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.shipped import DEFAULT_MODEL, shipped_folder
+from fer_pipeline.params import PreprocessParams
+from fer_pipeline.records import USAGE_SPLITS
+
+GROUP = 1024
+
+
+def spark_preprocess(master: str, raw: Path, out: Path) -> None:
+    """The stage preprocess, with training copies left out."""
+    preprocess(raw, out / "processed", out / "quarantine", PreprocessParams(master=master, drop_training_copies=True))
+
+
+def loop_preprocess(raw: Path, out: Path) -> None:
+    """Parses, hashes and measures each picture, leaves out training copies, writes the rest."""
+    seen: set[str] = set()
+
+    def rows() -> Iterator[dict[str, object]]:
+        for batch in pq.ParquetFile(raw / "faces.parquet").iter_batches(GROUP, columns=["row", "emotion", "usage", "pixels"]):
+            for row in batch.to_pylist():
+                gray = np.fromstring(row["pixels"], dtype=np.int64, sep=" ").astype(np.uint8).reshape(48, 48)
+                content, split = imaging.content_hash(gray), USAGE_SPLITS[row["usage"]]
+                if split == "train" and content in seen:
+                    continue
+                if split == "train":
+                    seen.add(content)
+                measured = {"brightness": float(gray.mean()), "contrast": float(gray.std())}
+                hashes = {"content_hash": content, "perceptual_hash": imaging.perceptual_hash(gray)}
+                facts = {"row": row["row"], "split": split, "label": int(row["emotion"])}
+                yield {**facts, **hashes, **measured, "image": gray.tobytes()}
+
+    _write(rows(), out / "faces.parquet")
+
+
+def spark_score(master: str, processed: Path, out: Path) -> None:
+    """`fer score` of the shipped model on a processed table."""
+    scoring.score(processed, out / "scores", PortableModel.read(shipped_folder(DEFAULT_MODEL)), master=master)
+
+
+def loop_score(processed: Path, out: Path) -> None:
+    """The same model on each face, and its answers."""
+    recognizer = PortableModel.read(shipped_folder(DEFAULT_MODEL)).recognizer()
+
+    def rows() -> Iterator[dict[str, object]]:
+        for file in sorted((processed / "faces").glob("*.parquet")):
+            for batch in pq.ParquetFile(file).iter_batches(GROUP, columns=["id", "image"]):
+                for row in batch.to_pylist():
+                    face = recognizer.recognize_prepared(np.frombuffer(row["image"], np.uint8).reshape(48, 48, 1))
+                    yield {"picture": row["id"], "emotion": face.emotion, **face.as_dict()["probabilities"]}
+
+    _write(rows(), out / "scores.parquet")
+
+
+def _write(rows: Iterator[dict[str, object]], target: Path) -> None:
+    writer, group = None, []
+    for row in rows:
+        group.append(row)
+        if len(group) == GROUP:
+            table = pa.Table.from_pylist(group)
+            writer = writer or pq.ParquetWriter(target, table.schema)
+            writer.write_table(table)
+            group = []
+    if group:
+        table = pa.Table.from_pylist(group)
+        writer = writer or pq.ParquetWriter(target, table.schema)
+        writer.write_table(table)
+    if writer:
+        writer.close()
+
+
+if __name__ == "__main__":
+    job, place, source, target = sys.argv[1], sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
+    if place == "loop":
+        {"preprocess": loop_preprocess, "score": loop_score}[job](source, target)
+    else:
+        {"preprocess": spark_preprocess, "score": spark_score}[job](place, source, target)

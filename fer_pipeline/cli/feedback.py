@@ -1,0 +1,259 @@
+"""`fer feedback`: from people's corrections of answers to training data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_pipeline import params as params_file
+from fer_pipeline.cli.console import errors, results
+from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.errors import FeedbackError, ParamsError
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+
+if TYPE_CHECKING:
+    from fer_pipeline.feedback_review import Review
+    from fer_pipeline.monitoring.corrections import Corrections
+
+app = typer.Typer(help="Review what people corrected, and make it training data.", no_args_is_help=True)
+
+Inbox = Annotated[Path, typer.Option(envvar="FER_FEEDBACK", help="Folder in which the service keeps corrections.")]
+Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`, which no correction may repeat.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Receipts, 32 hex digits each.")]
+IdFile = Annotated[typer.FileText | None, typer.Option("--file", help="File with one id per line, - for standard input.")]
+Wait = Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of lines.")]
+
+INBOX, PROCESSED, PAGE = Path("data/feedback-inbox"), Path("data/processed"), Path("data/reports/feedback")
+
+
+@app.command()
+def status(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
+    """Count the corrections that wait, are accepted, or were taken back after acceptance, by what was answered and said.
+
+    Example: `fer feedback status`
+    """
+    from fer_pipeline.datasets import feedback
+    from fer_pipeline.feedback_review import FOLDER
+
+    corrections = _open(inbox)
+    pending, damaged = corrections.read("pending")
+    held = feedback.read(FOLDER)
+    fetched = feedback.ids_in(Path("data/raw"))
+    ids = {one.id for one in held}
+    pairs = Counter((one.answered, one.corrected) for one in pending)
+    facts = {
+        "with_picture": sum(one.picture is not None for one in pending),
+        "labels_alone": sum(one.picture is None for one in pending),
+        "first_expires": min((one.expires.isoformat() for one in pending), default=None),
+        "accepted": len(held),
+        "version": feedback.version_of(held),
+        "joined_by_next_run": len(ids - fetched),
+        "deleted_but_in_raw_table": len(fetched - ids),
+        "withdrawn": corrections.count("withdrawn"),
+        "damaged": damaged,
+        "pending_by_label": [{"answered": a, "corrected": c, "count": n} for (a, c), n in pairs.most_common()],
+    }
+    if as_json:
+        results.print_json(json.dumps(facts))
+        return
+    results.print(f"waiting: {facts['with_picture']} with a picture, {facts['labels_alone']} labels alone")
+    for (answered, corrected), count in pairs.most_common():
+        results.print(f"  {answered} should be {corrected}: {count}")
+    if pending:
+        results.print(f"the first of them expires on {min(one.expires for one in pending):%Y-%m-%d %H:%M} UTC")
+    results.print(
+        f"accepted: {len(held)}, version {facts['version']}; {facts['joined_by_next_run']} join with the next `fer run`"
+    )
+    if facts["deleted_but_in_raw_table"]:
+        results.print(f"[yellow]{facts['deleted_but_in_raw_table']} deleted ones still stand in data/raw:[/] {_CLEAR}")
+    if facts["withdrawn"]:
+        results.print(f"[yellow]{facts['withdrawn']} were taken back after acceptance:[/] `fer feedback purge` deletes them")
+    for name in damaged:
+        results.print(f"[red]damaged:[/] {inbox / name}")
+
+
+@app.command(name="list")
+def list_(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
+    """List the corrections with a picture that wait, oldest first: id, time, what was answered, what the person says.
+
+    Example: `fer feedback list --json`
+    """
+    pending, _ = _open(inbox).read("pending")
+    given = [one for one in pending if one.picture is not None]
+    if as_json:
+        keys = ("id", "answered", "confidence", "corrected", "version", "sender", "size")
+        times = [{"time": one.time.isoformat(), "expires": one.expires.isoformat()} for one in given]
+        results.print_json(
+            json.dumps([{key: getattr(one, key) for key in keys} | t for one, t in zip(given, times, strict=True)])
+        )
+        return
+    for one in given:
+        results.print(f"{one.id}  {one.time:%Y-%m-%d %H:%M}  {one.answered} -> {one.corrected}")
+
+
+@app.command()
+def review(
+    inbox: Inbox = INBOX,
+    processed: Processed = PROCESSED,
+    out: Annotated[Path, typer.Option(help="Folder to write: index.html with the faces, review.json.")] = PAGE,
+) -> None:
+    """Check the corrections that wait with Great Expectations, and write a page with their faces to decide on.
+
+    Example: `fer feedback review`
+    """
+    from fer_pipeline import feedback_page
+
+    found = _review(_open(inbox), processed)
+    with exclusive(out, "fer feedback review"):
+        page = feedback_page.write(out, found, inbox)
+    for item in found.items:
+        colour = {"passes": "green", "doubtful": "yellow", "refused": "red"}[item.verdict]
+        change = f"{item.correction.answered} -> {item.correction.corrected}"
+        results.print(f"{item.correction.id}  [{colour}]{item.verdict:8}[/]  {change}  {'; '.join(item.faults + item.doubts)}")
+    results.print(f"{len(found.items)} corrections with a picture; page: {page}")
+
+
+@app.command()
+def accept(
+    ids: Ids = None,
+    file: IdFile = None,
+    all_passing: Annotated[bool, typer.Option("--all-passing", help="Accept all that pass every check.")] = False,
+    inbox: Inbox = INBOX,
+    processed: Processed = PROCESSED,
+    wait: Wait = 0,
+) -> None:
+    """Make corrections training data: a new version of data/feedback under DVC, which the next run joins to train.
+
+    Example: `fer feedback accept --all-passing`, then `fer run`
+    """
+    from fer_pipeline import feedback_review
+    from flows.feedback import announce
+
+    named = _ids(ids, file)
+    if bool(named) == all_passing:
+        raise ParamsError("give ids (or --file) or --all-passing, one of both")
+    with exclusive(RUN_LOCK, "fer feedback accept", wait):
+        corrections = _open(inbox)
+        feedback_review.settle(corrections, Path.cwd())
+        found = _review(corrections, processed)
+        done = feedback_review.accept(corrections, Path.cwd(), found, None if all_passing else named)
+    for item in found.items:
+        if all_passing and not item.passes:
+            results.print(f"[yellow]left:[/] {item.correction.id} {'; '.join(item.faults + item.doubts)}")
+    if not done.ids:
+        results.print(f"nothing to accept; data/feedback stays at version {done.version}")
+        return
+    results.print(
+        f"{len(done.ids)} accepted; data/feedback holds {done.total}, version {done.version}; `fer run` trains with them; commit "
+        "data/feedback.dvc and params.yaml to keep it"
+    )
+    told = announce(done.ids, done.version)
+    results.print("Prefect was told" if told else "no Prefect server is set (PREFECT_API_URL): none was told")
+
+
+@app.command()
+def reject(
+    ids: Ids = None,
+    file: IdFile = None,
+    inbox: Inbox = INBOX,
+) -> None:
+    """Delete corrections that wait.
+
+    Example: `fer feedback reject 0123456789abcdef0123456789abcdef`
+    """
+    named = _ids(ids, file)
+    if not named:
+        raise ParamsError("give the ids of what to reject, or --file")
+    corrections = _open(inbox)
+    there = {one.id for one in corrections.read("pending")[0]}
+    unknown = [one for one in named if one not in there]
+    if unknown:
+        raise FeedbackError(
+            f"these do not wait: {', '.join(unknown)}; nothing was changed. `fer feedback list` names those that do"
+        )
+    for one in named:
+        corrections.forget(one)
+    _forget_page()
+    results.print(f"{len(named)} deleted")
+
+
+@app.command()
+def delete(
+    ids: Ids = None,
+    file: IdFile = None,
+    inbox: Inbox = INBOX,
+    wait: Wait = 0,
+) -> None:
+    """Delete corrections by the receipts of the people who gave them, out of the training data, too.
+
+    Example: `fer feedback delete 0123456789abcdef0123456789abcdef`
+    """
+    from fer_pipeline import feedback_review
+
+    named = _ids(ids, file)
+    if not named:
+        raise ParamsError("give the receipts of what to delete, or --file")
+    with exclusive(RUN_LOCK, "fer feedback delete", wait):
+        done = feedback_review.delete(_open(inbox), Path.cwd(), named)
+    _forget_page()
+    results.print(f"{len(named)} deleted, {len(done.ids)} of them out of data/feedback, now version {done.version}")
+    if done.ids:
+        results.print(_CLEAR)
+
+
+@app.command()
+def purge(inbox: Inbox = INBOX, wait: Wait = 0) -> None:
+    """Delete what has expired and what people took back after acceptance; finish what a killed command began.
+
+    Example: `fer feedback purge`
+    """
+    from fer_pipeline import feedback_review
+
+    with exclusive(RUN_LOCK, "fer feedback purge", wait):
+        done = feedback_review.purge(_open(inbox), Path.cwd())
+    if done.ids:
+        _forget_page()
+    results.print(f"{len(done.ids)} taken out of data/feedback, which holds {done.total}, version {done.version}")
+    if done.ids:
+        results.print(_CLEAR)
+
+
+_CLEAR = (
+    "`fer run` takes them out of data/raw and data/processed; earlier versions in DVC's cache (`dvc gc --workspace`), in its "
+    "remotes (`dvc gc --workspace --cloud`) and models that learned from them keep them"
+)
+
+
+def _open(inbox: Path) -> Corrections:
+    """The folder's corrections, without those whose time is over."""
+    from fer_pipeline.monitoring.corrections import Corrections
+
+    corrections = Corrections(inbox)
+    expired = corrections.expire(datetime.now(UTC))
+    if expired:
+        errors.print(f"{expired} expired, deleted")
+        _forget_page()
+    return corrections
+
+
+def _forget_page() -> None:
+    """The page of the last review shows faces, perhaps one that was just deleted."""
+    shutil.rmtree(PAGE, ignore_errors=True)
+
+
+def _review(corrections: Corrections, processed: Path) -> Review:
+    from fer_pipeline import feedback_review
+
+    return feedback_review.review(corrections, Path.cwd(), processed, params_file.load(PARAMS).feedback)
+
+
+def _ids(ids: list[str] | None, file: typer.FileText | None) -> list[str]:
+    listed = [line.strip() for line in file or () if line.strip()]
+    return list(dict.fromkeys([*(ids or ()), *listed]))

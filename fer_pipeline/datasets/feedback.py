@@ -1,0 +1,133 @@
+"""The accepted corrections: pictures and an index in data/feedback, which fetch joins to the source as train rows. Does file I/O.
+
+Each picture is a file of its own, PNG of 48x48 gray pixels in a folder named after the time of acceptance, so that one can be
+deleted, from DVC's cache as well, without touching the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import pyarrow.dataset as ds
+
+from fer_pipeline.datasets.raw_table import RawRow
+from fer_pipeline.errors import ImageError, SourceError
+from fer_pipeline.imaging import content_hash, decode, to_gray
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.records import FEEDBACK_USAGE
+
+INDEX_FILE: Final = "corrections.jsonl"
+"""One line per accepted correction, ordered by `file`."""
+
+NO_VERSION: Final = "none"
+"""Version of a folder without corrections, and of no folder at all."""
+
+
+@dataclass(frozen=True)
+class AcceptedCorrection:
+    """One picture whose label a person corrected.
+
+    `id` is the person's receipt; `given` and `accepted` are times such as "2026-11-21T08:15:00Z"; `answered` is what the model
+    with the fingerprint `version` said, `emotion` what the person says; `content_hash` pins the picture.
+    """
+
+    id: str
+    given: str
+    accepted: str
+    answered: str
+    emotion: str
+    network: str
+    version: str
+    content_hash: str
+
+    @property
+    def file(self) -> str:
+        """Path of the picture in the folder, "20261121T081500Z/<id>.png"."""
+        return f"{self.accepted.replace('-', '').replace(':', '')}/{self.id}.png"
+
+
+def read(folder: Path) -> tuple[AcceptedCorrection, ...]:
+    """What the index of the folder says, empty where there is no folder. Raises `SourceError` where it cannot be read."""
+    index = folder / INDEX_FILE
+    if not folder.exists():
+        return ()
+    try:
+        lines = index.read_text(encoding="utf-8").splitlines()
+        return tuple(AcceptedCorrection(**json.loads(line)) for line in lines)
+    except (OSError, ValueError, TypeError) as error:
+        raise SourceError(f"{index} cannot be read ({error}): `dvc checkout data/feedback.dvc` brings it back") from error
+
+
+def write(folder: Path, corrections: Sequence[AcceptedCorrection], pictures: Mapping[str, bytes]) -> None:
+    """Fills an empty folder; `pictures` are PNG files by id, one for each correction."""
+    ordered = sorted(corrections, key=lambda correction: correction.file)
+    for correction in ordered:
+        target = folder / correction.file
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(pictures[correction.id])
+    (folder / INDEX_FILE).write_text(_index(ordered), encoding="utf-8")
+
+
+def version_of(corrections: Sequence[AcceptedCorrection]) -> str:
+    """First 12 hex digits of the SHA-256 of the index, which names each picture's content; "none" without corrections."""
+    if not corrections:
+        return NO_VERSION
+    ordered = sorted(corrections, key=lambda correction: correction.file)
+    return hashlib.sha256(_index(ordered).encode()).hexdigest()[:12]
+
+
+def checked(folder: Path, version: str) -> tuple[AcceptedCorrection, ...]:
+    """The corrections of the version that params.yaml names.
+
+    Raises `SourceError` where the folder holds another one.
+    """
+    corrections = read(folder)
+    held = version_of(corrections)
+    if held != version:
+        raise SourceError(
+            f"{folder} holds corrections of version {held}, fetch.feedback of params.yaml names {version}: bring them back "
+            f"(`dvc pull {folder}.dvc`, `dvc checkout {folder}.dvc`), or take those that are there with `fer feedback purge`"
+        )
+    return corrections
+
+
+def rows(folder: Path, corrections: Sequence[AcceptedCorrection]) -> Iterator[RawRow]:
+    """One raw row each, of usage "Feedback", whose name holds the time of acceptance and the id: "feedback/<time>/<id>.png".
+
+    Raises `SourceError` where a picture is missing, damaged or another one, or a label is none of the seven.
+    """
+    for correction in corrections:
+        data = _picture(folder, correction)
+        if correction.emotion not in EMOTIONS:
+            raise SourceError(f"{folder / INDEX_FILE} has the label {correction.emotion!r}, expected {', '.join(EMOTIONS)}")
+        yield RawRow(name=f"feedback/{correction.file}", emotion=correction.emotion, usage=FEEDBACK_USAGE, image=data)
+
+
+def ids_in(raw: Path) -> frozenset[str]:
+    """Ids of the corrections that stand in the raw table; none where there is no table."""
+    table = raw / "faces.parquet"
+    if not table.exists():
+        return frozenset()
+    found = ds.dataset(table, format="parquet").to_table(columns=["name"], filter=ds.field("usage") == FEEDBACK_USAGE)
+    return frozenset(Path(name).stem for name in found["name"].to_pylist())
+
+
+def _picture(folder: Path, correction: AcceptedCorrection) -> bytes:
+    path = folder / correction.file
+    try:
+        data = path.read_bytes()
+        found = content_hash(to_gray(decode(data)))
+    except (OSError, ImageError) as error:
+        raise SourceError(f"{path} cannot be read ({error}): `dvc checkout {folder}.dvc` brings it back") from error
+    if found != correction.content_hash:
+        raise SourceError(f"{path} is another picture than the index says: `dvc checkout {folder}.dvc` brings it back")
+    return data
+
+
+def _index(ordered: Sequence[AcceptedCorrection]) -> str:
+    return "".join(json.dumps(asdict(correction), sort_keys=True) + "\n" for correction in ordered)

@@ -1,0 +1,32 @@
+"""Rows from people's corrections join train after the splits are made, as Spark plans: nothing is chosen or measured on them."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as sf
+
+from fer_pipeline.records import FEEDBACK_USAGE
+
+
+def is_feedback() -> Column:
+    """True for rows that came from people's corrections."""
+    return sf.coalesce(sf.lower(sf.trim(sf.col("usage"))) == FEEDBACK_USAGE.lower(), sf.lit(False))
+
+
+def join_feedback(rows: DataFrame, feedback: DataFrame) -> DataFrame:
+    """`rows`, which have their final splits, and the corrected rows as train, with `reason` and `detail`, null in most.
+
+    A corrected row has a reason where its picture, or one of equal perceptual hash, stands in validation or test.
+    """
+    together = rows.unionByName(feedback.withColumn("split", sf.lit("train")))
+    measured = sf.max(sf.col("split") != "train")
+    same, near = (measured.over(Window.partitionBy(column)) for column in ("content_hash", "perceptual_hash"))
+    which = sf.when(sf.col("same"), "the same picture").otherwise("a nearly equal picture")
+    words = sf.concat(which, sf.lit(" stands in validation or test, which training must not see"))
+    return (
+        together.withColumn("same", same)
+        .withColumn("leaks", is_feedback() & (sf.col("same") | near))
+        .withColumn("reason", sf.when(sf.col("leaks"), "feedback-leak"))
+        .withColumn("detail", sf.when(sf.col("leaks"), words))
+        .drop("same", "leaks")
+    )

@@ -1,0 +1,44 @@
+"""The place of each row in an order within its group, where a group may be most of the table.
+
+A window over such a group is one task for millions of rows. Here the order is cut into buckets: each is a task of its own, and
+the sums of the buckets before it, a table of a few thousand rows, give the rest. Sums of whole numbers, so the result is that
+of one window.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as sf
+
+_DIGITS = 2
+
+
+def bucket_of(key: Column) -> Column:
+    """The bucket of a row whose order within its group is that of an evenly spread hash in hex digits: one of 256."""
+    return key.substr(1, _DIGITS)
+
+
+def with_places(rows: DataFrame, group: str, bucket: str, order: list[str], size: str) -> DataFrame:
+    """Adds `position` (from 1), `before` (sum of `size` over the rows before this one) and `last` (rows) within each `group`.
+
+    Rows of a group are ordered by `bucket` and then by `order`, which must tell any two of them apart; none of these columns is
+    null. `size` is a column of whole numbers.
+    """
+    sums = rows.groupBy(group, bucket).agg(sf.count("*").alias("bucket_rows"), sf.sum(size).alias("bucket_size"))
+    buckets = Window.partitionBy(group)
+    earlier = buckets.orderBy(bucket).rowsBetween(Window.unboundedPreceding, -1)
+    starts = sums.select(
+        group,
+        bucket,
+        sf.coalesce(sf.sum("bucket_rows").over(earlier), sf.lit(0)).alias("rows_earlier"),
+        sf.coalesce(sf.sum("bucket_size").over(earlier), sf.lit(0)).alias("size_earlier"),
+        sf.sum("bucket_rows").over(buckets).alias("last"),
+    )
+    within = Window.partitionBy(group, bucket).orderBy(*order)
+    so_far = sf.coalesce(sf.sum(size).over(within.rowsBetween(Window.unboundedPreceding, -1)), sf.lit(0))
+    return (
+        rows.join(sf.broadcast(starts), [group, bucket])
+        .withColumn("position", sf.col("rows_earlier") + sf.row_number().over(within))
+        .withColumn("before", sf.col("size_earlier") + so_far)
+        .drop("rows_earlier", "size_earlier")
+    )

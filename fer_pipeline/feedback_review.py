@@ -1,0 +1,217 @@
+"""What joins the rooms from a person's correction to training data: review, checks, acceptance as a data version, deletion."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from fer_pipeline.datasets import feedback, versioning
+from fer_pipeline.datasets.feedback import AcceptedCorrection
+from fer_pipeline.datasets.feedback_quality import BatchCheck, Candidate, KnownFaces, check
+from fer_pipeline.errors import DataQualityError, FeedbackError, ImageError
+from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
+from fer_pipeline.inference.quality import FaceQuality, measure
+from fer_pipeline.monitoring.corrections import Correction, Corrections
+from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.params import FeedbackParams, load
+from fer_pipeline.params_editing import write_values
+
+FOLDER: Final = Path("data/feedback")
+"""The accepted corrections, under DVC, relative to the root of the repository."""
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """One pending correction with its face, gray uint8 (48, 48).
+
+    `faults` are the checks of severity error that it broke, in words; `doubts` those of severity warning.
+    """
+
+    correction: Correction
+    face: UInt8Array
+    quality: FaceQuality
+    faults: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    @property
+    def passes(self) -> bool:
+        """Whether it broke no check at all."""
+        return not self.faults and not self.doubts
+
+    @property
+    def verdict(self) -> str:
+        """ "passes", "doubtful" (a person may accept it by its id) or "refused"."""
+        return "refused" if self.faults else "doubtful" if self.doubts else "passes"
+
+
+@dataclass(frozen=True)
+class Review:
+    """The pending corrections with a picture, oldest first, and the outcome of each check on them as one batch.
+
+    `labels_alone` are the corrections without a picture, `damaged` the files that cannot be read.
+    """
+
+    items: tuple[Reviewed, ...]
+    checks: tuple[BatchCheck, ...]
+    labels_alone: tuple[Correction, ...]
+    damaged: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FeedbackVersion:
+    """The accepted corrections after a change: their version, how many they are, and the ids that the change was about."""
+
+    version: str
+    total: int
+    ids: tuple[str, ...]
+
+
+def review(inbox: Corrections, root: Path, processed: Path, params: FeedbackParams) -> Review:
+    """Checks the pending corrections as one batch, against each other and against the processed table.
+
+    Raises `SourceError` where there is no table to compare with.
+    """
+    known = KnownFaces.read(processed)
+    accepted = feedback.read(root / FOLDER)
+    pending, damaged = inbox.read("pending")
+    faces: dict[str, UInt8Array] = {}
+    for correction in pending:
+        if correction.picture is not None:
+            try:
+                faces[correction.id] = to_gray(decode(correction.picture))
+            except ImageError:
+                damaged.append(f"pending/{correction.id}.json")
+    with_face = [correction for correction in pending if correction.id in faces]
+    batch = [Candidate(one.id, one.corrected, one.sender, faces[one.id]) for one in with_face]
+    checks = check(batch, known, frozenset(one.content_hash for one in accepted), params)
+    items = [
+        Reviewed(
+            correction,
+            faces[correction.id],
+            measure(faces[correction.id]),
+            _sentences(checks, correction.id, "error"),
+            _sentences(checks, correction.id, "warning"),
+        )
+        for correction in with_face
+    ]
+    labels_alone = tuple(one for one in pending if one.picture is None)
+    return Review(tuple(items), tuple(checks), labels_alone, tuple(sorted(damaged)))
+
+
+def accept(inbox: Corrections, root: Path, reviewed: Review, ids: Sequence[str] | None) -> FeedbackVersion:
+    """Makes corrections training data: a new version of data/feedback, which the next fetch joins to the source.
+
+    `ids` names them (those with doubts, too), None means all that pass. Raises `FeedbackError` where an id is not pending with
+    a picture, `DataQualityError` where one broke a check of severity error, `SourceError` where data/feedback does not hold the
+    version of params.yaml; nothing is changed then.
+    """
+    known = {item.correction.id: item for item in reviewed.items}
+    if ids is None:
+        chosen = [item for item in reviewed.items if item.passes]
+    else:
+        _check_all(ids, lambda one: one in known)
+        chosen = [known[one] for one in dict.fromkeys(ids)]
+        refused = [f"{item.correction.id}: {'; '.join(item.faults)}" for item in chosen if item.faults]
+        if refused:
+            raise DataQualityError(f"{len(refused)} of the corrections cannot be accepted, nothing was: " + " | ".join(refused))
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    held = _held(root)
+    pictures = {one.id: (root / FOLDER / one.file).read_bytes() for one in held}
+    added = []
+    for item in chosen:
+        assert item.correction.picture is not None
+        pictures[item.correction.id] = item.correction.picture
+        added.append(_accepted(item, now))
+    version = publish(root, [*held, *added], pictures) if added else feedback.version_of(held)
+    for item in chosen:
+        inbox.accept(item.correction)
+    return FeedbackVersion(version, len(held) + len(added), tuple(one.id for one in added))
+
+
+def delete(inbox: Corrections, root: Path, ids: Iterable[str]) -> FeedbackVersion:
+    """Deletes corrections by their receipts, wherever they are: waiting, or in data/feedback and DVC's cache of it.
+
+    The answer names those that were accepted before. Raises `FeedbackError` where a receipt is unknown, `SourceError` where
+    data/feedback does not hold the version of params.yaml; nothing is deleted then.
+    """
+    wanted = list(dict.fromkeys(ids))
+    held = _held(root)
+    accepted = {one.id for one in held}
+    _check_all(wanted, lambda one: one in accepted or inbox.knows(one))
+    removed = [one for one in held if one.id in wanted]
+    kept = [one for one in held if one.id not in wanted]
+    version = feedback.version_of(held)
+    if removed:
+        pictures = {one.id: (root / FOLDER / one.file).read_bytes() for one in held}
+        version = publish(root, kept, pictures)
+        versioning.forget(root, [hashlib.md5(pictures[one.id], usedforsecurity=False).hexdigest() for one in removed])
+    for one in wanted:
+        inbox.forget(one)
+    return FeedbackVersion(version, len(kept), tuple(one.id for one in removed))
+
+
+def purge(inbox: Corrections, root: Path) -> FeedbackVersion:
+    """Finishes what a killed command began, and carries out the deletions that people asked the service for after acceptance."""
+    settle(inbox, root)
+    withdrawn, _ = inbox.read("withdrawn")
+    return delete(inbox, root, [one.id for one in withdrawn])
+
+
+def settle(inbox: Corrections, root: Path) -> None:
+    """Makes DVC, params.yaml and the folder of corrections agree with what data/feedback holds."""
+    held = feedback.read(root / FOLDER)
+    version = feedback.version_of(held)
+    if (root / FOLDER).exists() and version != load(root / "params.yaml").fetch.feedback:
+        versioning.track(root, root / FOLDER)
+        write_values(root / "params.yaml", {"fetch.feedback": version})
+    there = {one.id for one in held}
+    for correction in inbox.read("pending")[0]:
+        if correction.id in there:
+            inbox.accept(correction)
+
+
+def publish(root: Path, corrections: Sequence[AcceptedCorrection], pictures: dict[str, bytes]) -> str:
+    """Makes these all that data/feedback holds, puts it under DVC, and names the version in params.yaml; returns it."""
+    target = root / FOLDER
+    with replaced_folder(target) as folder:
+        feedback.write(folder, corrections, pictures)
+    versioning.track(root, target)
+    version = feedback.version_of(corrections)
+    write_values(root / "params.yaml", {"fetch.feedback": version})
+    return version
+
+
+def _accepted(item: Reviewed, now: str) -> AcceptedCorrection:
+    correction = item.correction
+    return AcceptedCorrection(
+        id=correction.id,
+        given=correction.time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        accepted=now,
+        answered=correction.answered,
+        emotion=correction.corrected,
+        network=correction.network,
+        version=correction.version,
+        content_hash=content_hash(item.face),
+    )
+
+
+def _held(root: Path) -> tuple[AcceptedCorrection, ...]:
+    return feedback.checked(root / FOLDER, load(root / "params.yaml").fetch.feedback)
+
+
+def _check_all(ids: Iterable[str], is_there: Callable[[str], bool]) -> None:
+    unknown = [one for one in ids if not is_there(one)]
+    if unknown:
+        raise FeedbackError(f"no such correction: {', '.join(unknown)[:400]}; nothing was changed. `fer feedback list` names all")
+
+
+def _sentences(checks: Sequence[BatchCheck], receipt: str, severity: str) -> tuple[str, ...]:
+    return tuple(
+        f"{one.name}: observed {one.failed[receipt]}, expected {one.expected}"
+        for one in checks
+        if one.severity == severity and receipt in one.failed
+    )

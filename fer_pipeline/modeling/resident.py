@@ -1,0 +1,85 @@
+"""Epochs on training rows that stay on the device, many steps per call of it, so that neither copies nor the host cost time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from fer_pipeline.modeling.batch_norm import follow_mean
+from fer_pipeline.modeling.batches import Batches, compose
+from fer_pipeline.modeling.compiled_loop import COMPILING_BACKENDS, compiled_loop, train_step
+from fer_pipeline.modeling.devices import copied, split
+from fer_pipeline.modeling.loading import Faces
+
+RESIDENT_BYTES = 2**30
+"""Training pictures that take more are sent to the device batch by batch."""
+
+CALL_SECONDS = 0.5
+"""Calls of the device get longer until one takes so long; the progress bar moves after each."""
+
+
+def can_stay(faces: Faces) -> bool:
+    """True where the pictures are few enough to stay on the device and it runs loops as fast as single steps.
+
+    JAX on a CPU does not: XLA computes a convolution inside a loop without its fast kernels, ten times slower.
+    """
+    if faces.images.nbytes > RESIDENT_BYTES or keras.backend.backend() not in COMPILING_BACKENDS:
+        return False
+    return keras.backend.backend() != "jax" or not keras.distribution.list_devices()[0].startswith("cpu")
+
+
+class Resident:
+    """The rows of `batches.table` on the device, and what a compiled `trainer` of `network` does with them.
+
+    `shrunk` turns uint8 pictures (B, 48, 48, 1) into those that the network takes when nothing is augmented.
+    """
+
+    def __init__(self, batches: Batches, trainer: keras.Model, network: keras.Model, shrunk: Callable[[Any], Any]) -> None:
+        self._table = tree.map_structure(copied, batches.table)
+        self._trainer = trainer
+        self._steps_per_call = 1
+        _build_metrics(trainer, batches)
+
+        def learn(index: Any, data: Any) -> None:
+            table, rows, shares = data
+            train_step(trainer, tree.map_structure(split, compose(ops, table, rows[index], shares[index])))
+
+        def estimate(index: Any, data: Any) -> None:
+            images, rows = data
+            follow_mean(network, shrunk(split(ops.take(images, rows[index], axis=0))), ops.cast(index, "float32"))
+
+        self._learn = compiled_loop(learn, [*trainer.variables, *trainer.optimizer.variables, *trainer.metrics_variables])
+        self._estimate = compiled_loop(estimate, network.variables)
+
+    def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
+        """Trains on the batches, as `keras.Model.fit` does, and returns its figures by name."""
+        self._trainer.reset_metrics()
+        data = (self._table, copied(batches.rows.astype(np.int32)), copied(batches.shares))
+        first = 0
+        while first < len(batches):
+            last = min(first + self._steps_per_call, len(batches))
+            begun = time.monotonic()
+            self._learn(first, last, data)
+            if time.monotonic() - begun < CALL_SECONDS:
+                self._steps_per_call *= 2
+            for step in range(first, last):
+                progress.on_train_batch_end(step)
+            first = last
+        return {name: float(value) for name, value in self._trainer.get_metrics_result().items()}
+
+    def estimate_batch_norm(self, batches: Batches, count: int) -> None:
+        """Makes the batch-norm statistics of the network the mean over the first `count` batches of plain pictures."""
+        self._estimate(0, count, (self._table.images, copied(batches.rows[:count].astype(np.int32))))
+
+
+def _build_metrics(trainer: keras.Model, batches: Batches) -> None:
+    """Makes the variables of loss and metrics, which Keras otherwise makes in its own fit."""
+    inputs, targets, weights = compose(np, batches.table, batches.rows[0][:1], batches.shares[0][:1])
+    outputs = {name: ops.zeros(target.shape) for name, target in targets.items()}
+    trainer.compute_loss(inputs, targets, outputs, weights)
+    trainer.compute_metrics(inputs, targets, outputs, weights)

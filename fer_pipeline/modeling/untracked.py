@@ -1,0 +1,28 @@
+"""A training without MLflow and DVC, for a machine that has little more than Keras and its backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fer_pipeline.modeling.checkpoints import discard
+from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.model_files import TrainingResult, write_model
+from fer_pipeline.modeling.soft_labels import with_soft_labels
+from fer_pipeline.modeling.training import train
+from fer_pipeline.params import TrainParams
+
+
+def train_untracked(processed: Path, out: Path, checkpoints: Path, params: TrainParams, soft_labels: Path) -> TrainingResult:
+    """Trains on the processed table and replaces the folder `out` by the model, whose training.json names no MLflow run.
+
+    Resumes from `checkpoints`, and removes it in the end. `soft_labels` is read where the recipe softens labels. Raises what
+    `train` raises, and `SourceError` where the table or the soft labels cannot be read.
+    """
+    facts = load_facts(processed)
+    faces = load_split(processed, "train")
+    if params.soften:
+        faces = with_soft_labels(faces, soft_labels, params.soften_with)
+    result = train(faces, load_split(processed, "validation"), params, checkpoints)
+    write_model(out, result, params, facts, run_id=None)
+    discard(checkpoints)
+    return result

@@ -1,0 +1,150 @@
+"""The routes by which the page gets all that it needs to look at pictures on the person's own device."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import MAX_PIXELS
+from fer_pipeline.inference import quality
+from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.recognizer import LEVEL_DEGREES
+from fer_pipeline.inference.temporal import SMOOTHING_SECONDS
+from fer_pipeline.inference.tracks import COAST_SECONDS, FORGET_SECONDS
+from fer_pipeline.serving import device_files, live
+from fer_pipeline.serving.access import require_token
+from fer_pipeline.serving.answers import Lineage, lineage, refusals
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.uploads import RefusedError
+
+router = APIRouter(prefix="/model", dependencies=[Depends(require_token)], tags=["model"])
+
+
+class DeviceFile(BaseModel):
+    """A file that the page loads."""
+
+    model_config = ConfigDict(extra="allow")
+
+    bytes: int = Field(description="once it is unpacked")
+    sent: int = Field(description="bytes that travel")
+
+
+class DeviceFacts(BaseModel):
+    """All that decides an answer besides the three files; `model` is the one that the network belongs to."""
+
+    model: Lineage
+    network: DeviceFile
+    detector: DeviceFile
+    runtime: DeviceFile
+    labels: list[str]
+    temperature: float
+    image_spec: dict[str, Any]
+    uncertain_below: float
+    max_pixels: int
+    camera_side: int = Field(description="longer side, in pixels, of the copy of a camera's frame that is searched for faces")
+    level_degrees: float
+    quality: dict[str, float] = Field(description="bounds of a good face")
+    tracking: dict[str, float] = Field(description="in seconds")
+
+
+@router.get("/device", response_model=DeviceFacts, responses=refusals(401, 404))
+def device_facts(request: Request) -> Any:
+    """Facts of the model for a page that looks at pictures itself, and sizes of the files that it needs for that."""
+    desk: Desk = request.app.state.desk
+    recognizer, model = desk.recognizer, _model(desk)
+    info = recognizer.info
+    network = device_files.network_file(model)
+    name = recognizer.detector.name
+    detector = _detector(model, name)
+    return {
+        "model": lineage(recognizer),
+        "network": {"bytes": len(network), "sent": len(network), "sha256": info.sha256},
+        "detector": {"bytes": len(detector), "sent": len(detector), **device_files.detector_facts(name)},
+        "runtime": {**device_files.runtime_facts(), "sent": len(device_files.runtime_gzip())},
+        "labels": list(info.labels),
+        "temperature": info.temperature,
+        "image_spec": vars(info.image_spec),
+        "uncertain_below": recognizer.threshold,
+        "max_pixels": MAX_PIXELS,
+        "camera_side": live.DETECTION_SIDE,
+        "level_degrees": LEVEL_DEGREES,
+        "quality": {
+            "min_size": quality.MIN_SIZE,
+            "min_sharpness": quality.MIN_SHARPNESS,
+            "darkest": quality.DARKEST,
+            "brightest": quality.BRIGHTEST,
+            "max_outside": quality.MAX_OUTSIDE,
+        },
+        "tracking": {
+            "forget_seconds": FORGET_SECONDS,
+            "coast_seconds": COAST_SECONDS,
+            "smoothing_seconds": SMOOTHING_SECONDS,
+        },
+    }
+
+
+def _binary(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    return {**refusals(401, 404), 200: {"content": content, "description": description}, 304: {"description": "Not modified."}}
+
+
+@router.get(
+    "/network",
+    response_class=Response,
+    responses=_binary("application/octet-stream", "An ONNX file. The ETag is the SHA-256 that the answers name."),
+)
+def network(request: Request) -> Response:
+    """The network that answers now: uint8 `image` (N, 48, 48, 1) to `logits` (N, 7)."""
+    content = device_files.network_file(_model(request.app.state.desk))
+    return _answer(request, content, "application/octet-stream")
+
+
+@router.get(
+    "/detector",
+    response_class=Response,
+    responses=_binary("application/octet-stream", "A Haar cascade as JSON, or YuNet as ONNX; GET /model says which."),
+)
+def detector(request: Request) -> Response:
+    """The face detector that works now."""
+    desk: Desk = request.app.state.desk
+    content = _detector(_model(desk), desk.recognizer.detector.name)
+    return _answer(request, content, "application/octet-stream")
+
+
+@router.get(
+    "/runtime",
+    response_class=Response,
+    responses=_binary("application/wasm", "The WebAssembly of onnxruntime-web, packed with gzip where the client reads that."),
+)
+def runtime(request: Request) -> Response:
+    """The program that runs the network in a browser."""
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        packed = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return _answer(request, device_files.runtime_gzip(), "application/wasm", packed)
+    return _answer(request, device_files.runtime_wasm(), "application/wasm", {"Vary": "Accept-Encoding"})
+
+
+def _model(desk: Desk) -> PortableModel:
+    if desk.portable is None:
+        raise RefusedError(404, "no_model_files", "this service does not give its model away: choose “On the server”")
+    return desk.portable
+
+
+def _detector(model: PortableModel, name: str) -> bytes:
+    try:
+        return device_files.detector_file(model, name)
+    except ModelError as error:
+        raise RefusedError(404, "no_detector", f"{error}; until then choose “On the server”") from error
+
+
+def _answer(request: Request, content: bytes, media_type: str, headers: dict[str, str] | None = None) -> Response:
+    tag = f'"{hashlib.sha256(content).hexdigest()}"'
+    headers = {**(headers or {}), "ETag": tag}
+    known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    if tag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)

@@ -1,0 +1,111 @@
+"""What a live camera has sent and is not answered yet: at most one frame waits, the newest."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from fer_pipeline.inference.temporal import WAYS
+from fer_pipeline.serving.uploads import SIGNATURES, Limits, RefusedError
+
+MOST_UNANSWERED = 64
+"""Messages that may wait for their answer; who sends more without reading is cut off."""
+
+_START_LENGTH = 200  # of a start message, in characters
+
+
+@dataclass
+class Message:
+    """One message of a camera, `seconds` after its session began."""
+
+    number: int
+    seconds: float
+    frame: bytes | None  # None where `answer` is known already
+    answer: dict[str, Any] | None = None
+    temporal: str | None = None  # of a start message, which is no frame and has no number
+
+
+class Inbox:
+    """What came in and is not answered yet: at most one frame, and the numbers of those that will not be looked at."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._start = clock()
+        self._waiting: deque[Message] = deque()
+        self._count = 0
+        self._credit = float(limits.max_camera_fps)  # frames that may come at once; grows by one each 1 / fps seconds
+        self._filled = self._start
+        self._came = anyio.Event()
+
+    def put(self, content: bytes | str) -> None:
+        """Takes a message in. Raises `RefusedError` where too many are unanswered."""
+        if len(self._waiting) >= MOST_UNANSWERED:
+            raise RefusedError(
+                429, "flooded", f"{MOST_UNANSWERED} messages unanswered: wait for the answer before the next frame"
+            )
+        message = Message(self._count, self._clock() - self._start, None)
+        message.temporal = _chosen_temporal(content) if self._count == 0 else None
+        if message.temporal is not None:
+            self._waiting.append(message)
+            self._came.set()
+            return
+        self._count += 1
+        fault = self._fault(content)
+        if fault is not None:
+            message.answer = {"type": "error", "code": fault[0], "message": fault[1]}
+        else:
+            assert isinstance(content, bytes)
+            message.frame = content
+            for older in self._waiting:
+                if older.frame is not None:
+                    older.frame, older.answer = None, {"type": "skipped"}
+        self._waiting.append(message)
+        self._came.set()
+
+    async def take(self) -> Message:
+        """The oldest message; waits until there is one."""
+        while not self._waiting:
+            self._came = anyio.Event()
+            await self._came.wait()
+        return self._waiting.popleft()
+
+    def _fault(self, content: bytes | str) -> tuple[str, str] | None:
+        limits = self._limits
+        if isinstance(content, str):
+            words = "text came, expected a JPEG frame as a binary message, or a start message before the first frame"
+            return "invalid_message", words
+        if len(content) > 1000 * limits.max_camera_kilobytes:
+            return "message_too_large", f"frame of {len(content):,} bytes, at most {limits.max_camera_kilobytes} kB are read"
+        if not self._in_time():
+            return "rate_limited", f"more than {limits.max_camera_fps} frames in a second"
+        if not content.startswith(SIGNATURES["JPEG"]):
+            return "invalid_image_frame", "the frame is no JPEG"
+        return None
+
+    def _in_time(self) -> bool:
+        now = self._clock()
+        self._credit = min(self._limits.max_camera_fps, self._credit + (now - self._filled) * self._limits.max_camera_fps)
+        self._filled = now
+        if self._credit < 1:
+            return False
+        self._credit -= 1
+        return True
+
+
+def _chosen_temporal(content: bytes | str) -> str | None:
+    """What a start message chooses; None for any other message."""
+    if not isinstance(content, str) or len(content) > _START_LENGTH:
+        return None
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return None
+    known = isinstance(values, dict) and set(values) == {"type", "temporal"} and values["type"] == "start"
+    return values["temporal"] if known and values["temporal"] in WAYS else None

@@ -1,0 +1,156 @@
+"""Takes corrections of answers in where the operator has set `FER_FEEDBACK`, and deletes those whose time is over."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+from typing import Literal
+
+from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.imaging import UInt8Array, encode_png
+from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.monitoring.corrections import Correction, Corrections
+from fer_pipeline.serving import metrics
+from fer_pipeline.serving.face_tokens import AnsweredFace, FaceTokens
+from fer_pipeline.serving.uploads import RefusedError
+
+FOLDER = "FER_FEEDBACK"
+
+EXPIRY_SECONDS = 600.0
+"""How often a service looks for corrections whose time is over."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeedbackSettings:
+    """Set by `FER_FEEDBACK`, an absolute folder, and by it with `_DAYS`, `_MOST` and `_PER_SENDER`.
+
+    Addresses are those that uvicorn sees: behind a proxy on another machine, name it in `FORWARDED_ALLOW_IPS`.
+    """
+
+    folder: Path
+    days: int = 30  # after which a correction that was not accepted is deleted
+    most: int = 2000  # corrections that may wait for review; the next one gets 429
+    per_sender: int = 50  # of one address on one day in one worker; the next one gets 429
+
+    def __post_init__(self) -> None:
+        for name in ("days", "most", "per_sender"):
+            if getattr(self, name) < 1:
+                raise ParamsError(f"{FOLDER}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> FeedbackSettings:
+        """The settings of an environment that has `FER_FEEDBACK`. Raises `ParamsError` for a value that does not fit."""
+        folder = Path(environment[FOLDER])
+        if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
+            raise ParamsError(f"{FOLDER} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
+        values = {}
+        for name in ("days", "most", "per_sender"):
+            text = environment.get(f"{FOLDER}_{name.upper()}")
+            if text is not None:
+                if not (text.isascii() and text.isdecimal()):
+                    raise ParamsError(f"{FOLDER}_{name.upper()} is {text!r}, expected a positive whole number")
+                values[name] = int(text)
+        return cls(folder, **values)
+
+
+class Intake:
+    """The corrections of one worker; any number of workers may share the folder. Its methods may be called from any thread."""
+
+    def __init__(self, settings: FeedbackSettings, *, expiry_seconds: float = EXPIRY_SECONDS) -> None:
+        """Raises `EnvironmentFault` where the folder cannot be written."""
+        self.settings = settings
+        self._corrections = Corrections(settings.folder)
+        self._key = self._corrections.key()
+        self.tokens = FaceTokens(self._key)
+        self._sent: Counter[str] = Counter()
+        self._day = date.min
+        self._closing = Event()
+        self._thread = Thread(target=self._expire, args=(expiry_seconds,), name="expiry of feedback", daemon=True)
+        self._thread.start()
+
+    def take(self, said: AnsweredFace, emotion: str, address: str, seen: tuple[FaceEmotion, UInt8Array] | None) -> Correction:
+        """Stores one correction; `seen` is the face anew and its gray uint8 (48, 48), where the person agrees to its storage.
+
+        Raises `RefusedError` where this answer was corrected before, or too much came in already.
+        """
+        now = datetime.now(UTC).replace(microsecond=0)
+        correction = Correction(
+            id=said.receipt,
+            time=now,
+            expires=now + timedelta(days=self.settings.days),
+            network=said.network,
+            version=said.version,
+            answered=said.answered,
+            confidence=said.confidence,
+            corrected=emotion,
+            sender=self._sender(address, now.date()),
+            picture=encode_png(seen[1]) if seen else None,
+            size=round(seen[0].quality.size, 1) if seen else None,
+        )
+        self._check_room(correction)
+        try:
+            new = self._corrections.put(correction)
+        except EnvironmentFault as error:
+            logger.warning("a correction could not be stored: %s", error)
+            raise RefusedError(429, "feedback_full", "there is no room for the correction; try again later") from error
+        if not new:
+            raise RefusedError(
+                409, "corrected_already", f"this answer was corrected before: DELETE /feedback/{correction.id} takes that back"
+            )
+        self._sent[correction.sender] += 1
+        metrics.FEEDBACK.labels("with_picture" if seen else "without_picture").inc()
+        metrics.CORRECTIONS.labels(said.answered, emotion).inc()
+        return correction
+
+    def delete(self, receipt: str) -> Literal["deleted", "withdrawn"]:
+        """Deletes a correction, or notes the wish where its picture is training data already. Raises `RefusedError`."""
+        outcome = self._corrections.delete(receipt)
+        if outcome == "unknown":
+            raise RefusedError(404, "no_such_correction", "there is no correction with this receipt, or not any more")
+        metrics.FEEDBACK.labels(outcome).inc()
+        return outcome
+
+    def close(self) -> None:
+        """Ends the watch on the corrections' time."""
+        self._closing.set()
+        self._thread.join(timeout=10)
+
+    def _check_room(self, correction: Correction) -> None:
+        if correction.time.date() != self._day:
+            self._day = correction.time.date()
+            self._sent.clear()
+        if self._sent[correction.sender] >= self.settings.per_sender:
+            raise RefusedError(429, "too_many_corrections", f"at most {self.settings.per_sender} corrections a day are taken")
+        if self._corrections.count("pending") >= self.settings.most:
+            raise RefusedError(429, "feedback_full", "too many corrections wait for review; try again another day")
+
+    def _sender(self, address: str, day: date) -> str:
+        return hmac.digest(self._key, f"sender {day} {address}".encode(), hashlib.sha256).hex()[:12]
+
+    def _expire(self, seconds: float) -> None:
+        while True:
+            try:
+                expired = self._corrections.expire(datetime.now(UTC))
+            except OSError as error:
+                logger.warning("expired corrections in %s could not be deleted: %s", self.settings.folder, error)
+            else:
+                metrics.FEEDBACK.labels("expired").inc(expired)
+            if self._closing.wait(seconds):
+                return
+
+
+def open_intake(environment: Mapping[str, str]) -> Intake | None:
+    """The intake of an environment; None where `FER_FEEDBACK` is not set.
+
+    Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its folder cannot be written.
+    """
+    return Intake(FeedbackSettings.read(environment)) if environment.get(FOLDER) else None

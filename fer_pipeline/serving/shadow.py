@@ -1,0 +1,240 @@
+"""Shadow mode: the challenger judges some of the faces that the champion has answered, on a thread of its own.
+
+Pictures only, as in the log of predictions. What waits for the challenger is the face as 48x48 gray pixels; neither it nor the
+picture is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.imaging import UInt8Array, enhance, resize_face, to_gray
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.serving import metrics
+from fer_pipeline.serving.served_model import Marks, ServedModel, marks_of
+
+if TYPE_CHECKING:
+    from fer_pipeline.monitoring.prediction_log import PredictionLog
+    from fer_pipeline.monitoring.shadow_log import LoggedPair
+
+MODEL, SHARE, LOG = "FER_SHADOW_MODEL", "FER_SHADOW_SHARE", "FER_SHADOW_LOG"
+
+DEFAULT_SHARE = 0.1
+
+MOST_WAITING = 256
+"""Faces that may wait for the challenger, 0.6 MB; further ones are counted as dropped."""
+
+REST = 9.0
+"""How long the thread rests after a comparison, in units of the time that it took: it uses a tenth of one core at most."""
+
+LOOK_SECONDS = 2.0
+"""How often the challenger's folder is looked at."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShadowSettings:
+    """Where the challenger's exported model lies, now or later, and on which share of the requests it is run."""
+
+    model: Path
+    share: float = DEFAULT_SHARE
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> ShadowSettings | None:
+        """The settings of an environment; None without `FER_SHADOW_MODEL`. Raises `ParamsError` where they do not fit."""
+        text = environment.get(MODEL)
+        if not text:
+            for name in (SHARE, LOG):
+                if environment.get(name):
+                    raise ParamsError(f"{name} is set without {MODEL}: name the folder of the challenger, too, or leave it out")
+            return None
+        folder = Path(text)
+        if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
+            raise ParamsError(f"{MODEL} is {text!r}, expected an absolute path such as {Path.cwd() / folder}")
+        try:
+            share = float(environment.get(SHARE, DEFAULT_SHARE))
+        except ValueError:
+            share = math.nan
+        if not 0 < share <= 1:
+            raise ParamsError(f"{SHARE} is {environment.get(SHARE)!r}, expected a share of the requests above 0, and 1 at most")
+        return cls(folder, share)
+
+
+@dataclass(frozen=True)
+class _Task:
+    champion: EmotionClassifier
+    probabilities: tuple[float, ...]
+    face: UInt8Array  # gray (48, 48)
+
+
+class Shadow:
+    """The challenger of one worker. It follows its folder: a model that comes there is tried, and then compared.
+
+    A challenger that is missing, broken or slow never fails or delays an answer: faces are dropped and counted.
+    """
+
+    def __init__(
+        self,
+        settings: ShadowSettings,
+        log: PredictionLog[LoggedPair] | None,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+        most_waiting: int = MOST_WAITING,
+        rest: float = REST,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        """Without a log, comparisons are only counted. `draw` returns numbers in [0, 1); below the share, a request is taken."""
+        self._settings = settings
+        self._log = log
+        self._look_seconds = look_seconds
+        self._rest = rest
+        self._draw = draw
+        self._waiting: queue.Queue[_Task] = queue.Queue(most_waiting)
+        self._challenger: EmotionClassifier | None = None
+        self._seen: Marks | None = None
+        self._told = ""  # the last fault that was logged: a full disk is tried, and a face fails, again and again
+        self._champion_first = True
+        self._closing = Event()
+        self._thread = Thread(target=self._work, name="shadow", daemon=True)
+        self._thread.start()
+
+    @property
+    def keeps_log(self) -> bool:
+        """Whether comparisons are written to a log."""
+        return self._log is not None
+
+    def offer(self, champion: Recognizer, faces: Sequence[tuple[FaceEmotion, UInt8Array]]) -> None:
+        """Takes the faces of one answer, each with what was cut out for it, if the request is in the sample; returns at once."""
+        if self._challenger is None or self._draw() >= self._settings.share:
+            return
+        for answer, cut in faces:
+            try:
+                task = _Task(champion.classifier, answer.probabilities, resize_face(to_gray(cut)))
+                self._waiting.put_nowait(task)
+            except queue.Full:
+                metrics.SHADOWED.labels("dropped").inc()
+
+    def close(self) -> None:
+        """Ends the thread; what waits is dropped, what was compared is written."""
+        self._closing.set()
+        self._thread.join(timeout=10)
+        if self._log is not None:
+            self._log.close()
+
+    def _work(self) -> None:
+        next_look = 0.0
+        while not self._closing.is_set():
+            if time.monotonic() >= next_look:
+                self._look()
+                next_look = time.monotonic() + self._look_seconds
+            try:
+                task = self._waiting.get(timeout=min(0.2, self._look_seconds))
+            except queue.Empty:
+                continue
+            challenger = self._challenger
+            if challenger is None or challenger.info.fingerprint == task.champion.info.fingerprint:
+                continue  # it has gone, or was promoted
+            start = time.monotonic()
+            try:
+                self._compare(task, challenger)
+            except Exception as error:  # onnxruntime raises types of its own
+                metrics.SHADOWED.labels("failed").inc()
+                self._tell(f"the challenger {challenger.info.fingerprint} fails on a face: {error}")
+            self._closing.wait(self._rest * (time.monotonic() - start))
+
+    def _look(self) -> None:
+        marks = marks_of(self._settings.model)
+        if marks == self._seen:
+            return
+        self._seen = marks
+        if not marks:
+            self._challenger = None
+            logger.warning("shadow mode: there is no challenger in %s", self._settings.model)
+            return
+        try:
+            challenger = ServedModel.read(self._settings.model).recognizer.classifier
+        except Exception as error:
+            self._challenger = None
+            if not isinstance(error, ModelError):
+                self._seen = None  # a passing fault, such as a full disk: the next look tries again
+            metrics.SHADOW_MODELS.labels("failed").inc()
+            self._tell(f"the challenger does not work and is left out: {error}")
+            return
+        self._told = ""
+        self._challenger = challenger
+        metrics.SHADOW_MODELS.labels("loaded").inc()
+        logger.warning(
+            "shadow mode: challenger %s is run on %g of the requests", challenger.info.fingerprint, self._settings.share
+        )
+
+    def _tell(self, fault: str) -> None:
+        if fault != self._told:
+            logger.error("shadow mode: %s", fault)
+        self._told = fault
+
+    def _compare(self, task: _Task, challenger: EmotionClassifier) -> None:
+        scales = [one.info.image_spec.crop_scale for one in (task.champion, challenger)]
+        if scales[0] != scales[1]:
+            raise ModelError(f"it expects faces cut out at scale {scales[1]}, the champion's are cut out at {scales[0]}")
+        # Both are timed here, one after the other and in turn first, so that the load of the moment falls on both alike.
+        seconds: dict[str, float] = {}
+        answers: dict[str, tuple[float, ...]] = {}
+        sides = (("champion", task.champion), ("challenger", challenger))
+        for name, classifier in sides if self._champion_first else sides[::-1]:
+            model_input = enhance(task.face, classifier.info.image_spec)[np.newaxis, :, :, np.newaxis]
+            start = time.perf_counter()
+            answers[name] = tuple(map(float, classifier.probabilities(model_input)[0]))
+            seconds[name] = time.perf_counter() - start
+            metrics.SHADOW_SECONDS.labels(name).observe(seconds[name])
+        self._champion_first = not self._champion_first
+        answered, shadowed = np.array(task.probabilities), np.array(answers["challenger"])
+        if not np.isfinite(shadowed).all():
+            raise ModelError(f"it answers {shadowed.tolist()}, expected probabilities")
+        metrics.SHADOWED.labels("agreed" if answered.argmax() == shadowed.argmax() else "disagreed").inc()
+        metrics.SHADOW_DIFFERENCE.observe(float(np.abs(answered - shadowed).mean()))
+        if self._log is not None:
+            self._log.put(_pair(task, challenger, answers["challenger"], seconds))
+
+
+def open_shadow(environment: Mapping[str, str]) -> Shadow | None:
+    """The shadow of an environment; None where `FER_SHADOW_MODEL` is not set.
+
+    Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its log's folder cannot be written.
+    """
+    settings = ShadowSettings.read(environment)
+    if settings is None:
+        return None
+    if not environment.get(LOG):
+        return Shadow(settings, None)
+    from fer_pipeline.monitoring import shadow_log  # pyarrow, which only the log needs
+    from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
+
+    log_settings = LogSettings.read(environment, LOG)
+    log = PredictionLog(log_settings, lambda outcome, rows: metrics.SHADOW_LOGGED.labels(outcome).inc(rows), shadow_log.write)
+    return Shadow(settings, log)
+
+
+def _pair(task: _Task, challenger: EmotionClassifier, shadowed: tuple[float, ...], seconds: Mapping[str, float]) -> LoggedPair:
+    from fer_pipeline.monitoring.shadow_log import LoggedPair, Side
+
+    answered, other = task.champion.info, challenger.info
+    return LoggedPair(
+        time=datetime.now(UTC),
+        champion=Side(answered.network, answered.fingerprint, task.probabilities, 1000 * seconds["champion"]),
+        challenger=Side(other.network, other.fingerprint, shadowed, 1000 * seconds["challenger"]),
+    )

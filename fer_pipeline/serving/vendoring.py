@@ -1,0 +1,98 @@
+"""Renews what the page has of others: `make vendor`. The version is pinned here, with the hash that the npm registry gives it.
+
+Needs npm and its registry. To take another version, change `VERSION` and `INTEGRITY` (`npm view onnxruntime-web@VERSION
+dist.integrity`), run it, and run the tests of tests/serving/test_device_page.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import lzma
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from importlib.metadata import distribution
+from pathlib import Path
+
+from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.serving.device_files import MANIFEST, RUNTIME, WASM
+
+PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
+INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+"""Of the package as npm publishes it."""
+
+SCRIPT = "ort.wasm.bundle.min.mjs"
+"""The part of the package that starts its WebAssembly without loading a further script."""
+
+_NPM_SECONDS = 300
+
+logger = logging.getLogger(__name__)
+
+
+def renew(folder: Path = RUNTIME) -> None:
+    """Replaces the folder: script and WebAssembly of onnxruntime-web, the licences, and a manifest with their hashes.
+
+    The WebAssembly is stored with xz, a sixth of its size. Raises `EnvironmentFault` where npm or the registry does not answer,
+    `ModelError` where another package comes than the pinned one; the folder then stays as it was.
+    """
+    with tempfile.TemporaryDirectory(prefix="fer-vendor-") as scratch:
+        package = _fetched(Path(scratch))
+        with replaced_folder(folder) as target:
+            script, wasm = (_member(package, f"package/dist/{name}") for name in (SCRIPT, WASM))
+            (target / SCRIPT).write_bytes(script)
+            (target / f"{WASM}.xz").write_bytes(lzma.compress(wasm, preset=9 | lzma.PRESET_EXTREME))
+            _copy_licences(target)
+            files = {name: _facts(content) for name, content in ((SCRIPT, script), (WASM, wasm))}
+            manifest = {"package": PACKAGE, "version": VERSION, "licence": "MIT", "integrity": INTEGRITY, "files": files}
+            write_json(target / MANIFEST, manifest)
+    logger.info("%s %s is in %s", PACKAGE, VERSION, folder)
+
+
+def _fetched(scratch: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise EnvironmentFault(f"npm is not installed: it is needed to fetch {PACKAGE}, e.g. `apt-get install npm`")
+    command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(scratch)]
+    try:
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise EnvironmentFault(f"`npm pack {PACKAGE}@{VERSION}` did not end within {_NPM_SECONDS} s: try again") from error
+    packages = list(scratch.glob("*.tgz"))
+    if done.returncode != 0 or len(packages) != 1:
+        raise EnvironmentFault(f"`npm pack {PACKAGE}@{VERSION}` failed: {done.stderr.strip()[-500:]}")
+    digest = base64.b64encode(hashlib.sha512(packages[0].read_bytes()).digest()).decode()
+    if f"sha512-{digest}" != INTEGRITY:
+        raise ModelError(f"npm sent {PACKAGE} {VERSION} with sha512-{digest}, pinned is {INTEGRITY}: nothing was stored")
+    return packages[0]
+
+
+def _member(package: Path, name: str) -> bytes:
+    with tarfile.open(package) as archive:
+        try:
+            stream = archive.extractfile(name)
+        except KeyError:
+            stream = None
+        if stream is None:
+            raise ModelError(f"{PACKAGE} {VERSION} has no {name}: its files have other names now, see {Path(__file__).name}")
+        return stream.read()
+
+
+def _copy_licences(target: Path) -> None:
+    # The npm package has none of the texts; the Python package, built from the same sources, has them.
+    files = {file.name: Path(str(file.locate())) for file in distribution("onnxruntime").files or ()}
+    (target / "LICENSE.txt").write_bytes(files["LICENSE"].read_bytes())
+    notices = files["ThirdPartyNotices.txt"].read_bytes()
+    (target / "ThirdPartyNotices.txt.xz").write_bytes(lzma.compress(notices, preset=9 | lzma.PRESET_EXTREME))
+
+
+def _facts(content: bytes) -> dict[str, str | int]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    renew()

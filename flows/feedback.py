@@ -1,0 +1,67 @@
+"""What Prefect has to do with corrections: it is told of accepted ones, and deletes daily what people have taken back.
+
+Enough events `fer.feedback.accepted` start a training (prefect.yaml, triggers of the deployment train).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.events import Event, Resource, get_events_client
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Failed
+
+from fer_pipeline import feedback_review, settings
+from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.monitoring.corrections import Corrections
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+
+ACCEPTED_EVENT = "fer.feedback.accepted"
+
+
+@flow(name="purge-feedback", flow_run_name="purge")
+def purge_feedback(
+    inbox: str = "data/feedback-inbox", wait_seconds: float = 0
+) -> feedback_review.FeedbackVersion | State[feedback_review.FeedbackVersion]:
+    """Deletes corrections whose time is over, also where no service runs, and those that people took back after acceptance.
+
+    A `FerError` becomes a failed state with its message.
+    """
+    settings.apply()
+    root = Path.cwd()
+    try:
+        with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
+            corrections = Corrections(root / inbox)
+            corrections.expire(datetime.now(UTC))
+            return feedback_review.purge(corrections, root)
+    except FerError as error:
+        return Failed(message=str(error), data=error)
+
+
+def announce(ids: Sequence[str], version: str) -> bool:
+    """Emits one event for each accepted correction, so that a trigger can count them; false where no Prefect server is set.
+
+    Raises `EnvironmentFault` where there is one that cannot be reached.
+    """
+    if not PREFECT_API_URL.value():
+        return False
+    try:
+        asyncio.run(_emit(ids, version))
+    except Exception as error:  # whatever the websocket stumbles over
+        raise EnvironmentFault(
+            f"the corrections are accepted, but {PREFECT_API_URL.value()} could not be told ({error}): start the training with "
+            "`prefect deployment run train-champion/train`, or `fer run`"
+        ) from error
+    return True
+
+
+async def _emit(ids: Sequence[str], version: str) -> None:
+    async with get_events_client(reconnection_attempts=2, checkpoint_every=1) as client:
+        for one in ids:
+            resource = Resource({"prefect.resource.id": f"fer.feedback.{one}"})
+            await client.emit(Event(event=ACCEPTED_EVENT, resource=resource, payload={"version": version}))

@@ -1,0 +1,86 @@
+"""What keeps preprocess right where the table exceeds a machine: places without one large window, files written by executors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession, Window
+from pyspark.sql import functions as sf
+
+from fer_pipeline.datasets.duplicates import EXAMPLES, duplicate_facts, mark_copies
+from fer_pipeline.datasets.part_files import file_rows, part_writer
+from fer_pipeline.datasets.places import bucket_of, with_places
+from fer_pipeline.datasets.spark import spark_session
+
+SCHEMA = pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field("kind", pa.string(), nullable=False)])
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkSession]:
+    with spark_session("local[2]") as session:
+        yield session
+
+
+def batches(rows: int, size: int) -> Iterator[pa.RecordBatch]:
+    kinds = ["even" if row % 2 == 0 else "odd" for row in range(rows)]
+    table = pa.table({"row": range(100, 100 + rows), "kind": kinds}, schema=SCHEMA)
+    yield from table.to_batches(max_chunksize=size)
+
+
+def test_places_are_those_of_one_window_over_the_group(spark: SparkSession) -> None:
+    random = np.random.default_rng(0)
+    values = [(n, int(random.integers(3)), int(random.integers(1, 9))) for n in range(3000)]
+    rows = spark.createDataFrame(values, "row long, label int, size long").withColumn(
+        "key", sf.sha2(sf.col("row").cast("string"), 256)
+    )
+    placed = with_places(rows.withColumn("bucket", bucket_of(sf.col("key"))), "label", "bucket", ["key"], "size")
+    order = Window.partitionBy("label").orderBy("key")
+    before = sf.coalesce(sf.sum("size").over(order.rowsBetween(Window.unboundedPreceding, -1)), sf.lit(0))
+    wanted = rows.select("row", sf.row_number().over(order), before, sf.count("*").over(Window.partitionBy("label")))
+    found = placed.select("row", "position", "before", "last")
+    assert sorted(map(tuple, found.collect())) == sorted(map(tuple, wanted.collect()))
+
+
+def test_of_a_picture_with_very_many_copies_only_the_first_are_named(spark: SparkSession) -> None:
+    values = [(row, "same", row % 2, "train", "Training", False) for row in range(500)]
+    rows = spark.createDataFrame(values, "row long, content_hash string, label int, split string, usage string, flat boolean")
+    facts = duplicate_facts(mark_copies(rows))
+    assert facts["redundant"] == 499
+    assert [member["row"] for member in facts["largest"][0]] == list(range(EXAMPLES))
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1, 8_192), (32_298, 8_192), (8_388_609, 16_384), (100_000_000, 65_536)])
+def test_files_grow_with_the_table_so_that_they_stay_few(rows: int, expected: int) -> None:
+    assert file_rows(rows) == expected
+    assert -(-rows // expected) <= 1_526
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_a_partition_gives_one_equal_file_however_its_rows_arrive(size: int, tmp_path: Path) -> None:
+    write = part_writer(lambda found: found, SCHEMA, tmp_path, ["kind"], group_rows=16)
+    counts = [row for batch in write(batches(150, size)) for row in batch.to_pylist()]
+    assert sorted(counts, key=str) == [{"kind": "even", "rows": 75}, {"kind": "odd", "rows": 75}]
+    (file,) = tmp_path.iterdir()
+    assert file.name == "000000000100.parquet"
+    whole = pa.Table.from_batches(batches(150, 150))
+    pq.write_table(whole, tmp_path / "expected", row_group_size=16)
+    first = file.read_bytes()
+    assert first == (tmp_path / "expected").read_bytes()
+    list(write(batches(150, 3)))  # Spark runs it again where a worker died
+    assert file.read_bytes() == first
+
+
+def test_a_partition_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    def fail(found: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield next(found)
+        raise ValueError("damaged")
+
+    with pytest.raises(ValueError, match="damaged"):
+        list(part_writer(fail, SCHEMA, tmp_path, ["kind"], group_rows=4)(batches(50, 10)))
+    assert list(part_writer(lambda found: found, SCHEMA, tmp_path, ["kind"], 4)(iter([]))) == []
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,232 @@
+"""Training rows that stay on the device; runs on TensorFlow and, in an environment that has it, on JAX (KERAS_BACKEND=jax)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.modeling import checkpoints, learner, resident, training
+from fer_pipeline.modeling.batches import Batches, Table, compose
+from fer_pipeline.modeling.compiled_loop import compiled_loop
+from fer_pipeline.modeling.devices import data_parallel, device_count
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.schedules import Phase
+from fer_pipeline.params import TrainParams
+
+Make = Callable[[int, int], Faces]
+PARAMS = TrainParams(
+    epochs=3,
+    batch_size=20,
+    lr=0.05,
+    schedule="constant",
+    warmup_share=0.0,
+    ema=0.8,
+    mixup_alpha=0.3,
+    votes_weight=0.4,
+    low_resolution_size=32,
+    low_resolution_epochs=2,
+)
+
+
+def tiny(_: TrainParams, *, any_size: bool = False, mixed_precision: bool = False) -> keras.Model:
+    """A network with all that needs care: batch norm, dropout, a dense head."""
+    image = keras.Input((None, None, 1) if any_size else (48, 48, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
+    x = layers.Conv2D(8, 5, strides=3, use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, layers.Dense(7, name="logits")(x), name="tiny")
+
+
+@pytest.fixture
+def faces(make_stripes: Make) -> Faces:
+    votes = np.random.default_rng(0).multinomial(10, [0.1] * 10, 70).astype(np.float32)
+    votes[:9] = np.nan
+    return replace(make_stripes(70, 0), votes=votes)
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (learner, training):
+        monkeypatch.setattr(module, "build", tiny)
+
+
+class Seen(keras.callbacks.Callback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.steps.append(batch)
+
+
+def fit_two_epochs(faces: Faces) -> tuple[list[np.ndarray], list[dict[str, float]], Seen]:
+    """All variables after two epochs, the figures of each, and the callback."""
+    keras.utils.set_random_seed(0)
+    trained = learner.Learner(PARAMS, np.full(9, 0.05, np.float32))
+    state, seen = checkpoints.State("key"), Seen()
+    trained.enter(Phase(0, 2, size=32), 0)
+    figures = []
+    for epoch in range(2):
+        figures.append(trained.fit(Batches(faces, PARAMS, epoch), seen))
+        logits = trained.predict(faces.images[:30])
+        trained.store(state)
+    return [*state.variables, *state.optimizer, *trained.evaluated, logits], figures, seen
+
+
+def test_rows_on_the_device_give_the_weights_that_batches_sent_to_it_give(faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for stays in (True, False):
+        monkeypatch.setattr(learner, "can_stay", lambda _, stays=stays: stays)
+        found.append(fit_two_epochs(faces))
+    (here, figures, seen), (sent, expected, _) = found
+    assert seen.steps == [0, 1, 2, 0, 1, 2]
+    for a, b in zip(figures, expected, strict=True):
+        assert a == pytest.approx(b, rel=1e-3)
+    for a, b in zip(here, sent, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
+
+
+def test_a_resumed_run_on_the_device_ends_exactly_like_one_that_was_not_killed(
+    faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "can_stay", lambda _: True)
+
+    def kill(epoch: int, _: dict[str, float]) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = training.train(faces, faces, PARAMS, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        training.train(faces, faces, PARAMS, tmp_path / "killed", kill)
+    resumed = training.train(faces, faces, PARAMS, tmp_path / "killed")
+    assert resumed.resumed_after == 2
+    for a, b in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_is_composed_alike_on_the_host_and_on_the_device(faces: Faces) -> None:
+    batches = Batches(faces, PARAMS, 0)
+    assert batches.shares.min() < 0.9
+    table = Table(*keras.tree.map_structure(ops.convert_to_tensor, tuple(batches.table)))
+    here = compose(ops, table, ops.convert_to_tensor(batches.rows[1]), ops.convert_to_tensor(batches.shares[1]))
+    keras.tree.map_structure(
+        lambda a, b: np.testing.assert_allclose(ops.convert_to_numpy(a), b, rtol=1e-6, atol=1e-7), here, batches[1]
+    )
+
+
+def test_a_compiled_loop_runs_its_steps_in_order_and_is_traced_once() -> None:
+    total, traced = keras.Variable(np.zeros((), np.float32)), []
+
+    def step(index: Any, data: Any) -> None:
+        traced.append(index)
+        total.assign(10 * total + data["numbers"][index])
+
+    loop = compiled_loop(step, [total])
+    data = {"numbers": ops.convert_to_tensor(np.array([1, 2, 3, 4], np.float32))}
+    loop(0, 1, data)
+    count = len(traced)
+    loop(1, 4, data)
+    assert float(total) == 1234
+    assert len(traced) == count
+
+
+def test_the_trainer_is_called_with_more_and_more_steps_while_calls_are_short(
+    faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(resident, "compiled_loop", lambda _, __: lambda first, last, ___: calls.append((first, last)))
+    monkeypatch.setattr(learner, "can_stay", lambda _: True)
+    params = PARAMS.model_copy(update={"batch_size": 5, "ema": 0.0})
+    trained = learner.Learner(params, np.full(42, 0.05, np.float32))
+    trained.enter(Phase(0, 3), 0)
+    seen = Seen()
+    trained.fit(Batches(faces, params, 0), seen)
+    assert calls == [(0, 1), (1, 3), (3, 7), (7, 14)]
+    assert seen.steps == list(range(14))
+
+
+def test_what_is_too_large_or_runs_slower_in_loops_is_sent_batch_by_batch(faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend, devices, expected in (
+        ("tensorflow", [], True),
+        ("torch", [], False),
+        ("jax", ["cpu:0"], False),
+        ("jax", ["cuda:0"], True),
+    ):
+        monkeypatch.setattr("keras.backend.backend", lambda backend=backend: backend)
+        monkeypatch.setattr("keras.distribution.list_devices", lambda devices=devices: devices)
+        assert resident.can_stay(faces) is expected
+    monkeypatch.setattr(resident, "RESIDENT_BYTES", faces.images.nbytes - 1)
+    assert resident.can_stay(faces) is False
+
+
+def test_a_batch_that_cannot_be_split_over_the_devices_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: [f"cuda:{number}" for number in range(4)])
+    with pytest.raises(ParamsError, match=r"batches of 30 pictures .* 4 devices: make train.batch_size a multiple of 4"):
+        data_parallel(30)
+
+
+def test_one_device_needs_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0"])
+    with data_parallel(7):
+        assert device_count() == 1
+
+
+ON_FORCED_DEVICES = """
+import json, sys
+from pathlib import Path
+import numpy as np
+sys.path[:0] = sys.argv[1:3]
+import test_resident as here
+from conftest import stripes
+from fer_pipeline.modeling import learner, training
+from fer_pipeline.modeling.devices import device_count
+learner.build = training.build = here.tiny
+learner.can_stay = lambda faces: sys.argv[3] == "resident"
+params = here.PARAMS.model_copy(update={"votes_weight": 0.0, "mixup_alpha": 0.3})
+validation, seen = stripes(31, 1), []
+result = training.train(stripes(70, 0), validation, params, Path(sys.argv[4]), lambda *_: seen.append(device_count()))
+logits = result.network.predict(validation.images, batch_size=8, verbose=0)
+np.savez(sys.argv[5], *result.network.get_weights(), logits)
+print(json.dumps([seen, [figures["val_loss"] for figures in result.history]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["resident", "streamed"])
+def test_four_devices_train_the_network_that_one_trains(way: str, tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="data parallel training needs JAX, which is not among the packages of the lock")
+    weights, figures = [], []
+    for count in (1, 4):
+        out = tmp_path / f"{count}.npz"
+        tests = Path(__file__).parent
+        arguments = [tests, tests.parents[1], way, tmp_path / f"checkpoints{count}", out]
+        done = subprocess.run(
+            [sys.executable, "-c", ON_FORCED_DEVICES, *map(str, arguments)],
+            env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        devices, losses = json.loads(done.stdout.splitlines()[-1])
+        assert devices == [count] * 3
+        figures.append(losses)
+        with np.load(out) as stored:
+            weights.append([stored[name] for name in stored.files])
+    np.testing.assert_allclose(figures[0], figures[1], rtol=1e-3)
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)

