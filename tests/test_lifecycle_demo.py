@@ -16,10 +16,20 @@ import pytest
 
 from benchmarks.lifecycle import __main__ as play
 from benchmarks.lifecycle import servers, workspace
+from benchmarks.lifecycle.prefect_api import PrefectApi
 from benchmarks.lifecycle.traffic import Service
 from benchmarks.lifecycle.transcript import Transcript
 from fer_pipeline import params
-from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.errors import EnvironmentFault, FerError, ModelError
+
+METRICS = b"""# HELP fer_shadow_faces_total Faces for the challenger.
+fer_shadow_faces_total{outcome="agreed"} 5.0
+fer_faces_total{emotion="happy",source="picture"} 3.0
+fer_faces_total{emotion="sad",source="picture"} 1.0
+fer_faces_total{emotion="sad",source="camera"} 9.0
+fer_logged_predictions_total{outcome="written"} 3.0
+fer_logged_predictions_total{outcome="failed"} 1.0
+"""
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -35,7 +45,7 @@ class _Answers(BaseHTTPRequestHandler):
         self._send(500 if number % 7 == 0 else 200, body)
 
     def do_GET(self) -> None:
-        self._send(200, b'fer_shadow_faces_total{outcome="agreed"} 5.0\n')
+        self._send(200, METRICS)
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -67,6 +77,23 @@ def test_each_request_is_counted_by_the_model_that_answered_or_as_a_failure(serv
 def test_counters_are_read_from_the_metrics(service: Service) -> None:
     assert service.counter("fer_shadow_faces", outcome="agreed") == 5
     assert service.counter("fer_shadow_faces", outcome="dropped") == 0
+    assert service.counter("fer_faces", source="picture") == 4
+    assert service.counter("fer_faces") == 13
+
+
+def test_answers_that_did_not_come_into_the_log_are_a_fault_of_the_play(service: Service) -> None:
+    with pytest.raises(ModelError, match="1 of 4 answers are not in the log"):
+        service.wait_for_log(1)
+
+
+def test_an_event_is_waited_for_since_the_server_stores_it_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([0, 0, 1])
+    api = PrefectApi("http://127.0.0.1:9/api")
+    monkeypatch.setattr(api, "events", lambda _name: next(counts))
+    monkeypatch.setattr("benchmarks.lifecycle.prefect_api.time.sleep", lambda _seconds: None)
+    assert api.wait_for_events("fer.drift.detected", 30) == 1
+    monkeypatch.setattr(api, "events", lambda _name: 0)
+    assert api.wait_for_events("fer.drift.detected", 0) == 0
 
 
 def test_processes_of_a_play_are_found_by_their_mark_whoever_started_them() -> None:

@@ -42,6 +42,13 @@ class PrefectApi:
         answer = self._post("/events/filter", {"filter": {"event": {"name": [name]}}})
         return int(answer["total"])
 
+    def wait_for_events(self, name: str, seconds: float) -> int:
+        """The same once there is one, or 0 where none comes in time: the server stores events every few seconds."""
+        end = time.monotonic() + seconds
+        while not (found := self.events(name)) and time.monotonic() < end:
+            time.sleep(1)
+        return found
+
     def wait_for_new_run(self, deployment: str, known: set[str], seconds: float) -> FlowRun:
         """The first run of a deployment that is not among the known ids. Raises `EnvironmentFault` where none comes in time."""
         end = time.monotonic() + seconds

@@ -62,11 +62,22 @@ class Service:
         return str(self._client.get("/model").json()["fingerprint"])
 
     def counter(self, name: str, **labels: str) -> float:
-        """Value of a counter on /metrics; 0 where it was not counted yet."""
-        words = ",".join(f'{key}="{value}"' for key, value in labels.items())
-        wanted = f"{name}_total{{{words}}} "
-        lines = self._client.get("/metrics").text.splitlines()
-        return next((float(line.removeprefix(wanted)) for line in lines if line.startswith(wanted)), 0.0)
+        """Value of a counter on /metrics, summed over the labels that are not named; 0 where it was not counted yet."""
+        words = {f'{key}="{value}"' for key, value in labels.items()}
+        total = 0.0
+        for line in self._client.get("/metrics").text.splitlines():
+            series, _, value = line.rpartition(" ")
+            if series.startswith(f"{name}_total{{") and words <= set(series.partition("{")[2].rstrip("}").split(",")):
+                total += float(value)
+        return total
+
+    def wait_for_log(self, seconds: float) -> None:
+        """Returns once all faces that were answered are in the log of predictions. Raises `ModelError` as `wait_for_counter`."""
+        answered = self.counter("fer_faces", source="picture")
+        self.wait_for_counter(answered, seconds, "fer_logged_predictions")
+        lost = answered - self.counter("fer_logged_predictions", outcome="written")
+        if lost > 0:
+            raise ModelError(f"{lost:.0f} of {answered:.0f} answers are not in the log of predictions: see service.log")
 
     def wait_for_model(self, fingerprint: str, seconds: float) -> float:
         """Seconds until this model answers. Raises `ModelError` where it does not within the time."""
