@@ -48,8 +48,8 @@ class FaceTokens:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def issue(self, info: ModelInfo, face: FaceEmotion, cut: UInt8Array) -> str:
-        """A token for a face that was just answered, and what was cut out of the picture for it."""
+    def issue(self, info: ModelInfo, face: FaceEmotion, gray: UInt8Array) -> str:
+        """A token for a face that was just answered, and its gray uint8 (48, 48)."""
         facts = AnsweredFace(
             receipt=secrets.token_hex(16),
             time=round(time.time(), 1),
@@ -57,7 +57,7 @@ class FaceTokens:
             version=info.fingerprint,
             answered=face.emotion,
             confidence=round(max(face.probabilities), 6),
-            face=content_hash(gray_face(cut)),
+            face=content_hash(gray),
         )
         body = _text(json.dumps(asdict(facts), separators=(",", ":")).encode())
         return f"{body}.{self._signature(body)}"

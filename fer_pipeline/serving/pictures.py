@@ -18,12 +18,13 @@ from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage
 from fer_pipeline.serving.desk import Desk
+from fer_pipeline.serving.face_tokens import gray_face
 from fer_pipeline.serving.uploads import RefusedError, read_pictures
 
 Framing = Literal["auto", "face"]
 
-Cut = tuple[FaceEmotion, UInt8Array]
-"""A face, and what was cut out of the picture for it."""
+Seen = tuple[FaceEmotion, UInt8Array]
+"""A face, and its gray uint8 (48, 48): all that a batch keeps of a picture until the last one is answered."""
 
 router = APIRouter(dependencies=[Depends(require_token)], tags=["pictures"])
 
@@ -118,30 +119,31 @@ async def explain(
         return Response(png, media_type="image/png", headers={"X-Emotion": emotion})
 
 
-def _noted(desk: Desk, recognizer: Recognizer, answers: list[tuple[list[Cut], dict[str, Any]]]) -> list[dict[str, Any]]:
+def _noted(desk: Desk, recognizer: Recognizer, answers: list[tuple[list[Seen], dict[str, Any]]]) -> list[dict[str, Any]]:
     """The values of the answers, which are logged only now: a batch of which a picture is refused is not answered."""
-    cuts = [cut for found, _ in answers for cut in found]
+    faces = [face for seen, _ in answers for face in seen]
     if desk.logbook is not None:
-        desk.logbook.note(recognizer.info, [face for face, _ in cuts])
+        desk.logbook.note(recognizer.info, [face for face, _ in faces])
     if desk.shadow is not None:
-        desk.shadow.offer(recognizer, cuts)
+        desk.shadow.offer(recognizer, faces)
     if desk.intake is not None:
-        for found, values in answers:
-            for (face, cut), answered in zip(found, values["faces"], strict=True):
-                answered["feedback"] = desk.intake.tokens.issue(recognizer.info, face, cut)
+        for seen, values in answers:
+            for (face, gray), answered in zip(seen, values["faces"], strict=True):
+                answered["feedback"] = desk.intake.tokens.issue(recognizer.info, face, gray)
     return [values for _, values in answers]
 
 
 def _predict(
     desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1
-) -> tuple[list[Cut], dict[str, Any]]:
+) -> tuple[list[Seen], dict[str, Any]]:
     start = time.perf_counter()
     image = _decode(desk, data, number)
     cuts = recognizer.recognize_cut(image) if framing == "auto" else [(recognizer.recognize_face(image), image)]
-    faces = [face for face, _ in cuts]
+    seen = [(face, gray_face(cut)) for face, cut in cuts]
+    faces = [face for face, _ in seen]
     metrics.count("picture", faces, time.perf_counter() - start)
     values = {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
-    return cuts, values
+    return seen, values
 
 
 def _annotate(desk: Desk, data: bytes) -> bytes:

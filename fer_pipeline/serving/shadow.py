@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.imaging import UInt8Array, enhance, resize_face, to_gray
+from fer_pipeline.imaging import UInt8Array, enhance
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.serving import metrics
@@ -119,13 +119,12 @@ class Shadow:
         return self._log is not None
 
     def offer(self, champion: Recognizer, faces: Sequence[tuple[FaceEmotion, UInt8Array]]) -> None:
-        """Takes the faces of one answer, each with what was cut out for it, if the request is in the sample; returns at once."""
+        """Takes the faces of one answer, each with its gray uint8 (48, 48), if the request is in the sample; returns at once."""
         if self._challenger is None or self._draw() >= self._settings.share:
             return
-        for answer, cut in faces:
+        for answer, gray in faces:
             try:
-                task = _Task(champion.classifier, answer.probabilities, resize_face(to_gray(cut)))
-                self._waiting.put_nowait(task)
+                self._waiting.put_nowait(_Task(champion.classifier, answer.probabilities, gray))
             except queue.Full:
                 metrics.SHADOWED.labels("dropped").inc()
 

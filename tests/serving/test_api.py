@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.serving.answers import NOTICE, SYNTHETIC_NOTICE
+from fer_pipeline.serving.intake import FeedbackSettings, Intake
 from fer_pipeline.serving.uploads import SIGNATURES
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -59,6 +61,24 @@ def test_the_service_answers_as_the_library_does(brightness_model: Path, client:
 def test_a_picture_without_faces_is_answered_with_an_empty_list(client: TestClient) -> None:
     answer = client.post("/predict", files={"picture": FLAT_FACE})
     assert (answer.status_code, answer.json()["faces"]) == (200, [])
+
+
+def test_a_batch_keeps_no_picture_that_is_answered(brightness_model: Path, tmp_path: Path) -> None:
+    """Of 16 pictures of 7 MB, which as files have a few kB each, there are a few at the same time."""
+    app = app_of(Recognizer.load(brightness_model))
+    client = TestClient(app, raise_server_exceptions=False)
+    app.state.desk.intake = intake = Intake(FeedbackSettings(tmp_path / "inbox"))
+    files = [("pictures", encode_png(np.full((1800, 1300), 125, np.uint8)))] * 16
+    client.post("/predict?framing=face", files={"picture": FLAT_FACE})
+    tracemalloc.start()
+    try:
+        answer = client.post("/predict/batch?framing=face", files=files)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        intake.close()
+    assert len(answer.json()["pictures"]) == 16
+    assert peak < 50_000_000
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "BMP"])
