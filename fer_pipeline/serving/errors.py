@@ -12,10 +12,11 @@ from fer_pipeline.serving import metrics
 from fer_pipeline.serving.uploads import RefusedError
 
 
-def error_answer(status: int, code: str, message: str) -> JSONResponse:
-    """The answer `{"error": {"code": ..., "message": ...}}`, which is counted."""
+def error_answer(status: int, code: str, message: str, retry_seconds: int = 1) -> JSONResponse:
+    """The answer `{"error": {"code": ..., "message": ...}}`, which is counted; `retry_seconds` is the Retry-After of a 429."""
     metrics.REFUSED.labels(code).inc()
-    headers = {429: {"Retry-After": "1"}, 413: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
+    retry = {"Retry-After": str(retry_seconds)}
+    headers = {429: retry, 413: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
@@ -24,7 +25,7 @@ def answer_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return error_answer(error.status, error.code, str(error))
+        return error_answer(error.status, error.code, str(error), error.retry_seconds)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

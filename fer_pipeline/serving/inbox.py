@@ -17,6 +17,9 @@ from fer_pipeline.serving.uploads import SIGNATURES, Limits, RefusedError
 MOST_UNANSWERED = 64
 """Messages that may wait for their answer; who sends more without reading is cut off."""
 
+MOST_STARTS = 10
+"""Start messages of a session; they cost no frame, and so fall under no other limit."""
+
 _START_LENGTH = 200  # of a start message, in characters
 
 
@@ -40,12 +43,13 @@ class Inbox:
         self._start = clock()
         self._waiting: deque[Message] = deque()
         self._count = 0
+        self._starts = 0
         self._credit = float(limits.max_camera_fps)  # frames that may come at once; grows by one each 1 / fps seconds
         self._filled = self._start
         self._came = anyio.Event()
 
-    def put(self, content: bytes | str) -> None:
-        """Takes a message in. Raises `RefusedError` where too many are unanswered."""
+    def put(self, content: bytes | str) -> bool:
+        """Takes a message in; whether it is a frame to look at. Raises `RefusedError` where too many are unanswered."""
         if len(self._waiting) >= MOST_UNANSWERED:
             raise RefusedError(
                 429, "flooded", f"{MOST_UNANSWERED} messages unanswered: wait for the answer before the next frame"
@@ -53,9 +57,12 @@ class Inbox:
         message = Message(self._count, self._clock() - self._start, None)
         message.temporal = _chosen_temporal(content) if self._count == 0 else None
         if message.temporal is not None:
+            self._starts += 1
+            if self._starts > MOST_STARTS:
+                raise RefusedError(429, "flooded", f"more than {MOST_STARTS} start messages: choose once, then send frames")
             self._waiting.append(message)
             self._came.set()
-            return
+            return False
         self._count += 1
         fault = self._fault(content)
         if fault is not None:
@@ -68,6 +75,7 @@ class Inbox:
                     older.frame, older.answer = None, {"type": "skipped"}
         self._waiting.append(message)
         self._came.set()
+        return fault is None
 
     async def take(self) -> Message:
         """The oldest message; waits until there is one."""

@@ -23,6 +23,8 @@ from fer_pipeline.serving.uploads import RefusedError
 
 FOLDER = "FER_FEEDBACK"
 
+_HOUR, _DAY = 3600, 86_400  # in seconds; within an hour somebody may have reviewed some, or cleared the disk
+
 EXPIRY_SECONDS = 600.0
 """How often a service looks for corrections whose time is over."""
 
@@ -101,7 +103,7 @@ class Intake:
             new = self._corrections.put(correction)
         except EnvironmentFault as error:
             logger.warning("a correction could not be stored: %s", error)
-            raise RefusedError(429, "feedback_full", "there is no room for the correction; try again later") from error
+            raise RefusedError(429, "feedback_full", "there is no room for the correction; try again later", _HOUR) from error
         if not new:
             raise RefusedError(
                 409, "corrected_already", f"this answer was corrected before: DELETE /feedback/{correction.id} takes that back"
@@ -129,9 +131,10 @@ class Intake:
             self._day = correction.time.date()
             self._sent.clear()
         if self._sent[correction.sender] >= self.settings.per_sender:
-            raise RefusedError(429, "too_many_corrections", f"at most {self.settings.per_sender} corrections a day are taken")
+            words = f"at most {self.settings.per_sender} corrections a day are taken"
+            raise RefusedError(429, "too_many_corrections", words, _DAY - int(correction.time.timestamp()) % _DAY)
         if self._corrections.count("pending") >= self.settings.most:
-            raise RefusedError(429, "feedback_full", "too many corrections wait for review; try again another day")
+            raise RefusedError(429, "feedback_full", "too many corrections wait for review; try again later", _HOUR)
 
     def _sender(self, address: str, day: date) -> str:
         return hmac.digest(self._key, f"sender {day} {address}".encode(), hashlib.sha256).hex()[:12]

@@ -36,6 +36,7 @@ RESULT_FILES = tuple(FILES)
 
 _OWNER, _CANCEL, _LOG, _MODEL = "owner", "cancel", "log", "model"
 _TICK_SECONDS = 0.2
+_RETRY_SECONDS = 60  # about the time of a video, after which there may be a place
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,11 +68,11 @@ class Jobs:
             folders = list(self._folders())
             unfinished = sum(_state(folder).get("state", "queued") in UNFINISHED for folder in folders)
             if unfinished >= self._limits.max_videos + self._limits.max_videos_waiting:
-                raise RefusedError(429, "overloaded", "too many videos at once; try again when one is done")
+                raise RefusedError(429, "overloaded", "too many videos at once; try again when one is done", _RETRY_SECONDS)
             if len(folders) >= self._limits.max_video_results:
-                raise RefusedError(429, "too_many_results", "too many results are kept; delete one, or try again later")
+                raise RefusedError(429, "too_many_results", "too many results are kept; delete one, or try later", _RETRY_SECONDS)
             if shutil.disk_usage(self._root).free < 3_000_000 * self._limits.max_video_megabytes:
-                raise RefusedError(429, "disk_full", "there is no room for a video; try again later")
+                raise RefusedError(429, "disk_full", "there is no room for a video; try again later", _RETRY_SECONDS)
             folder = self._root / secrets.token_hex(16)
             folder.mkdir(mode=0o700)
             (folder / _OWNER).write_text(str(os.getpid()))

@@ -38,8 +38,8 @@ answered `{"type": "started", "temporal": "hmm"}`. Then each binary message with
 JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "faces", "faces": [...], "width": ...,
 "height": ..., "time": ...}` with the faces of `/predict` and besides `track`, `smoothed`, `smoothed_emotion` and
 `detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or `{"frame": 2, "type":
-"error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`, `rate_limited` or
-`invalid_message`. An error without a frame ends the session: `unauthorized`, `forbidden_origin`, `overloaded`,
+"error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`, `rate_limited`,
+`no_decoder` or `invalid_message`. An error without a frame ends the session: `unauthorized`, `forbidden_origin`, `overloaded`,
 `idle`, `flooded` or `internal_error`. The token goes into the header `Authorization: Bearer TOKEN`, or into a
 further subprotocol, `bearer.` and the token in URL-safe base64 without padding.
 """
@@ -99,16 +99,20 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
     async with anyio.create_task_group() as tasks:
 
         async def read() -> None:
+            seconds = desk.limits.max_camera_idle_seconds
+            end = anyio.current_time() + seconds
             try:
-                while True:
-                    with anyio.fail_after(desk.limits.max_camera_idle_seconds):
+                while anyio.current_time() < end:  # also where messages come so fast that nothing is ever waited for
+                    with anyio.fail_at(end):
                         came = await websocket.receive()
                     if came["type"] == "websocket.disconnect":
                         raise WebSocketDisconnect(came.get("code", 1005))
                     content = came.get("bytes")
-                    inbox.put(came["text"] if content is None else content)
+                    if inbox.put(came["text"] if content is None else content):  # nothing else keeps a session
+                        end = anyio.current_time() + seconds
+                raise TimeoutError
             except TimeoutError:
-                faults.append(RefusedError(408, "idle", f"no frame for {desk.limits.max_camera_idle_seconds} s"))
+                faults.append(RefusedError(408, "idle", f"no frame for {seconds} s"))
             except (RefusedError, WebSocketDisconnect) as error:
                 faults.append(error)
             tasks.cancel_scope.cancel()
@@ -179,6 +183,8 @@ async def _answer(desk: Desk, stream: FaceStream, message: Message) -> dict[str,
         return await desk.run_for_camera(work)
     except ImageError as error:
         return {"type": "error", "code": "invalid_image_frame", "message": str(error)}
+    except RefusedError as error:  # no decoder now; the next frame may find one
+        return {"type": "error", "code": error.code, "message": str(error)}
 
 
 async def _close(websocket: WebSocket, code: str, message: str) -> None:

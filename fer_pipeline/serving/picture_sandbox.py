@@ -32,9 +32,10 @@ from fer_pipeline.serving.picture_process import (
     STARTED,
     received,
 )
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.uploads import Limits, RefusedError
 
 _START_SECONDS = 60
+_RETRY_SECONDS = 5
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 logger = logging.getLogger(__name__)
@@ -58,14 +59,14 @@ class PictureSandbox:
         """What `imaging.decode` returns of the same arguments, and what it raises.
 
         Raises `ImageError` also where the picture breaks its decoder, or takes more time or memory than a picture may, and
-        `EnvironmentFault` where no decoder can be started.
+        `RefusedError` (429) where no decoder can be started now.
         """
         decoder, kept = self._idle.get(), None
         try:
             if decoder is None or decoder.is_gone():
                 if decoder is not None:
                     self._nursery.ended(decoder)
-                decoder = self._nursery.started()
+                decoder = self._started()
             try:
                 image = decoder.decode(data, formats, max_pixels, self._seconds)
             except _BrokenDecoder as error:
@@ -80,6 +81,13 @@ class PictureSandbox:
             return image
         finally:
             self._idle.put(kept)  # None: the next picture starts a new one
+
+    def _started(self) -> _Decoder:
+        try:
+            return self._nursery.started()
+        except EnvironmentFault as error:  # out of processes or memory, or closing
+            logger.warning("a picture could not be decoded: %s", error)
+            raise RefusedError(429, "no_decoder", "no picture can be decoded now; try again soon", _RETRY_SECONDS) from error
 
     def close(self) -> None:
         """Ends all processes; pictures that are being decoded fail."""

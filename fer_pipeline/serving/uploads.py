@@ -22,6 +22,9 @@ CONTAINERS = {"MP4 or MOV": (4, b"ftyp"), "WebM or MKV": (0, b"\x1aE\xdf\xa3"), 
 """Position and bytes by which each container that is read is known."""
 
 
+_ROOM_SECONDS = 300  # a disk is seldom cleared sooner
+
+
 @dataclass(frozen=True)
 class Limits:
     """What the service accepts. Each is set by the environment variable `FER_` + its name in capitals."""
@@ -69,12 +72,16 @@ class Limits:
 
 
 class RefusedError(FerError):
-    """A request that is not served; answered as `{"error": {"code": ..., "message": ...}}` with the status."""
+    """A request that is not served; answered as `{"error": {"code": ..., "message": ...}}` with the status.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `retry_seconds` is the Retry-After of a 429: when it may be worth another try.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_seconds: int = 1) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_seconds = retry_seconds
 
 
 class BodyLimit:
@@ -121,7 +128,7 @@ async def read_video(request: Request, target: Path) -> None:
             try:
                 file.write(chunk)
             except OSError as error:
-                raise RefusedError(429, "disk_full", "there is no room for the video; try again later") from error
+                raise RefusedError(429, "disk_full", "there is no room for the video; try again later", _ROOM_SECONDS) from error
     if not head:
         raise RefusedError(422, "empty_video", "the body has no bytes")
     _check_container(head)

@@ -14,6 +14,7 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.picture_sandbox import PictureSandbox
 from fer_pipeline.serving.uploads import Limits
 
 FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3, happy
@@ -28,6 +29,14 @@ def app_of(recognizer: Recognizer, limits: Limits | None = None, token: str | No
 
 def client_of(recognizer: Recognizer, limits: Limits | None = None, token: str | None = None) -> TestClient:
     return TestClient(app_of(recognizer, limits, token), raise_server_exceptions=False)
+
+
+def closed_sandbox() -> PictureSandbox:
+    """A sandbox that can start no decoder, as while closing or without memory for another process."""
+    sandbox = PictureSandbox(0, Limits())
+    sandbox._idle.put(None)
+    sandbox.close()
+    return sandbox
 
 
 def error_of(answer: httpx.Response) -> str:

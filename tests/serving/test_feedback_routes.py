@@ -194,12 +194,16 @@ def test_without_the_setting_there_is_no_token_and_a_clear_refusal(brightness_mo
 
 
 def test_one_address_and_all_together_are_bounded(brightness_model: Path, tmp_path: Path) -> None:
-    for settings, code in (({"per_sender": 1}, "too_many_corrections"), ({"most": 1}, "feedback_full")):
+    to_midnight = 86_400 - datetime.now(UTC).timestamp() % 86_400
+    for settings, code, seconds in (
+        ({"per_sender": 1}, "too_many_corrections", to_midnight),
+        ({"most": 1}, "feedback_full", 3600),
+    ):
         service = Service(brightness_model, tmp_path / code, None, **settings)
         assert service.correct(token=service.token(), correction="sad").status_code == 201
         refused = service.correct(token=service.token(), correction="sad")
         assert fault(refused) == (429, code)
-        assert refused.headers["Retry-After"]
+        assert float(refused.headers["Retry-After"]) == pytest.approx(seconds, abs=30)
         service.close()
 
 

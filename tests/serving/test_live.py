@@ -11,6 +11,7 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 import pytest
+from asking import closed_sandbox
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -23,7 +24,7 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.inbox import MOST_UNANSWERED, Inbox
+from fer_pipeline.serving.inbox import MOST_STARTS, MOST_UNANSWERED, Inbox
 from fer_pipeline.serving.jobs import Jobs
 from fer_pipeline.serving.live import PROTOCOL, TOKEN_PREFIX, camera_temporal
 from fer_pipeline.serving.uploads import Limits, RefusedError
@@ -260,6 +261,40 @@ def test_a_session_without_frames_is_closed(brightness_model: Path) -> None:
     with client.websocket_connect("/live") as socket:
         socket.receive_json()
         assert socket.receive_json()["code"] == "idle"
+
+
+@pytest.mark.parametrize("text", ["hello", '{"type": "start", "temporal": "hmm"}'])
+def test_messages_that_are_no_frames_do_not_hold_a_place(brightness_model: Path, text: str) -> None:
+    client = TestClient(app_of(Recognizer.load(brightness_model), Limits(max_camera_idle_seconds=1)))
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        for _ in range(8):
+            socket.send_text(text)
+            if socket.receive_json().get("code") == "idle":
+                return
+            time.sleep(0.2)
+    pytest.fail("1.6 s without a frame, and the session goes on")
+
+
+def test_start_messages_have_a_limit_of_their_own(client: TestClient) -> None:
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        for _ in range(MOST_STARTS):
+            socket.send_json({"type": "start", "temporal": "hmm"})
+            assert socket.receive_json()["type"] == "started"
+        socket.send_json({"type": "start", "temporal": "hmm"})
+        assert socket.receive_json()["code"] == "flooded"
+
+
+def test_a_frame_for_which_no_decoder_can_be_had_is_answered_and_the_session_goes_on(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model))
+    working = app.state.desk.decode
+    with TestClient(app).websocket_connect("/live") as socket:
+        socket.receive_json()
+        app.state.desk.decode = closed_sandbox().decode
+        assert answer_to(socket, EMPTY)["code"] == "no_decoder"
+        app.state.desk.decode = working
+        assert answer_to(socket, EMPTY)["type"] == "faces"
 
 
 def test_a_fault_of_ours_ends_the_session_by_name_and_frees_its_place(

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
-from asking import FLAT_FACE, app_of, client_of, error_of
+from asking import FLAT_FACE, app_of, client_of, closed_sandbox, error_of
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
@@ -60,6 +60,20 @@ def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: 
     assert error_of(refused) == "overloaded"
     assert refused.headers["retry-after"] == "1"
     assert after.status_code == 200
+
+
+def test_a_picture_for_which_no_decoder_can_be_had_gets_429(brightness_model: Path) -> None:
+    app = app_of(Recognizer.load(brightness_model))
+    app.state.desk.decode = closed_sandbox().decode
+    client = TestClient(app, raise_server_exceptions=False)
+    for path, field in (
+        ("/predict", "picture"),
+        ("/predict/batch", "pictures"),
+        ("/annotate", "picture"),
+        ("/explain", "picture"),
+    ):
+        answer = client.post(path, files={field: FLAT_FACE})
+        assert (answer.status_code, error_of(answer), answer.headers["retry-after"]) == (429, "no_decoder", "5")
 
 
 def test_more_uploads_than_may_come_in_get_429(brightness_model: Path) -> None:

@@ -18,10 +18,10 @@ from PIL import Image
 from prometheus_client import REGISTRY
 
 from fer_pipeline import imaging
-from fer_pipeline.errors import EnvironmentFault, ImageError
+from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS
 from fer_pipeline.serving.picture_sandbox import PictureSandbox
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.uploads import Limits, RefusedError
 
 ROOT = Path(__file__).parents[2]
 
@@ -190,7 +190,7 @@ def test_closing_leaves_no_process() -> None:
     with opened(2) as (sandbox, nursery):
         processes = [nursery, *nursery.children()]
     wait_until(lambda: all(has_ended(process) for process in processes))
-    with pytest.raises(EnvironmentFault, match="is ending"):
+    with pytest.raises(RefusedError, match="no picture can be decoded now"):
         sandbox.decode(SMALL)
 
 
