@@ -152,3 +152,28 @@ def test_the_image_is_made_of_what_the_repository_has() -> None:
     assert re.search(r"^FROM python:(\d+\.\d+)", DOCKERFILE)[1] == (ROOT / ".python-version").read_text().strip()  # type: ignore[index]
     assert re.search(r"uv==([\d.]+)", DOCKERFILE)[1] in (ROOT / "Makefile").read_text()  # type: ignore[index]
     assert DOCKERFILE.count("$") == DOCKERFILE.count("$$") * 2  # compose would take a single one for its own
+
+
+def test_the_first_command_serves_a_model_that_a_fresh_clone_has() -> None:
+    model = re.search(r"^#   FER_MODEL_DIR=/app/(\S+) docker compose up --build", TEXT, re.MULTILINE)
+    assert model is not None
+    assert (ROOT / model[1] / "model.onnx").is_file()
+    assert f"COPY {model[1].split('/')[0]} " in DOCKERFILE
+
+
+def test_the_service_can_write_each_folder_that_the_head_names_for_it_and_no_other() -> None:
+    head = TEXT.split("\nname: fer-pipeline\n")[0]
+    named = dict(re.findall(r"\b(FER_(?:PREDICTION_LOG|FEEDBACK|SHADOW_LOG|SHADOW_MODEL))=(/app/\S+?)(?=[\s,])", head))
+    binds = {mount["target"]: mount for mount in SERVICES["service"]["volumes"] if isinstance(mount, dict)}
+    writable = {target for target, mount in binds.items() if not mount.get("read_only")}
+    assert named.pop("FER_SHADOW_MODEL").startswith("/app/data/")
+    assert writable == set(named.values())
+    assert all(SERVICES["service"]["environment"][name] is None for name in named)  # off unless the operator sets it
+    made = re.search(r"^#   mkdir -p ([\w ./-]+?)  ", head, re.MULTILINE)
+    assert made is not None
+    assert set(made[1].split()) == {
+        mount["source"].removeprefix("./")
+        for name in ("objects", "service")
+        for mount in SERVICES[name]["volumes"]
+        if isinstance(mount, dict)
+    } - {"data"}
