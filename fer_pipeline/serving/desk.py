@@ -26,6 +26,10 @@ MOST_LISTENERS = 64
 """Streams of events that may be open at the same time; each looks at one small file now and then."""
 
 
+MOST_DOWNLOADS = 64
+"""Files of the model that may be on their way at the same time, to pages that look at pictures themselves."""
+
+
 class Decode(Protocol):
     """How an uploaded picture becomes pixels."""
 
@@ -58,7 +62,7 @@ class Desk:
         self._token = token
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)
-        self._counts = {"uploads": 0, "work": 0, "cameras": 0, "listeners": 0}
+        self._counts = {"uploads": 0, "work": 0, "cameras": 0, "listeners": 0, "downloads": 0}
 
     @property
     def has_token(self) -> bool:
@@ -77,6 +81,10 @@ class Desk:
     def listener(self) -> AbstractContextManager[None]:
         """A place for a stream of events while the block runs. Raises `RefusedError` where all are taken."""
         return self._place("listeners", MOST_LISTENERS)
+
+    def download(self) -> AbstractContextManager[None]:
+        """A place for a file of the model that is sent while the block runs. Raises `RefusedError` where all are taken."""
+        return self._place("downloads", MOST_DOWNLOADS)
 
     def camera(self) -> AbstractContextManager[None]:
         """A place for a live session while the block runs. Raises `RefusedError` where all are taken."""

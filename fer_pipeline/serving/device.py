@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.errors import ModelError
@@ -20,6 +22,8 @@ from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import Lineage, lineage, refusals
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.uploads import RefusedError
+
+_PART_BYTES = 65_536
 
 router = APIRouter(prefix="/model", dependencies=[Depends(require_token)], tags=["model"])
 
@@ -64,7 +68,7 @@ def device_facts(request: Request) -> Any:
         "model": lineage(recognizer),
         "network": {"bytes": len(network), "sent": len(network), "sha256": info.sha256},
         "detector": {"bytes": len(detector), "sent": len(detector), **device_files.detector_facts(name)},
-        "runtime": {**device_files.runtime_facts(), "sent": len(device_files.runtime_gzip())},
+        "runtime": {**device_files.runtime_facts(), "sent": len(device_files.runtime_file(packed=True)[0])},
         "labels": list(info.labels),
         "temperature": info.temperature,
         "image_spec": vars(info.image_spec),
@@ -87,45 +91,57 @@ def device_facts(request: Request) -> Any:
     }
 
 
+async def _downloading(request: Request) -> AsyncIterator[None]:
+    with request.app.state.desk.download():
+        yield  # until the whole response is sent, or its receiver is gone
+
+
 def _binary(media_type: str, description: str) -> dict[int | str, dict[str, Any]]:
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    return {**refusals(401, 404), 200: {"content": content, "description": description}, 304: {"description": "Not modified."}}
+    return {
+        **refusals(401, 404, 429),
+        200: {"content": content, "description": description},
+        304: {"description": "Not modified."},
+    }
 
 
 @router.get(
     "/network",
     response_class=Response,
+    dependencies=[Depends(_downloading)],
     responses=_binary("application/octet-stream", "An ONNX file. The ETag is the SHA-256 that the answers name."),
 )
 def network(request: Request) -> Response:
     """The network that answers now: uint8 `image` (N, 48, 48, 1) to `logits` (N, 7)."""
     content = device_files.network_file(_model(request.app.state.desk))
-    return _answer(request, content, "application/octet-stream")
+    return _answer(request, content, hashlib.sha256(content).hexdigest(), "application/octet-stream")
 
 
 @router.get(
     "/detector",
     response_class=Response,
+    dependencies=[Depends(_downloading)],
     responses=_binary("application/octet-stream", "A Haar cascade as JSON, or YuNet as ONNX; GET /model says which."),
 )
 def detector(request: Request) -> Response:
     """The face detector that works now."""
     desk: Desk = request.app.state.desk
     content = _detector(_model(desk), desk.recognizer.detector.name)
-    return _answer(request, content, "application/octet-stream")
+    return _answer(request, content, hashlib.sha256(content).hexdigest(), "application/octet-stream")
 
 
 @router.get(
     "/runtime",
     response_class=Response,
+    dependencies=[Depends(_downloading)],
     responses=_binary("application/wasm", "The WebAssembly of onnxruntime-web, packed with gzip where the client reads that."),
 )
 def runtime(request: Request) -> Response:
     """The program that runs the network in a browser."""
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        packed = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        return _answer(request, device_files.runtime_gzip(), "application/wasm", packed)
-    return _answer(request, device_files.runtime_wasm(), "application/wasm", {"Vary": "Accept-Encoding"})
+    packed = "gzip" in request.headers.get("accept-encoding", "")
+    content, digest = device_files.runtime_file(packed=packed)
+    headers = {"Vary": "Accept-Encoding", **({"Content-Encoding": "gzip"} if packed else {})}
+    return _answer(request, content, digest, "application/wasm", headers)
 
 
 def _model(desk: Desk) -> PortableModel:
@@ -141,10 +157,17 @@ def _detector(model: PortableModel, name: str) -> bytes:
         raise RefusedError(404, "no_detector", f"{error}; until then choose “On the server”") from error
 
 
-def _answer(request: Request, content: bytes, media_type: str, headers: dict[str, str] | None = None) -> Response:
-    tag = f'"{hashlib.sha256(content).hexdigest()}"'
+def _answer(request: Request, content: bytes, digest: str, media_type: str, headers: dict[str, str] | None = None) -> Response:
+    tag = f'"{digest}"'
     headers = {**(headers or {}), "ETag": tag}
     known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
     if tag in known:
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type=media_type, headers=headers)
+    headers["Content-Length"] = str(len(content))
+    return StreamingResponse(_parts(content), media_type=media_type, headers=headers)
+
+
+async def _parts(content: bytes) -> AsyncIterator[bytes]:
+    # As a whole it would be copied into the buffer of each connection, and stay there for as long as a slow reader likes.
+    for start in range(0, len(content), _PART_BYTES):
+        yield content[start : start + _PART_BYTES]

@@ -8,6 +8,7 @@ import json
 import lzma
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from xml.etree import ElementTree
 
@@ -26,6 +27,8 @@ WASM = "ort-wasm-simd-threaded.wasm"
 # Two sides of 640 px in the shape of YuNet's input as protobuf writes them (1, 3, 640, 640), and the same left open under names.
 _FIXED_SIDES = b"\x0a\x02\x08\x01\x0a\x02\x08\x03" + 2 * b"\x0a\x03\x08\x80\x05"
 _FREE_SIDES = b"\x0a\x02\x08\x01\x0a\x02\x08\x03" + b"\x0a\x03\x12\x01h" + b"\x0a\x03\x12\x01w"
+
+_unpacking = Lock()
 
 
 def network_file(model: PortableModel) -> bytes:
@@ -95,10 +98,21 @@ def runtime_facts() -> dict[str, Any]:
     return {"name": manifest["package"], "version": manifest["version"], **manifest["files"][WASM]}
 
 
-@lru_cache(maxsize=1)
-def runtime_gzip() -> bytes:
-    """The WebAssembly packed with gzip, which all browsers unpack, over plain http too; the first call takes a second."""
-    return gzip.compress(runtime_wasm(), compresslevel=9, mtime=0)
+def runtime_file(*, packed: bool) -> tuple[bytes, str]:
+    """The WebAssembly and its SHA-256 in hex, both as they travel: packed with gzip, which all browsers unpack, or as it is.
+
+    The first call takes two seconds, further ones nothing.
+    """
+    with _unpacking:  # else each of many callers at the start would do the same work
+        return _runtime_file(packed)
+
+
+@lru_cache(maxsize=2)
+def _runtime_file(packed: bool) -> tuple[bytes, str]:
+    content = runtime_wasm()
+    if packed:
+        content = gzip.compress(content, compresslevel=9, mtime=0)
+    return content, hashlib.sha256(content).hexdigest()
 
 
 def runtime_wasm() -> bytes:

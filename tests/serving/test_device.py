@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.outputs import replaced_folder
-from fer_pipeline.serving import device_files, vendoring
+from fer_pipeline.serving import desk, device_files, vendoring
 from fer_pipeline.serving.api import WEB, create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.device_files import MANIFEST, RUNTIME, WASM, free_sides, haar_cascade
@@ -106,6 +106,24 @@ def test_the_runtime_comes_packed_where_the_client_unpacks_it(service: Service) 
     plain = service.client.get("/model/runtime", headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
     assert hashlib.sha256(plain.content).hexdigest() == device_files.runtime_facts()["sha256"]
+
+
+def test_the_runtime_is_unpacked_once_for_each_of_its_two_forms(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = [
+        service.client.get("/model/runtime", headers={"Accept-Encoding": way}).headers["ETag"] for way in ("gzip", "identity")
+    ]
+    monkeypatch.setattr(device_files, "runtime_wasm", lambda: pytest.fail("unpacked again"))
+    for way, tag in zip(("gzip", "identity"), tags, strict=True):
+        assert service.client.get("/model/runtime", headers={"Accept-Encoding": way, "If-None-Match": tag}).status_code == 304
+
+
+def test_downloads_are_counted_while_they_last(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MOST_DOWNLOADS", 1)
+    with service.desk.download():
+        refused = service.client.get("/model/network")
+    assert (refused.status_code, error_of(refused)) == (429, "overloaded")
+    for _ in range(2):
+        assert service.client.get("/model/network").status_code == 200
 
 
 def test_the_files_follow_the_model_that_takes_over(brightness_model: Path, mirrored: Path, tmp_path: Path) -> None:
