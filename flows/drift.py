@@ -23,13 +23,18 @@ DRIFT_EVENT = "fer.drift.detected"
 @flow(name="check-drift", flow_run_name="drift")
 def check_drift(
     log: str = "data/predictions", window_hours: float = 24.0, wait_seconds: float = 0
-) -> State[drift_check.DriftCheck]:
+) -> State[drift_check.DriftCheck] | State[None]:
     """Compares the champion's logged predictions of the last hours with its validation split.
 
-    Ends as Completed with the name Drift, NoDrift or NotJudged, and emits the event `fer.drift.detected` on drift. A `FerError`
-    becomes a failed state with its message.
+    Ends as Completed with the name Drift, NoDrift or NotJudged, and emits the event `fer.drift.detected` on drift. Where no
+    service has ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with its
+    message.
     """
     settings.apply()
+    if not (Path.cwd() / log).is_dir():
+        why = f"not judged: there is no log of predictions in {log}; a service writes one with FER_PREDICTION_LOG=/abs/path/to/{log}"
+        create_markdown_artifact(f"# {why}", key="fer-drift", description="What the drift check found")
+        return Completed(name="NotJudged", message=why)
     root, until = Path.cwd(), datetime.now(UTC)
     processed, out = versioning.output(root, "preprocess"), versioning.output(root, "evaluate").parent / "drift"
     try:

@@ -168,15 +168,25 @@ def test_the_flow_makes_artifacts_and_emits_the_event_on_drift_alone(workspace: 
     log, model = workspace / "data" / "predictions", workspace / "data" / "bundle"
 
     states = [flow_module.check_drift.fn()]
+    assert "FER_PREDICTION_LOG" in states[0].message
+    assert artifacts["fer-drift"] == f"# {states[0].message}"
     log_predictions(log, model, faces(300, 1))
     states.append(flow_module.check_drift.fn())
     assert events == []
     log_predictions(log, model, faces(300, 1) // 3)
     states.append(flow_module.check_drift.fn())
-    assert [state.name for state in states] == ["Failed", "NoDrift", "Drift"]
+    assert [state.name for state in states] == ["NotJudged", "NoDrift", "Drift"]
     assert events == [("fer.drift.detected", f"fer.model.{ModelInfo.read(model).fingerprint}", states[2].message)]
     assert artifacts["fer-drift"].startswith("# drift in ")
     assert artifacts["fer-drift-page"] == (workspace / "data" / "reports" / "drift" / "report.html").as_uri()
+
+
+def test_a_log_without_the_model_that_wrote_it_is_a_failure_of_the_flow(workspace: Path) -> None:
+    from flows.drift import check_drift
+
+    log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(20, 1))
+    shutil.rmtree(workspace / "data" / "bundle")
+    assert check_drift.fn().is_failed()
 
 
 def test_the_event_of_the_flow_starts_the_training() -> None:
