@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +17,15 @@ from fer_pipeline.errors import DataQualityError, FeedbackError, ImageError
 from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
 from fer_pipeline.inference.quality import FaceQuality, measure
 from fer_pipeline.monitoring.corrections import Correction, Corrections
-from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import FeedbackParams, load
 from fer_pipeline.params_editing import write_values
 
 FOLDER: Final = Path("data/feedback")
 """The accepted corrections, under DVC, relative to the root of the repository."""
+
+_NOTE: Final = Path("data/.feedback-change.json")
+"""There while data/feedback and params.yaml are being changed: from which version to which."""
 
 
 @dataclass(frozen=True)
@@ -162,13 +166,20 @@ def purge(inbox: Corrections, root: Path) -> FeedbackVersion:
 
 
 def settle(inbox: Corrections, root: Path) -> None:
-    """Makes DVC, params.yaml and the folder of corrections agree with what data/feedback holds."""
-    held = feedback.read(root / FOLDER)
-    version = feedback.version_of(held)
-    if (root / FOLDER).exists() and version != load(root / "params.yaml").fetch.feedback:
-        versioning.track(root, root / FOLDER)
-        write_values(root / "params.yaml", {"fetch.feedback": version})
-    there = {one.id for one in held}
+    """Finishes a change of data/feedback that was killed, by the note that `publish` left.
+
+    Without such a note a version that differs from that of params.yaml is somebody's choice, as after `git checkout` of an
+    earlier commit: it is left alone, and `SourceError` raised by what reads the corrections next.
+    """
+    note = root / _NOTE
+    if note.exists():
+        began = json.loads(note.read_text(encoding="utf-8"))
+        held_version = feedback.version_of(feedback.read(root / FOLDER))
+        if (held_version, load(root / "params.yaml").fetch.feedback) == (began["to"], began["from"]):
+            versioning.track(root, root / FOLDER)
+            write_values(root / "params.yaml", {"fetch.feedback": held_version})
+        note.unlink()
+    there = {one.id for one in _held(root)}
     for correction in inbox.read("pending")[0]:
         if correction.id in there:
             inbox.accept(correction)
@@ -177,11 +188,13 @@ def settle(inbox: Corrections, root: Path) -> None:
 def publish(root: Path, corrections: Sequence[AcceptedCorrection], pictures: dict[str, bytes]) -> str:
     """Makes these all that data/feedback holds, puts it under DVC, and names the version in params.yaml; returns it."""
     target = root / FOLDER
+    version = feedback.version_of(corrections)
+    write_json(root / _NOTE, {"from": load(root / "params.yaml").fetch.feedback, "to": version})
     with replaced_folder(target) as folder:
         feedback.write(folder, corrections, pictures)
     versioning.track(root, target)
-    version = feedback.version_of(corrections)
     write_values(root / "params.yaml", {"fetch.feedback": version})
+    (root / _NOTE).unlink()
     return version
 
 

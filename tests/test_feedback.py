@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -323,6 +324,30 @@ def test_a_killed_acceptance_is_finished_by_the_next_command(workspace: Workspac
         run("purge")
         assert workspace.version == held
         assert workspace.inbox.count("pending") == 0
+
+
+def test_corrections_of_another_version_than_that_of_the_parameters_are_never_taken_silently(workspace: Workspace) -> None:
+    workspace.give(face(42))
+    first = workspace.accept().version
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "add", "params.yaml", "data/feedback.dvc"], cwd=workspace.root, check=True)
+    subprocess.run([*git, "commit", "-qm", "first"], cwd=workspace.root, check=True)
+    workspace.give(face(43))
+    second = workspace.accept().version
+    subprocess.run([*git, "checkout", "-q", "--", "params.yaml", "data/feedback.dvc"], cwd=workspace.root, check=True)
+    workspace.give(face(44))
+    for command in (["accept", "--all-passing"], ["purge"]):
+        result = CliRunner().invoke(fer, ["feedback", *command])
+        assert isinstance(result.exception, SourceError)
+        assert re.search(
+            f"{second}.*names {first}.*dvc checkout data/feedback.dvc",
+            str(result.exception).replace(str(workspace.root) + "/", ""),
+        )
+        assert workspace.version == first
+        assert workspace.inbox.count("pending") == 1
+    with Repo(str(workspace.root)) as repo:
+        repo.checkout(targets=["data/feedback.dvc"], force=True)
+    assert "1 accepted; data/feedback holds 2" in run("accept", "--all-passing")
 
 
 def _killed(*_: object) -> Any:
