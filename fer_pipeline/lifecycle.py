@@ -84,7 +84,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     write_card(card, facts, card_sections(facts))
     tracking.log_files(run_id, card, "card")
     version, new = registry.register(export, info, params.promote.model_name, run_id, tags)
-    packaging.place_challenger(export, root)
+    packaging.place_challenger(export, root, _names(version, registry.CHALLENGER))
     return version, new
 
 
@@ -92,7 +92,8 @@ def shadow(root: Path, reference: str) -> registry.Version:
     """Makes a version (number or alias) the model of data/challenger, which services in shadow mode then run; returns it."""
     version = registry.find(_promote_params(root).model_name, reference)
     with tempfile.TemporaryDirectory() as scratch:
-        packaging.place_challenger(registry.download_export(version, Path(scratch)), root)
+        folder = registry.download_export(version, Path(scratch))
+        packaging.place_challenger(folder, root, _names(version, registry.CHALLENGER))
     return version
 
 
@@ -146,7 +147,8 @@ def package_version(root: Path, version: registry.Version) -> str:
     """Tag of the BentoML bundle of a version, with the serving code as it is now; built and tried unless the store holds it."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        tag = packaging.build(folder, f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}", root)
+        name = f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}"
+        tag = packaging.build(folder, name, root, _names(version, None))  # a bento outlives the alias of the day
     registry.tag_version(version, {BUNDLE_TAG: tag})
     return tag
 
@@ -171,9 +173,13 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
                     f"roll-back was faster; judge again with `fer promote --version {version.number}`"
                 )
             registry.set_alias(version, registry.CHAMPION)
-            packaging.place(folder, root)
+            packaging.place(folder, root, _names(version, registry.CHAMPION))
             if over != str(version):  # a rerun does not make the champion a younger one
                 registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
+
+
+def _names(version: registry.Version, alias: str | None) -> dict[str, str]:
+    return {"name": version.name, "version": str(version.number), **({"alias": alias} if alias else {})}
 
 
 def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:

@@ -41,6 +41,8 @@ def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> No
     assert bundle.startswith("fer:v2-")
     assert lifecycle.champion(root).number == 2
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0  # data/bundle follows the champion
+    named = ModelInfo.read(packaging.bundle_folder(root)).lineage
+    assert (named["name"], named["version"], named["alias"]) == ("fer", "2", "champion")
 
 
 def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:

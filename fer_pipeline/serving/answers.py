@@ -89,8 +89,11 @@ class Lineage(BaseModel):
     fingerprint: str = Field(description="of all that decides an answer: weights, temperature, labels, image spec")
     data: str = Field(description="what it was trained on")
     synthetic: bool = Field(description="trained on generated faces: for trying the pipeline, not for real pictures")
+    image_spec_fingerprint: str = Field(description="of the size, denoising, contrast and cut of a face; GET /model has them")
     lineage: dict[str, str] = Field(
-        description="run id, data version, git commit and the like", examples=[{"run_id": "2064cb4d"}]
+        description="name, version and alias in the registry as far as it was packaged from there, run id, data version, "
+        "git commit and the like",
+        examples=[{"name": "fer", "version": "3", "alias": "champion", "run_id": "2064cb4d", "git_commit": "c73082e8"}],
     )
     notice: str
 
@@ -230,9 +233,18 @@ def lineage(recognizer: Recognizer) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "data": info.data,
         "synthetic": info.synthetic,
+        "image_spec_fingerprint": info.image_spec.fingerprint,
         "lineage": info.lineage,
         "notice": f"{SYNTHETIC_NOTICE} {NOTICE}" if info.synthetic else NOTICE,
     }
+
+
+def model_header(recognizer: Recognizer) -> dict[str, str]:
+    """The header by which answers that are no JSON name the model: "fer/3 compact 0a1b2c3d4e5f"."""
+    info = recognizer.info
+    version = "/".join(info.lineage[key] for key in ("name", "version") if key in info.lineage)
+    words = " ".join(word for word in (version, info.network, info.fingerprint) if word)
+    return {"X-Model": "".join(sign if " " <= sign <= "~" else "?" for sign in words)}
 
 
 def model_facts(recognizer: Recognizer, *, has_card: bool, logs_predictions: bool, feedback_days: int | None) -> dict[str, Any]:

@@ -19,9 +19,9 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,12 @@ _LOG_LINES = 30
 _PLACE_WAIT_SECONDS = 10.0
 
 
-def build(model_folder: Path, version: str, root: Path) -> str:
+def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str] | None = None) -> str:
     """Tag, such as "fer:v3-0a1b2c3d-4e5f60", of the bento made of an exported model, the code in `root` and its bentofile.yaml.
 
     The tag ends in a digest of code and detector: a bento of the same tag is the same bento, and is kept as it is. A new one is
-    asked for one picture before it counts. Raises `ModelError` where the model does not load, the build fails, or the bento
+    asked for one picture before it counts. `names` (name, version, alias of the registry) join the lineage that the answers tell.
+    Raises `ModelError` where the model does not load, the build fails, or the bento
     does not answer as the model does; the store then holds what it held before.
     """
     EmotionClassifier.load(model_folder)
@@ -55,7 +56,7 @@ def build(model_folder: Path, version: str, root: Path) -> str:
         context = Path(scratch)
         bundle = bundle_folder(context)
         bundle.mkdir(parents=True)
-        _fill(bundle, model_folder, root)
+        _fill(bundle, model_folder, root, names)
         _copy_code(root, context)
         name = f"{version}-{_code_digest(context)}"
         tag = f"fer:{name}"
@@ -70,19 +71,22 @@ def build(model_folder: Path, version: str, root: Path) -> str:
     return tag
 
 
-def place(model_folder: Path, root: Path) -> None:
-    """Makes an exported model root/data/bundle, from where `fer predict`, `bentoml serve` and `bentoml build` take it."""
+def place(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> None:
+    """Makes an exported model root/data/bundle, from where `fer predict`, `bentoml serve` and `bentoml build` take it.
+
+    `names` as for `build`.
+    """
     ModelInfo.read(model_folder)
     with replaced_folder(bundle_folder(root)) as bundle:
-        _fill(bundle, model_folder, root)
+        _fill(bundle, model_folder, root, names)
 
 
-def place_challenger(model_folder: Path, root: Path) -> None:
-    """Makes an exported model root/data/challenger, from where a service in shadow mode takes it."""
+def place_challenger(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> None:
+    """Makes an exported model root/data/challenger, from where a service in shadow mode takes it. `names` as for `build`."""
     ModelInfo.read(model_folder)
     target = challenger_folder(root)
     with exclusive(target, "placing a challenger", _PLACE_WAIT_SECONDS), replaced_folder(target) as folder:
-        _fill(folder, model_folder, root)
+        _fill(folder, model_folder, root, names)
 
 
 def remove_challenger(root: Path) -> None:
@@ -147,9 +151,12 @@ class _Server:
         raise ModelError(f"not ready after {START_SECONDS:.0f} s")
 
 
-def _fill(bundle: Path, model_folder: Path, root: Path) -> None:
+def _fill(bundle: Path, model_folder: Path, root: Path, names: Mapping[str, str] | None) -> None:
     for name in (MODEL_FILE, INFO_FILE):
         shutil.copy2(model_folder / name, bundle / name)
+    if names:
+        info = ModelInfo.read(model_folder)
+        replace(info, lineage={**info.lineage, **names}).write(bundle)
     if (model_folder / CARD_FILE).exists():
         shutil.copy2(model_folder / CARD_FILE, bundle / CARD_FILE)
     detector = root / "data" / "models" / YUNET_FILE

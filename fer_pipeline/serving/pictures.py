@@ -16,7 +16,7 @@ from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import emotion_index
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import require_token
-from fer_pipeline.serving.answers import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage
+from fer_pipeline.serving.answers import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.face_tokens import gray_face
 from fer_pipeline.serving.uploads import RefusedError, read_pictures
@@ -49,7 +49,9 @@ def _form(path: str, field: str, several: bool = False) -> dict[str, Any]:
 
 def _png(description: str) -> dict[int | str, dict[str, Any]]:
     schema = {"type": "string", "format": "binary"}
-    return {**PICTURE_REFUSALS, 200: {"content": {"image/png": {"schema": schema}}, "description": description}}
+    named = {"X-Model": {"description": "Version in the registry, network and fingerprint.", "schema": {"type": "string"}}}
+    answer = {"content": {"image/png": {"schema": schema}}, "description": description, "headers": named}
+    return {**PICTURE_REFUSALS, 200: answer}
 
 
 @router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("/predict", "picture"))
@@ -97,7 +99,9 @@ async def annotated(request: Request) -> Response:
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        return Response(await desk.run(lambda: _annotate(desk, data)), media_type="image/png")
+        recognizer = desk.recognizer
+        png = await desk.run(lambda: _annotate(desk, recognizer, data))
+        return Response(png, media_type="image/png", headers=model_header(recognizer))
 
 
 @router.post(
@@ -115,8 +119,9 @@ async def explain(
     desk: Desk = request.app.state.desk
     with desk.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        png, emotion = await desk.run(lambda: _explain(desk, data, framing, face))
-        return Response(png, media_type="image/png", headers={"X-Emotion": emotion})
+        recognizer = desk.recognizer
+        png, emotion = await desk.run(lambda: _explain(desk, recognizer, data, framing, face))
+        return Response(png, media_type="image/png", headers={"X-Emotion": emotion, **model_header(recognizer)})
 
 
 def _noted(desk: Desk, recognizer: Recognizer, answers: list[tuple[list[Seen], dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -146,14 +151,14 @@ def _predict(
     return seen, values
 
 
-def _annotate(desk: Desk, data: bytes) -> bytes:
+def _annotate(desk: Desk, recognizer: Recognizer, data: bytes) -> bytes:
     image = _decode(desk, data)
-    faces: list[FaceEmotion] = desk.recognizer.recognize(image)
+    faces: list[FaceEmotion] = recognizer.recognize(image)
     return encode_png(annotate(image, faces))
 
 
-def _explain(desk: Desk, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
-    recognizer, image = desk.recognizer, _decode(desk, data)
+def _explain(desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
+    image = _decode(desk, data)
     if framing == "face":
         if number != 1:
             raise RefusedError(422, "no_such_face", f"there is one face, face {number} was asked for")

@@ -21,6 +21,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.serving import packaging
 from fer_pipeline.serving.answers import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.intake import FeedbackSettings, Intake
 from fer_pipeline.serving.uploads import SIGNATURES
@@ -119,6 +120,22 @@ def test_the_model_card_is_a_page_of_its_own_that_may_hold_its_style_but_no_scri
     assert answer.headers["content-type"].startswith("text/html")
     assert "script" not in answer.headers["content-security-policy"]
     assert client.get("/model").json()["has_card"] is True
+
+
+def test_each_answer_names_the_version_of_the_registry_that_gave_it(brightness_model: Path, tmp_path: Path) -> None:
+    packaging.place(brightness_model, tmp_path, {"name": "fer", "version": "3", "alias": "champion"})
+    client = client_of(Recognizer.load(packaging.bundle_folder(tmp_path)))
+    info = ModelInfo.read(brightness_model)
+    for model in (
+        client.post("/predict", files={"picture": FLAT_FACE}).json()["model"],
+        client.post("/predict/batch", files={"pictures": FLAT_FACE}).json()["model"],
+        client.get("/model").json(),
+    ):
+        assert model["lineage"] == {"run_id": "abc", "name": "fer", "version": "3", "alias": "champion"}
+        assert (model["fingerprint"], model["image_spec_fingerprint"]) == (info.fingerprint, info.image_spec.fingerprint)
+    for path in ("/annotate", "/explain?framing=face"):
+        answer = client.post(path, files={"picture": FLAT_FACE})
+        assert answer.headers["x-model"] == f"fer/3 brightness {info.fingerprint}"
 
 
 def test_model_facts_are_told(client: TestClient, brightness_model: Path) -> None:
