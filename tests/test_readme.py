@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,17 @@ def test_every_command_in_the_readme_exists() -> None:
     }
     known |= {group.name for group in app.registered_groups if group.name}
     assert set(re.findall(r"uv run fer ([a-z-]+)", README)) <= known
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone")
+def test_what_examples_and_commands_write_under_data_stays_out_of_git() -> None:
+    texts = [
+        README,
+        (ROOT / "compose.yaml").read_text(),
+        *(file.read_text() for file in (ROOT / "fer_pipeline/cli").glob("*.py")),
+    ]
+    found = {name for text in texts for name in re.findall(r"(?<!reports/)\bdata/([a-z_-]+)(?=[\s/`\"',;)])", text)}
+    paths = sorted(f"data/{name}" for name in found)
+    done = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {"data/bundle", "data/models", "data/scores"} <= set(paths)
+    assert done.stdout.split() == paths

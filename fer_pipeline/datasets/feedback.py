@@ -90,8 +90,8 @@ def checked(folder: Path, version: str) -> tuple[AcceptedCorrection, ...]:
     held = version_of(corrections)
     if held != version:
         raise SourceError(
-            f"{folder} holds corrections of version {held}, fetch.feedback of params.yaml names {version}, and nothing was changed: "
-            f"bring that version back (`dvc checkout {folder}.dvc`, after `dvc pull` where it is not in the cache), or return to the "
+            f"{folder} holds corrections of version {held}, fetch.feedback of params.yaml names {version}; nothing was changed. "
+            f"Bring that version back (`dvc checkout {folder}.dvc`, after `dvc pull` where the cache lacks it), or return to the "
             f"commit that names {held} (`git checkout COMMIT -- params.yaml {folder}.dvc`); `fer feedback purge` finishes an "
             "acceptance that was killed"
         )
