@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -25,11 +26,15 @@ _QUEUE_FRAMES = 16
 
 @dataclass(frozen=True)
 class VideoLimits:
-    """The largest video that is read; None: any length. Pixels are those of one frame."""
+    """The largest video that is read; None: any length or rate. Pixels are those of one frame.
+
+    Headers are believed where they tell more than is allowed; where they tell less, the limits are met while decoding.
+    """
 
     max_pixels: int = 4096 * 2304
     max_seconds: float | None = None
     max_frames: int | None = None
+    max_fps: float | None = None  # in the mean; a second's worth of frames may come at once
 
 
 @dataclass(frozen=True)
@@ -150,8 +155,7 @@ class _Decoder(threading.Thread):
             count += 1
             _check_size(frame.width * frame.height, self._limits, self._path)
             _check_length(time, self._limits, self._path)
-            if self._limits.max_frames is not None and count > self._limits.max_frames:
-                raise VideoError(f"{self._path.name} has more than {self._limits.max_frames:,} frames: cut it into parts")
+            _check_frames(count, time, self._limits, self._path)
             self._put((time, _upright(frame)))
         if count == 0:
             raise VideoError(f"{self._path.name} has a video stream, but not one frame of it can be decoded")
@@ -220,7 +224,10 @@ def _check_header(container: Any, stream: Any, limits: VideoLimits, path: Path) 
     if not pixels:  # what FFmpeg leaves of a size beyond max_pixels
         raise _too_large(limits, path)
     _check_size(pixels, limits, path)
-    _check_length(_duration(container, stream), limits, path)
+    duration = _duration(container, stream)
+    _check_length(duration, limits, path)
+    if stream.frames:  # a rate without it is a guess of FFmpeg: 1000 for what a browser records
+        _check_frames(stream.frames, math.inf if duration is None else duration, limits, path)
 
 
 def _decoder_pixels(limits: VideoLimits) -> int:
@@ -240,6 +247,13 @@ def _check_size(pixels: int, limits: VideoLimits, path: Path) -> None:
 def _check_length(seconds: float | None, limits: VideoLimits, path: Path) -> None:
     if limits.max_seconds is not None and seconds is not None and seconds > limits.max_seconds:
         raise VideoError(f"{path.name} lasts {seconds:.1f} s, at most {limits.max_seconds:g} s are read: cut it into parts")
+
+
+def _check_frames(count: int, seconds: float, limits: VideoLimits, path: Path) -> None:
+    if limits.max_frames is not None and count > limits.max_frames:
+        raise VideoError(f"{path.name} has more than {limits.max_frames:,} frames: cut it into parts")
+    if limits.max_fps is not None and count > limits.max_fps * (seconds + 1):
+        raise VideoError(f"{path.name} has more than {limits.max_fps:g} frames a second: convert it to fewer")
 
 
 def _upright(frame: Any) -> UInt8Array:

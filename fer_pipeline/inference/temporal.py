@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,20 @@ SMOOTHING_SECONDS = 0.5
 DWELL_SECONDS = 2.0
 """Mean time for which a face keeps an expression, as the hidden Markov model assumes it."""
 
-WAYS = ("smooth", "hmm", "none")
+Way = Literal["smooth", "hmm", "none"]
 """How a face's answers may be joined: `ProbabilitySmoother`, `EmotionFilter`, or each on its own."""
+
+WAYS: tuple[str, ...] = get_args(Way)
 
 EVIDENCE_SECONDS = 0.2
 """Frames within this time show nearly the same picture and count as one observation."""
 
 _LEAST = 1e-4  # no single frame rules an emotion out
+
+
+def seconds_of(way: str) -> tuple[float, float | None]:
+    """`smoothing_seconds` and `dwell_seconds` of one of `WAYS`, as `FaceStream` and `VideoOptions` take them."""
+    return SMOOTHING_SECONDS if way == "smooth" else 0.0, DWELL_SECONDS if way == "hmm" else None
 
 
 class TemporalModel(Protocol):

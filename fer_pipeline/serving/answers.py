@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.imaging import MAX_PIXELS
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.temporal import Way
 
 NOTICE = (
     "Names the facial expression that the annotators of FER-2013 would have seen; it does not read what a person feels. "
@@ -182,6 +183,7 @@ class VideoJob(BaseModel):
         description="keep it to yourself: it is the key to the results", examples=["0123456789abcdef0123456789abcdef"]
     )
     state: Literal["queued", "running", "done", "failed"]
+    temporal: Way = Field(description="how the emotions of a person are joined over time")
     model: Lineage
 
 

@@ -24,6 +24,7 @@ from threading import Event, Thread
 from typing import IO, Any
 
 from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.inference.temporal import Way
 from fer_pipeline.inference.video_files import FILES
 from fer_pipeline.outputs import write_json
 from fer_pipeline.serving import metrics
@@ -82,9 +83,12 @@ class Jobs:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def start(self, folder: Path, served: ServedModel | None, **facts: Any) -> str:
-        """Id of the job that analyses the video in a folder of `receiving` with this model; `facts` stay in its state."""
-        _write_state(folder, state="queued", **facts)
+    def start(self, folder: Path, served: ServedModel | None, temporal: Way = "smooth", **facts: Any) -> str:
+        """Id of the job that analyses the video in a folder of `receiving` with this model; `facts` stay in its state.
+
+        `temporal` is how the emotions of a face are joined over time.
+        """
+        _write_state(folder, state="queued", temporal=temporal, **facts)
         thread = Thread(target=self._supervise, args=(folder, served), name=f"video {folder.name}", daemon=True)
         self._threads = [known for known in self._threads if known.is_alive()] + [thread]
         thread.start()

@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.stream import FaceStream
-from fer_pipeline.inference.temporal import DWELL_SECONDS, SMOOTHING_SECONDS, WAYS
+from fer_pipeline.inference.temporal import WAYS, seconds_of
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import check_origin
 from fer_pipeline.serving.answers import lineage
@@ -150,12 +150,8 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
 
 
 def _stream(recognizer: Recognizer, temporal: str) -> FaceStream:
-    return FaceStream(
-        recognizer,
-        detection_side=DETECTION_SIDE,
-        smoothing_seconds=SMOOTHING_SECONDS if temporal == "smooth" else 0.0,
-        dwell_seconds=DWELL_SECONDS if temporal == "hmm" else None,
-    )
+    smoothing, dwell = seconds_of(temporal)
+    return FaceStream(recognizer, detection_side=DETECTION_SIDE, smoothing_seconds=smoothing, dwell_seconds=dwell)
 
 
 async def _answer(desk: Desk, stream: FaceStream, message: Message) -> dict[str, Any]:

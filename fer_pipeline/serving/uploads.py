@@ -45,6 +45,7 @@ class Limits:
     max_video_megabytes: int = 200
     max_video_seconds: int = 300  # of play
     max_video_frames: int = 20_000
+    max_video_fps: int = 120  # of play, in the mean
     max_video_pixels: int = 4_000_000  # of one frame
     max_videos: int = 2  # analysed at the same time by all workers together, each in a process of its own
     max_videos_waiting: int = 6  # for that; the next one gets 429

@@ -17,6 +17,7 @@ from typing import Any
 from fer_pipeline.errors import VideoError
 from fer_pipeline.inference.decoding import VideoLimits
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.temporal import seconds_of
 from fer_pipeline.inference.video import VideoOptions, VideoProgress, analyse
 from fer_pipeline.outputs import write_json
 from fer_pipeline.serving.confinement import NETWORK, die_with, limit, refuse_calls
@@ -42,7 +43,9 @@ def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
             write_json(folder / STATE_FILE, state)
 
     write_json(folder / STATE_FILE, state)
-    options = VideoOptions(limits=VideoLimits(limits.max_video_pixels, limits.max_video_seconds, limits.max_video_frames))
+    smoothing, dwell = seconds_of(state["temporal"])
+    most = VideoLimits(limits.max_video_pixels, limits.max_video_seconds, limits.max_video_frames, limits.max_video_fps)
+    options = VideoOptions(smoothing_seconds=smoothing, dwell_seconds=dwell, limits=most)
     try:
         summary = analyse(folder / UPLOAD, Recognizer.load(model_folder), folder / RESULTS, options=options, on_progress=tell)
     except VideoError as error:

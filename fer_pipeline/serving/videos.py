@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 
+from fer_pipeline.inference.temporal import Way
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import VideoAnswer, VideoJob, lineage, refusals
 from fer_pipeline.serving.desk import Desk
@@ -75,14 +76,20 @@ router = APIRouter(tags=["videos"])
     openapi_extra=_BODY,
     dependencies=[Depends(require_token)],
 )
-async def send(request: Request, response: Response) -> Any:
+async def send(
+    request: Request,
+    response: Response,
+    temporal: Annotated[
+        Way, Query(description="how the emotions of a person are joined, as for `fer video`")
+    ] = "smooth",
+) -> Any:
     """Takes a video in, as the body itself, and analyses it in the background."""
     desk: Desk = request.app.state.desk
     jobs: Jobs = request.app.state.jobs
     with desk.upload(), jobs.receiving() as folder:
         await read_video(request, folder / UPLOAD)
         served = jobs.served  # read once: another model may take over any time
-        job = jobs.start(folder, served, model=lineage(served.recognizer if served else desk.recognizer))
+        job = jobs.start(folder, served, temporal, model=lineage(served.recognizer if served else desk.recognizer))
     response.headers["Location"] = f"/video/{job}"
     return _told(job, jobs.state(job))
 

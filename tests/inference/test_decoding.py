@@ -144,12 +144,31 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         (VideoLimits(max_pixels=160 * 120 - 1), "pixels a frame"),
         (VideoLimits(max_seconds=1.0), "lasts"),
         (VideoLimits(max_frames=20), "more than 20 frames"),
+        (VideoLimits(max_fps=12), "more than 12 frames a second"),
     ],
 )
 def test_a_video_beyond_the_limits_is_refused(film: Path, limits: VideoLimits, reason: str) -> None:
     with pytest.raises(VideoError, match=reason):
         list(frames(film, limits))
     assert threads() == []
+
+
+@pytest.mark.parametrize("limits", [VideoLimits(max_frames=59), VideoLimits(max_fps=12)])
+def test_a_header_that_tells_too_many_frames_is_believed_before_one_is_decoded(
+    tmp_path: Path, write_video: Any, spots: Any, limits: VideoLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "film.mp4", [spots()] * 60)  # unlike Matroska, MP4 has the number of frames in its header
+    monkeypatch.setattr(decoding, "_readable", lambda *_: pytest.fail("decoded"))
+    for read in (VideoInfo.read, lambda path, limits: list(frames(path, limits))):
+        with pytest.raises(VideoError, match="more than"):
+            read(path, limits)
+
+
+def test_frames_that_all_have_the_same_time_are_too_many_a_second(tmp_path: Path, write_video: Any, spots: Any) -> None:
+    path = write_video(tmp_path / "film.mkv", [spots()] * 40, times=[n / 1000 for n in range(40)])
+    assert len(list(frames(path, VideoLimits(max_fps=60)))) == 40  # a short burst may be
+    with pytest.raises(VideoError, match="more than 30 frames a second"):
+        list(frames(path, VideoLimits(max_fps=30)))
 
 
 @pytest.mark.parametrize("limits", [VideoLimits(max_pixels=160 * 120 - 1), VideoLimits(max_seconds=1.0)])

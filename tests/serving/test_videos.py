@@ -119,6 +119,21 @@ def test_a_video_is_analysed_and_its_results_can_be_taken_and_deleted(services: 
     assert not (root / job).exists()
 
 
+def test_the_sender_chooses_how_emotions_are_joined_over_time(services: Any, film: bytes) -> None:
+    service = services()
+    smoothed = {}
+    for way in ("smooth", "none", "hmm"):
+        answer = service.http.post(f"/video?temporal={way}", content=film)
+        assert (answer.status_code, answer.json()["temporal"]) == (202, way)
+        job = answer.json()["job"]
+        assert service.wait(job)["temporal"] == way
+        last = json.loads(service.http.get(f"/video/{job}/files/faces.jsonl").text.splitlines()[-1])
+        smoothed[way] = last["smoothed"]["happy"] - last["probabilities"]["happy"]
+    assert smoothed["none"] == 0
+    assert smoothed["hmm"] != smoothed["smooth"]
+    assert error_of(service.http.post("/video?temporal=much", content=film)) == (422, "invalid_parameter")
+
+
 def test_the_events_tell_the_progress_until_the_end(services: Any, film: bytes) -> None:
     service = services()
     job = service.send(film)
@@ -181,6 +196,7 @@ def test_only_so_many_results_are_kept(services: Any, film: bytes) -> None:
     [
         (Limits(max_video_seconds=1), "lasts"),
         (Limits(max_video_frames=20), "more than 20 frames"),
+        (Limits(max_video_fps=10), "more than 10 frames a second"),
         (Limits(max_video_pixels=100_000), "pixels"),
     ],
 )
@@ -275,9 +291,8 @@ def test_what_a_dead_worker_left_is_told_as_lost_and_removed_by_the_next(
     service = services()
     model = lineage(Recognizer.load(brightness_model))
     with service.jobs.receiving() as folder:
-        (folder / "state.json").write_text(
-            json.dumps({"state": "running", "model": model, "progress": 0.5, "frames": 1, "faces": 0, "files": []})
-        )
+        values = {"state": "running", "temporal": "smooth", "model": model, "progress": 0.5, "frames": 1, "faces": 0, "files": []}
+        (folder / "state.json").write_text(json.dumps(values))
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     (folder / "owner").write_text(gone.stdout)
     answer = service.http.get(f"/video/{folder.name}").json()
