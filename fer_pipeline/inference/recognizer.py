@@ -14,7 +14,7 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.faces import YUNET_FILE, Box, FaceBox, FaceDetector, HaarDetector, YuNetDetector, crop_box
 from fer_pipeline.imaging import UInt8Array, crop, crop_turned, to_model_input, turned, turned_box
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.quality import FaceQuality, measure, share_outside
+from fer_pipeline.inference.quality import FacePose, FaceQuality, measure, share_outside
 from fer_pipeline.inference.shipped import model_folder
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
@@ -49,6 +49,7 @@ class FaceEmotion:
     quality: FaceQuality
     reasons: tuple[str, ...]
     rotation: int = 0
+    pose: FacePose | None = None  # where the detector knows landmarks
 
     @property
     def top_emotion(self) -> str:
@@ -56,7 +57,10 @@ class FaceEmotion:
         return EMOTIONS[int(np.argmax(self.probabilities))]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; boxes in pixels with one decimal, probabilities by label; `rotation` only where it is not 0."""
+        """Plain values for JSON; boxes in pixels with one decimal, probabilities by label.
+
+        `rotation` only where it is not 0, `pose` only where it is known.
+        """
         box = None
         if self.box_xyxy is not None:
             x1, y1, x2, y2 = self.box_xyxy
@@ -76,6 +80,7 @@ class FaceEmotion:
             },
             "reasons": list(self.reasons),
             **({"rotation": self.rotation} if self.rotation else {}),
+            **({"pose": {"roll": round(self.pose.roll, 1), "yaw": round(self.pose.yaw, 1)}} if self.pose else {}),
         }
 
 
@@ -135,11 +140,11 @@ class Recognizer:
 
     def recognize_face(self, image: UInt8Array) -> FaceEmotion:
         """The emotion of a picture, RGB or gray of any size, that already is one face in the framing of FER-2013."""
-        return self._judge(self._probabilities([image])[0], measure(image), None, None)
+        return self._judge(self._probabilities([image])[0], measure(image), None)
 
     def recognize_prepared(self, model_input: UInt8Array) -> FaceEmotion:
         """The same of what `imaging.to_model_input` made of a face before, uint8 (48, 48, 1): a row of the processed table."""
-        return self._judge(self.classifier.probabilities(model_input[np.newaxis])[0], measure(model_input[:, :, 0]), None, None)
+        return self._judge(self.classifier.probabilities(model_input[np.newaxis])[0], measure(model_input[:, :, 0]), None)
 
     def name_of(self, probabilities: Sequence[float]) -> str:
         """The most probable label, or "uncertain" where its probability is below the threshold."""
@@ -162,7 +167,7 @@ class Recognizer:
         crops = [cut_out(image, face, box) for image, face, box in boxes]
         rows = self._probabilities(crops)
         faces = iter(
-            (self._judge(row, measure(cut, share_outside(box, image)), face.box_xyxy, face.score), cut)
+            (self._judge(row, measure(cut, share_outside(box, image)), face), cut)
             for (image, face, box), cut, row in zip(boxes, crops, rows, strict=True)
         )
         return [[next(faces) for _ in found] for _, found in pictures]
@@ -180,13 +185,12 @@ class Recognizer:
             return np.zeros((0, len(EMOTIONS)))
         return self.classifier.probabilities(np.stack([to_model_input(cut, self.info.image_spec) for cut in crops]))
 
-    def _judge(
-        self, row: npt.NDArray[np.float64], quality: FaceQuality, box: Box | None, detection_score: float | None
-    ) -> FaceEmotion:
+    def _judge(self, row: npt.NDArray[np.float64], quality: FaceQuality, found: FaceBox | None) -> FaceEmotion:
         probabilities = tuple(float(p) for p in row)
         emotion = self.name_of(probabilities)
         reasons = ("low_confidence", *quality.reasons) if emotion == UNCERTAIN else quality.reasons
-        return FaceEmotion(box, detection_score, probabilities, emotion, quality, reasons)
+        box, score, pose = (found.box_xyxy, found.score, FacePose.of(found)) if found else (None, None, None)
+        return FaceEmotion(box, score, probabilities, emotion, quality, reasons, pose=pose)
 
 
 def cut_out(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
@@ -197,4 +201,4 @@ def cut_out(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
 
 def _turned_back(face: FaceEmotion, picture: UInt8Array, quarters: int) -> FaceEmotion:
     box = None if face.box_xyxy is None else turned_box(face.box_xyxy, picture, 4 - quarters)
-    return replace(face, box_xyxy=box, rotation=90 * quarters)
+    return replace(face, box_xyxy=box, rotation=90 * quarters, pose=face.pose and face.pose.turned(quarters))

@@ -24,12 +24,13 @@ DWELL_SECONDS = 2.0
 Way = Literal["smooth", "hmm", "none"]
 """How a face's answers may be joined: `ProbabilitySmoother`, `EmotionFilter`, or each on its own."""
 
-WAYS: tuple[str, ...] = get_args(Way)
+WAYS: tuple[Way, ...] = get_args(Way)
 
 EVIDENCE_SECONDS = 0.2
 """Frames within this time show nearly the same picture and count as one observation."""
 
-_LEAST = 1e-4  # no single frame rules an emotion out
+LEAST = 1e-4
+"""Least probability that a frame gives an emotion: no single one rules it out."""
 
 
 def seconds_of(way: str) -> tuple[float, float | None]:
@@ -95,7 +96,7 @@ class EmotionFilter:
             kept = math.exp(-passed * states / ((states - 1) * self._dwell_seconds))
             self._belief = kept * self._belief + (1 - kept) / states
             weight = min(1.0, passed / EVIDENCE_SECONDS)
-        likely = self._belief * np.maximum(np.asarray(probabilities), _LEAST) ** weight
+        likely = self._belief * np.maximum(np.asarray(probabilities), LEAST) ** weight
         self._belief = likely / likely.sum()
         self._time = time
         return tuple(float(p) for p in self._belief)

@@ -53,6 +53,13 @@ class Quality(BaseModel):
     outside: float = Field(description="share that lies outside the picture, 0..1")
 
 
+class Pose(BaseModel):
+    """How a face is held, in degrees."""
+
+    roll: float = Field(description="by which the line of the eyes falls to the right of the picture, -180 to 180")
+    yaw: float = Field(description="by which the face looks to the right of the picture; a rough estimate from eyes and nose")
+
+
 class Face(BaseModel):
     """One face."""
 
@@ -70,6 +77,7 @@ class Face(BaseModel):
         0,
         description="degrees against the clock by which the picture was turned to find the face; the box is that as sent",
     )
+    pose: Pose | None = Field(None, description="null where the face detector knows no landmarks: with Haar, or framing=face")
     feedback: str | None = Field(
         None, description="token for POST /feedback, good for an hour; null where the operator takes no corrections"
     )
@@ -109,6 +117,7 @@ class Model(Lineage):
     temperature: float
     metrics: dict[str, float] = Field(description="on the test split")
     detector: str = Field(examples=["haar"])
+    camera_temporal: Way = Field(description="how a camera's answers are joined over time where its session does not choose")
     uncertain_below: float = Field(description="probability under which the answer is uncertain")
     max_pixels: int = Field(description="largest picture that is read")
     has_card: bool = Field(description="whether GET /card has the model card")
@@ -249,7 +258,9 @@ def model_header(recognizer: Recognizer) -> dict[str, str]:
     return {"X-Model": "".join(sign if " " <= sign <= "~" else "?" for sign in words)}
 
 
-def model_facts(recognizer: Recognizer, *, has_card: bool, logs_predictions: bool, feedback_days: int | None) -> dict[str, Any]:
+def model_facts(
+    recognizer: Recognizer, *, camera_temporal: Way, has_card: bool, logs_predictions: bool, feedback_days: int | None
+) -> dict[str, Any]:
     """Values of `Model`."""
     info = recognizer.info
     return {
@@ -259,6 +270,7 @@ def model_facts(recognizer: Recognizer, *, has_card: bool, logs_predictions: boo
         "temperature": info.temperature,
         "metrics": info.metrics,
         "detector": recognizer.detector.name,
+        "camera_temporal": camera_temporal,
         "uncertain_below": recognizer.threshold,
         "max_pixels": MAX_PIXELS,
         "has_card": has_card,

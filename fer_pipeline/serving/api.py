@@ -57,7 +57,13 @@ def create_app() -> FastAPI:
         desk: Desk = app.state.desk
         logs = desk.logbook is not None or (desk.shadow is not None and desk.shadow.keeps_log)
         days = desk.intake.settings.days if desk.intake else None
-        return model_facts(desk.recognizer, has_card=desk.card is not None, logs_predictions=logs, feedback_days=days)
+        return model_facts(
+            desk.recognizer,
+            camera_temporal=desk.camera_temporal,
+            has_card=desk.card is not None,
+            logs_predictions=logs,
+            feedback_days=days,
+        )
 
     @app.get("/card", response_class=HTMLResponse, responses=refusals(404), tags=["model"])
     async def card() -> str:

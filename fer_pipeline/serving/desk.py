@@ -15,6 +15,7 @@ from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
 from fer_pipeline.imaging import decode as decode_here
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.temporal import Way
 from fer_pipeline.serving.intake import Intake
 from fer_pipeline.serving.logbook import Logbook
 from fer_pipeline.serving.shadow import Shadow
@@ -55,7 +56,7 @@ class Desk:
         self.portable: PortableModel | None = None  # the model's files, for pages that work without the server
         self.limits = limits
         self.decode: Decode = decode_here  # in this process, until the service sets its sandbox
-        self.camera_temporal = "smooth"  # one of `temporal.WAYS`, for sessions that do not choose
+        self.camera_temporal: Way = "smooth"  # for sessions that do not choose
         self.logbook: Logbook | None = None  # None: no prediction is logged
         self.shadow: Shadow | None = None  # None: no challenger judges what the champion has answered
         self.intake: Intake | None = None  # None: nobody may correct an answer

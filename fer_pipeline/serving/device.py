@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import MAX_PIXELS
-from fer_pipeline.inference import quality
+from fer_pipeline.inference import quality, temporal
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.recognizer import LEVEL_DEGREES
-from fer_pipeline.inference.temporal import SMOOTHING_SECONDS
 from fer_pipeline.inference.tracks import COAST_SECONDS, FORGET_SECONDS
 from fer_pipeline.serving import device_files, live
 from fer_pipeline.serving.access import require_token
@@ -51,8 +50,12 @@ class DeviceFacts(BaseModel):
     max_pixels: int
     camera_side: int = Field(description="longer side, in pixels, of the copy of a camera's frame that is searched for faces")
     level_degrees: float
-    quality: dict[str, float] = Field(description="bounds of a good face")
+    quality: dict[str, float] = Field(description="bounds of a good face, and the nose that its yaw supposes")
     tracking: dict[str, float] = Field(description="in seconds")
+    temporal: dict[str, float | None] = Field(
+        description="how a camera's answers are joined over time, in seconds: the moving mean, or with dwell_seconds the hidden "
+        "Markov model"
+    )
 
 
 @router.get("/device", response_model=DeviceFacts, responses=refusals(401, 404))
@@ -64,6 +67,7 @@ def device_facts(request: Request) -> Any:
     network = device_files.network_file(model)
     name = recognizer.detector.name
     detector = _detector(model, name)
+    smoothing, dwell = temporal.seconds_of(desk.camera_temporal)
     return {
         "model": lineage(recognizer),
         "network": {"bytes": len(network), "sent": len(network), "sha256": info.sha256},
@@ -82,11 +86,17 @@ def device_facts(request: Request) -> Any:
             "darkest": quality.DARKEST,
             "brightest": quality.BRIGHTEST,
             "max_outside": quality.MAX_OUTSIDE,
+            "nose": quality.NOSE,
         },
         "tracking": {
             "forget_seconds": FORGET_SECONDS,
             "coast_seconds": COAST_SECONDS,
-            "smoothing_seconds": SMOOTHING_SECONDS,
+        },
+        "temporal": {
+            "smoothing_seconds": smoothing,
+            "dwell_seconds": dwell,
+            "evidence_seconds": temporal.EVIDENCE_SECONDS,
+            "least": temporal.LEAST,
         },
     }
 

@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.stream import FaceStream
-from fer_pipeline.inference.temporal import WAYS, seconds_of
+from fer_pipeline.inference.temporal import WAYS, Way, seconds_of
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import check_origin
 from fer_pipeline.serving.answers import lineage
@@ -65,12 +65,13 @@ _CLOSE = {
 router = APIRouter()
 
 
-def camera_temporal(environment: Mapping[str, str]) -> str:
+def camera_temporal(environment: Mapping[str, str]) -> Way:
     """The value of `FER_CAMERA_TEMPORAL`, "smooth" where it is not set. Raises `ParamsError` where it is no known way."""
-    way = environment.get(CAMERA_TEMPORAL, "smooth")
-    if way not in WAYS:
-        raise ParamsError(f"{CAMERA_TEMPORAL} is {way!r}, expected one of {', '.join(WAYS)}")
-    return way
+    given = environment.get(CAMERA_TEMPORAL, "smooth")
+    for way in WAYS:
+        if way == given:
+            return way
+    raise ParamsError(f"{CAMERA_TEMPORAL} is {given!r}, expected one of {', '.join(WAYS)}")
 
 
 @router.websocket("/live")

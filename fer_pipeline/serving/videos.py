@@ -79,9 +79,7 @@ router = APIRouter(tags=["videos"])
 async def send(
     request: Request,
     response: Response,
-    temporal: Annotated[
-        Way, Query(description="how the emotions of a person are joined, as for `fer video`")
-    ] = "smooth",
+    temporal: Annotated[Way, Query(description="how the emotions of a person are joined, as for `fer video`")] = "smooth",
 ) -> Any:
     """Takes a video in, as the body itself, and analyses it in the background."""
     desk: Desk = request.app.state.desk

@@ -18,11 +18,14 @@ from fer_pipeline.imaging import crop, crop_turned, to_model_input
 from fer_pipeline.inference import recognizer as recognizer_module
 from fer_pipeline.inference.annotate import COLOURS, annotate
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.quality import FaceQuality, measure, share_outside
+from fer_pipeline.inference.quality import NOSE, FaceQuality, measure, share_outside
 from fer_pipeline.inference.recognizer import UNCERTAIN, Recognizer
 from fer_pipeline.labels import EMOTIONS
 
 UInt8Array = npt.NDArray[np.uint8]
+
+
+REST = ((90.0, 60.0), (80.0, 70.0), (100.0, 70.0))  # nose and mouth, where a test is about the eyes
 
 
 class Boxes:
@@ -102,11 +105,36 @@ def test_what_was_cut_out_comes_with_the_answers(brightness_model: Path, drawn_f
 
 def test_a_tilted_face_is_cut_out_with_its_eyes_level(brightness_model: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
-    box, eyes = (60.0, 20.0, 120.0, 80.0), ((80.0, 40.0), (100.0, 60.0))
+    box, eyes = (60.0, 20.0, 120.0, 80.0), ((80.0, 40.0), (100.0, 60.0), *REST)
     detector = Boxes()
     detector._faces = [FaceBox(box, box, 0.9, eyes)]
     ((_, cut),) = Recognizer.load(brightness_model, detector).recognize_cut(image)
     np.testing.assert_array_equal(cut, crop_turned(image, box, 45.0))
+
+
+def test_the_pose_comes_from_the_landmarks_and_fits_the_picture_as_it_was_given(brightness_model: Path) -> None:
+    """A head of which the geometry is known, rolled by 10 and turned by 30 degrees to the picture's right."""
+    yaw, roll = np.radians(30), np.radians(10)
+    head = np.array([[-30, 0, 0], [30, 0, 0], [0, 25, 60 * NOSE], [-20, 60, 0], [20, 60, 0]])  # x, y and towards the camera
+    seen = np.column_stack([head[:, 0] * np.cos(yaw) + head[:, 2] * np.sin(yaw), head[:, 1]])
+    turned_by = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    marks = tuple((float(x), float(y)) for x, y in seen @ turned_by + 50)
+    detector = Boxes()
+    detector._faces = [FaceBox((10, 10, 90, 90), (10, 10, 90, 90), 0.9, marks)]
+    recognizer = Recognizer.load(brightness_model, detector)
+    picture = np.zeros((100, 100, 3), np.uint8)
+    (face,) = recognizer.recognize(picture)
+    assert face.as_dict()["pose"] == {"roll": 10.0, "yaw": 30.0}
+    answers = [[], detector._faces]  # found only after a quarter turn
+    detector.detect = lambda _: answers.pop(0)  # type: ignore[method-assign]
+    (face,) = recognizer.recognize(picture)
+    assert (face.rotation, face.as_dict()["pose"]) == (90, {"roll": 100.0, "yaw": 30.0})
+
+
+def test_no_landmarks_are_no_pose(brightness_model: Path) -> None:
+    (face,) = Recognizer.load(brightness_model, Boxes((10, 10, 60, 60))).recognize(halves())
+    assert face.pose is None
+    assert "pose" not in face.as_dict()
 
 
 def test_no_rotation_is_no_word(brightness_model: Path, drawn_face: UInt8Array) -> None:
@@ -122,7 +150,7 @@ def test_eyes_far_out_of_level_are_levelled(
     angles: list[float] = []
     monkeypatch.setattr(recognizer_module, "crop_turned", lambda image, box, angle: (angles.append(angle), crop(image, box))[1])
     radians = np.deg2rad(tilt)
-    eyes = ((30.0, 30.0), (30 + 20 * float(np.cos(radians)), 30 + 20 * float(np.sin(radians))))
+    eyes = ((30.0, 30.0), (30 + 20 * float(np.cos(radians)), 30 + 20 * float(np.sin(radians))), *REST)
     detector = Boxes()
     detector._faces = [FaceBox((10, 10, 60, 60), (10, 10, 60, 60), 0.9, eyes)]
     Recognizer.load(brightness_model, detector).recognize(halves())

@@ -17,6 +17,7 @@ from asking import error_of
 from fastapi.testclient import TestClient
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.inference.temporal import DWELL_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.serving import desk, device_files, vendoring
@@ -85,8 +86,16 @@ def test_the_facts_are_those_by_which_the_server_answers(service: Service, brigh
     assert facts["temperature"] == 2.0
     assert facts["image_spec"] == vars(info.image_spec)
     assert facts["detector"]["name"] == "haar"
+    assert facts["temporal"]["dwell_seconds"] is None
     assert facts["runtime"]["bytes"] == 14_239_897
     assert facts["runtime"]["sent"] < 4_000_000
+
+
+def test_the_device_joins_a_cameras_answers_as_the_operator_chose(service: Service) -> None:
+    service.desk.camera_temporal = "hmm"
+    facts = service.client.get("/model/device").json()["temporal"]
+    assert (facts["dwell_seconds"], facts["smoothing_seconds"]) == (DWELL_SECONDS, 0)
+    assert service.client.get("/model").json()["camera_temporal"] == "hmm"
 
 
 def test_the_files_come_once_and_are_then_known_by_their_tags(service: Service, brightness_model: Path) -> None:

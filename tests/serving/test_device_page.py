@@ -20,9 +20,9 @@ from fer_pipeline import imaging
 from fer_pipeline.faces import FaceBox, HaarDetector
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.occlusion import occlusion_map
-from fer_pipeline.inference.quality import measure
+from fer_pipeline.inference.quality import NOSE, FacePose, measure
 from fer_pipeline.inference.shipped import model_folder
-from fer_pipeline.inference.temporal import ProbabilitySmoother
+from fer_pipeline.inference.temporal import EVIDENCE_SECONDS, LEAST, EmotionFilter, ProbabilitySmoother
 from fer_pipeline.inference.tracks import FaceTracker
 from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
@@ -210,6 +210,31 @@ def test_faces_are_followed_and_smoothed_as_on_the_server(visit: Visit) -> None:
             assert mark == pytest.approx(face.landmarks[0], abs=1e-6)
             expected = smoothers.setdefault(track, ProbabilitySmoother(0.5)).add(rows[i % 3], time)
             assert smoothed == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_hidden_markov_model_joins_answers_as_on_the_server(visit: Visit) -> None:
+    random = np.random.default_rng(2)
+    answers = [(float(time), random.dirichlet(np.ones(7)).tolist()) for time in np.cumsum(random.uniform(0, 0.4, 50))]
+    script = """
+      const { EmotionFilter } = await import("/web/device/tracks.js");
+      const filter = new EmotionFilter(values.facts);
+      return values.answers.map(([time, row]) => filter.add(row, time));
+    """
+    facts = {"dwell_seconds": 2.0, "evidence_seconds": EVIDENCE_SECONDS, "least": LEAST}
+    known = EmotionFilter(2.0)
+    for (time, row), joined in zip(answers, called(visit, script, answers=answers, facts=facts), strict=True):
+        assert joined == pytest.approx(known.add(row, time), abs=1e-9)
+
+
+def test_the_pose_of_a_face_is_that_of_the_server(visit: Visit) -> None:
+    marks = [tuple(map(tuple, np.random.default_rng(seed).uniform(0, 100, (5, 2)).tolist())) for seed in range(20)]
+    script = """
+      const { poseOf } = await import("/web/device/recognizer.js");
+      return values.marks.map((mark) => poseOf(mark, values.nose));
+    """
+    for mark, pose in zip(marks, called(visit, script, marks=marks, nose=NOSE), strict=True):
+        expected = FacePose.of(FaceBox((0, 0, 1, 1), (0, 0, 1, 1), 1.0, mark))
+        assert pose == pytest.approx(dataclasses.asdict(expected))  # type: ignore[call-overload]
 
 
 def test_a_picture_is_answered_as_by_the_server_and_nothing_is_asked_for(here: Visit, site: Site, drawn_face: UInt8Array) -> None:

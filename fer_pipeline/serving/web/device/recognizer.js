@@ -3,7 +3,7 @@
 import { mean, missing, modelInput, quality, shareOutside } from "./enhance.js";
 import { Fault } from "./faults.js";
 import { crop, cropTurned, FACE_SIZE, rounded, shrink, toGray, turned, turnedBox } from "./pixels.js";
-import { Smoother, Tracker } from "./tracks.js";
+import { EmotionFilter, Smoother, Tracker } from "./tracks.js";
 
 const PATCH = 12; // of the heat map: side of the covered square and its step, in pixels of the model input
 const STRIDE = 4;
@@ -28,7 +28,12 @@ export class Recognizer {
       if (!found.length) continue;
       const faces = await this.judged(upright, found);
       if (!quarters) return faces;
-      return faces.map((face) => ({ ...face, box: sized(turnedBox(cornered(face.box), upright, 4 - quarters)), rotation: 90 * quarters }));
+      return faces.map((face) => ({
+        ...face,
+        box: sized(turnedBox(cornered(face.box), upright, 4 - quarters)),
+        rotation: 90 * quarters,
+        pose: face.pose && { ...face.pose, roll: ((((face.pose.roll + 90 * quarters + 180) % 360) + 360) % 360) - 180 },
+      }));
     }
     this.inputs = [];
     return [];
@@ -39,7 +44,7 @@ export class Recognizer {
     const gray = toGray(image);
     this.inputs = [modelInput(gray, this.facts.image_spec)];
     const [row] = await this.probabilities(this.inputs);
-    return [this.named(row, quality(gray, 0, this.facts.quality), null, null)];
+    return [this.named(row, quality(gray, 0, this.facts.quality), null)];
   }
 
   /** The emotions of faces that were found already. */
@@ -52,7 +57,7 @@ export class Recognizer {
     });
     this.inputs = cuts.map(({ gray }) => modelInput(gray, this.facts.image_spec));
     const rows = await this.probabilities(this.inputs);
-    return rows.map((row, i) => this.named(row, quality(cuts[i].gray, cuts[i].outside, this.facts.quality), found[i].box, found[i].score));
+    return rows.map((row, i) => this.named(row, quality(cuts[i].gray, cuts[i].outside, this.facts.quality), found[i]));
   }
 
   /** Calibrated probabilities of model inputs. */
@@ -96,18 +101,19 @@ export class Recognizer {
     return { input, importance, scale: Math.max(FULL_COLOUR, ...importance.map(Math.abs)) };
   }
 
-  named(row, { measured, reasons }, box, score) {
+  named(row, { measured, reasons }, found) {
     const emotion = this.nameOf(row);
     const confidence = Math.max(...row);
     return {
-      box: box && sized(box),
-      detection_score: score,
+      box: found && sized(found.box),
+      detection_score: found && found.score,
       emotion,
       top_emotion: this.facts.labels[row.indexOf(confidence)],
       confidence,
       probabilities: this.byLabel(row),
       quality: measured,
       reasons: emotion === "uncertain" ? ["low_confidence", ...reasons] : reasons,
+      pose: found && poseOf(found.landmarks, this.facts.quality.nose),
     };
   }
 }
@@ -127,7 +133,7 @@ export class Stream {
     const known = tracker.detected(found, time).filter(({ face, detected }) => detected || visible(face, image));
     const faces = await recognizer.judged(image, known.map(({ face }) => face));
     const answers = known.map(({ track, detected }, i) => {
-      if (!smoothers.has(track)) smoothers.set(track, new Smoother(recognizer.facts.tracking.smoothing_seconds));
+      if (!smoothers.has(track)) smoothers.set(track, joining(recognizer.facts.temporal));
       const smoothed = smoothers.get(track).add(Object.values(faces[i].probabilities), time);
       return { track, ...faces[i], smoothed_emotion: recognizer.nameOf(smoothed), smoothed: recognizer.byLabel(smoothed), detected };
     });
@@ -159,6 +165,18 @@ function tiltOf(landmarks) {
   const [[rightX, rightY], [leftX, leftY]] = landmarks;
   return (Math.atan2(leftY - rightY, leftX - rightX) * 180) / Math.PI;
 }
+
+/** Roll, and yaw as the nose's place between the eyes suggests it; null where these are not known. */
+export function poseOf(landmarks, nose) {
+  if (!landmarks) return null;
+  const [[rightX, rightY], [leftX, leftY], [noseX, noseY]] = landmarks;
+  const [x, y] = [leftX - rightX, leftY - rightY];
+  if (!x && !y) return null;
+  const aside = ((noseX - (leftX + rightX) / 2) * x + (noseY - (leftY + rightY) / 2) * y) / (x * x + y * y);
+  return { roll: tiltOf(landmarks), yaw: (Math.atan(aside / nose) * 180) / Math.PI };
+}
+
+const joining = (temporal) => (temporal.dwell_seconds === null ? new Smoother(temporal.smoothing_seconds) : new EmotionFilter(temporal));
 
 const sized = ([x1, y1, x2, y2]) => ({ x: x1, y: y1, width: x2 - x1, height: y2 - y1 });
 const cornered = ({ x, y, width, height }) => [x, y, x + width, y + height];

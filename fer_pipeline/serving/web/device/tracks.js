@@ -57,6 +57,29 @@ export class Smoother {
   }
 }
 
+/** Forward filter of a hidden Markov model whose states are the emotions: EmotionFilter of inference/temporal.py. */
+export class EmotionFilter {
+  constructor({ dwell_seconds: dwell, evidence_seconds: evidence, least }) {
+    Object.assign(this, { dwell, evidence, least, belief: null, time: null });
+  }
+
+  add(probabilities, time) {
+    const states = probabilities.length;
+    let weight = 1;
+    this.belief ??= probabilities.map(() => 1 / states);
+    if (this.time !== null) {
+      const passed = Math.max(0, time - this.time);
+      const kept = Math.exp((-passed * states) / ((states - 1) * this.dwell));
+      this.belief = this.belief.map((share) => kept * share + (1 - kept) / states);
+      weight = Math.min(1, passed / this.evidence);
+    }
+    const likely = this.belief.map((share, i) => share * Math.max(probabilities[i], this.least) ** weight);
+    const sum = likely.reduce((total, value) => total + value, 0);
+    [this.belief, this.time] = [likely.map((value) => value / sum), time];
+    return this.belief;
+  }
+}
+
 /** A constant-velocity Kalman filter for each of centre x, centre y and side, in pixels. */
 class Track {
   constructor(face, time) {
