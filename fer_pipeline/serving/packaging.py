@@ -198,12 +198,15 @@ def _served(tag: str) -> Iterator[_Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    bento = _bentoml("get", tag, "--output", "path").strip()
     with tempfile.TemporaryDirectory(prefix="fer-smoke-") as folder:
         log = Path(folder) / "server.log"
-        command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
+        command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
+        # By path and in a home of its own: a server that starts clears the figures on /metrics of all others of its home.
+        environment = {**_environment(), "BENTOML_HOME": folder}
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                command, cwd=folder, env=_environment(), stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=folder, env=environment, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
             yield _Server(process, f"http://127.0.0.1:{port}", log)

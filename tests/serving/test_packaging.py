@@ -49,6 +49,8 @@ def packaged(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -
     root, home = repository_in(tmp_path_factory.mktemp("repository")), tmp_path_factory.mktemp("bentoml")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(home))
+        (home / "prometheus_multiproc_dir").mkdir()
+        (home / "prometheus_multiproc_dir" / "counter_1.db").touch()
         tag = packaging.build(brightness_model, "v1-test", root)
         with_card = shutil.copytree(brightness_model, tmp_path_factory.mktemp("card") / "model")
         (with_card / CARD_FILE).write_text("what it is")
@@ -69,6 +71,10 @@ def test_packaging_returns_the_tag_and_leaves_the_model_in_the_bundle(
     assert filecmp.cmpfiles(bundle, brightness_model, [MODEL_FILE, INFO_FILE], shallow=False)[0] == [MODEL_FILE, INFO_FILE]
     assert (bundle / CARD_FILE).read_text() == "what it is"
     assert servers() == []
+
+
+def test_packaging_leaves_the_metrics_of_a_running_service_alone(packaged: Packaged) -> None:
+    assert (packaged.home / "prometheus_multiproc_dir" / "counter_1.db").exists()
 
 
 def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged) -> None:
