@@ -233,6 +233,7 @@ def serve(
             help="Seconds after which a new champion takes over at the latest; 0: none does.", min=0, envvar="FER_RELOAD_SECONDS"
         ),
     ] = 5,
+    workers: Annotated[int, typer.Option(help="Processes that answer; one uses two cores for pictures.", min=1)] = 1,
     shadow: Annotated[
         float | None,
         typer.Option(help="Share of the requests that the challenger judges, too; see `fer shadow report`.", min=0.001, max=1),
@@ -262,6 +263,9 @@ def serve(
         log = os.environ.setdefault("FER_SHADOW_LOG", str(root / "data" / "shadow"))
         os.environ["FER_SHADOW_SHARE"] = str(shadow)
         results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}")
+    if workers > 1:
+        others = os.environ.get("BENTOML_CONFIG_OPTIONS", "")
+        os.environ["BENTOML_CONFIG_OPTIONS"] = f"{others} services.fer.workers={workers}".strip()
     results.print(f"serving {tag} on http://{host}:{port}")
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     os.execv(bentoml, [bentoml, "serve", tag, "--host", host, "--port", str(port)])

@@ -276,13 +276,13 @@ def test_a_version_is_placed_and_removed_by_command(registered: Path) -> None:
     assert "no log of shadow mode" in str(runner.invoke(app, ["shadow", "report"]).exception)
 
 
-def test_fer_serve_runs_the_challenger_of_the_workspace(
+def test_fer_serve_runs_the_challenger_of_the_workspace_in_as_many_workers_as_asked_for(
     brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fer_pipeline import lifecycle
 
     names = ("FER_MODEL_DIR", "FER_RELOAD_SECONDS", "FER_SHADOW_MODEL", "FER_SHADOW_LOG", "FER_SHADOW_SHARE")
-    for name in names:
+    for name in (*names, "BENTOML_CONFIG_OPTIONS"):
         monkeypatch.setenv(name, "to be restored")
         monkeypatch.delenv(name)
     place(brightness_model, tmp_path / "data" / "bundle")
@@ -291,7 +291,9 @@ def test_fer_serve_runs_the_challenger_of_the_workspace(
     monkeypatch.setattr(os, "execv", lambda *_: None)
     assert CliRunner().invoke(app, ["serve"]).exit_code == 0
     assert not any(os.environ.get(name) for name in names[2:])
-    assert CliRunner().invoke(app, ["serve", "--shadow", "0.5"]).exit_code == 0
+    assert "BENTOML_CONFIG_OPTIONS" not in os.environ
+    assert CliRunner().invoke(app, ["serve", "--shadow", "0.5", "--workers", "2"]).exit_code == 0
+    assert os.environ["BENTOML_CONFIG_OPTIONS"] == "services.fer.workers=2"
     settings = ShadowSettings.read(os.environ)
     assert settings == ShadowSettings(tmp_path / "data" / "challenger", 0.5)
     assert os.environ["FER_SHADOW_LOG"] == str(tmp_path / "data" / "shadow")
