@@ -97,7 +97,8 @@ class Recognizer:
 
     @classmethod
     def load(cls, model: str | Path, detector: FaceDetector | None = None, threshold: float = DEFAULT_THRESHOLD) -> Recognizer:
-        """The recognizer of a shipped model by its name ("fast"), or of an exported model by its folder.
+        """The recognizer of a shipped model by its name ("fast"), of an exported model by its folder, or of the workspace's
+        "champion" or "challenger".
 
         Without a detector: YuNet where `yunet.onnx` lies in the model's folder, else Haar. Raises `ModelError` where there is no
         such name or folder, or the model does not load.

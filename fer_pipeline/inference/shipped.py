@@ -19,6 +19,10 @@ DEFAULT_MODEL = "fast"
 """The model that answers where no other is asked for."""
 
 
+PLACES = {"champion": Path("data/bundle"), "challenger": Path("data/challenger")}
+"""Where a workspace, which is the current folder, keeps the model behind an alias of its registry."""
+
+
 @dataclass(frozen=True)
 class ShippedModel:
     """What the index says of a model: SHA-256 by file name, and where it comes from.
@@ -44,14 +48,23 @@ def shipped_models(weights: Path | None = None) -> dict[str, ShippedModel]:
 
 
 def model_folder(name_or_folder: str) -> Path:
-    """The folder of a shipped model by its name, or else the folder of that path, as it is.
+    """The folder of a shipped model by its name, or else the folder of that path, as it is, or else of that alias in `PLACES`.
 
-    Raises `ModelError` where it is neither, or the shipped model is damaged.
+    Raises `ModelError` where it is none of these, or the shipped model is damaged.
     """
-    known = shipped_models()
-    if name_or_folder in known or not Path(name_or_folder).is_dir():
+    if name_or_folder in shipped_models():
         return shipped_folder(name_or_folder)
-    return Path(name_or_folder)
+    if Path(name_or_folder).is_dir():
+        return Path(name_or_folder)
+    place = PLACES.get(name_or_folder)
+    if place is None:
+        return shipped_folder(name_or_folder)  # which says what there is
+    if not place.is_dir():
+        raise ModelError(
+            f"there is no {name_or_folder} in {place.absolute()}: call this in the folder of the workspace, or make one there with "
+            f"`fer run`; `fer predict --model {name_or_folder}` asks the registry"
+        )
+    return place
 
 
 def shipped_folder(name: str, weights: Path | None = None) -> Path:

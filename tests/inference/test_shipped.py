@@ -44,6 +44,17 @@ def test_a_name_that_is_not_shipped_is_refused_with_those_that_are(weights: Path
         Recognizer.load("slow")
 
 
+@pytest.mark.parametrize(("alias", "place"), [("champion", "data/bundle"), ("challenger", "data/challenger")])
+def test_an_alias_is_the_model_that_the_workspace_keeps_for_it(
+    tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch, alias: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=rf"no {alias} in {tmp_path / place}: .*`fer predict --model {alias}` asks the registry"):
+        Recognizer.load(alias)
+    shutil.copytree(brightness_model, tmp_path / place)
+    assert Recognizer.load(alias).info == ModelInfo.read(brightness_model)
+
+
 def test_without_an_index_nothing_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
     assert shipped_models() == {}
