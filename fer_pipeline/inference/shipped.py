@@ -61,7 +61,7 @@ def model_folder(name_or_folder: str) -> Path:
         return shipped_folder(name_or_folder)  # which says what there is
     if not place.is_dir():
         raise ModelError(
-            f"there is no {name_or_folder} in {place.absolute()}: call this in the folder of the workspace, or make one there with "
+            f"there is no {name_or_folder} in {place.absolute()}: call this in its folder, or fill it there with "
             f"`fer run`; `fer predict --model {name_or_folder}` asks the registry"
         )
     return place
