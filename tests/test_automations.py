@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from prefect.events.schemas.automations import AutomationCore
+from prefect.server import models, schemas
+from prefect.server.database import provide_database_interface
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
 from fer_pipeline import settings
 
@@ -28,3 +32,28 @@ def test_every_deployment_carries_the_tag_that_the_automations_look_for() -> Non
     wanted = {a["trigger"]["match_related"]["prefect.resource.id"] for a in AUTOMATIONS if "match_related" in a["trigger"]}
     assert wanted == {"prefect.tag.fer"}
     assert all("fer" in deployment["tags"] for deployment in DEPLOYMENTS)
+
+
+def test_the_server_plans_the_runs_of_each_schedule(tmp_path: Path) -> None:
+    """With the SQLAlchemy of the lock: with 2.1 the scheduler of Prefect 3.8 fails, and says so in its log alone."""
+    schedules = [schedule for deployment in DEPLOYMENTS for schedule in deployment.get("schedules", [])]
+    with temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{tmp_path}/prefect.db"}):
+        planned = asyncio.run(_planned(schedules))
+    assert len(planned) == 3
+    assert all(planned)
+
+
+async def _planned(schedules: list[dict[str, Any]]) -> list[int]:
+    """How many runs Prefect's server plans for a deployment with each of these schedules."""
+    database = provide_database_interface()
+    await database.create_db()
+    found = []
+    async with database.session_context(begin_transaction=True) as session:
+        flow = await models.flows.create_flow(session, schemas.core.Flow(name="any"))
+        for number, schedule in enumerate(schedules):
+            made = schemas.core.DeploymentSchedule(schedule=schemas.schedules.CronSchedule(**schedule), active=True)
+            deployment = schemas.core.Deployment(name=f"d{number}", flow_id=flow.id, schedules=[made])
+            stored = await models.deployments.create_deployment(session, deployment)
+            assert stored is not None
+            found.append(len(await models.deployments.schedule_runs(session, stored.id)))
+    return found
