@@ -73,6 +73,7 @@ def _play(script: Transcript, home: Path, mark: str) -> None:
         mlflow.wait_for(f"{address['mlflow']}/health")
         script.say(f"MLflow at {address['mlflow']}, Prefect at {address['prefect']}, a worker for its pool `local`")
         stage = acts.Stage(place, PrefectApi(f"{address['prefect']}/api"), Service(address["service"]), script)
+        acts.schedules(stage)
         weak = acts.first_champion(stage)
         data = place.root / "data"
         variables = {"FER_PREDICTION_LOG": str(data / "predictions"), "FER_FEEDBACK": str(data / "feedback-inbox")}
@@ -95,7 +96,7 @@ def _play(script: Transcript, home: Path, mark: str) -> None:
         acts.drift(stage)
         acts.rollback(stage)
         script.act("The end: all servers are stopped")
-    left = servers.leftovers(mark)
+    left = servers.wait_for_ends(mark)
     script.claim("no process is left", not left, f"{len(left)} left")
 
 

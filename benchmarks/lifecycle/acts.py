@@ -19,7 +19,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.loading import load_split
 
-TRAIN, DRIFT = "train-champion/train", "check-drift/check-drift"
+TRAIN, DRIFT, PURGE = "train-champion/train", "check-drift/check-drift", "purge-feedback/purge-feedback"
 FOLLOW_SECONDS = 1.0
 ROLLBACK_SECONDS = 10.0
 LOG_SECONDS = 150.0  # the logs are written once a minute
@@ -28,6 +28,7 @@ DARKER = 0.5
 CORRECTIONS = 6
 STRANGERS = 150
 CAMERA_FACES = 300  # of each window for the drift check; drift.min_rows is 200
+PLAN_SECONDS = 90.0
 EVENT_SECONDS = 30.0  # Prefect's server stores events every five
 
 
@@ -55,6 +56,13 @@ class Stage:
         """Validation faces without a copy in training, gray (48, 48)."""
         faces = load_split(self.workspace.root / "data" / "processed", "validation")
         return [image[:, :, 0] for image in faces.images[faces.unseen]]
+
+
+def schedules(stage: Stage) -> None:
+    """Looks whether the server plans the runs that the schedules of prefect.yaml ask for."""
+    planned = {name: stage.prefect.wait_for_plan(name, PLAN_SECONDS) for name in (TRAIN, DRIFT, PURGE)}
+    found = ", ".join(f"{name} {number}" for name, number in planned.items())
+    stage.script.claim("runs are planned for each schedule", all(planned.values()), found)
 
 
 def first_champion(stage: Stage) -> str:

@@ -37,6 +37,16 @@ class PrefectApi:
         found = self._post("/flow_runs/filter", {"deployments": {"name": {"any_": [name]}}, "sort": "EXPECTED_START_TIME_DESC"})
         return [_flow_run(entry) for entry in found if not entry["auto_scheduled"]]
 
+    def wait_for_plan(self, deployment: str, seconds: float) -> int:
+        """How many runs the schedule of a deployment has planned; 0 where none is in time."""
+        body = {"deployments": {"name": {"any_": [deployment.partition("/")[2]]}}}
+        end = time.monotonic() + seconds
+        while True:
+            planned = sum(bool(entry["auto_scheduled"]) for entry in self._post("/flow_runs/filter", body))
+            if planned or time.monotonic() > end:
+                return planned
+            time.sleep(1)
+
     def events(self, name: str) -> int:
         """How many events of this name have come in."""
         answer = self._post("/events/filter", {"filter": {"event": {"name": [name]}}})

@@ -20,6 +20,7 @@ from benchmarks.lifecycle.workspace import MARK, Workspace
 from fer_pipeline.errors import EnvironmentFault
 
 READY_SECONDS = 300.0
+END_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,14 @@ def leftovers(mark: str) -> list[psutil.Process]:
             if process.pid != os.getpid() and process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
+
+
+def wait_for_ends(mark: str) -> list[psutil.Process]:
+    """The processes of a play that have not ended by themselves after some seconds."""
+    end = time.monotonic() + END_SECONDS
+    while (left := leftovers(mark)) and time.monotonic() < end:
+        time.sleep(0.5)
+    return left
 
 
 def end_all(mark: str) -> list[str]:

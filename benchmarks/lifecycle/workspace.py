@@ -121,5 +121,6 @@ def _environment(home: Path, mark: str, mlflow_port: int, prefect_port: int) -> 
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{prefect_port}/api",
         "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow_port}",
     }

@@ -22,6 +22,9 @@ def mlflow(port: Port = 5000) -> None:
 
     Example: `fer ui mlflow --port 5000`
     """
+    os.environ.setdefault(
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
+    )  # four processes of 260 MB, for judges of language models
     store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     results.print(f"MLflow on {store}: open http://127.0.0.1:{port} (it takes about half a minute to start; Ctrl-C ends it)")
     _become("mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
