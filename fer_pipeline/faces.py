@@ -44,6 +44,10 @@ at 8 none is, and no face is lost."""
 YUNET_THRESHOLD = 0.6
 """Least score of a face of YuNet."""
 
+YUNET_SMALLEST = 64
+"""Least side, in pixels, of what YuNet is given. OpenCV 4.14 pads to multiples of 32, and with a side of 32 some of what it then
+reads as boxes is memory that was never written: not-a-number, or anything."""
+
 YUNET_FRAMING = (0.822, 0.088, -0.017)
 """Width, left and top of YuNet's box in the FER-2013 framing of the same face, in units of the framing's side.
 
@@ -139,8 +143,9 @@ class YuNetDetector:
 
     def detect(self, image: UInt8Array) -> list[FaceBox]:
         """Faces of an RGB or gray picture, largest first."""
-        small = to_bgr(shrink(image, self._longest_side))
+        small = shrink(image, self._longest_side)
         scale = image.shape[1] / small.shape[1]
+        small = _at_least(to_bgr(small), YUNET_SMALLEST)
         with self._lock:
             self._network.setInputSize((small.shape[1], small.shape[0]))
             _, rows = self._network.detect(small)
@@ -170,6 +175,16 @@ def crop_box(face: FaceBox, crop_scale: float) -> Box:
     half = (x2 - x1) * crop_scale / 2
     middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
     return (middle_x - half, middle_y - half, middle_x + half, middle_y + half)
+
+
+def _at_least(image: UInt8Array, side: int) -> UInt8Array:
+    """The picture with black below and to its right where it is lower or narrower than `side` pixels."""
+    height, width = image.shape[:2]
+    if min(height, width) >= side:
+        return image
+    return np.asarray(
+        cv2.copyMakeBorder(image, 0, max(0, side - height), 0, max(0, side - width), cv2.BORDER_CONSTANT), dtype=np.uint8
+    )
 
 
 def _framing_of_yunet(box: Box) -> Box:

@@ -76,6 +76,22 @@ def test_the_framing_of_yunet_is_the_square_around_its_box(monkeypatch: pytest.M
     assert face.score == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(
+    ("shape", "seen"), [((1, 1, 3), (64, 64)), ((20, 130), (130, 64)), ((5000, 1, 3), (64, 640)), ((64, 64, 3), (64, 64))]
+)
+def test_yunet_is_given_no_picture_so_small_that_opencv_reads_what_it_never_wrote(
+    shape: tuple[int, ...], seen: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "yunet.onnx").touch()
+    network = OneFace()
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: network)
+    pictures: list[UInt8Array] = []
+    monkeypatch.setattr(network, "detect", lambda image: (pictures.append(image), (1, None))[1])
+    assert YuNetDetector(tmp_path / "yunet.onnx").detect(np.full(shape, 200, np.uint8)) == []
+    assert network.sizes[-1] == pictures[-1].shape[1::-1] == seen
+    assert pictures[-1][0, 0].tolist() == [200] * 3
+
+
 def test_a_missing_yunet_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no face detector in .*yunet\.onnx"):
         YuNetDetector(tmp_path / "yunet.onnx")
