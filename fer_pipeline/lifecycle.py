@@ -1,6 +1,6 @@
-"""What joins the rooms behind the stages: a version with its gate, the champion with its bundle, the way back.
+"""What joins the rooms behind the stages: an export with its version, the champion with its bundle, the way back.
 
-Used by the flows and by the `fer` command; the rules of the gate are in modeling/promotion.py.
+Used by the flows and by the `fer` command; the gate is in gate.py.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_pipeline import params as params_file
-from fer_pipeline.contest import contestant, judged_rows
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.card import read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections
-from fer_pipeline.modeling.promotion import REIGNING, Check, Decision, decide
+from fer_pipeline.modeling.promotion import Decision
 from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
@@ -113,34 +112,6 @@ def challenger(root: Path, number: int | None) -> registry.Version:
         listed = ", ".join(str(version.number) for version in known) or "none"
         raise ModelError(f"model {name!r} has no {'challenger' if number is None else f'version {number}'} (versions: {listed})")
     return found
-
-
-def judge(root: Path, challenger: registry.Version) -> Decision:
-    """The gate's decision on the test split in use, without the rows of which a contestant was trained on a copy.
-
-    The champion itself stays champion without a contest. Raises `ModelError` where a contestant cannot be measured on this split:
-    it expects another image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.
-    """
-    params = _promote_params(root)
-    reigning = registry.by_alias(params.model_name, registry.CHAMPION)
-    if reigning is not None and reigning.number == challenger.number:
-        return Decision(str(challenger), str(reigning), (Check(REIGNING, True, str(reigning), "nothing to decide"),))
-    if ROLLED_BACK_TAG in challenger.tags:
-        when = challenger.tags[ROLLED_BACK_TAG]
-        required = f"never rolled back; `fer rollback --to {challenger.number}` brings it back"
-        return Decision(str(challenger), str(reigning), (Check("history", False, f"rolled back on {when}", required),))
-    versions = [challenger, *([reigning] if reigning else [])]
-    rows = judged_rows(versioning.output(root, "preprocess"), versions)
-    pictures = params.corruption_pictures if reigning else 0  # they only serve to compare two
-    contestants = [contestant(version, rows, pictures, params.seed) for version in versions]
-    if contestants[0].synthetic != rows.facts["source"]["synthetic"]:
-        raise ModelError(
-            f"{challenger} was trained on {contestants[0].kind}, and the test split in use ({rows.facts['source']['name']}) is "
-            "of the other kind: make the data it was trained on the source again (`fer data add`, `fer run`)"
-        )
-    decision = decide(contestants[0], contestants[1] if reigning else None, rows.labels, params)
-    registry.tag_version(challenger, {"gate": "passed" if decision.promoted else "failed", "gate.decision": decision.markdown()})
-    return decision
 
 
 def package_version(root: Path, version: registry.Version) -> str:

@@ -16,11 +16,18 @@ from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import exclusive
+from flows.ends import LIMITS, advise
 
 DRIFT_EVENT = "fer.drift.detected"
 
 
-@flow(name="check-drift", flow_run_name="drift")
+@flow(
+    name="check-drift",
+    flow_run_name="drift",
+    timeout_seconds=LIMITS["check-drift"],
+    on_failure=[advise],
+    on_crashed=[advise],
+)
 def check_drift(
     log: str = "data/predictions", window_hours: float = 24.0, wait_seconds: float = 0
 ) -> State[drift_check.DriftCheck] | State[None]:
@@ -32,7 +39,7 @@ def check_drift(
     """
     settings.apply()
     if not (Path.cwd() / log).is_dir():
-        why = f"not judged: there is no log of predictions in {log}; a service writes one with FER_PREDICTION_LOG=/abs/path/to/{log}"
+        why = f"not judged: there is no log of predictions in {log}; FER_PREDICTION_LOG switches it on in a service"
         create_markdown_artifact(f"# {why}", key="fer-drift", description="What the drift check found")
         return Completed(name="NotJudged", message=why)
     root, until = Path.cwd(), datetime.now(UTC)

@@ -20,11 +20,19 @@ from fer_pipeline import feedback_review, settings
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.monitoring.corrections import Corrections
 from fer_pipeline.workspace import RUN_LOCK, exclusive
+from flows.artifacts import publish
+from flows.ends import LIMITS, advise
 
 ACCEPTED_EVENT = "fer.feedback.accepted"
 
 
-@flow(name="purge-feedback", flow_run_name="purge")
+@flow(
+    name="purge-feedback",
+    flow_run_name="purge",
+    timeout_seconds=LIMITS["purge-feedback"],
+    on_failure=[advise],
+    on_crashed=[advise],
+)
 def purge_feedback(
     inbox: str = "data/feedback-inbox", wait_seconds: float = 0
 ) -> feedback_review.FeedbackVersion | State[feedback_review.FeedbackVersion]:
@@ -37,10 +45,20 @@ def purge_feedback(
     try:
         with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
             corrections = Corrections(root / inbox)
-            corrections.expire(datetime.now(UTC))
-            return feedback_review.purge(corrections, root)
+            expired = corrections.expire(datetime.now(UTC))
+            done = feedback_review.purge(corrections, root)
     except FerError as error:
         return Failed(message=str(error), data=error)
+    text = (
+        f"{expired} corrections that waited have expired. {len(done.ids)} accepted ones were taken back and are out of "
+        f"data/feedback, which holds {done.total}, version {done.version}."
+    )
+    if done.ids:
+        text += " The next training takes them out of data/raw; `dvc gc` takes earlier versions out of cache and remotes."
+    folder = root / feedback_review.FOLDER
+    links = {"accepted corrections": folder.absolute().as_uri()} if folder.exists() else {}
+    publish("fer-feedback", text, links, "What the deletion of feedback has done")
+    return done
 
 
 def announce(ids: Sequence[str], version: str) -> bool:

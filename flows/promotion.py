@@ -14,9 +14,16 @@ from fer_pipeline.modeling.promotion import Decision
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows import tasks
+from flows.ends import LIMITS, advise
 
 
-@flow(name="promote-challenger", flow_run_name="promote")
+@flow(
+    name="promote-challenger",
+    flow_run_name="promote",
+    timeout_seconds=LIMITS["promote-challenger"],
+    on_failure=[advise],
+    on_crashed=[advise],
+)
 def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> Decision | State[Decision]:
     """Judges a registered version (the challenger by default); when it wins, packages it and makes it champion.
 

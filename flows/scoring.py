@@ -15,9 +15,16 @@ from fer_pipeline.errors import FerError
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import exclusive
+from flows.ends import LIMITS, advise
 
 
-@flow(name="score-pictures", flow_run_name="score")
+@flow(
+    name="score-pictures",
+    flow_run_name="score",
+    timeout_seconds=LIMITS["score-pictures"],
+    on_failure=[advise],
+    on_crashed=[advise],
+)
 def score_pictures(
     source: str,
     output: str,

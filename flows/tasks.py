@@ -10,13 +10,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from fer_pipeline import lifecycle, params
+from fer_pipeline import gate, lifecycle, params
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.modeling.promotion import Decision
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.search_result import SearchResult
 from fer_pipeline.workspace import SOFT_LABELS, exclusive
+from flows.artifacts import decision_links, publish, report_links
 
 
 def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -48,8 +49,11 @@ def register(root: Path) -> State[Version]:
 
 @task(task_run_name="gate", **DATABASE_RETRIES)
 def judge(root: Path, challenger: Version) -> Decision:
-    """Judges the challenger against the champion."""
-    return lifecycle.judge(root, challenger)
+    """Judges the challenger against the champion; the decision is an artifact with links to its page and to the version."""
+    decision = gate.judge(root, challenger)
+    links = decision_links(root, challenger, decision)
+    publish("fer-gate", decision.markdown(), links, "What the gate decided, and the numbers")
+    return decision
 
 
 @task(task_run_name="package")
@@ -86,6 +90,6 @@ def publish_search(result: SearchResult) -> None:
 
 
 @task(task_run_name="summary")
-def publish_summary(markdown: str) -> None:
-    """Stores the summary as an artifact of the flow run."""
-    create_markdown_artifact(markdown, key="fer-summary", description="Figures and the gate's decision")
+def publish_summary(root: Path, markdown: str) -> None:
+    """Stores the summary as an artifact of the flow run, with links to the reports."""
+    publish("fer-summary", markdown, report_links(root), "Figures and the gate's decision")

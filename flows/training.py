@@ -13,10 +13,17 @@ from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows import tasks
+from flows.ends import LIMITS, advise
 from flows.promotion import promote_version
 
 
-@flow(name="train-champion", flow_run_name="train")
+@flow(
+    name="train-champion",
+    flow_run_name="train",
+    timeout_seconds=LIMITS["train-champion"],
+    on_failure=[advise],
+    on_crashed=[advise],
+)
 def train_champion(
     data: str | None = None, votes: str | None = None, profile: str | None = None, wait_seconds: float = 0
 ) -> lifecycle.Summary | State[lifecycle.Summary]:
@@ -48,5 +55,5 @@ def _run(root: Path) -> lifecycle.Summary:
     challenger = tasks.register(root).result()
     decision = promote_version(root, challenger)
     summary = lifecycle.summarise(root, challenger, decision, cached)
-    tasks.publish_summary(summary.markdown())
+    tasks.publish_summary(root, summary.markdown())
     return summary

@@ -12,9 +12,16 @@ from fer_pipeline import settings
 from fer_pipeline.errors import FerError
 from fer_pipeline.search_result import SearchResult
 from flows import tasks
+from flows.ends import LIMITS, advise
 
 
-@flow(name="tune-recipe", flow_run_name="tune")
+@flow(
+    name="tune-recipe",
+    flow_run_name="tune",
+    timeout_seconds=LIMITS["tune-recipe"],
+    on_failure=[advise],
+    on_crashed=[advise],
+)
 def tune_recipe(trials: int | None = None, wait_seconds: float = 0) -> SearchResult | State[SearchResult]:
     """Searches until so many trials (tune.trials by default) have ended, those of earlier runs of the same search included.
 

@@ -51,6 +51,7 @@ ALLOWED_ROOMS = {  # room -> other rooms it may import
 JOINS = (
     "fer_pipeline/lifecycle.py",
     "fer_pipeline/contest.py",
+    "fer_pipeline/gate.py",
     "fer_pipeline/versions.py",
     "fer_pipeline/status.py",
     "fer_pipeline/stages.py",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fer_pipeline import lifecycle, params_editing
+from fer_pipeline import gate, lifecycle, params_editing
 from fer_pipeline.errors import FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
@@ -72,14 +72,14 @@ def test_a_version_can_be_named_also_one_that_was_rolled_back(root: Path) -> Non
 def test_the_gate_does_not_promote_again_what_was_rolled_back(root: Path) -> None:
     crown(root, 1, 3)
     lifecycle.roll_back(root, None)
-    decision = lifecycle.judge(root, lifecycle.challenger(root, 3))
+    decision = gate.judge(root, lifecycle.challenger(root, 3))
     assert not decision.promoted
     assert "fer rollback --to 3" in decision.markdown()
 
 
 def test_the_champion_stays_without_a_contest_against_itself(root: Path) -> None:
     crown(root, 2)
-    assert lifecycle.judge(root, lifecycle.challenger(root, 2)).promoted
+    assert gate.judge(root, lifecycle.challenger(root, 2)).promoted
 
 
 @pytest.mark.parametrize("number", [9, 2])
@@ -131,7 +131,7 @@ def processed(levels: Path) -> Path:
 def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(root: Path, processed: Path) -> None:
     version = lifecycle.challenger(root, 3)
     tracking.log_lines(version.run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(20)])
-    decision = lifecycle.judge(root, version)
+    decision = gate.judge(root, version)
     assert decision.promoted
     assert decision.rows == 50
 
@@ -139,24 +139,24 @@ def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(root: Path, p
 def test_no_model_is_judged_on_pictures_prepared_otherwise(root: Path, processed: Path) -> None:
     change_facts(processed, image_spec={**asdict(ImageSpec()), "contrast": "clahe"})
     with pytest.raises(ModelError, match="was prepared otherwise"):
-        lifecycle.judge(root, lifecycle.challenger(root, 3))
+        gate.judge(root, lifecycle.challenger(root, 3))
 
 
 def test_no_model_of_real_pictures_is_judged_on_synthetic_faces(root: Path, processed: Path) -> None:
     change_facts(processed, source={"synthetic": True, "name": "levels"})
     with pytest.raises(ModelError, match="real pictures"):
-        lifecycle.judge(root, lifecycle.challenger(root, 3))
+        gate.judge(root, lifecycle.challenger(root, 3))
 
 
 def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(root: Path, processed: Path) -> None:
     first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
     tracking.log_lines(first.run_id, "training", HASHES_FILE, ["0" * 32])
     crown(root, 1)
-    text = lifecycle.judge(root, second).markdown()
+    text = gate.judge(root, second).markdown()
     assert "It is not known which pictures fer version 2 learned from" in text
     assert "that neither was trained on" not in text
     tracking.log_lines(second.run_id, "training", HASHES_FILE, ["0" * 32])
-    assert "69 test rows that neither was trained on a copy of" in lifecycle.judge(root, second).markdown()
+    assert "69 test rows that neither was trained on a copy of" in gate.judge(root, second).markdown()
 
 
 def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is_switched_off(
@@ -164,10 +164,10 @@ def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is
 ) -> None:
     params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
     crown(root, 1)
-    checks = {check.name: check for check in lifecycle.judge(root, lifecycle.challenger(root, 2)).checks}
+    checks = {check.name: check for check in gate.judge(root, lifecycle.challenger(root, 2)).checks}
     assert checks["mean accuracy on corrupted pictures (10 test rows)"].observed == "+0.0 points [+0.0, +0.0]"
     params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
-    assert not [check for check in lifecycle.judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
+    assert not [check for check in gate.judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
 
 
 def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,3 +208,57 @@ def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
     lifecycle.crown(root, lifecycle.challenger(root, 2), None)
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
     assert "crowned" in lifecycle.champion(root).tags
+
+
+def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(root: Path, processed: Path) -> None:
+    first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
+    gate.judge(root, second)
+    tags = lifecycle.challenger(root, 2).tags
+    assert "gate.over_guessing_low" in tags
+    assert "Gains per emotion" not in gate.page(root).read_text()  # nobody to compare with
+    crown(root, 1)
+    decision = gate.judge(root, lifecycle.challenger(root, 2))
+    tags = lifecycle.challenger(root, 2).tags
+    assert "gate.over_guessing_low" not in tags  # of another judgement
+    assert tags["gate"] == "failed"
+    for name in (
+        "accuracy_gain",
+        "accuracy_gain_low",
+        "macro_f1_gain_high",
+        "recall_fall",
+        "ece",
+        "latency_ms",
+        "corrupted_change",
+    ):
+        assert tags[f"gate.{name}"] == f"{decision.figures[name]:.4f}"
+    page = gate.page(root).read_text()
+    assert f"{second}" in page
+    assert f"{first}" in page
+    assert "not promoted" in page
+    assert page.count("data:image/svg+xml") == 1
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    stored = tracking.read_lines(second.run_id, "gate", "decision.json")
+    assert stored is not None
+    assert json.loads("\n".join(stored))["figures"] == pytest.approx(decision.figures)
+
+
+def test_a_decision_without_measurement_has_no_numbers_and_leaves_the_page_alone(root: Path, processed: Path) -> None:
+    crown(root, 2)
+    decision = gate.judge(root, lifecycle.challenger(root, 2))
+    assert decision.figures == {}
+    assert not gate.page(root).exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "page"),
+    [
+        ("sqlite:///mlflow.db", None),
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000/#/models/fer/versions/3"),
+        ("https://me:secret@models.example.org/mlflow", "https://models.example.org/mlflow/#/models/fer/versions/3"),
+    ],
+)
+def test_a_version_has_an_address_on_a_server_without_its_password(
+    uri: str, page: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow.get_registry_uri", lambda: uri)
+    assert registry.address(registry.Version("fer", 3, "r", {})) == page

@@ -77,12 +77,15 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
 
     Example: `fer promote`
     """
+    from fer_pipeline import gate
     from fer_pipeline.modeling.promotion import Decision
     from flows.promotion import promote_challenger
 
     decision = promote_challenger(version)
     assert isinstance(decision, Decision)  # a failed state raises its error here
     results.print(decision.markdown())
+    if decision.rows:
+        results.print(f"page: {gate.page(Path.cwd())}")
     if not decision.promoted:
         raise typer.Exit(1)
 

@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
@@ -22,6 +24,8 @@ from fer_pipeline.outputs import replaced_folder
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
 """Names the file into which a stage command writes its error message, for the flow that started it."""
+
+_END_SECONDS = 10.0
 
 
 def stage_names(root: Path) -> tuple[str, ...]:
@@ -108,8 +112,9 @@ def reproduce(root: Path, stage: str) -> bool:
     """Runs one stage as `dvc repro --single-item STAGE` does; false where nothing it depends on has changed.
 
     Raises `FerError` with the stage's own message and exit code where it fails, `WorkspaceBusyError` where another DVC process
-    holds the stage.
+    holds the stage. Where it is cut short from outside (Ctrl-C, a time limit, a cancelled run), the stage's command ends, too.
     """
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
     with tempfile.TemporaryDirectory() as scratch:
         error_file = Path(scratch) / "error"
         os.environ[ERROR_FILE_VARIABLE] = str(error_file)
@@ -118,8 +123,21 @@ def reproduce(root: Path, stage: str) -> bool:
                 return bool(repo.reproduce(targets=[stage], single_item=True))
         except DvcException as error:
             raise _stage_error(stage, error, error_file) from error
+        except BaseException:  # DVC waits for the command, and leaves it running where the wait is cut short
+            _end([process for process in psutil.Process().children(recursive=True) if process.pid not in before])
+            raise
         finally:
             del os.environ[ERROR_FILE_VARIABLE]
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(processes, timeout=_END_SECONDS)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _dvc_yaml(root: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -55,12 +56,13 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of the gate."""
+    """One condition of the gate. `figures` are the numbers behind `observed`, shares as shares and not as points."""
 
     name: str
     passed: bool
     observed: str
     required: str
+    figures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class Decision:
     def promoted(self) -> bool:
         """True when every check passed."""
         return all(check.passed for check in self.checks)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The numbers of all checks by name, such as "accuracy_gain_low"; none where nothing was measured."""
+        return {name: value for check in self.checks for name, value in check.figures.items()}
 
     def markdown(self) -> str:
         """The decision as a heading and a table."""
@@ -135,18 +142,20 @@ def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, pa
 def _budgets(challenger: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:
     ece = reliability(labels, challenger.probabilities).ece
     return [
-        Check("calibration (ECE)", ece <= params.max_ece, f"{ece:.3f}", f"at most {params.max_ece:.3f}"),
+        Check("calibration (ECE)", ece <= params.max_ece, f"{ece:.3f}", f"at most {params.max_ece:.3f}", {"ece": ece}),
         Check(
             "latency, one picture on one thread",
             challenger.latency_ms <= params.max_latency_ms,
             f"{challenger.latency_ms:.1f} ms",
             f"at most {params.max_latency_ms:.1f} ms",
+            {"latency_ms": challenger.latency_ms},
         ),
         Check(
             "size",
             challenger.megabytes <= params.max_megabytes,
             f"{challenger.megabytes:.1f} MB",
             f"at most {params.max_megabytes:.1f} MB",
+            {"megabytes": challenger.megabytes},
         ),
     ]
 
@@ -159,19 +168,21 @@ def _beats_guessing(challenger: Contestant, labels: Ints, params: PromoteParams)
         gain.low > 0,
         f"{100 * gain.estimate:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]",
         "lower bound above 0",
+        _named("over_guessing", gain),
     )
 
 
 def _beats_champion(challenger: Contestant, champion: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:
     new, old = challenger.probabilities.argmax(axis=1), champion.probabilities.argmax(axis=1)
     checks = []
-    for name, statistic, margin in (
-        ("gain in accuracy", accuracy, params.min_accuracy_gain),
-        ("gain in macro-F1", macro_f1, params.min_macro_f1_gain),
+    for name, key, statistic, margin in (
+        ("gain in accuracy", "accuracy_gain", accuracy, params.min_accuracy_gain),
+        ("gain in macro-F1", "macro_f1_gain", macro_f1, params.min_macro_f1_gain),
     ):
         gain = _gain(labels, new, old, statistic, params)
         observed = f"{100 * gain.estimate:+.2f} points [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
-        checks.append(Check(name, gain.low > margin, observed, f"lower bound above {100 * margin:+.2f}"))
+        required = f"lower bound above {100 * margin:+.2f}"
+        checks.append(Check(name, gain.low > margin, observed, required, _named(key, gain)))
     checks.append(_recall_fall(labels, new, old, params))
     checks.append(_ece_rise(challenger, champion, labels, params))
     if challenger.corruption_accuracy is not None and champion.corruption_accuracy is not None:
@@ -199,6 +210,7 @@ def _recall_fall(labels: Ints, new: Ints, old: Ints, params: PromoteParams) -> C
         not any(refused),
         f"{100 * max(falls[worst].estimate, 0.0):.1f} points ({EMOTIONS[worst]}), lower bound {100 * falls[worst].low:+.1f}",
         f"at most {100 * params.max_recall_drop:.1f} points, or lower bound not above 0",
+        {"recall_fall": max(falls[worst].estimate, 0.0), "recall_fall_low": falls[worst].low},
     )
 
 
@@ -213,6 +225,7 @@ def _ece_rise(challenger: Contestant, champion: Contestant, labels: Ints, params
         new - old <= params.max_ece_rise,
         f"{new - old:+.3f} ({old:.3f} to {new:.3f})",
         f"at most {params.max_ece_rise:+.3f}",
+        {"ece_rise": new - old},
     )
 
 
@@ -223,7 +236,12 @@ def _corruption_drop(new: Floats, old: Floats, params: PromoteParams) -> Check:
         -change.estimate <= params.max_corruption_drop,
         f"{100 * change.estimate:+.1f} points [{100 * change.low:+.1f}, {100 * change.high:+.1f}]",
         f"at least {-100 * params.max_corruption_drop:+.1f} points",
+        _named("corrupted_change", change),
     )
+
+
+def _named(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _gain(labels: Ints, new: Ints, old: Ints, statistic: Statistic, params: PromoteParams) -> Interval:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 from dvc.repo import Repo
 
@@ -122,6 +124,25 @@ def test_a_stage_held_by_another_process_says_so(root: Path, source: Path) -> No
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_stage_whose_run_is_cut_short_does_not_go_on_alone(root: Path, source: Path) -> None:
+    versioning.add_source(root, [source])
+    versioning.reproduce(root, "first")
+    (root / "second.sh").write_text("echo $$ > running; sleep 60")
+
+    def cut_short(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, cut_short)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 3)
+        with pytest.raises(KeyboardInterrupt):
+            versioning.reproduce(root, "second")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not psutil.pid_exists(int((root / "running").read_text()))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Run:
 
     summary: Summary
     states: dict[str, str]
-    artifacts: list[str]
+    artifacts: dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def run(workspace: Path) -> Run:
         only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
         tasks = client.read_task_runs(flow_run_filter=only)
         artifacts = client.read_artifacts(flow_run_filter=only)
-    return Run(summary, {task.name: str(task.state_name) for task in tasks}, [str(item.data) for item in artifacts])
+    return Run(summary, {task.name: str(task.state_name) for task in tasks}, {str(item.key): str(item.data) for item in artifacts})
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +115,16 @@ def test_raw_faces_become_a_packaged_champion(workspace: Path, first: Run) -> No
 
 
 def test_the_summary_is_an_artifact_with_figures_gate_and_next_steps(first: Run) -> None:
-    text = first.artifacts[0]
+    text = first.artifacts["fer-summary"]
     for word in ("accuracy", "macro-F1", "fer version 1: promoted", "fer ui mlflow", "fer serve", "not for real pictures"):
         assert word in text
+    assert "/data/reports/evaluation/report.html)" in text  # a link
+
+
+def test_the_decision_of_the_gate_is_an_artifact_and_a_page(workspace: Path, first: Run) -> None:
+    assert "fer version 1: promoted" in first.artifacts["fer-gate"]
+    assert (workspace / "data/reports/gate/index.html").as_uri() in first.artifacts["fer-gate"]
+    assert "promoted" in (workspace / "data/reports/gate/index.html").read_text()
 
 
 def test_the_champion_says_where_it_comes_from(workspace: Path, first: Run) -> None:

@@ -1,0 +1,44 @@
+"""Writes a decision of the gate: its numbers as JSON, and a page with the gain of each emotion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fer_pipeline.modeling.comparison import Comparison
+from fer_pipeline.modeling.comparison_page import changes_figure
+from fer_pipeline.modeling.promotion import Decision, judged_on
+from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.pages import write_page
+
+DECISION_FILE = "decision.json"
+PAGE_FILE = "index.html"
+
+
+def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data: str, confidence: float) -> None:
+    """Replaces the folder `out`: decision.json, index.html.
+
+    `result` is the comparison from champion to challenger, None where there is no champion; `data` names the source of the test
+    rows, `confidence` is that of the intervals.
+    """
+    facts = {
+        "challenger": decision.challenger,
+        "champion": decision.champion,
+        "promoted": decision.promoted,
+        "data": data,
+        "rows": decision.rows,
+        "confidence": confidence,
+        "checks": [{key: getattr(one, key) for key in ("name", "passed", "observed", "required")} for one in decision.checks],
+        "figures": decision.figures,
+    }
+    with replaced_folder(out) as folder:
+        write_json(folder / DECISION_FILE, facts)
+        write_page(
+            folder / PAGE_FILE,
+            "gate.html",
+            decision=decision,
+            judged=judged_on(decision.rows, decision.unlisted),
+            data=data,
+            result=result,
+            figure=changes_figure(result) if result else None,
+            level=round(100 * confidence),
+        )

@@ -1,0 +1,40 @@
+"""What a run leaves on its page in Prefect: one text with links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from fer_pipeline import gate
+from fer_pipeline.datasets import versioning
+from fer_pipeline.modeling import registry
+from fer_pipeline.modeling.promotion import Decision
+
+_REPORTS = {
+    "report of the model": "evaluation/report.html",
+    "report of the data": "data/index.html",
+    "card": "card/model_card.html",
+}
+
+
+def publish(key: str, markdown: str, links: Mapping[str, str], description: str) -> None:
+    """A markdown artifact that ends in the links (name to URI), and a link artifact KEY-page of the first of them."""
+    listed = [f"- [{name}]({uri})" for name, uri in links.items()]
+    create_markdown_artifact("\n".join([markdown, "", *listed]), key=key, description=description)
+    for name, uri in list(links.items())[:1]:
+        create_link_artifact(uri, key=f"{key}-page", link_text=name)
+
+
+def decision_links(root: Path, version: registry.Version, decision: Decision) -> dict[str, str]:
+    """Links to the page of a decision, where it was measured (else the page is of an earlier one), and to the version."""
+    links = {"page of the decision": gate.page(root).absolute().as_uri()} if decision.rows else {}
+    address = registry.address(version)
+    return {**links, "version in MLflow": address} if address else links
+
+
+def report_links(root: Path) -> dict[str, str]:
+    """Links to the report pages that are there."""
+    folder = versioning.output(root, "evaluate").parent.absolute()
+    return {name: (folder / page).as_uri() for name, page in _REPORTS.items() if (folder / page).exists()}

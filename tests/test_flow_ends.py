@@ -1,0 +1,110 @@
+"""What a flow that does not end well leaves for people, against a Prefect server of the tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.testing.utilities import prefect_test_harness
+
+from fer_pipeline import feedback_review
+from flows import ends
+from flows.drift import check_drift
+from flows.feedback import purge_feedback
+from flows.promotion import promote_challenger
+from flows.scoring import score_pictures
+from flows.training import train_champion
+from flows.tuning import tune_recipe
+
+FLOWS: list[Flow[Any, Any]] = [train_champion, promote_challenger, tune_recipe, score_pictures, check_drift, purge_feedback]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def artifacts_of(state: State[Any]) -> dict[str, str]:
+    run = state.state_details.flow_run_id
+    assert isinstance(run, UUID)
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+    return {str(one.key): str(one.data) for one in found}
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_each_flow_has_a_time_limit_and_says_what_to_do_next(flow: Flow[Any, Any]) -> None:
+    assert flow.timeout_seconds == ends.LIMITS[flow.name]
+    assert flow.on_failure_hooks == flow.on_crashed_hooks == [ends.advise]
+
+
+def test_each_flow_that_is_deployed_is_among_them() -> None:
+    deployed = {
+        one["entrypoint"].rpartition(":")[2] for one in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    }
+    assert deployed == {flow.fn.__name__ for flow in FLOWS}
+
+
+def test_a_failure_is_told_with_its_reason_and_the_next_step(
+    server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no workspace at all
+    state = purge_feedback(return_state=True)
+    assert state.is_failed()
+    text = artifacts_of(state)[ends.KEY]
+    assert text.startswith("# purge-feedback: Failed")
+    assert str(state.message) in text
+    assert "`fer feedback purge` does it at once" in text
+
+
+@pytest.mark.timeout(120, method="thread")  # Prefect uses the alarm signal, as pytest-timeout does by default
+def test_a_flow_that_hangs_is_ended_and_told(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(feedback_review, "purge", lambda *_: time.sleep(60))
+    start = time.monotonic()
+    state = purge_feedback.with_options(timeout_seconds=0.5)(return_state=True)
+    assert time.monotonic() - start < 40
+    assert state.name == "TimedOut"
+    assert "longer than 4 hours" in artifacts_of(state)[ends.KEY]
+
+
+def test_a_crash_is_told_with_the_next_step(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(feedback_review, "purge", interrupted)
+    seen: list[State[Any]] = []
+    hooks = [ends.advise, lambda _flow, _run, state: seen.append(state)]
+    with pytest.raises(KeyboardInterrupt):
+        purge_feedback.with_options(on_crashed=hooks)()
+    assert "It was ended from outside" in artifacts_of(seen[0])[ends.KEY]
+
+
+def test_what_a_purge_has_done_is_an_artifact_with_a_link(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / feedback_review.FOLDER).mkdir(parents=True)
+    done = feedback_review.FeedbackVersion("0123456789ab", 7, ("a", "b"))
+    monkeypatch.setattr(feedback_review, "purge", lambda *_: done)
+    artifacts = artifacts_of(purge_feedback(return_state=True))
+    assert "2 accepted ones were taken back" in artifacts["fer-feedback"]
+    assert "`dvc gc`" in artifacts["fer-feedback"]
+    assert (tmp_path / feedback_review.FOLDER).as_uri() in artifacts["fer-feedback"]
+    assert "fer-feedback-page" in artifacts
+
+
+def test_advice_for_a_failure_without_a_message_still_says_where_to_look() -> None:
+    from prefect.states import Failed
+
+    assert ends.advice("check-drift", Failed()).startswith("It failed without a message: see its log.")
