@@ -34,7 +34,9 @@ def answer_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
-        return error_answer(error.status_code, "bad_request" if error.status_code == 400 else "not_served", str(error.detail))
+        answer = error_answer(error.status_code, "bad_request" if error.status_code == 400 else "not_served", str(error.detail))
+        answer.headers.update(error.headers or {})  # Allow, of 405
+        return answer
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> JSONResponse:

@@ -141,6 +141,11 @@ def test_other_routes_are_refused_in_the_same_form(client: TestClient, method: s
     error_of(answer)
 
 
+def test_a_method_that_is_not_served_is_told_which_are(client: TestClient) -> None:
+    answer = client.put("/predict")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
 def test_an_upload_over_the_limit_is_refused_by_its_announced_length(brightness_model: Path) -> None:
     client = client_of(Recognizer.load(brightness_model), Limits(max_upload_megabytes=1))
     answer = client.post("/predict", files={"picture": FLAT_FACE + bytes(1_000_000)})
