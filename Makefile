@@ -1,7 +1,7 @@
 # A fresh machine needs Python 3.11, pip, git and make. uv is taken from PATH, else installed into .uv/.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help install run test test-slow lint bench demo-lifecycle audit sbom vendor clean
+.PHONY: help install run test test-slow lint bench demo-lifecycle fuzz audit sbom vendor clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -35,6 +35,9 @@ lint: install ## style and types
 
 demo-lifecycle: install ## a model's life with real servers on loopback: train, promote, serve, drift, feedback, shadow, rollback
 	$(UV) run --frozen python -m benchmarks.lifecycle
+
+fuzz: install $(filter .uv/%,$(UV)) ## what nobody should send, to the service; minutes, fetches schemathesis
+	$(UV) run --frozen python -m benchmarks.fuzz
 
 audit: $(filter .uv/%,$(UV)) ## known vulnerabilities of the locked packages; needs api.osv.dev
 	$(UV) audit --frozen
