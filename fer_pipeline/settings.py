@@ -18,6 +18,7 @@ DEFAULTS: Final = MappingProxyType(
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",  # a minute, in which a server starts again; its own 7 are four minutes of silence
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "ORT_DISABLE_TELEMETRY": "1",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # of runs of deployments; flows/automations.yaml waits for four of them

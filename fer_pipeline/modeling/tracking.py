@@ -230,7 +230,7 @@ def is_missing(error: MlflowException) -> bool:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turns what MLflow raises into a `FerError`; a locked database into an `EnvironmentFault`."""
+    """Turns what MLflow raises into a `FerError`; a locked database, or a server that is away, into an `EnvironmentFault`."""
     try:
         yield
     except FerError:
@@ -241,4 +241,15 @@ def clear_errors() -> Iterator[None]:
                 "MLflow's SQLite database is locked by another process: wait for it or close it, then run again; "
                 "finished stages are kept, and a training resumes at its last epoch"
             ) from error
-        raise FerError(f"MLflow at {mlflow.get_tracking_uri()} failed: {error}") from error
+        address = _without_password(mlflow.get_tracking_uri())
+        if "Max retries exceeded" in str(error):
+            raise EnvironmentFault(
+                f"the MLflow server at {address} cannot be reached: start it, or name another in MLFLOW_TRACKING_URI, then run "
+                "again; finished stages are kept"
+            ) from error
+        raise FerError(f"MLflow at {address} failed: {error}") from error
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

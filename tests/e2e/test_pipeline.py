@@ -87,7 +87,9 @@ def run(workspace: Path) -> Run:
         only = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
         tasks = client.read_task_runs(flow_run_filter=only)
         artifacts = client.read_artifacts(flow_run_filter=only)
-    return Run(summary, {task.name: str(task.state_name) for task in tasks}, {str(item.key): str(item.data) for item in artifacts})
+    return Run(
+        summary, {task.name: str(task.state_name) for task in tasks}, {str(item.key): str(item.data) for item in artifacts}
+    )
 
 
 @pytest.fixture(scope="module")
