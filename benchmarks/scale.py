@@ -38,6 +38,8 @@ RAW_FOLDER = Path("data/raw")
 MODES = ("local[2]", "cluster", "loop")
 JOBS = ("preprocess", "score")
 
+progress = Console(stderr=True, soft_wrap=True)  # hours may pass before the table
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -60,7 +62,9 @@ def tables(repeats: Sequence[int] = (1, 4), figure: Path | None = None) -> Itera
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="fer-scale-") as name, cluster(Path(name)) as running:
         for repeat in repeats:
-            measured += _measure(Path(name) / f"x{repeat}", repeat, running)
+            for found in _measure(Path(name) / f"x{repeat}", repeat, running):
+                measured.append(found)
+                progress.print(found)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     title = f"scale, {os.cpu_count()} cores, load now {load}"
     table = Table("rows", "job", "where", "seconds", "CPU seconds", "driver, GB", "each executor, GB", title=title)
