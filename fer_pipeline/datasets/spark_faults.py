@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 WARN_SECONDS, GIVE_UP_SECONDS = 30.0, 600.0
 """How long jobs may wait on a standalone cluster without any worker before a person is told, and before the run ends."""
 
+FREE_SPACE = "free space where the outputs lie, or in Spark's scratch folder (SPARK_LOCAL_DIRS, /tmp by default), and run again"
+
 _PYTHON_ERROR = re.compile(r"^(?:[\w.]+\.)?\w+(?:Error|Exception|Fault)\b.*$", re.MULTILINE)
 
 
@@ -29,7 +31,8 @@ def spark_errors() -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JError) as error:
-        raise EnvironmentFault(f"Spark failed: {reason(error)}") from error
+        advice = f": {FREE_SPACE}" if "No space left on device" in str(error) else ""
+        raise EnvironmentFault(f"Spark failed: {reason(error)}{advice}") from error
 
 
 def reason(error: Exception) -> str:

