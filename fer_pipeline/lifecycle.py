@@ -10,19 +10,20 @@ import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
-from fer_pipeline.modeling.card import read_card_facts, write_card
-from fer_pipeline.modeling.card_sections import card_sections
-from fer_pipeline.modeling.promotion import Decision
 from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import exclusive
+
+if TYPE_CHECKING:
+    from fer_pipeline.modeling.promotion import Decision
 
 CROWN_WAIT_SECONDS = 60.0
 """How long a promotion waits for another one that is moving the alias, which takes about a second."""
@@ -66,6 +67,9 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
 
     Writes the model card beside the reports and stores it in the run, too. The model becomes that of data/challenger.
     """
+    from fer_pipeline.modeling.card import read_card_facts, write_card  # draws; a roll-back must not wait for matplotlib
+    from fer_pipeline.modeling.card_sections import card_sections
+
     params = params_file.load(root / "params.yaml")
     export = versioning.output(root, "export")
     info = ModelInfo.read(export)
