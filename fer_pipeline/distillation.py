@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +30,21 @@ class Taught:
     agreement: float
 
 
-def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperature: float = 1.0) -> Taught:
+def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperature: float = 1.0, count: int = VIEWS) -> Taught:
     """Stores in `folder` what the teachers, folders of exported models by name, say of the training rows.
 
-    That is the mean of their calibrated probabilities over ten views of a picture (Hinton et al. 2015, arXiv 1503.02531), raised
-    to 1 / `temperature` and scaled to sum 1. Choose teachers that were trained on no validation and test row of this table, as
-    those of `fer run` on it are: a student learns what they know.
+    That is the mean of their calibrated probabilities over the first `count` of ten views of a picture (Hinton et al. 2015, arXiv
+    1503.02531), raised to 1 / `temperature` and scaled to sum 1. Choose teachers that were trained on no validation and test row
+    of this table, as those of `fer run` on it are: a student learns what they know.
 
-    Raises `ParamsError` without a teacher or for a temperature that is not positive, `ModelError` where a teacher expects another
-    image spec, or was trained on generated faces and the table is of real ones, or the reverse; `SourceError` without a table.
+    Raises `ParamsError` without a teacher, for a temperature that is not positive or a count beyond 1 to 10, `ModelError` where a
+    teacher expects another image spec, or was trained on generated faces and the table is of real ones, or the reverse;
+    `SourceError` without a table.
     """
     if not teachers or not temperature > 0:
         raise ParamsError(f"{len(teachers)} teachers, temperature {temperature:g}: expected at least one, and a positive number")
+    if not 1 <= count <= VIEWS:
+        raise ParamsError(f"{count} views of a picture, expected 1 to {VIEWS}")
     source = load_facts(processed)
     classifiers = {name: EmotionClassifier.load(path, _THREADS) for name, path in teachers.items()}
     for name, classifier in classifiers.items():
@@ -48,18 +52,18 @@ def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperatu
     faces = load_split(processed, "train")
     total: npt.NDArray[np.float64] = np.zeros((len(faces), 1))
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("asking the teachers", total=len(classifiers) * VIEWS)
+        task = progress.add_task("asking the teachers", total=len(classifiers) * count)
         for classifier in classifiers.values():
-            for view in views(faces.images):
+            for view in islice(views(faces.images), count):
                 total = total + classifier.probabilities(np.ascontiguousarray(view))
                 progress.advance(task)
-    softened = (total / (len(classifiers) * VIEWS)) ** (1 / temperature)
+    softened = (total / (len(classifiers) * count)) ** (1 / temperature)
     probabilities = softened / softened.sum(axis=1, keepdims=True)
     agreement = float((probabilities.argmax(axis=1) == faces.labels).mean())
     facts = {
         "teachers": {name: classifier.info.fingerprint for name, classifier in classifiers.items()},
         "temperature": temperature,
-        "views": VIEWS,
+        "views": count,
         "agreement": agreement,
         "data": source["source"]["name"],
     }

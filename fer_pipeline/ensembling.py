@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling.ensemble import merge
+from fer_pipeline.modeling.ensemble import SMALLEST, merge
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts, load_split
-from fer_pipeline.modeling.metrics import METRICS_FILE
+from fer_pipeline.modeling.metrics import METRICS_FILE, softmax
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
 _THREADS = 2
+_CHECKED_ROWS = 64
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -64,15 +71,50 @@ def combine(
             lineage={**lineage, "members": ", ".join(f"{name} {c.info.fingerprint}" for name, c in classifiers.items())},
         )
         info.write(folder)
-        found = {
-            name: measure(classifier.logits, validation, test, params, {}, [])
-            for name, classifier in {**classifiers, "": EmotionClassifier.load(folder, _THREADS)}.items()
-        }
-        whole = found.pop("")
+        remembered = {name: _Remembered(classifier) for name, classifier in classifiers.items()}
+        found = {name: measure(answers, validation, test, params, {}, []) for name, answers in remembered.items()}
+        _check_same(EmotionClassifier.load(folder, _THREADS), _Mean(list(remembered.values())), test.images[:_CHECKED_ROWS])
+        whole = measure(_Mean(list(remembered.values())), validation, test, params, {}, [])
         info = replace(info, temperature=float(whole.calibration["temperature"]), metrics=whole.metrics)
         info.write(folder)
         write_json(folder / METRICS_FILE, whole.metrics)
     return Ensemble(info, {name: evaluation.metrics for name, evaluation in found.items()})
+
+
+class _Remembered:
+    """The logits of a model, computed once for the same pictures: its own figures and the ensemble's need the same ones."""
+
+    def __init__(self, classifier: EmotionClassifier) -> None:
+        self.temperature = classifier.info.temperature
+        self._classifier = classifier
+        self._known: dict[bytes, npt.NDArray[np.float32]] = {}
+
+    def __call__(self, images: UInt8Array) -> npt.NDArray[np.float32]:
+        key = hashlib.sha256(images.data).digest()
+        if key not in self._known:
+            self._known[key] = self._classifier.logits(images)
+        return self._known[key]
+
+
+class _Mean:
+    """What the merged network computes, from logits that are known already."""
+
+    def __init__(self, members: list[_Remembered]) -> None:
+        self._members = members
+
+    def __call__(self, images: UInt8Array) -> npt.NDArray[np.float32]:
+        mean = np.mean([softmax(member(images), member.temperature) for member in self._members], axis=0)
+        logits: npt.NDArray[np.float32] = np.log(np.maximum(mean, SMALLEST)).astype(np.float32)
+        return logits
+
+
+def _check_same(merged: EmotionClassifier, mean: _Mean, images: UInt8Array) -> None:
+    difference = float(np.abs(np.exp(merged.logits(images)) - np.exp(mean(images))).max())
+    if not difference < _TOLERANCE:
+        raise ModelError(
+            f"the merged network's probabilities differ by up to {difference:.2g} from the mean of its members, expected less "
+            f"than {_TOLERANCE:g}: report this as a fault, with the members' names"
+        )
 
 
 def _kind(synthetic: bool) -> str:

@@ -24,7 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
-NETWORKS = ("plain_cnn", "mini_xception", "compact", "se_resnet18")
+NETWORKS = ("plain_cnn", "mini_xception", "compact", "wide", "se_resnet18")
 TRANSFER_PREFIX = "transfer:"
 
 
@@ -138,6 +138,9 @@ class TrainParams(Section):
     votes_weight: Annotated[float, Field(ge=0)] = 0.0
     soften: Share = 0.0
     soften_with: str = "none"
+    teachers_weight: Share = 0.0
+    teachers_with: str = "none"
+    evaluate_every: Count = 1
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     early_stopping_patience: Natural = 0
     mixed_precision: bool = False
@@ -163,6 +166,15 @@ class TrainParams(Section):
             raise ValueError(f"low_resolution_epochs {self.epochs} leaves no epoch at {FACE_SIZE} px, the size that is served")
         if self.optimizer == "adam" and self.weight_decay:
             raise ValueError(f"adam has no weight decay: set weight_decay {self.weight_decay:g} to 0.0, or optimizer to adamw")
+        if self.teachers_weight and self.low_resolution_epochs and self.low_resolution_size < FACE_SIZE:
+            raise ValueError(
+                f"teachers answer at {FACE_SIZE} px only: set low_resolution_epochs {self.low_resolution_epochs} to 0, or "
+                "teachers_weight to 0"
+            )
+        if self.evaluate_every > 1 and (self.early_stopping_patience or self.schedule == "plateau"):
+            raise ValueError(
+                f"early stopping and schedule plateau look at every epoch: set evaluate_every {self.evaluate_every} to 1"
+            )
         if self.network.startswith(TRANSFER_PREFIX) and self.transfer.frozen_epochs > self.epochs:
             raise ValueError(f"transfer.frozen_epochs {self.transfer.frozen_epochs} exceeds epochs {self.epochs}")
         return self
@@ -229,7 +241,16 @@ Candidates = Annotated[
     ),
 ]
 
-NOT_SEARCHED = ("profile", "epochs", "seed", "soften_with", "low_resolution_epochs", "transfer.frozen_epochs")
+NOT_SEARCHED = (
+    "profile",
+    "epochs",
+    "seed",
+    "soften_with",
+    "teachers_with",
+    "evaluate_every",
+    "low_resolution_epochs",
+    "transfer.frozen_epochs",
+)
 """Keys of train that a search keeps: `epochs` of a trial stand in tune, and trials of other lengths could not be compared."""
 
 

@@ -50,12 +50,14 @@ def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> No
 def use_profile(path: Path, name: str) -> TrainParams:
     """Makes a profile the recipe in use: writes its whole recipe into the section `train`. Raises `ParamsError`.
 
-    A profile that softens labels goes on with the soft labels that the recipe before it named.
+    A profile that softens labels goes on with the soft labels that the recipe before it named, one with teachers with those that
+    it named.
     """
     params = load(path)
     recipe = params.recipe(name)
-    if recipe.soften and recipe.soften_with == "none":
-        recipe = recipe.with_values({"soften_with": params.train.soften_with})
+    for share, source in (("soften", "soften_with"), ("teachers_weight", "teachers_with")):
+        if getattr(recipe, share) and getattr(recipe, source) == "none":
+            recipe = recipe.with_values({source: getattr(params.train, source)})
     write_values(path, {"train": recipe.model_dump(mode="json")})
     return recipe
 

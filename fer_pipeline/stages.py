@@ -43,7 +43,7 @@ def load_training_faces(processed: Path, soft_labels: Path, params: Params) -> t
     return train_set, load_split(processed, "validation")
 
 
-def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path) -> str:
+def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path, teachers: Path) -> str:
     """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
     from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
     from fer_pipeline.modeling.training import train
@@ -72,6 +72,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
             on_epoch=lambda epoch, figures: tracking.log_metrics(
                 run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch
             ),
+            teachers=teachers,
         )
         write_model(out, result, params.train, facts, run_id=run_id)
     except FerError as error:
@@ -81,6 +82,16 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
     discard(checkpoints)  # only now: a training whose end could not be stored goes on from its last epoch
     return result.summary
+
+
+def evaluate_shipped(processed: Path, name: str, out: Path, params: Params) -> dict[str, float]:
+    """Measures a model that comes with the package as it is served, by onnxruntime; no MLflow run changes."""
+    from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.inference.shipped import shipped_folder
+    from fer_pipeline.modeling import evaluation
+
+    folder = shipped_folder(name)
+    return evaluation.evaluate(folder, processed, out, params.evaluate, EmotionClassifier.load(folder, threads=2).logits)
 
 
 def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:

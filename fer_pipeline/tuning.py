@@ -124,7 +124,7 @@ def _trial(
     value, note = None, ""
     try:
         result = train(*faces, recipe, checkpoints, on_epoch)
-        value = result.history[result.best_epoch - 1][metric]
+        value = result.best[metric]
     except (Stopped, DivergedError) as ending:
         note = str(ending)
     except FerError as error:

@@ -21,6 +21,9 @@ RUN_LOCK = Path("data/.run")
 SOFT_LABELS = Path("data/soft_labels")
 """Where soft labels for training lie, likewise."""
 
+TEACHERS = Path("data/teachers")
+"""Where networks lie that teach while another trains, likewise."""
+
 
 @contextmanager
 def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[None]:

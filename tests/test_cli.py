@@ -10,7 +10,7 @@ FER = Path(sys.executable).with_name("fer")
 COMMANDS = (
     "run", "doctor", "report", "promote", "rollback", "models list", "package", "serve", "fetch", "preprocess",
     "validate", "train", "evaluate", "export", "predict", "video", "data add", "data download", "data status",
-    "profile list", "profile use", "profile save", "tune", "label-noise", "soft-labels", "ensemble", "balance",
+    "profile list", "profile use", "profile save", "tune", "label-noise", "soft-labels", "teachers", "ensemble", "balance",
     "ui mlflow", "ui prefect", "evaluate-on", "robustness", "explain", "explain-report",
     "score", "baseline", "card", "drift", "models show", "models diff", "models ship", "models fetch", "compare", "status",
     "feedback status", "feedback list", "feedback review", "feedback accept", "feedback reject", "feedback delete",

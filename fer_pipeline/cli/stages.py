@@ -11,7 +11,7 @@ import typer
 from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.outputs import write_text
-from fer_pipeline.workspace import SOFT_LABELS, exclusive
+from fer_pipeline.workspace import SOFT_LABELS, TEACHERS, exclusive
 
 Params = Annotated[Path, typer.Option(help="The parameter file.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; it is replaced as a whole when the stage ends well.")]
@@ -88,6 +88,9 @@ def train(
     soft_labels: Annotated[
         Path, typer.Option(help="Written by `fer soft-labels` or `fer label-noise`; read where train.soften is above 0.")
     ] = SOFT_LABELS,
+    teachers: Annotated[
+        Path, typer.Option(help="Written by `fer teachers`; read where train.teachers_weight is above 0.")
+    ] = TEACHERS,
     untracked: Annotated[
         bool, typer.Option("--untracked", help="Without MLflow and DVC, which need not be installed: on a borrowed GPU, say.")
     ] = False,
@@ -104,26 +107,38 @@ def train(
         from fer_pipeline.modeling.untracked import train_untracked
 
         with exclusive(out, "fer train"):
-            result = train_untracked(processed, out, checkpoints, params_file.load(params).train, soft_labels)
+            result = train_untracked(processed, out, checkpoints, params_file.load(params).train, soft_labels, teachers)
         results.print(result.summary)
         return
     from fer_pipeline.stages import train_and_track
 
     with exclusive(out, "fer train"):
-        summary = train_and_track(processed, out, checkpoints, params_file.load(params), soft_labels)
+        summary = train_and_track(processed, out, checkpoints, params_file.load(params), soft_labels, teachers)
     results.print(summary)
 
 
-def evaluate(processed: Processed, model: Model, out: Out, params: Params = PARAMS) -> None:
+def evaluate(
+    processed: Processed,
+    model: Annotated[str, typer.Option(help="Folder written by `fer train`, or the name of a shipped model: `fast`.")],
+    out: Out,
+    params: Params = PARAMS,
+) -> None:
     """Calibrate on validation, measure on test, write the report.
+
+    A shipped model is measured as it is served, on onnxruntime; another one joins its figures to the MLflow run of its training.
 
     Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`
     """
-    from fer_pipeline.stages import evaluate_and_track
+    from fer_pipeline.inference.shipped import shipped_models
+    from fer_pipeline.stages import evaluate_and_track, evaluate_shipped
 
     with exclusive(out, "fer evaluate"):
-        metrics = evaluate_and_track(processed, model, out, params_file.load(params))
-    results.print(f"accuracy {metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f}; report: {out / 'report.html'}")
+        if model in shipped_models():
+            metrics = evaluate_shipped(processed, model, out, params_file.load(params))
+        else:
+            metrics = evaluate_and_track(processed, Path(model), out, params_file.load(params))
+    views = f", mean of ten views {metrics['accuracy_tta']:.4f}" if "accuracy_tta" in metrics else ""
+    results.print(f"accuracy {metrics['accuracy']:.4f}{views}, macro-F1 {metrics['macro_f1']:.4f}; report: {out / 'report.html'}")
 
 
 def export(

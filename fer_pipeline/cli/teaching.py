@@ -11,7 +11,7 @@ from fer_pipeline.cli.choosing import model_path
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.workspace import RUN_LOCK, SOFT_LABELS, exclusive
+from fer_pipeline.workspace import RUN_LOCK, SOFT_LABELS, TEACHERS, exclusive
 
 Models = Annotated[
     list[str],
@@ -26,6 +26,7 @@ def soft_labels(
     models: Models,
     weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teachers' answer in the target of a label.")] = 0.7,
     temperature: Annotated[float, typer.Option(help="Above 1 the teachers' answers become softer, below 1 harder.")] = 1.0,
+    views: Annotated[int, typer.Option(help="Views of a picture to answer for: 1 itself, 2 also mirrored, up to 10.")] = 10,
     processed: Processed = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = SOFT_LABELS,
 ) -> None:
@@ -40,12 +41,41 @@ def soft_labels(
     from fer_pipeline.params_editing import write_values
 
     with exclusive(RUN_LOCK, "fer soft-labels"):
-        taught = teach(_chosen(models), processed, out, temperature)
+        taught = teach(_chosen(models), processed, out, temperature, views)
         version = track(Path.cwd(), out)
         write_values(PARAMS, {"train.soften": weight, "train.soften_with": taught.fingerprint})
     results.print(
         f"soft labels {taught.fingerprint} for {taught.rows:,} rows in {out}, version {version}; the teachers agree with "
         f"{100 * taught.agreement:.1f} % of the labels. params.yaml now trains with {weight:g} of them; commit it and {out}.dvc",
+        markup=False,
+    )
+
+
+def teachers(
+    models: Models,
+    weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teachers' answer in the loss of the labels.")] = 0.7,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = TEACHERS,
+) -> None:
+    """Let models teach live: at each step they answer for the very pictures that the student sees.
+
+    Stores their Keras networks under DVC, and makes the recipe in use learn from them, also after `fer profile use` of a
+    profile with teachers. It teaches more than `fer soft-labels`, and costs their answers at each step: a GPU is in place.
+    Choose models that were trained on no validation and test row of this data.
+
+    Example: `fer teachers fer/3 fer/4`, then `fer run --profile gpu-distill`
+    """
+    from fer_pipeline.datasets.versioning import track
+    from fer_pipeline.modeling.teachers import store_teachers
+    from fer_pipeline.params_editing import write_values
+
+    with exclusive(RUN_LOCK, "fer teachers"):
+        fingerprint = store_teachers(out, _chosen(models))
+        version = track(Path.cwd(), out)
+        values = {"train.teachers_weight": weight, "train.teachers_with": fingerprint, "train.low_resolution_epochs": 0}
+        write_values(PARAMS, values)
+    results.print(
+        f"{len(models)} teachers {fingerprint} in {out}, version {version}. params.yaml now trains with {weight:g} of them, all "
+        f"epochs at full size; commit it and {out}.dvc",
         markup=False,
     )
 

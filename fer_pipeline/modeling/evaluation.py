@@ -63,22 +63,25 @@ class Evaluation:
     history: list[dict[str, float]]
 
 
-def evaluate(model_dir: Path, processed: Path, out: Path, params: EvaluateParams) -> dict[str, float]:
+def evaluate(
+    model_dir: Path, processed: Path, out: Path, params: EvaluateParams, answers: Answers | None = None
+) -> dict[str, float]:
     """The content of metrics.json: figures of the calibrated model on the test split, as it is served.
 
     With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high, and _dedup for rows without a copy),
     ece_tta and validation_accuracy_tta, of the mean logits over ten views of a picture, calibrated by a temperature of their
-    own. Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv,
-    pr.csv, reliability.csv, figures/*.png. Raises `ModelError` where the model is missing or was trained for other pictures,
-    `SourceError` or `DataQualityError` where the table cannot be used.
+    own. `answers` gives the logits; left out, the Keras network in `model_dir` does. Replaces the folder `out`: report.html,
+    metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv, reliability.csv, figures/*.png. Raises
+    `ModelError` where the model is missing or was trained for other pictures, `SourceError` or `DataQualityError` where the
+    table cannot be used.
     """
     training, facts = read_training(model_dir), load_facts(processed)
     if training["image_spec"] != facts["image_spec"]:
         raise ModelError(
             f"model was trained with image spec {training['image_spec']}, {processed} holds {facts['image_spec']}: train again"
         )
-    network = read_model(model_dir)
-    answers = partial(network.predict, batch_size=params.batch_size, verbose=0)
+    if answers is None:
+        answers = partial(read_model(model_dir).predict, batch_size=params.batch_size, verbose=0)
     evaluation = measure(
         answers, load_split(processed, "validation"), load_split(processed, "test"), params, training, read_history(model_dir)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,6 +21,7 @@ from fer_pipeline.modeling.devices import device_count
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.resident import Resident, can_stay
 from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
+from fer_pipeline.modeling.teachers import Teaching, load_teachers
 from fer_pipeline.modeling.transfer import BACKBONE
 from fer_pipeline.params import TRANSFER_PREFIX, TrainParams
 
@@ -31,20 +33,29 @@ class Learner:
     """`enter` sets up a phase; then `fit` trains one epoch and `predict` measures the weights that would be kept.
 
     `network` answers with logits. With `params.votes_weight` a second head on the same features learns the FER+ votes (Barsoum
-    et al. 2016, arXiv 1608.01041) while training; it is no part of `network`.
+    et al. 2016, arXiv 1608.01041) while training; it is no part of `network`. With `params.teachers_weight` the networks in the
+    folder `teachers` have that share of the loss of the labels.
+
+    Raises `ParamsError` where votes do not fit the network, and what `load_teachers` raises.
     """
 
     phase: Phase
     _optimizer: keras.optimizers.Optimizer
     _trainer: keras.Model
 
-    def __init__(self, params: TrainParams, rates: npt.NDArray[np.float32]) -> None:
+    def __init__(self, params: TrainParams, rates: npt.NDArray[np.float32], teachers: Path) -> None:
         self.params = params
         self.rates = rates
         self.steps = len(rates) // params.epochs
         any_size = params.low_resolution_epochs > 0 and params.low_resolution_size < FACE_SIZE
         self.network = fused(build(params, any_size=any_size, mixed_precision=params.mixed_precision))
         self._heads = _with_votes_head(self.network) if params.votes_weight else self.network
+        taught = (
+            load_teachers(teachers, params.teachers_with, mixed_precision=params.mixed_precision)
+            if params.teachers_weight
+            else []
+        )
+        self._teaching = Teaching(taught, params.teachers_weight) if taught else None
         self.evaluated: Arrays = []
         self._setup: tuple[Phase, int] | None = None
         self._resident: Resident | None = None
@@ -60,8 +71,11 @@ class Learner:
         image = keras.Input((FACE_SIZE, FACE_SIZE, 1), dtype="uint8", name="image")
         share = keras.Input((1,), name="share")
         self._augmentation = Augmentation(self.params.augment, size=phase.size, seed=self.params.seed + phase.first)
-        outputs = self._heads(self._augmentation(image, share))
+        seen = self._augmentation(image, share)
+        outputs = self._heads(seen)
         outputs = dict(zip((LABELS, VOTES), outputs, strict=True)) if self.params.votes_weight else {LABELS: outputs}
+        if self._teaching is not None:
+            outputs[LABELS] = self._teaching(seen, outputs[LABELS])
         self._trainer = keras.Model((image, share), outputs)
         self._optimizer = _optimizer(self.params, self.rates * PLATEAU_FACTOR**cuts, self._heads)
         if old is not None:
@@ -73,24 +87,31 @@ class Learner:
                 for name, smoothing in ((LABELS, self.params.label_smoothing), (VOTES, 0.0))
                 if name in outputs
             },
-            loss_weights={name: self.params.votes_weight if name == VOTES else 1.0 for name in outputs},
+            loss_weights={
+                name: self.params.votes_weight if name == VOTES else 1 - self.params.teachers_weight for name in outputs
+            },
             metrics={LABELS: [keras.metrics.CategoricalAccuracy(name="accuracy")]},
             jit_compile=keras.backend.backend() == "jax",  # XLA knows no kernel for TensorFlow's affine transform
         )
 
     def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
-        """Trains on the batches and returns their loss and accuracy. With EMA the network is left with the averaged weights.
-
-        All batches of a phase must be of the same rows.
-        """
+        """Trains on the batches and returns their loss and accuracy. All batches of a phase must be of the same rows."""
         figures = self._fit_resident(batches, progress) if can_stay(batches.faces) else self._fit_streamed(batches, progress)
+        accuracy = f"{LABELS}_accuracy" if self.params.votes_weight else "accuracy"  # Keras names them so
+        return {"loss": figures["loss"], "accuracy": figures[accuracy]}
+
+    def average(self, batches: Batches) -> None:
+        """Leaves the network with the weights that would be kept after these batches: with EMA the averaged ones.
+
+        `store` brings the live ones back.
+        """
         if self.params.ema:
+            self._live = self._heads.get_weights()
+            self._optimizer.finalize_variable_values(self._trainer.trainable_variables)
             self._heads.set_weights(self._heads.get_weights())  # under JAX they are the optimizer's own arrays until now
             self._estimate_batch_norm(batches)
         if self.params.ema or self.params.early_stopping_patience:
             self.evaluated = self.network.get_weights()
-        accuracy = f"{LABELS}_accuracy" if self.params.votes_weight else "accuracy"  # Keras names them so
-        return {"loss": figures["loss"], "accuracy": figures[accuracy]}
 
     def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
         """Logits (N, 7) for uint8 (N, 48, 48, 1), at the phase's picture size."""
@@ -110,29 +131,32 @@ class Learner:
         """Copies weights, random states and optimizer into the state; with EMA the live weights return to the network first."""
         if self.params.ema:
             self._heads.set_weights(self._live)
-        state.variables = _values(self._trainer.variables)
+        state.variables = _values(self._variables)
         state.optimizer = _values(self._optimizer.variables)
 
     def restore(self, state: State) -> None:
         """Takes weights, random states and optimizer out of the state; `enter` must have set up the phase it was stored in."""
-        for variable, value in zip(self._trainer.variables, state.variables, strict=True):
+        for variable, value in zip(self._variables, state.variables, strict=True):
             variable.assign(value)
         for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
             variable.assign(value)
 
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        """Those of the training graph, without the teachers', which never change."""
+        constant = {id(variable) for variable in (self._teaching.variables if self._teaching is not None else ())}
+        return [variable for variable in self._trainer.variables if id(variable) not in constant]
+
     def _fit_resident(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
         if self._resident is None:
             self._resident = Resident(batches, self._trainer, self.network, self._shrunk)
-        figures = self._resident.fit(batches, progress)
-        if self.params.ema:
-            self._live = self._heads.get_weights()
-            self._optimizer.finalize_variable_values(self._trainer.trainable_variables)
-        return figures
+        return self._resident.fit(batches, progress)
 
     def _fit_streamed(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
         live = _LiveWeights(self._heads)
         fitted = self._trainer.fit(batches, verbose=0, shuffle=False, callbacks=[progress, live])
-        self._live = live.weights
+        if self.params.ema:  # Keras has just replaced them by their averages
+            self._heads.set_weights(live.weights)
         return {name: float(values[-1]) for name, values in fitted.history.items()}
 
     def _estimate_batch_norm(self, batches: Batches) -> None:

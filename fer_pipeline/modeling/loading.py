@@ -70,7 +70,7 @@ class Faces:
         """First 12 hex digits of a hash that is equal for equal pictures and labels in equal order."""
         digest = hashlib.blake2b(np.ascontiguousarray(self.labels).tobytes(), digest_size=6)
         for start in range(0, len(self), _HASHED_ROWS):  # the pictures may exceed the memory
-            digest.update(np.ascontiguousarray(self.images[start : start + _HASHED_ROWS]))
+            digest.update(np.ascontiguousarray(self.images[start : start + _HASHED_ROWS]).data)
         return digest.hexdigest()
 
 

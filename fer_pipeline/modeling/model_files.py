@@ -24,10 +24,10 @@ TRAINING_FILE = "training.json"
 class TrainingResult:
     """A trained network and how it came to be.
 
-    `network` computes in float32 and takes 48 px pictures. `history` has one entry per epoch: epoch (from 1), loss and accuracy
-    on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step), size (side
-    of the pictures, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early stopping the
-    one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` is of this process alone.
+    `network` computes in float32 and takes 48 px pictures. `history` has one entry per measured epoch: epoch (from 1), loss and
+    accuracy on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step),
+    size (side of the pictures, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early
+    stopping the one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` is of this process alone.
     """
 
     network: keras.Model
@@ -40,11 +40,16 @@ class TrainingResult:
     key: str
 
     @property
+    def best(self) -> dict[str, float]:
+        """The figures of the epoch whose weights the network has."""
+        return next(figures for figures in self.history if figures["epoch"] == self.best_epoch)
+
+    @property
     def summary(self) -> str:
         """What was trained, for how long and how well, in one line."""
-        best = self.history[self.best_epoch - 1]
+        best = self.best
         return (
-            f"{self.network.name}: {len(self.history)} epochs in {self.seconds:,.0f} s on {self.backend}, "
+            f"{self.network.name}: {self.history[-1]['epoch']:.0f} epochs in {self.seconds:,.0f} s on {self.backend}, "
             f"validation accuracy {best['val_accuracy']:.4f}, macro-F1 {best['val_macro_f1']:.4f}"
         )
 
@@ -76,7 +81,7 @@ def write_model(
             "backend": result.backend,
             "keras_version": keras.__version__,
             "parameters": result.network.count_params(),
-            "epochs": len(result.history),
+            "epochs": int(result.history[-1]["epoch"]),
             "best_epoch": result.best_epoch,
             "seconds": round(result.seconds, 1),
             "images_per_second": round(result.images_per_second, 1),

@@ -16,7 +16,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling.transfer import transfer_features
 from fer_pipeline.params import TRANSFER_PREFIX, TrainParams
 
-CONVOLUTIONAL = ("mini_xception", "compact", "se_resnet18")
+CONVOLUTIONAL = ("mini_xception", "compact", "wide", "se_resnet18")
 """Networks that are convolutional up to global pooling and so take pictures of any size."""
 
 
@@ -51,7 +51,9 @@ def _logits(image: Any, params: TrainParams) -> Any:
     if params.network == "mini_xception":
         return _mini_xception(x)
     if params.network == "compact":
-        return _dense(_compact(x))
+        return _dense(_compact(x, (32, 48, 96, 192)))
+    if params.network == "wide":
+        return _dense(_compact(x, (64, 128, 256, 512)))
     if params.network == "se_resnet18":
         return _dense(_se_resnet18(x))
     raise ParamsError(f"train.network = {params.network!r} is none of the known networks")
@@ -93,10 +95,10 @@ def _mini_xception(x: Any) -> Any:
     return layers.GlobalAveragePooling2D(dtype="float32", name="logits")(x)
 
 
-def _compact(x: Any) -> Any:
-    """0.66 M weights; few layers of dense 3x3 convolutions, which CPUs run best."""
-    x = layers.MaxPooling2D()(_conv(x, 32))
-    for width, pool in ((48, True), (96, True), (192, False)):
+def _compact(x: Any, widths: tuple[int, int, int, int]) -> Any:
+    """0.66 M weights as compact, 4.7 M as wide; few layers of dense 3x3 convolutions, which CPUs and GPUs run best."""
+    x = layers.MaxPooling2D()(_conv(x, widths[0]))
+    for width, pool in zip(widths[1:], (True, True, False), strict=True):
         x = _conv(x, width)
         x = layers.Add()([x, _conv(x, width)])
         x = layers.MaxPooling2D()(x) if pool else x

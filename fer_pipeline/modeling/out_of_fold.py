@@ -63,7 +63,9 @@ def predict_out_of_fold(
     kept; `say` gets a line per fold. Labels are not softened, whatever the recipe says. Raises what `train` raises, and
     `DataQualityError` where there are too few groups.
     """
-    params = params.with_values({"soften": 0.0, "soften_with": "none"})  # soft labels know of the rows to be judged
+    params = params.with_values(
+        {"soften": 0.0, "soften_with": "none", "teachers_weight": 0.0, "teachers_with": "none"}
+    )  # these know of the rows to be judged
     faces, validation = load_split(processed, "train"), load_split(processed, "validation")
     source = load_facts(processed)["source"]
     groups, copies = read_groups(processed, "train")
@@ -135,7 +137,7 @@ def _fold(
         "key": key,
         "rows": len(held_out),
         "accuracy": float((probabilities.argmax(axis=1) == held_out.labels).mean()),
-        "val_accuracy": result.history[result.best_epoch - 1]["val_accuracy"],
+        "val_accuracy": result.best["val_accuracy"],
         "temperature": temperature,
         "seconds": round(result.seconds, 1),
     }

@@ -26,6 +26,7 @@ from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.progress import EpochProgress
 from fer_pipeline.modeling.schedules import Phase, learning_rates, phases, plateau_reductions
 from fer_pipeline.params import TrainParams, fingerprint
+from fer_pipeline.workspace import TEACHERS
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -36,12 +37,14 @@ def train(
     params: TrainParams,
     checkpoint_folder: Path,
     on_epoch: OnEpoch | None = None,
+    teachers: Path = TEACHERS,
 ) -> TrainingResult:
     """The network of the recipe, trained.
 
     A killed run goes on after its last finished epoch: the checkpoint in `checkpoint_folder` stays until the caller has stored
-    the result and discards it. `on_epoch(epoch, figures)` is called for each epoch in order, those of a resumed checkpoint
-    included.
+    the result and discards it. `on_epoch(epoch, figures)` is called for each measured epoch in order, those of a resumed
+    checkpoint included. `params.evaluate_every` says which are measured and kept; where only some are, seconds are those since
+    the one before. The folder `teachers` is read where the recipe has teachers.
 
     Under JAX all devices in sight share each batch.
 
@@ -58,7 +61,7 @@ def train(
     resumed_after, trained = state.epoch, 0
     started = time.monotonic()
     with data_parallel(batch_size), EpochProgress(params.epochs, steps, state.epoch) as progress:
-        learner = Learner(params, learning_rates(params, steps))
+        learner = Learner(params, learning_rates(params, steps), teachers)
         if message:
             progress.say(message)
         for past in state.history:
@@ -66,20 +69,24 @@ def train(
         if state.epoch:
             learner.enter(_phase(params, state.epoch - 1), _cuts(params, state.history[:-1]))  # as when it was stored
             learner.restore(state)
+        begun = time.monotonic()
         for epoch in range(state.epoch, params.epochs):
             if params.early_stopping_patience and state.waited >= params.early_stopping_patience:
                 progress.say(f"stopping early: no better epoch since epoch {state.best_epoch}")
                 break
-            begun = time.monotonic()
             learner.enter(_phase(params, epoch), _cuts(params, state.history))
             batches = Batches(data_train, params, epoch)
             fitted = learner.fit(batches, progress.callback)
+            trained += len(batches) * batches.size
+            if (epoch + 1) % params.evaluate_every and epoch + 1 < params.epochs:
+                continue
+            learner.average(batches)
             logits = learner.predict(data_validation.images)
-            seconds = time.monotonic() - begun
+            seconds, begun = time.monotonic() - begun, time.monotonic()
             figures = _figures(epoch, fitted, logits, data_validation, learner, seconds)
             _check_finite(figures, params)
             state.history.append(figures)
-            state.epoch, state.seconds, trained = epoch + 1, state.seconds + seconds, trained + len(batches) * batches.size
+            state.epoch, state.seconds = epoch + 1, state.seconds + seconds
             _choose(state, learner, params)
             learner.store(state)
             checkpoints.save(checkpoint_folder, state)

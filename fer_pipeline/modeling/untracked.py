@@ -12,17 +12,19 @@ from fer_pipeline.modeling.training import train
 from fer_pipeline.params import TrainParams
 
 
-def train_untracked(processed: Path, out: Path, checkpoints: Path, params: TrainParams, soft_labels: Path) -> TrainingResult:
+def train_untracked(
+    processed: Path, out: Path, checkpoints: Path, params: TrainParams, soft_labels: Path, teachers: Path
+) -> TrainingResult:
     """Trains on the processed table and replaces the folder `out` by the model, whose training.json names no MLflow run.
 
-    Resumes from `checkpoints`, and removes it in the end. `soft_labels` is read where the recipe softens labels. Raises what
-    `train` raises, and `SourceError` where the table or the soft labels cannot be read.
+    Resumes from `checkpoints`, and removes it in the end. `soft_labels` is read where the recipe softens labels, `teachers`
+    where it has teachers. Raises what `train` raises, and `SourceError` where the table or the soft labels cannot be read.
     """
     facts = load_facts(processed)
     faces = load_split(processed, "train")
     if params.soften:
         faces = with_soft_labels(faces, soft_labels, params.soften_with)
-    result = train(faces, load_split(processed, "validation"), params, checkpoints)
+    result = train(faces, load_split(processed, "validation"), params, checkpoints, teachers=teachers)
     write_model(out, result, params, facts, run_id=None)
     discard(checkpoints)
     return result

@@ -13,7 +13,7 @@ from fer_pipeline.modeling.networks import CONVOLUTIONAL, build
 from fer_pipeline.modeling.schedules import learning_rates
 from fer_pipeline.params import NETWORKS, TrainParams, TransferParams
 
-SIZES = {"plain_cnn": 2_345_607, "mini_xception": 58_423, "compact": 661_095, "se_resnet18": 11_269_951}
+SIZES = {"plain_cnn": 2_345_607, "mini_xception": 58_423, "compact": 661_095, "wide": 4_656_455, "se_resnet18": 11_269_951}
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fer_pipeline import shipping
+from fer_pipeline.cli.app import app
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference import shipped
@@ -19,6 +21,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.params import EvaluateParams
+from fer_pipeline.params_editing import write_values
 from fer_pipeline.shipping import Sources, ship
 
 PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)
@@ -55,6 +58,12 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     answers = EmotionClassifier.load(weights / "fast").logits(test.images).argmax(axis=1)
     assert info.metrics["accuracy"] == pytest.approx((answers == test.labels).mean())
     assert info.metrics == json.loads((weights / "fast" / "metrics.json").read_text())
+    monkeypatch.chdir(tmp_path)
+    shutil.copy2(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    write_values(tmp_path / "params.yaml", {"evaluate.bootstrap": 100, "evaluate.test_time_augmentation": False})
+    again = CliRunner().invoke(app, ["evaluate", "--processed", str(sources.processed), "--model", "fast", "--out", "again"])
+    assert again.exit_code == 0, again.output
+    assert json.loads((tmp_path / "again" / "metrics.json").read_text()) == pytest.approx(info.metrics)
     assert info.lineage == {"run_id": "abc", "shipped_as": "fast"}
     assert (weights / "fast" / "model_card.md").read_text().startswith("# Model card: brightness")
     entry = shipped.shipped_models(weights)["fast"]

@@ -1,0 +1,187 @@
+"""Networks that teach while another trains; runs on TensorFlow and, in an environment that has it, on JAX (KERAS_BACKEND=jax)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from dvc.repo import Repo
+from keras import layers
+from typer.testing import CliRunner
+
+from fer_pipeline import params as params_file
+from fer_pipeline.cli.app import app
+from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import checkpoints, learner, metrics, training
+from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.teachers import load_teachers, store_teachers
+from fer_pipeline.modeling.training import train
+from fer_pipeline.params import AugmentParams, TrainParams
+from fer_pipeline.params_editing import use_profile
+
+Make = Callable[[int, int], Faces]
+PARAMS = TrainParams(
+    epochs=6,
+    batch_size=35,
+    lr=0.1,
+    schedule="constant",
+    warmup_share=0.0,
+    label_smoothing=0.0,
+    weight_decay=0.0,
+    ema=0.5,
+    augment=AugmentParams(flip=False),
+)
+
+
+def tiny(_: TrainParams, *, any_size: bool = False, mixed_precision: bool = False) -> keras.Model:
+    image = keras.Input((48, 48, 1), dtype="uint8", name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(image)
+    x = layers.ReLU()(layers.Conv2D(4, 8, strides=8)(x))
+    x = layers.Flatten()(layers.BatchNormalization(momentum=0.9)(x))
+    return keras.Model(image, layers.Dense(7, name="logits")(x), name="tiny")
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (learner, training):
+        monkeypatch.setattr(module, "build", tiny)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    """A trained folder whose network says "happy", and with half of that probability "sad", of every picture."""
+    network = tiny(PARAMS)
+    kernel, _ = network.layers[-1].get_weights()
+    network.layers[-1].set_weights([0 * kernel, np.log(np.array([1e-4, 1e-4, 1e-4, 2, 1, 1e-4, 1e-4], np.float32))])
+    folder = tmp_path / "happy"
+    folder.mkdir()
+    network.save(folder / "model.keras")
+    return folder
+
+
+def taught(folder: Path, teacher: Path, **values: Any) -> TrainParams:
+    fingerprint = store_teachers(folder, {"happy": teacher})
+    return PARAMS.with_values({"teachers_weight": 1.0, "teachers_with": fingerprint, **values})
+
+
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_a_student_of_weight_1_learns_what_its_teacher_says_and_nothing_of_the_labels(
+    make_stripes: Make, teacher: Path, mixed_precision: bool, tmp_path: Path
+) -> None:
+    recipe = taught(tmp_path / "teachers", teacher, mixed_precision=mixed_precision, epochs=8)
+    faces = make_stripes(70, 0)
+    result = train(faces, make_stripes(21, 1), recipe, tmp_path / "checkpoints", teachers=tmp_path / "teachers")
+    answers = metrics.softmax(result.network.predict(faces.images, verbose=0)).mean(axis=0)
+    np.testing.assert_allclose(answers[3:5], [2 / 3, 1 / 3], atol=0.15)
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
+def test_teachers_stay_as_they_are_and_out_of_the_checkpoint(make_stripes: Make, teacher: Path, tmp_path: Path) -> None:
+    recipe = taught(tmp_path / "teachers", teacher, epochs=2)
+    train(make_stripes(70, 0), make_stripes(21, 1), recipe, tmp_path / "taught", teachers=tmp_path / "teachers")
+    alone = recipe.with_values({"teachers_weight": 0.0, "teachers_with": "none"})
+    train(make_stripes(70, 0), make_stripes(21, 1), alone, tmp_path / "alone")
+    with np.load(tmp_path / "taught" / checkpoints.STATE_FILE) as state, np.load(tmp_path / "alone" / "state.npz") as other:
+        assert {name: state[name].shape for name in state.files if name != "facts"} == {
+            name: other[name].shape for name in other.files if name != "facts"
+        }
+    ((network, temperature),) = load_teachers(tmp_path / "teachers", recipe.teachers_with, mixed_precision=False)
+    assert temperature == 1
+    for kept, given in zip(network.get_weights(), keras.models.load_model(teacher / "model.keras").get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, given)
+
+
+def test_a_resumed_run_with_teachers_ends_like_one_that_was_not_killed(make_stripes: Make, teacher: Path, tmp_path: Path) -> None:
+    recipe = taught(tmp_path / "teachers", teacher, epochs=4, evaluate_every=2, teachers_weight=0.5)
+    data = make_stripes(70, 0), make_stripes(21, 1)
+
+    def kill(epoch: int, _: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    whole = train(*data, recipe, tmp_path / "a", teachers=tmp_path / "teachers")
+    with pytest.raises(KeyboardInterrupt):
+        train(*data, recipe, tmp_path / "b", kill, tmp_path / "teachers")
+    resumed = train(*data, recipe, tmp_path / "b", teachers=tmp_path / "teachers")
+    assert resumed.resumed_after == 2
+    for a, b in zip(whole.network.get_weights(), resumed.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_epochs_that_are_not_measured_change_nothing_but_the_history(make_stripes: Make, tmp_path: Path) -> None:
+    data = make_stripes(70, 0), make_stripes(21, 1)
+    each = train(*data, PARAMS.with_values({"epochs": 5}), tmp_path / "each")
+    told: list[int] = []
+    some = train(
+        *data, PARAMS.with_values({"epochs": 5, "evaluate_every": 2}), tmp_path / "some", lambda epoch, _: told.append(epoch)
+    )
+    assert told == [entry["epoch"] for entry in some.history] == [2, 4, 5]
+    assert some.best == some.history[-1]
+    assert "5 epochs" in some.summary
+    for a, b in zip(each.network.get_weights(), some.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_calibrated_teacher_brings_its_temperature(teacher: Path, brightness_model: Path, tmp_path: Path) -> None:
+    exported = Path(shutil.copytree(brightness_model, tmp_path / "exported"))
+    shutil.copyfile(teacher / "model.keras", exported / "model.keras")
+    replace(ModelInfo.read(exported), temperature=0.7).write(exported)
+    fingerprint = store_teachers(tmp_path / "teachers", {"fer/3": exported, "plain": teacher})
+    found = load_teachers(tmp_path / "teachers", fingerprint, mixed_precision=True)
+    assert [temperature for _, temperature in found] == [0.7, 1.0]
+    assert {network.layers[-1].compute_dtype for network, _ in found} == {"float32"}
+    assert {network.layers[2].compute_dtype for network, _ in found} == {"bfloat16"}
+
+
+def test_teachers_that_are_missing_or_others_than_the_recipe_names_are_refused(teacher: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no teacher: run `fer teachers MODELS`"):
+        load_teachers(tmp_path / "none", "0" * 12, mixed_precision=False)
+    fingerprint = store_teachers(tmp_path / "teachers", {"happy": teacher})
+    with pytest.raises(ParamsError, match="does not say by whom"):
+        load_teachers(tmp_path / "teachers", "none", mixed_precision=False)
+    with pytest.raises(ModelError, match=f"has fingerprint {fingerprint}, train.teachers_with is 000000000000"):
+        load_teachers(tmp_path / "teachers", "0" * 12, mixed_precision=False)
+    with pytest.raises(ParamsError, match="no teacher was given"):
+        store_teachers(tmp_path / "teachers", {})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"empty has no model\.keras"):
+        store_teachers(tmp_path / "teachers", {"empty": tmp_path / "empty"})
+    assert load_teachers(tmp_path / "teachers", fingerprint, mixed_precision=False)  # what was there before stays
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"teachers_weight": 0.5, "low_resolution_epochs": 2, "low_resolution_size": 32}, "teachers answer at 48 px only"),
+        ({"evaluate_every": 2, "early_stopping_patience": 3}, "set evaluate_every 2 to 1"),
+        ({"evaluate_every": 2, "schedule": "plateau"}, "set evaluate_every 2 to 1"),
+    ],
+)
+def test_recipes_that_cannot_be_meant_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        PARAMS.with_values(values)
+
+
+def test_one_command_stores_teachers_under_dvc_and_a_profile_goes_on_with_them(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy2(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    Repo.init(str(tmp_path), no_scm=True)
+    (teacher / "training.json").write_text(json.dumps({}))
+    exported = Path(shutil.copytree(teacher, tmp_path / "m"))
+    monkeypatch.setattr("fer_pipeline.cli.teaching.model_path", lambda _: exported)
+    done = CliRunner().invoke(app, ["teachers", "m", "--weight", "0.6"])
+    assert done.exit_code == 0, done.output
+    recipe = params_file.load(Path("params.yaml")).train
+    assert (recipe.teachers_weight, len(recipe.teachers_with)) == (0.6, 12)
+    assert (tmp_path / "data" / "teachers.dvc").is_file()
+    assert use_profile(Path("params.yaml"), "gpu-record").teachers_with == recipe.teachers_with
+    assert use_profile(Path("params.yaml"), "gpu").teachers_with == "none"
