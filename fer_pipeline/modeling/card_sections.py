@@ -108,7 +108,26 @@ def _protocol(facts: CardFacts) -> Section:
         "by the promotion gate, and, for a shipped model, to check its 16-bit file. Figures come from one pass over the plain "
         "picture, as in serving, where nothing else is said."
     )
-    return Section("How it was trained and measured", (learned, f"{chosen} {used}", card_texts.INTERVALS))
+    taught = _taught(params)
+    return Section("How it was trained and measured", (learned, *taught, f"{chosen} {used}", card_texts.INTERVALS))
+
+
+def _taught(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What it learned from besides the labels."""
+    sources = []
+    if params.get("teachers_weight"):
+        sources.append(
+            f"At each step other networks ({params['teachers_with']}) answered for the very pictures that it saw; their mean "
+            f"answer had {100 * params['teachers_weight']:.0f} % of the loss."
+        )
+    if params.get("soften"):
+        sources.append(
+            f"{100 * params['soften']:.0f} % of the target of each label were stored soft labels ({params['soften_with']}), "
+            "answers of other networks."
+        )
+    if params.get("votes_weight"):
+        sources.append("A second head learned the FER+ votes, annotations that FER-2013 itself does not have.")
+    return tuple(sources)
 
 
 def _lineage(facts: CardFacts) -> Section:

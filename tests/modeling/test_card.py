@@ -97,6 +97,18 @@ def test_figures_with_test_time_augmentation_are_named_as_such(workspace: Path) 
     assert "| ECE with test-time augmentation and a temperature of its own | 0.030 |" in card
 
 
+def test_what_it_learned_from_besides_the_labels_is_told(workspace: Path) -> None:
+    place = workspace / "model" / "training.json"
+    training = json.loads(place.read_text())
+    training["params"] |= {"teachers_weight": 0.8, "teachers_with": "0123456789ab", "soften": 0.7, "soften_with": "ba9876543210"}
+    place.write_text(json.dumps(training | {"params": training["params"] | {"votes_weight": 0.4}}))
+    words = text(workspace)
+    assert "other networks (0123456789ab) answered" in words
+    assert "their mean answer had 80 % of the loss" in words
+    assert "70 % of the target of each label were stored soft labels (ba9876543210)" in words
+    assert "learned the FER+ votes" in words
+
+
 def test_an_emotion_without_test_pictures_has_no_recall(workspace: Path) -> None:
     (workspace / "reports" / "evaluation" / "confusion.csv").write_text("actual,predicted\nhappy,happy\nsad,fear\n")
     card = text(workspace)
