@@ -101,7 +101,11 @@ def test_the_user_s_spark_defaults_come_first_and_an_error_in_a_worker_is_one_se
     environment = {**os.environ, "SPARK_CONF_DIR": str(tmp_path)}
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS]  # Java reads that file once
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["7 CET false", "Spark failed: OSError: [Errno 28] No space left on device"]
+    assert done.stdout.splitlines() == [
+        "7 CET false",
+        "Spark failed: OSError: [Errno 28] No space left on device: free space where the outputs lie, or in Spark's scratch "
+        "folder (SPARK_LOCAL_DIRS, /tmp by default), and run again",
+    ]
 
 
 def test_a_master_that_does_not_exist_is_an_environment_fault() -> None:
