@@ -24,6 +24,7 @@ from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
 from fer_pipeline.modeling.teachers import Teaching, load_teachers
 from fer_pipeline.modeling.transfer import BACKBONE
 from fer_pipeline.params import TRANSFER_PREFIX, TrainParams
+from fer_pipeline.workspace import TEACHERS
 
 ESTIMATION_BATCHES = 32
 """Batches of plain training pictures from which the batch-norm statistics of averaged weights are estimated."""
@@ -43,7 +44,7 @@ class Learner:
     _optimizer: keras.optimizers.Optimizer
     _trainer: keras.Model
 
-    def __init__(self, params: TrainParams, rates: npt.NDArray[np.float32], teachers: Path) -> None:
+    def __init__(self, params: TrainParams, rates: npt.NDArray[np.float32], teachers: Path = TEACHERS) -> None:
         self.params = params
         self.rates = rates
         self.steps = len(rates) // params.epochs
@@ -57,6 +58,7 @@ class Learner:
         )
         self._teaching = Teaching(taught, params.teachers_weight) if taught else None
         self.evaluated: Arrays = []
+        self._live: Arrays | None = None  # while the averaged weights are in the network
         self._setup: tuple[Phase, int] | None = None
         self._resident: Resident | None = None
 
@@ -129,8 +131,9 @@ class Learner:
 
     def store(self, state: State) -> None:
         """Copies weights, random states and optimizer into the state; with EMA the live weights return to the network first."""
-        if self.params.ema:
+        if self._live is not None:
             self._heads.set_weights(self._live)
+            self._live = None
         state.variables = _values(self._variables)
         state.optimizer = _values(self._optimizer.variables)
 

@@ -80,7 +80,9 @@ def fit_two_epochs(faces: Faces) -> tuple[list[np.ndarray], list[dict[str, float
     trained.enter(Phase(0, 2, size=32), 0)
     figures = []
     for epoch in range(2):
-        figures.append(trained.fit(Batches(faces, PARAMS, epoch), seen))
+        batches = Batches(faces, PARAMS, epoch)
+        figures.append(trained.fit(batches, seen))
+        trained.average(batches)
         logits = trained.predict(faces.images[:30])
         trained.store(state)
     return [*state.variables, *state.optimizer, *trained.evaluated, logits], figures, seen
