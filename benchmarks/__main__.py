@@ -13,7 +13,7 @@ from rich.console import Console
 from fer_pipeline.errors import FerError
 
 QUICK = ("imports", "inference", "preprocessing")
-SLOW = ("attempts", "temporal", "drift", "training", "gate", "service", "camera", "peers", "scale")
+SLOW = ("attempts", "framing", "temporal", "drift", "training", "gate", "service", "camera", "peers", "scale")
 
 
 def main() -> None:

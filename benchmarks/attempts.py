@@ -1,7 +1,8 @@
 """What was tried on FER-2013, from what each training and evaluation left in benchmarks/attempts and fer_pipeline/weights.
 
-PublicTest is test, validation is carved from Training (2,733 rows). The recipe of each is in its training.json; profile "none"
-is one that became no profile. `fer run --profile NAME` on the same source repeats the others.
+PublicTest is test, validation is carved from Training: 548 rows (preprocess.validation_share 0.02) for the shipped models and
+resnet-gpu-185, else 2,733. The recipe of each is in its training.json; profile "none" is one that is no profile, or no longer.
+`fer run --profile NAME` on the same source repeats the others.
 """
 
 from __future__ import annotations

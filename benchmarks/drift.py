@@ -2,7 +2,7 @@
 
 Each window is drawn anew from the test rows without a copy in training, a row once per window at most, and compared with the
 validation split as `fer drift` does it. Pictures of one split are more alike than those of two cameras: the first figure is the
-false alarms of FER-2013, not of yours. Needs an exported model and its data.
+false alarms of FER-2013, not of yours. Needs data/processed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
+from benchmarks.inference import MODEL
 from fer_pipeline.drift_check import observe, reference_of
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -24,13 +25,13 @@ from fer_pipeline.monitoring import drift
 from fer_pipeline.monitoring.observations import Observations
 from fer_pipeline.params import DriftParams
 
-MODEL, PROCESSED = Path("data/export"), Path("data/processed")
+PROCESSED = Path("data/processed")
 ROWS = (200, 500)
 UNTOUCHED_WINDOWS, SHIFTED_WINDOWS, SEED = 2000, 300, 0
 
 
 def tables() -> Iterator[Table]:
-    """Share of windows with an alarm. Raises `ModelError`, `MonitoringError` or `SourceError` where model or data are missing."""
+    """Share of windows with an alarm. Raises `ModelError`, `MonitoringError` or `SourceError` where data are missing."""
     classifier = EmotionClassifier.load(MODEL, threads=2)
     reference = reference_of(classifier, PROCESSED)
     test = load_split(PROCESSED, "test")

@@ -1,7 +1,7 @@
 """Speed beside peers on the same machine in the same run: `fer` (PyPI) over a video, LiteRT and OpenVINO on the same network.
 
 The peers live in environments of their own, which the first run makes with uv from the package index (2.5 GB, in the user's cache
-folder). Needs data/export (`make run`). `BENCH_VIDEO` names a video (default: 300 frames of 640x360 with a drawn face),
+folder). Ours is the shipped model `fast`. `BENCH_VIDEO` names a video (default: 300 frames of 640x360 with a drawn face),
 `BENCH_YUNET` YuNet's file (default: what `fer models fetch yunet` fetched).
 """
 
@@ -21,9 +21,10 @@ import av
 import numpy as np
 from rich.table import Table
 
-from benchmarks.service import EXPORT, chosen, verdict
+from benchmarks.inference import MODEL
+from benchmarks.service import chosen, verdict
 from fer_pipeline.datasets.synthetic import draw_faces
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.faces import HaarDetector, published_yunet
 from fer_pipeline.imaging import shrink
 from fer_pipeline.inference.decoding import frames
@@ -42,9 +43,7 @@ LEAST_RATIO, MOST_OVER_BEST = 4.0, 1.10
 
 
 def tables() -> Iterator[Table]:
-    """Video, then the classifier alone. Raises `ModelError` where data/export is missing, `EnvironmentFault` where uv fails."""
-    if not (EXPORT / "model.keras").is_file():
-        raise ModelError(f"{EXPORT / 'model.keras'} is missing: `make run` makes it")
+    """Video, then the classifier alone. Raises `EnvironmentFault` where uv fails."""
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as scratch:
         yield _video(Path(scratch))
         yield from _classifier(Path(scratch))
@@ -161,10 +160,10 @@ def _made(path: Path) -> Path:
 
 def _classifier(scratch: Path) -> Iterator[Table]:
     tflite = scratch / "model.tflite"
-    _run([sys.executable, "-c", _CONVERT, str((EXPORT / "model.keras").resolve()), str(tflite)], TF_CPP_MIN_LOG_LEVEL="3")
+    _run([sys.executable, "-c", _CONVERT, str(MODEL / "model.keras"), str(tflite)], TF_CPP_MIN_LOG_LEVEL="3")
     python = environment("runtimes", RUNTIMES)
     for threads in (1, os.cpu_count() or 1):
-        command = [str(python), "-m", "benchmarks.peer_runtimes", str(EXPORT.resolve()), str(tflite), str(threads)]
+        command = [str(python), "-m", "benchmarks.peer_runtimes", str(MODEL), str(tflite), str(threads)]
         found: dict[str, dict[str, float]] = json.loads(_run(command).splitlines()[-1])
         title = f"the same network, {threads} thread(s), ms"
         table = Table("runtime", "1 face", "64 faces", "largest difference of a logit", title=title)

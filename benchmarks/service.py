@@ -1,6 +1,6 @@
 """The service over HTTP against its targets: answers, overload, slow clients, memory; all ratios are of one run.
 
-Serves data/export, or else the shipped model, with the code of this repository. The environment names what to measure with:
+Serves the shipped model `fast` with the code of this repository. The environment names what to measure with:
 `BENCH_PICTURE`, a photo with one face (default: a drawn one), `BENCH_YUNET`, YuNet's file (default: what `fer models fetch yunet`
 fetched), and `BENCH_SOAK_MINUTES` (default 10).
 """
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.table import Table
 
-from benchmarks.inference import milliseconds, scene
+from benchmarks.inference import MODEL, milliseconds, scene
 from benchmarks.load import Client, Server, closed_loop, form, open_loop, percentile, served
 from fer_pipeline.cli.choosing import chosen_detector_file
 from fer_pipeline.datasets.synthetic import draw_faces
@@ -29,11 +29,8 @@ from fer_pipeline.errors import ImageError
 from fer_pipeline.faces import published_yunet
 from fer_pipeline.imaging import decode
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.shipped import DEFAULT_MODEL, shipped_folder
 from fer_pipeline.serving.picture_sandbox import PictureSandbox
 from fer_pipeline.serving.uploads import Limits
-
-EXPORT = Path("data/export")
 
 ROUNDS = 150
 """Pictures that are sent one after another, each beside a call of the library."""
@@ -66,7 +63,6 @@ def tables() -> Iterator[Table]:
 
 def chosen() -> tuple[Path, Path | None, Image.Image]:
     """The model's folder, YuNet's file where there is one, and the picture, RGB of 640x480."""
-    model = EXPORT if EXPORT.is_dir() else shipped_folder(DEFAULT_MODEL)
     yunet, photo = os.environ.get("BENCH_YUNET"), os.environ.get("BENCH_PICTURE")
     if photo:
         with Image.open(photo) as file:
@@ -74,7 +70,7 @@ def chosen() -> tuple[Path, Path | None, Image.Image]:
     else:
         noise = np.random.default_rng(0).integers(-6, 7, (480, 640, 3))
         picture = Image.fromarray(np.clip(scene(draw_faces(64, 0)[0][0]) + noise, 0, 255).astype(np.uint8))
-    return model, chosen_detector_file(Path(yunet) if yunet else None), picture
+    return MODEL, chosen_detector_file(Path(yunet) if yunet else None), picture
 
 
 def jpeg(picture: Image.Image) -> bytes:

@@ -1,7 +1,7 @@
 """What joining the answers of a face over time does, on sequences with known answers.
 
 A sequence shows an emotion for 3 s in the mean and then another. What is seen is a test face of that emotion, a new one every
-0.25 s in the mean, with noise on each frame's answer (normal, 0.5, on the logarithms). Needs an exported model and its data.
+0.25 s in the mean, with noise on each frame's answer (normal, 0.5, on the logarithms). Needs data/processed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
+from benchmarks.inference import MODEL
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.temporal import EmotionFilter, ProbabilitySmoother, TemporalModel
 from fer_pipeline.modeling.loading import load_split
 
-MODEL, PROCESSED = Path("data/export"), Path("data/processed")
+PROCESSED = Path("data/processed")
 SEQUENCES, SECONDS, SEED = 20, 60, 7
 RATES = {"film": 25, "live camera on a busy machine": 6}
 """Frames a second."""
@@ -29,7 +30,7 @@ Sequence = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 def tables() -> Iterator[Table]:
-    """One row per way of joining, for a film and a slow camera. Raises `ModelError` or `SourceError` where files are missing."""
+    """One row per way of joining, for a film and a slow camera. Raises `SourceError` where data are missing."""
     test = load_split(PROCESSED, "test")
     probabilities = EmotionClassifier.load(MODEL, threads=2).probabilities(test.images)
     models: dict[str, Callable[[], TemporalModel]] = {
