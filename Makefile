@@ -19,8 +19,8 @@ install: .venv/.installed ## install the locked environment
 run: install ## raw faces to a packaged champion; DATA=path, VOTES=path and PROFILE=name are optional
 	$(UV) run --frozen fer run $(if $(DATA),--data "$(DATA)") $(if $(VOTES),--votes "$(VOTES)") $(if $(PROFILE),--profile "$(PROFILE)")
 
-test: install ## the test suite
-	$(UV) run --frozen pytest -q
+test: install ## the test suite, its files shared between two processes
+	$(UV) run --frozen pytest -q --numprocesses 2 --dist loadfile
 
 test-slow: install ## the extras that take minutes each
 	$(UV) run --frozen pytest -q -m slow
