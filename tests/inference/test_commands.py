@@ -16,6 +16,7 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.inference import shipped
+from fer_pipeline.inference.face_rows import FACE_COLUMNS
 from fer_pipeline.inference.shipped import INDEX_FILE
 from fer_pipeline.model_info import ModelInfo, file_sha256
 
@@ -62,6 +63,7 @@ def test_predict_as_json_is_one_object_per_line(face: str, empty: str, brightnes
 
 def test_predict_as_csv_is_one_row_per_face(face: str, empty: str, brightness_model: Path) -> None:
     (row,) = csv.DictReader(io.StringIO(fer("predict", face, empty, "--csv", "--model", brightness_model).stdout))
+    assert list(row) == ["file", *FACE_COLUMNS]
     assert (row["file"], row["face"], row["rotation"]) == ("face.png", "1", "0")
     assert float(row["confidence"]) == max(float(row[name]) for name in ("happy", "sad", "surprise"))
 
