@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,26 @@ def test_a_video_is_played_with_a_timeline_and_deleted_on_request(
     while [*site.root.glob("?" * 32)] and time.monotonic() < end:
         time.sleep(0.05)
     assert [*site.root.glob("?" * 32)] == []
+
+
+def test_how_answers_are_joined_over_time_is_chosen_by_keyboard_and_named_with_the_result(
+    visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array
+) -> None:
+    page = visit.page
+    page.click("#tab-video")
+    choice = page.get_by_label("How a person's answers are joined over time")
+    assert choice.input_value() == "smooth"
+    for way in ("hmm", "none"):
+        choice.focus()
+        page.keyboard.press("ArrowDown")
+        assert choice.input_value() == way
+        page.set_input_files("#video-file", film(tmp_path, drawn_face, 10))
+        page.wait_for_selector("#video-result:not([hidden])")
+        assert visit.words("joined").endswith(f"({way})")
+        (job,) = site.root.glob("?" * 32)
+        assert json.loads((job / "state.json").read_text())["temporal"] == way
+        page.click("#forget")
+        visit.wait("document.getElementById('status').textContent.includes('deleted')")
 
 
 def test_a_video_can_be_cancelled(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:

@@ -38,7 +38,7 @@ export async function showVideo(file) {
   $("working").hidden = false;
   try {
     report("Sending", 0);
-    const started = await upload("video", file, (share) => report("Sending", share), mine.end.signal);
+    const started = await upload(`video?temporal=${$("temporal").value}`, file, (share) => report("Sending", share), mine.end.signal);
     mine.job = started.job;
     if (current !== mine) return void remove(mine.job);
     const state = await finished(mine);
@@ -107,6 +107,7 @@ async function show(mine, state) {
   if (current !== mine) return;
   $("player").src = at("annotated.webm");
   $("captions").src = at("subtitles.vtt");
+  $("joined").textContent = $("temporal").querySelector(`[value=${state.temporal}]`).textContent; // its own: the choice may be another by now
   $("downloads").replaceChildren(...state.files.map((name) => download(at(name), name)));
   const people = state.summary.people.slice(0, MOST_PEOPLE);
   const duration = Math.max(state.summary.seconds, 0.04);
