@@ -89,7 +89,11 @@ def video(
     """Follow the emotions of each person through videos: tables, subtitles, annotated video and a report page.
 
     Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
-    large in about four times the time. A video that is finished is skipped; Ctrl-C keeps what is done so far.
+    large in about four times the time.
+
+    Ctrl-C ends with the results up to there, all files readable, the report too. A run that was killed leaves files that may be
+    empty or end in the midst of a line, and no summary.json. The same command again skips the videos that are
+    finished, and begins any other one anew from its first frame, over what lies there: within a video nothing is resumed.
 
     Example: `fer video talk.mp4 --out results`
     """

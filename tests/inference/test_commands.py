@@ -271,10 +271,22 @@ def test_ctrl_c_keeps_what_is_done_so_far(
         signal.raise_signal(signal.SIGINT)
         return real(self, frames)
 
-    monkeypatch.setattr(FaceStream, "update_many", interrupted)
     before = signal.getsignal(signal.SIGINT)
-    done = fer("video", film, "--out", "results", "--model", brightness_model)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(FaceStream, "update_many", interrupted)
+        done = fer("video", film, "--out", "results", "--model", brightness_model)
     assert done.exit_code == 130
     assert "results up to 0.6 s, all files readable" in done.stderr
-    assert len((tmp_path / "results" / "film" / "faces.jsonl").read_text().splitlines()) == 16
+    folder = tmp_path / "results" / "film"
+    assert len((folder / "faces.jsonl").read_text().splitlines()) == 16
+    assert (folder / "report.html").is_file()
     assert signal.getsignal(signal.SIGINT) == before
+    assert "20 frames, 20 faces" in fer("video", film, "--out", "results", "--model", brightness_model).stdout  # anew
+
+
+def test_a_video_whose_run_was_killed_is_begun_anew_over_what_it_left(film: str, tmp_path: Path, brightness_model: Path) -> None:
+    folder = tmp_path / "results" / "film"
+    folder.mkdir(parents=True)
+    (folder / "faces.jsonl").write_text('{"frame": 0, "ti')
+    assert "20 frames, 20 faces" in fer("video", film, "--out", "results", "--model", brightness_model).stdout
+    assert len((folder / "faces.jsonl").read_text().splitlines()) == 20
