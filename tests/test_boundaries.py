@@ -181,9 +181,10 @@ def test_the_service_needs_no_training_stack() -> None:
     _import_blocked("fer_pipeline.serving.service", blocked)
 
 
-def test_importing_the_recognizer_is_light() -> None:
+@pytest.mark.parametrize("module", ["recognizer", "face_rows"])
+def test_importing_the_recognizer_is_light(module: str) -> None:
     _import_blocked(
-        "fer_pipeline.inference.recognizer", ("tensorflow", "keras", "pandas", "pyarrow", "pydantic", "fastapi", "bentoml")
+        f"fer_pipeline.inference.{module}", ("tensorflow", "keras", "pandas", "pyarrow", "pydantic", "fastapi", "bentoml")
     )
 
 

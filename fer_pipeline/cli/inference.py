@@ -89,7 +89,11 @@ def video(
     """Follow the emotions of each person through videos: tables, subtitles, annotated video and a report page.
 
     Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
-    large in about four times the time. A video that is finished is skipped; Ctrl-C keeps what is done so far.
+    large in about four times the time.
+
+    Ctrl-C ends with the results up to there, all files readable, the report too. A run that was killed leaves files that may be
+    empty or end in the midst of a line, and no summary.json. The same command again skips the videos that are
+    finished, and begins any other one anew from its first frame, over what lies there: within a video nothing is resumed.
 
     Example: `fer video talk.mp4 --out results`
     """
@@ -178,22 +182,16 @@ class _JsonLines:
 
 class _CsvRows:
     def __init__(self) -> None:
-        self._writer: Any = csv.writer(sys.stdout)
-        self._head = False
+        from fer_pipeline.inference.face_rows import FACE_COLUMNS
+
+        self._writer = csv.DictWriter(sys.stdout, ["file", *FACE_COLUMNS])
+        self._writer.writeheader()
 
     def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        from fer_pipeline.labels import EMOTIONS
+        from fer_pipeline.inference.face_rows import face_rows
 
-        if not self._head:
-            places = ("file", "face", "x", "y", "width", "height", "detection_score", "rotation", "emotion", "confidence")
-            self._writer.writerow([*places, *EMOTIONS, "size", "sharpness", "brightness", "outside", "reasons"])
-            self._head = True
-        for number, face in enumerate(faces, 1):
-            values = face.as_dict()
-            box = values["box"] or dict.fromkeys(("x", "y", "width", "height"))
-            row = [file, number, *box.values(), values["detection_score"], face.rotation, face.emotion]
-            row += [round(p, 5) for p in (values["confidence"], *face.probabilities)]
-            self._writer.writerow([*row, *values["quality"].values(), " ".join(face.reasons)])
+        for row in face_rows(faces, file=file):
+            self._writer.writerow({name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()})
 
 
 def _recognizer(model: str | None, detector_file: Path | None, threshold: float) -> Recognizer:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from fer_pipeline import imaging
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import FACE_SIZE
+from fer_pipeline.inference.face_rows import face_rows
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import EMOTIONS
@@ -95,7 +96,7 @@ def score_picture(
         return [{**common, "error": f"{type(error).__name__}: {error}"}]
     if not faces:
         return [{**common, "faces": 0}]
-    return [{**common, "faces": len(faces), "face": number, **_values(face)} for number, face in enumerate(faces, 1)]
+    return face_rows(faces, **common, faces=len(faces))
 
 
 @lru_cache(maxsize=1)
@@ -123,18 +124,3 @@ def _faces(recognizer: Recognizer, framing: Framing, content: bytes) -> list[Fac
         return [recognizer.recognize_prepared(np.frombuffer(content, np.uint8).reshape(FACE_SIZE, FACE_SIZE, 1))]
     image = imaging.decode(content)
     return recognizer.recognize(image) if framing == "detect" else [recognizer.recognize_face(image)]
-
-
-def _values(face: FaceEmotion) -> dict[str, Any]:
-    values = face.as_dict()
-    return {
-        **(values["box"] or {}),
-        "detection_score": values["detection_score"],
-        "rotation": face.rotation,
-        "emotion": face.emotion,
-        "top_emotion": face.top_emotion,
-        "confidence": values["confidence"],
-        **values["probabilities"],
-        **values["quality"],
-        "reasons": " ".join(face.reasons),
-    }

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from fer_pipeline.errors import ModelError
+from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import Lineage, lineage, refusals
 from fer_pipeline.serving.desk import Desk
@@ -18,24 +18,30 @@ router = APIRouter(prefix="/admin", dependencies=[Depends(require_token)], tags=
 
 
 class Reloaded(BaseModel):
-    """Which model answers now."""
+    """Which model the worker that answers serves now."""
 
-    changed: bool = Field(description="false where the folder holds the model that answered before")
+    changed: bool = Field(description="false where the folder holds the model that it served before")
     model: Lineage
 
 
 @router.post("/reload", response_model=Reloaded, responses=refusals(401, 403, 422, 429))
 async def reload(request: Request) -> Any:
-    """Loads the model's folder anew in the worker that answers; a model that does not work is refused and the old one stays.
+    """Loads the model's folder anew; a model that does not work is refused, and the old one stays in all workers.
 
-    A service of several workers follows its folder by `FER_RELOAD_SECONDS` instead.
+    The other workers of the service begin to load it within a second of the answer; where one fails, its log says so, and
+    `fer_model_reloads_total` counts it.
     """
     desk: Desk = request.app.state.desk
     follower: Follower | None = request.app.state.follower
     if follower is None or not desk.has_token:
         raise RefusedError(403, "no_token_set", "only a service with a token is told to reload: start it with FER_TOKEN")
     try:
-        changed = await desk.run(follower.reload)
+        changed = await desk.run(follower.reload_all)
     except ModelError as error:
         raise RefusedError(422, "model_not_loaded", f"{error}; the model before goes on answering") from error
+    except EnvironmentFault as error:
+        words = (
+            f"this worker serves {desk.recognizer.info.fingerprint} now, the others could not be told: {error}; then ask again"
+        )
+        raise RefusedError(429, "others_not_told", words) from error
     return {"changed": changed, "model": lineage(desk.recognizer)}

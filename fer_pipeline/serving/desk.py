@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeVar
@@ -22,6 +25,9 @@ from fer_pipeline.serving.shadow import Shadow
 from fer_pipeline.serving.uploads import Limits, RefusedError
 
 T = TypeVar("T")
+
+_RECENT = 16
+_LONGEST_RETRY_SECONDS = 60
 
 MOST_LISTENERS = 64
 """Streams of events that may be open at the same time; each looks at one small file now and then."""
@@ -63,6 +69,7 @@ class Desk:
         self._token = token
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)
+        self._recent_seconds: deque[float] = deque(maxlen=_RECENT)  # that works took, without their waiting
         self._counts = {"uploads": 0, "work": 0, "cameras": 0, "listeners": 0, "downloads": 0}
 
     @property
@@ -93,8 +100,16 @@ class Desk:
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of `work`, run on a thread. Raises `RefusedError` where too many wait already."""
+
+        def timed() -> T:
+            start = time.monotonic()
+            try:
+                return work()
+            finally:
+                self._recent_seconds.append(time.monotonic() - start)
+
         with self._place("work", self.limits.parallel + self.limits.max_waiting):
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+            return await anyio.to_thread.run_sync(timed, limiter=self._threads)
 
     async def run_for_camera(self, work: Callable[[], T]) -> T:
         """The result of `work`, run on the one thread that all cameras share in turn."""
@@ -103,9 +118,16 @@ class Desk:
     @contextmanager
     def _place(self, kind: str, most: int) -> Iterator[None]:
         if self._counts[kind] >= most:  # only the event loop's own thread comes here, so nothing can slip in between
-            raise RefusedError(429, "overloaded", "too many requests at once; try again in a second")
+            seconds = self._queue_seconds() if kind == "work" else 1  # how long the others last is not ours to know
+            raise RefusedError(429, "overloaded", f"too many requests at once; try again in {seconds} s", seconds)
         self._counts[kind] += 1
         try:
             yield
         finally:
             self._counts[kind] -= 1
+
+    def _queue_seconds(self) -> int:
+        """After which all who are worked for or wait now are done, if their works take as long as the recent ones: 1 to 60."""
+        recent = tuple(self._recent_seconds)
+        mean = sum(recent) / len(recent) if recent else 0.0
+        return min(max(1, math.ceil(mean * self._counts["work"] / self.limits.parallel)), _LONGEST_RETRY_SECONDS)

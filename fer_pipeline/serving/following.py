@@ -1,10 +1,13 @@
-"""The service follows its model's folder: what comes there is loaded aside, tried, and then takes over, while requests go on."""
+"""The service follows its model's folder: what comes there is loaded aside, tried, and then takes over, while requests go on.
+
+A worker looks by itself every so often, or when another worker calls (`reload_call`), or both.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Lock, Thread
 
@@ -13,6 +16,7 @@ from fer_pipeline.model_info import INFO_FILE, MODEL_FILE
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.reload_call import LISTEN_SECONDS, ReloadCall
 from fer_pipeline.serving.served_model import Marks, ServedModel, marks_of
 
 RELOAD_SECONDS = "FER_RELOAD_SECONDS"
@@ -32,12 +36,17 @@ class Follower:
         self._seen: Marks = served.marks
         self._lock = Lock()
         self._closing = Event()
-        self._thread: Thread | None = None
+        self._threads: list[Thread] = []
+        self._call: ReloadCall | None = None
 
     def follow(self, seconds: float) -> None:
         """Looks at the folder every so many seconds until `close`; a model that fails is logged and tried again once changed."""
-        self._thread = Thread(target=self._watch, args=(seconds,), name="model follower", daemon=True)
-        self._thread.start()
+        self._start(seconds, self._holds_another)
+
+    def listen(self, call: ReloadCall) -> None:
+        """Until `close`, loads the folder within `LISTEN_SECONDS` of a worker's call; a model that fails is logged."""
+        self._call = call
+        self._start(LISTEN_SECONDS, call.heard)
 
     def reload(self) -> bool:
         """Whether the folder held another model, which now answers.
@@ -63,18 +72,36 @@ class Follower:
         logger.warning("model %s took over from %s", fresh.recognizer.info.fingerprint, before)
         return True
 
+    def reload_all(self) -> bool:
+        """`reload`, and where the model works the other workers are told to do the same.
+
+        Raises `ModelError` where it does not work, and nobody is told; `EnvironmentFault` where they cannot be told.
+        """
+        changed = self.reload()
+        if self._call is not None:
+            self._call.make()  # unchanged, too: others may be behind
+        return changed
+
     def close(self) -> None:
         """Ends the watch."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _watch(self, seconds: float) -> None:
+    def _start(self, seconds: float, has_cause: Callable[[], bool]) -> None:
+        thread = Thread(target=self._watch, args=(seconds, has_cause), name="model follower", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _holds_another(self) -> bool:
+        marks = marks_of(self._folder)
+        return marks != self._seen and {MODEL_FILE, INFO_FILE} <= {name for name, *_ in marks}  # not just being replaced
+
+    def _watch(self, seconds: float, has_cause: Callable[[], bool]) -> None:
         told = ""
         while not self._closing.wait(seconds):
-            marks = marks_of(self._folder)
-            if marks == self._seen or not {MODEL_FILE, INFO_FILE} <= {name for name, *_ in marks}:
-                continue  # nothing new, or a folder that is just being replaced
+            if not has_cause():
+                continue
             try:
                 self.reload()
                 told = ""

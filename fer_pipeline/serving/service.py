@@ -27,6 +27,7 @@ from fer_pipeline.serving.jobs import Jobs, shared_root
 from fer_pipeline.serving.live import camera_temporal
 from fer_pipeline.serving.logbook import open_logbook
 from fer_pipeline.serving.picture_sandbox import PictureSandbox
+from fer_pipeline.serving.reload_call import ReloadCall
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.shadow import open_shadow
 from fer_pipeline.serving.uploads import Limits
@@ -49,7 +50,9 @@ class Fer:
             die_with(os.getppid(), signal.SIGTERM)
         model_folder = Path(os.environ.get("FER_MODEL_DIR", BUNDLE))
         limits = Limits.read(os.environ)
-        self._jobs = Jobs(shared_root(), model_folder, limits)
+        shared = shared_root()
+        call = ReloadCall(shared)
+        self._jobs = Jobs(shared, model_folder, limits)
         self._jobs.served = served = ServedModel.read(model_folder)
         desk = Desk(served.recognizer, limits, os.environ.get("FER_TOKEN"))
         self._logbook = desk.logbook = open_logbook(os.environ)
@@ -64,6 +67,8 @@ class Fer:
         seconds = reload_seconds(os.environ)
         if seconds is not None:
             self._follower.follow(seconds)
+        if desk.has_token:  # else nobody may call
+            self._follower.listen(call)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:

@@ -16,6 +16,7 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.inference import shipped
+from fer_pipeline.inference.face_rows import FACE_COLUMNS
 from fer_pipeline.inference.shipped import INDEX_FILE
 from fer_pipeline.model_info import ModelInfo, file_sha256
 
@@ -62,6 +63,7 @@ def test_predict_as_json_is_one_object_per_line(face: str, empty: str, brightnes
 
 def test_predict_as_csv_is_one_row_per_face(face: str, empty: str, brightness_model: Path) -> None:
     (row,) = csv.DictReader(io.StringIO(fer("predict", face, empty, "--csv", "--model", brightness_model).stdout))
+    assert list(row) == ["file", *FACE_COLUMNS]
     assert (row["file"], row["face"], row["rotation"]) == ("face.png", "1", "0")
     assert float(row["confidence"]) == max(float(row[name]) for name in ("happy", "sad", "surprise"))
 
@@ -269,10 +271,22 @@ def test_ctrl_c_keeps_what_is_done_so_far(
         signal.raise_signal(signal.SIGINT)
         return real(self, frames)
 
-    monkeypatch.setattr(FaceStream, "update_many", interrupted)
     before = signal.getsignal(signal.SIGINT)
-    done = fer("video", film, "--out", "results", "--model", brightness_model)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(FaceStream, "update_many", interrupted)
+        done = fer("video", film, "--out", "results", "--model", brightness_model)
     assert done.exit_code == 130
     assert "results up to 0.6 s, all files readable" in done.stderr
-    assert len((tmp_path / "results" / "film" / "faces.jsonl").read_text().splitlines()) == 16
+    folder = tmp_path / "results" / "film"
+    assert len((folder / "faces.jsonl").read_text().splitlines()) == 16
+    assert (folder / "report.html").is_file()
     assert signal.getsignal(signal.SIGINT) == before
+    assert "20 frames, 20 faces" in fer("video", film, "--out", "results", "--model", brightness_model).stdout  # anew
+
+
+def test_a_video_whose_run_was_killed_is_begun_anew_over_what_it_left(film: str, tmp_path: Path, brightness_model: Path) -> None:
+    folder = tmp_path / "results" / "film"
+    folder.mkdir(parents=True)
+    (folder / "faces.jsonl").write_text('{"frame": 0, "ti')
+    assert "20 frames, 20 faces" in fer("video", film, "--out", "results", "--model", brightness_model).stdout
+    assert len((folder / "faces.jsonl").read_text().splitlines()) == 20

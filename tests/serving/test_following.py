@@ -23,6 +23,7 @@ from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.following import Follower, reload_seconds
 from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.reload_call import ReloadCall
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.uploads import Limits
 
@@ -222,6 +223,75 @@ def test_an_operator_with_the_token_tells_the_service_to_reload(
         answer = client.post("/admin/reload", headers=known)
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "model_not_loaded")
         assert client.get("/model").json()["network"] == "mirrored"
+
+
+@pytest.fixture
+def workers(bundle: Path, tmp_path: Path) -> Iterator[list[Service]]:
+    """Two workers of one service; the first one is asked."""
+    made = [Service(bundle, tmp_path / "shared", Limits(), "secret") for _ in range(2)]
+    for worker in made:
+        worker.follower.listen(ReloadCall(tmp_path / "shared"))
+    yield made
+    for worker in made:
+        worker.follower.close()
+        worker.jobs.close()
+
+
+def told_to_reload(worker: Service) -> Any:
+    with TestClient(worker.app) as client:
+        return client.post("/admin/reload", headers={"Authorization": "Bearer secret"})
+
+
+def test_a_reload_reaches_the_workers_that_were_not_asked(
+    workers: list[Service], bundle: Path, mirrored: Path, brightness_model: Path
+) -> None:
+    for network, model in (("mirrored", mirrored), ("brightness", brightness_model)):
+        place(model, bundle)
+        assert told_to_reload(workers[0]).json()["changed"] is True
+        workers[1].wait_for(network)
+
+
+def test_a_reload_that_changes_nothing_here_still_reaches_a_worker_that_is_behind(
+    workers: list[Service], bundle: Path, mirrored: Path
+) -> None:
+    place(mirrored, bundle)
+    assert workers[0].follower.reload()
+    assert workers[1].network() == "brightness"
+    assert told_to_reload(workers[0]).json()["changed"] is False
+    workers[1].wait_for("mirrored")
+
+
+def test_workers_are_not_told_to_load_a_model_that_failed_in_the_first_one(
+    workers: list[Service], bundle: Path, broken: Path, tmp_path: Path
+) -> None:
+    place(broken, bundle)
+    assert told_to_reload(workers[0]).status_code == 422
+    assert not (tmp_path / "shared" / "reload").exists()
+
+
+def test_a_worker_that_cannot_tell_the_others_says_so(
+    workers: list[Service], bundle: Path, mirrored: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").mkdir(exist_ok=True)
+    (tmp_path / "shared").chmod(0o755)  # as if somebody else had made it
+    place(mirrored, bundle)
+    answer = told_to_reload(workers[0])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "others_not_told")
+    assert "not private" in answer.json()["error"]["message"]
+    assert [worker.network() for worker in workers] == ["mirrored", "brightness"]
+
+
+def test_a_call_from_before_a_worker_began_is_no_news_to_it(tmp_path: Path) -> None:
+    first = ReloadCall(tmp_path / "shared")
+    first.make()
+    second = ReloadCall(tmp_path / "shared")
+    assert (first.heard(), second.heard()) == (True, False)
+    first.make()
+    assert (first.heard(), second.heard(), second.heard()) == (True, True, False)
+    shutil.rmtree(tmp_path / "shared")  # as the last one to close does
+    assert not second.heard()
+    second.make()
+    assert first.heard()
 
 
 def test_a_service_without_a_token_is_not_told_to_reload(service: Service) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -58,8 +60,41 @@ def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: 
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 4
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert error_of(refused) == "overloaded"
-    assert refused.headers["retry-after"] == "1"
+    assert refused.headers["retry-after"] == "1"  # none was measured yet
     assert after.status_code == 200
+
+
+@pytest.mark.parametrize(("seconds", "told"), [((0.02, 0.03), 1), ((1.5, 2.5), 5), ((100.0,), 60)])
+def test_a_refused_request_is_told_to_come_back_when_the_queue_is_done_at_the_pace_of_recent_works(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], told: int
+) -> None:
+    held = Held(Recognizer.load(brightness_model))
+    app = app_of(held, Limits(parallel=2, max_waiting=3))
+    desk = app.state.desk
+    now = 0.0
+
+    def pass_time(by: float) -> None:
+        nonlocal now
+        now += by
+
+    async def ask() -> httpx.Response:
+        with monkeypatch.context() as clock:
+            clock.setattr("fer_pipeline.serving.desk.time", SimpleNamespace(monotonic=lambda: now))
+            for by in seconds:
+                await desk.run(partial(pass_time, by))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            post = partial(http.post, "/predict?framing=face", files={"picture": FLAT_FACE})
+            asked = [asyncio.create_task(post()) for _ in range(6)]
+            while not any(task.done() for task in asked):
+                await asyncio.sleep(0.01)
+            (refused,) = (task.result() for task in asked if task.done())
+            held.sign.set()
+            await asyncio.gather(*asked)
+            return refused
+
+    refused = asyncio.run(asyncio.wait_for(ask(), 30))
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, str(told))
+    assert f"try again in {told} s" in refused.json()["error"]["message"]
 
 
 def test_a_picture_for_which_no_decoder_can_be_had_gets_429(brightness_model: Path) -> None:

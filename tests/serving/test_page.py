@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ def test_a_file_that_is_no_picture_is_refused_in_words(visit: Visit) -> None:
     visit.complaints = [line for line in visit.complaints if "415" not in line]  # Chromium's own remark on the status
 
 
-def film(folder: Path, image: UInt8Array, frames: int) -> Path:
+def film(folder: Path, image: UInt8Array, frames: int, then: Sequence[UInt8Array] = ()) -> Path:
     path = folder / "film.mp4"
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "yuv420p"
-        for _ in range(frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for frame in [*[image] * frames, *then]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode(None))
     return path
 
@@ -98,6 +99,64 @@ def test_a_video_is_played_with_a_timeline_and_deleted_on_request(
     while [*site.root.glob("?" * 32)] and time.monotonic() < end:
         time.sleep(0.05)
     assert [*site.root.glob("?" * 32)] == []
+
+
+def test_the_timeline_of_a_video_is_a_slider_for_the_keyboard_that_speaks_time_and_expression(
+    visit: Visit, tmp_path: Path, drawn_face: UInt8Array
+) -> None:
+    page = visit.page
+    page.click("#tab-video")
+    empty = np.full_like(drawn_face, 128)
+    page.set_input_files("#video-file", film(tmp_path, drawn_face, 50, then=[empty] * 50))
+    page.wait_for_selector("#video-result:not([hidden])")
+    visit.wait("player.readyState >= 2")
+    slider = page.get_by_role("slider", name="Person 1 over time")
+    page.focus("#forget")
+    while not slider.evaluate("(it) => it === document.activeElement"):
+        page.keyboard.press("Shift+Tab")
+        assert page.evaluate("document.activeElement !== document.body")
+    address = page.get_attribute("[download='faces.jsonl']", "href")
+    label = json.loads(page.request.get(visit.address + address).text().splitlines()[0])["smoothed_emotion"]
+    scrolled = page.evaluate("scrollY")
+    end = float(slider.get_attribute("aria-valuemax"))
+    assert end == pytest.approx(4, abs=0.1)
+    for key, place, words in (
+        ("ArrowRight", 0.5, f"0.5 seconds, {label}"),
+        ("ArrowUp", 1.0, f"1.0 seconds, {label}"),
+        ("ArrowLeft", 0.5, f"0.5 seconds, {label}"),
+        ("PageUp", end, f"{end:.1f} seconds, out of sight"),
+        ("PageDown", 0, f"0.0 seconds, {label}"),
+        ("ArrowDown", 0, f"0.0 seconds, {label}"),
+        ("End", end, f"{end:.1f} seconds, out of sight"),
+        ("Home", 0, f"0.0 seconds, {label}"),
+    ):
+        page.keyboard.press(key)
+        assert slider.get_attribute("aria-valuetext") == words, key
+        assert float(slider.get_attribute("aria-valuenow")) == pytest.approx(place, abs=0.06), key
+        visit.wait(f"Math.abs(player.currentTime - {place}) < 0.01")
+    assert page.evaluate("scrollY") == scrolled
+    page.keyboard.press("a")
+    assert slider.get_attribute("aria-valuetext") == f"0.0 seconds, {label}"
+
+
+def test_how_answers_are_joined_over_time_is_chosen_by_keyboard_and_named_with_the_result(
+    visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array
+) -> None:
+    page = visit.page
+    page.click("#tab-video")
+    choice = page.get_by_label("How a person's answers are joined over time")
+    assert choice.input_value() == "smooth"
+    for way in ("hmm", "none"):
+        choice.focus()
+        page.keyboard.press("ArrowDown")
+        assert choice.input_value() == way
+        page.set_input_files("#video-file", film(tmp_path, drawn_face, 10))
+        page.wait_for_selector("#video-result:not([hidden])")
+        assert visit.words("joined").endswith(f"({way})")
+        (job,) = site.root.glob("?" * 32)
+        assert json.loads((job / "state.json").read_text())["temporal"] == way
+        page.click("#forget")
+        visit.wait("document.getElementById('status').textContent.includes('deleted')")
 
 
 def test_a_video_can_be_cancelled(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:

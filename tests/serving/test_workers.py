@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ def ask(server: Server, method: str, path: str, **content: Any) -> httpx.Respons
     return httpx.request(method, f"http://127.0.0.1:{server.port}{path}", timeout=30, **content)
 
 
-def test_there_are_two(server: Server) -> None:
+def wait_for_two(server: Server) -> None:
     end = time.monotonic() + 20
     while time.monotonic() < end:
         children = psutil.Process(server.process).children()
@@ -43,6 +44,10 @@ def test_there_are_two(server: Server) -> None:
             return
         time.sleep(0.1)
     pytest.fail(str(children))
+
+
+def test_there_are_two(server: Server) -> None:
+    wait_for_two(server)
 
 
 def test_tokens_of_one_are_taken_by_the_other_and_metrics_are_sums(server: Server) -> None:
@@ -70,3 +75,22 @@ def test_a_video_of_one_is_known_to_the_other(server: Server, tmp_path: Path) ->
     assert {ask(server, "GET", f"/video/{job}/files/faces.csv").status_code for _ in range(ASKED)} == {200}
     assert ask(server, "DELETE", f"/video/{job}").status_code == 204
     assert {ask(server, "GET", f"/video/{job}").status_code for _ in range(ASKED)} == {404}
+
+
+def test_a_reload_reaches_both(brightness_model: Path, mirrored: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(brightness_model, folder)
+    two = {"BENTOML_CONFIG_OPTIONS": "services.fer.workers=2", "FER_TOKEN": "secret", "FER_MODEL_DIR": str(folder)}
+
+    def networks() -> set[str]:
+        return {ask(server, "GET", "/model").json()["network"] for _ in range(ASKED)}
+
+    with served(brightness_model, **two) as server:
+        wait_for_two(server)
+        assert networks() == {"brightness"}
+        shutil.copytree(mirrored, folder, dirs_exist_ok=True)
+        answer = ask(server, "POST", "/admin/reload", headers={"Authorization": "Bearer secret"})
+        assert (answer.status_code, answer.json()["changed"]) == (200, True)
+        end = time.monotonic() + 20
+        while networks() != {"mirrored"}:
+            assert time.monotonic() < end

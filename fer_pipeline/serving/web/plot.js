@@ -3,6 +3,8 @@
 import { pen, style } from "./dom.js";
 import { COLOURS, EMOTIONS } from "./emotions.js";
 
+const LAST_SECONDS = 0.1; // for which the last point of a part holds: a frame, of slow films
+
 /** Lines over the last `seconds`; `points` are {time, smoothed} of one person, oldest first. */
 export function drawLines(canvas, points, seconds) {
   const { context, width, height } = pen(canvas);
@@ -49,6 +51,12 @@ export function drawStack(canvas, points, duration, now) {
   }
   context.fillStyle = style("--ink");
   context.fillRect(Math.min(width - 2, x(now)), 0, 2, height);
+}
+
+/** The label at a time in seconds; null where the person is out of sight. */
+export function labelAt(points, time) {
+  const part = parts(points).find((one) => one[0].time <= time && time <= one.at(-1).time + LAST_SECONDS);
+  return part?.findLast((point) => point.time <= time).label ?? null;
 }
 
 /** Successive points, parted where the person was out of sight for half a second. */

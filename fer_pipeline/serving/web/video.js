@@ -2,10 +2,12 @@
 
 import { onDevice } from "./device.js";
 import { $, element, percent, plural, say } from "./dom.js";
-import { drawStack, legend } from "./plot.js";
+import { drawStack, labelAt, legend } from "./plot.js";
 import { ask, Problem, upload } from "./server.js";
 
 const MOST_PEOPLE = 12;
+const STEP = 0.5; // seconds of an arrow key: about what an expression needs to come
+const LEAP = 5;
 const FILES = {
   "annotated.webm": "video with boxes",
   "subtitles.vtt": "subtitles (WebVTT)",
@@ -15,6 +17,7 @@ const FILES = {
 
 let current = null; // {job, end: AbortController, events}
 let draw = () => {};
+let tell = () => {}; // the values that screen readers speak
 
 export function setUpVideo() {
   $("video-file").addEventListener("change", () => {
@@ -24,7 +27,11 @@ export function setUpVideo() {
   $("video-drop").addEventListener("submit", (event) => event.preventDefault());
   $("cancel").addEventListener("click", () => leave("Cancelled; the video was deleted."));
   $("forget").addEventListener("click", () => leave("The video and its results were deleted from the server."));
-  $("player").addEventListener("timeupdate", () => draw());
+  $("player").addEventListener("timeupdate", () => {
+    draw();
+    if ($("player").paused) tell(); // else a focused timeline would be spoken four times a second
+  });
+  $("player").addEventListener("pause", () => tell());
   addEventListener("resize", () => draw());
   $("video-legend").replaceChildren(legend());
 }
@@ -38,7 +45,7 @@ export async function showVideo(file) {
   $("working").hidden = false;
   try {
     report("Sending", 0);
-    const started = await upload("video", file, (share) => report("Sending", share), mine.end.signal);
+    const started = await upload(`video?temporal=${$("temporal").value}`, file, (share) => report("Sending", share), mine.end.signal);
     mine.job = started.job;
     if (current !== mine) return void remove(mine.job);
     const state = await finished(mine);
@@ -81,7 +88,7 @@ function report(words, share) {
 async function leave(words) {
   const mine = current;
   current = null;
-  draw = () => {};
+  draw = tell = () => {};
   if (!mine) return;
   mine.end.abort();
   mine.events?.close();
@@ -107,14 +114,17 @@ async function show(mine, state) {
   if (current !== mine) return;
   $("player").src = at("annotated.webm");
   $("captions").src = at("subtitles.vtt");
+  $("joined").textContent = $("temporal").querySelector(`[value=${state.temporal}]`).textContent; // its own: the choice may be another by now
   $("downloads").replaceChildren(...state.files.map((name) => download(at(name), name)));
   const people = state.summary.people.slice(0, MOST_PEOPLE);
   const duration = Math.max(state.summary.seconds, 0.04);
   const rows = people.map((person) => row(person, points.get(person.track) ?? [], duration));
   $("people").replaceChildren(...rows.map(({ item }) => item));
   draw = () => rows.forEach(({ paint }) => paint($("player").currentTime));
+  tell = () => rows.forEach(({ value }) => value($("player").currentTime));
   $("video-result").hidden = false;
   draw();
+  tell();
   const more = state.summary.people.length - people.length;
   const seen = `${plural(state.summary.people.length, state.summary.people.length === 1 ? "person" : "people")}`.replace("peoples", "people");
   const notes = state.summary.notes.length ? ` Note: ${state.summary.notes.join("; ")}.` : "";
@@ -138,15 +148,39 @@ function row(person, points, duration) {
   const shares = Object.entries(person.seconds).sort((one, other) => other[1] - one[1]);
   const words = shares.map(([name, seconds]) => `${name} ${percent(seconds / total)}`).join(", ");
   const canvas = element("canvas", "stack");
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `Person ${person.track} over time: ${words}`);
-  canvas.addEventListener("click", (event) => {
-    $("player").currentTime = (event.offsetX / canvas.clientWidth) * duration;
+  canvas.tabIndex = 0;
+  const facts = { role: "slider", "aria-label": `Person ${person.track} over time: ${words}`, "aria-valuemin": 0, "aria-valuemax": duration };
+  Object.entries(facts).forEach(([name, fact]) => canvas.setAttribute(name, fact));
+  canvas.addEventListener("click", (event) => seek((event.offsetX / canvas.clientWidth) * duration));
+  canvas.addEventListener("focus", () => tell());
+  canvas.addEventListener("keydown", (event) => {
+    const now = $("player").currentTime;
+    const steps = { ArrowRight: STEP, ArrowUp: STEP, ArrowLeft: -STEP, ArrowDown: -STEP, PageUp: LEAP, PageDown: -LEAP };
+    const time = { Home: 0, End: duration }[event.key] ?? now + steps[event.key];
+    if (Number.isNaN(time) || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault(); // or the page scrolls
+    seek(Math.min(Math.max(time, 0), duration));
   });
+  const value = (now) => {
+    canvas.setAttribute("aria-valuenow", now.toFixed(1));
+    canvas.setAttribute("aria-valuetext", `${spoken(now)}, ${labelAt(points, now) ?? "out of sight"}`);
+  };
   const head = element("div", "person-head");
   head.append(element("h3", "", `Person ${person.track}`), element("span", "dim", words));
   item.append(head, canvas);
-  return { item, paint: (now) => drawStack(canvas, points, duration, now) };
+  return { item, paint: (now) => drawStack(canvas, points, duration, now), value };
+}
+
+function seek(time) {
+  $("player").currentTime = time;
+  draw();
+  tell(); // now, and not only once the picture has come
+}
+
+function spoken(time) {
+  const minutes = Math.floor(time / 60);
+  const seconds = `${(time - 60 * minutes).toFixed(1)} seconds`;
+  return minutes ? `${plural(minutes, "minute")} ${seconds}` : seconds;
 }
 
 function download(address, name) {
