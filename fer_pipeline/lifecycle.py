@@ -16,7 +16,7 @@ from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
@@ -139,7 +139,7 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        with exclusive(registry.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
+        with exclusive(store.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
             reigning = registry.by_alias(version.name, registry.CHAMPION)
             now = str(reigning) if reigning else None
             if now not in (over, str(version)):  # it is the version itself where a first try was cut short

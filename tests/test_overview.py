@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import pytest
 from typer.testing import CliRunner
 
 from fer_pipeline import contest, lifecycle, params_editing
 from fer_pipeline.cli import models, overview
+from fer_pipeline.cli.app import app as fer
 from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import HASHES_FILE
 from fer_pipeline.status import workspace_status
@@ -93,8 +100,6 @@ def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registere
 def test_the_status_of_an_empty_workspace_says_what_to_run_and_makes_no_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mlflow
-
     shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     found = workspace_status(tmp_path)
@@ -151,6 +156,57 @@ def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(
     damaged = workspace_status(registered)
     assert damaged.drift is None
     assert "fer drift" in damaged.faults[0]
+
+
+@pytest.fixture
+def unreachable(request: pytest.FixtureRequest, registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A workspace with a champion, whose MLflow does not answer in the way that the parameter names."""
+    lifecycle.crown(registered, version(1), None)
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent_server:
+        file, uri = registered / "mlflow.db", mlflow.get_tracking_uri()
+        blocker = sqlite3.connect(file, isolation_level=None)
+        match request.param:
+            case "away":
+                mlflow.set_tracking_uri("http://127.0.0.1:9")
+            case "silent":
+                mlflow.set_tracking_uri(f"http://127.0.0.1:{silent_server.getsockname()[1]}")
+            case "locked":
+                blocker.execute("BEGIN EXCLUSIVE")
+            case content:
+                file.write_bytes(content)
+        yield registered
+        blocker.close()
+        mlflow.set_tracking_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "words"),
+    [
+        ("away", r"cannot be reached: start it"),
+        ("silent", r"cannot be reached: start it"),
+        ("locked", r"locked by another process: wait"),
+        (b"no database, but words", r"is no SQLite database\): bring a copy"),
+        (b"", r"no such table: registered_models\): bring a copy"),
+    ],
+    indirect=["unreachable"],
+    ids=["server is away", "server is silent", "file is locked", "file is damaged", "file is empty"],
+)
+def test_the_status_says_within_seconds_that_mlflow_does_not_answer_and_what_is_known_without_it(
+    unreachable: Path, words: str
+) -> None:
+    start = time.monotonic()
+    found = workspace_status(unreachable)
+    assert time.monotonic() - start < 10
+    assert re.search(words, str(found.unreachable))
+    assert (found.champion, found.challenger, found.runs, found.faults, found.advice) == (None, None, (), (), ())
+    assert found.bundle is not None
+    assert (found.bundle.placed_as, found.bundle.of_champion) == ("fer version 1, champion", None)
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+    done = CliRunner().invoke(fer, ["status"])
+    assert done.exit_code == 8
+    assert "placed as fer version 1, champion" in " ".join(done.output.split())
+    assert json.loads(CliRunner().invoke(fer, ["status", "--json"]).output)["champion"] is None
 
 
 def test_the_status_says_who_works_here_until_that_process_dies(registered: Path) -> None:

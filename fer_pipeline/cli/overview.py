@@ -15,15 +15,19 @@ from rich.table import Table
 from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
-    from fer_pipeline.status import Bundle, Drift, RunLine
+    from fer_pipeline.status import Bundle, Drift, RunLine, Status
     from fer_pipeline.versions import VersionFacts
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Say on one screen what is champion, how good, since when and on which data; the last runs; the bundle; disk use.
+
+    Where MLflow does not answer within some seconds, it says so, tells what the workspace itself knows, and ends with exit
+    code 8.
 
     Example: `fer status`
     """
@@ -32,28 +36,10 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     now = workspace_status(Path.cwd())
     if as_json:
         typer.echo(json.dumps(asdict(now), indent=2))
-        return
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="bold", no_wrap=True)
-    lines.add_column(overflow="fold")
-    lines.add_row("champion", _champion(now.champion) if now.champion else "none")
-    lines.add_row("challenger", _challenger(now.challenger) if now.challenger else "none")
-    lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
-    if now.drift:
-        lines.add_row("drift", _drift(now.drift))
-    lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
-    lines.add_row("disk", ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet")
-    lines.add_row("at work", escape(now.working) if now.working else "nobody")
-    for fault in now.faults:
-        lines.add_row("[red]fault[/]", escape(fault))
-    for advice in now.advice:
-        lines.add_row("[yellow]next[/]", escape(advice))
-    results.print(lines, soft_wrap=False)
-    if now.runs:
-        table = Table("last runs", "id", "started", "min", "result", "val acc", "test acc", "test F1", collapse_padding=True)
-        for run in now.runs:
-            table.add_row(*_cells(run))
-        results.print(table, soft_wrap=False)
+    else:
+        _print(now)
+    if now.unreachable:
+        raise typer.Exit(EnvironmentFault.exit_code)
 
 
 def compare(
@@ -96,6 +82,33 @@ def compare(
     results.print(f"page: {out / REPORT_FILE}")
 
 
+def _print(now: Status) -> None:
+    nobody = "not known" if now.unreachable else "none"
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="bold", no_wrap=True)
+    lines.add_column(overflow="fold")
+    if now.unreachable:
+        lines.add_row("[red]MLflow[/]", escape(now.unreachable))
+    lines.add_row("champion", _champion(now.champion) if now.champion else nobody)
+    lines.add_row("challenger", _challenger(now.challenger) if now.challenger else nobody)
+    lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
+    if now.drift:
+        lines.add_row("drift", _drift(now.drift))
+    lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
+    lines.add_row("disk", ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet")
+    lines.add_row("at work", escape(now.working) if now.working else "nobody")
+    for fault in now.faults:
+        lines.add_row("[red]fault[/]", escape(fault))
+    for advice in now.advice:
+        lines.add_row("[yellow]next[/]", escape(advice))
+    results.print(lines, soft_wrap=False)
+    if now.runs:
+        table = Table("last runs", "id", "started", "min", "result", "val acc", "test acc", "test F1", collapse_padding=True)
+        for run in now.runs:
+            table.add_row(*_cells(run))
+        results.print(table, soft_wrap=False)
+
+
 def _champion(facts: VersionFacts) -> str:
     figures = facts.metrics
     words = [
@@ -123,12 +136,15 @@ def _challenger(facts: VersionFacts) -> str:
 def _bundle(bundle: Bundle) -> str:
     if bundle.fault:
         return f"[red]damaged:[/] {escape(bundle.fault)}"
-    whose = "the champion's" if bundle.of_champion else "[yellow]not the champion's[/]"
+    if bundle.of_champion is None:
+        whose = f"placed as {escape(bundle.placed_as)}" if bundle.placed_as else "of an unknown version"
+    else:
+        whose = "the champion's" if bundle.of_champion else "[yellow]not the champion's[/]"
     return f"data/bundle: {bundle.network}, model {bundle.fingerprint}, {whose}"
 
 
 def _drift(drift: Drift) -> str:
-    whose = "" if drift.of_champion else " [yellow](of another model than the champion)[/]"
+    whose = " [yellow](of another model than the champion)[/]" if drift.of_champion is False else ""
     verdict = escape(drift.verdict)
     return f"{f'[red]{verdict}[/]' if drift.drifted else verdict}, {escape(drift.span)}{whose}"
 
