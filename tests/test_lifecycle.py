@@ -152,11 +152,15 @@ def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(r
     first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
     tracking.log_lines(first.run_id, "training", HASHES_FILE, ["0" * 32])
     crown(root, 1)
-    text = gate.judge(root, second).markdown()
-    assert "It is not known which pictures fer version 2 learned from" in text
-    assert "that neither was trained on" not in text
+    decision = gate.judge(root, second)
+    for text in (decision.markdown(), gate.page(root).read_text()):
+        assert "copy of a picture that fer version 1 learned from" in text
+        assert "It is not known which pictures fer version 2 learned from" in text
+    assert json.loads(gate.page(root).with_name("decision.json").read_text())["unlisted"] == ["fer version 2"]
     tracking.log_lines(second.run_id, "training", HASHES_FILE, ["0" * 32])
-    assert "69 test rows that neither was trained on a copy of" in gate.judge(root, second).markdown()
+    known = gate.judge(root, second)
+    assert known.unlisted == ()
+    assert "69 test rows. None of them is an exact copy of a picture that fer version 2 or fer version 1" in known.markdown()
 
 
 def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is_switched_off(

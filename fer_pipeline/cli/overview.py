@@ -50,7 +50,9 @@ def compare(
 ) -> None:
     """Run two versions on the same test rows: paired intervals, McNemar's test, each emotion, pictures where they differ.
 
-    Rows of which either was trained on a copy are left out. Takes about 5 s per network `compact` on FER-2013.
+    Rows of which either was trained on a copy are left out, where its run lists its pictures; the page says where not.
+
+    Takes about 5 s per network `compact` on FER-2013.
 
     Example: `fer compare champion challenger`
     """
