@@ -237,3 +237,24 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
         assert words in done.output
         values = CliRunner().invoke(app, [*arguments, "--json"])
         assert isinstance(json.loads(values.stdout), dict)
+
+
+def test_the_commands_on_models_name_a_wrong_version_what_there_is_and_what_to_run(
+    registered: Path,
+) -> None:
+    lifecycle.crown(registered, version(1), None)
+    for arguments, words in (
+        (["models", "show", "seventh"], "no version or alias 'seventh' (there is: 1, 2, 3, challenger, champion)"),
+        (["models", "diff", "1", "champion"], "1 and champion are both fer version 1: name two versions (`fer models list`)"),
+        (["rollback", "--to", "0"], "no other version 0 to go back to: --to takes one of 2, 3"),
+        (["promote", "--version", "9"], "no version 9 (versions are 1, 2, 3)"),
+    ):
+        assert words in str(CliRunner().invoke(fer, arguments).exception), arguments
+    params_editing.write_values(registered / "params.yaml", {"promote.model_name": "other"})
+    assert "no version of model other yet: `fer run`" in CliRunner().invoke(fer, ["models", "list"]).output
+    for arguments, words in (
+        (["models", "show"], "no version or alias 'champion' (there is: none yet: run `fer run`)"),
+        (["rollback"], "no champion yet: run `fer run` first"),
+        (["promote"], "no challenger (none yet: run `fer run`)"),
+    ):
+        assert words in str(CliRunner().invoke(fer, arguments).exception), arguments
