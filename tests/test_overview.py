@@ -10,17 +10,20 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fer_pipeline import contest, lifecycle, params_editing
 from fer_pipeline.cli import models, overview
 from fer_pipeline.cli.app import app as fer
+from fer_pipeline.datasets.hog import FEATURES
 from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.serving import packaging
@@ -83,6 +86,29 @@ def test_versions_with_one_answer_to_every_row_are_found_equal(registered: Path,
     assert result.rows == result.same_answer == 30  # the 40 rows that one of them was trained on are left out
     assert result.measures[0].a == result.measures[0].b == 1
     assert "an exact copy of a picture that fer version 1 or fer version 2 learned from" in (out / "report.html").read_text()
+
+
+def test_the_baseline_is_compared_like_a_version_and_cannot_be_promoted(registered: Path, levels: Path) -> None:
+    folder = registered / "data" / "reports" / "baseline"
+    folder.mkdir(parents=True)
+    assert "no baseline in data/reports/baseline" in str(CliRunner().invoke(fer, ["compare", "baseline", "1"]).exception)
+    run_id = tracking.ensure_run(None, "hog-logistic", {"baseline": "true"})
+    tracking.log_lines(run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(10)])
+    np.savez(folder / "weights.npz", weights=np.zeros((7, FEATURES)), intercepts=np.eye(7)[3])  # always says happy
+    facts = {"temperature": 1.0, "run_id": run_id, "synthetic": False, "image_spec": asdict(ImageSpec())}
+    (folder / "baseline.json").write_text(json.dumps({"regularisation": 0.1, "tried": {}, **facts}))
+    done = CliRunner().invoke(fer, ["compare", "baseline", "2"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    page = (registered / "data" / "reports" / "compare" / "report.html").read_text()
+    assert "copy of a picture that baseline hog-logistic learned from" in page
+    assert "not known which pictures fer version 2 learned from" in page
+    values = json.loads((registered / "data" / "reports" / "compare" / "metrics.json").read_text())
+    assert (values["a"], values["rows"], values["measures"][0]["b"]) == ("baseline hog-logistic", 60, 1.0)
+    assert values["measures"][0]["a"] == pytest.approx(9 / 60)  # of the rows 10 to 69 nine are of class 3
+    assert [one.number for one in registry.versions("fer")] == [1, 2, 3]
+    facts["image_spec"]["contrast"] = "clahe"  # type: ignore[index]
+    (folder / "baseline.json").write_text(json.dumps({"regularisation": 0.1, "tried": {}, **facts}))
+    assert "run `fer baseline` again" in str(CliRunner().invoke(fer, ["compare", "2", "baseline"]).exception)
 
 
 def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registered: Path, levels: Path) -> None:
