@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +27,27 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """What a check found on the predictions of `info`'s model in `since <= time < until`, and the page that shows it."""
+    """What a check found on the predictions of `info`'s model in `since <= time < until`, and the page that shows it.
+
+    `other_models` counts the predictions that the log holds of other models in that time, by fingerprint.
+    """
 
     info: ModelInfo
     since: datetime
     until: datetime
     result: drift.DriftResult
     page: Path
+    other_models: Mapping[str, int]
+
+    @property
+    def advice(self) -> str:
+        """What to do where it could not be judged."""
+        if self.result.rows or not self.other_models:
+            return "take a longer --window, or wait for more pictures (bound: drift.min_rows of params.yaml)"
+        found = ", ".join(f"{model} ({rows:,})" for model, rows in self.other_models.items())
+        return (
+            f"the log holds predictions of {found}, none of {self.info.fingerprint}: give the folder of the served one as --model"
+        )
 
     def markdown(self) -> str:
         """Verdict, span and comparisons."""
@@ -59,7 +74,7 @@ def check(
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
     page = drift_page.write(out, result, reference, window, info, _span(since, until))
-    return DriftCheck(info, since, until, result, page)
+    return DriftCheck(info, since, until, result, page, window.other_versions)
 
 
 def reference_of(classifier: EmotionClassifier, processed: Path) -> Observations:

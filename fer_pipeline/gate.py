@@ -23,6 +23,7 @@ _TAG = "gate."
 def judge(root: Path, challenger: registry.Version) -> Decision:
     """The gate's decision on the test split in use, without the rows of which a contestant was trained on a copy.
 
+    For a contestant whose run holds no list of its pictures no row can be left out; the decision and its page name it then.
     Where it was measured, the page of `page` and the tags of the version hold the decision and its numbers. The champion itself
     stays champion without a contest. Raises `ModelError` where a contestant cannot be measured on this split: it expects another
     image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.

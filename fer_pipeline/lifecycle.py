@@ -16,7 +16,7 @@ from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
@@ -113,8 +113,8 @@ def challenger(root: Path, number: int | None) -> registry.Version:
         registry.by_alias(name, registry.CHALLENGER) if number is None else next((v for v in known if v.number == number), None)
     )
     if found is None:
-        listed = ", ".join(str(version.number) for version in known) or "none"
-        raise ModelError(f"model {name!r} has no {'challenger' if number is None else f'version {number}'} (versions: {listed})")
+        listed = f"versions are {', '.join(str(one.number) for one in known)}" if known else "none yet: run `fer run`"
+        raise ModelError(f"model {name!r} has no {'challenger' if number is None else f'version {number}'} ({listed})")
     return found
 
 
@@ -139,7 +139,7 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        with exclusive(registry.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
+        with exclusive(store.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
             reigning = registry.by_alias(version.name, registry.CHAMPION)
             now = str(reigning) if reigning else None
             if now not in (over, str(version)):  # it is the version itself where a first try was cut short
@@ -171,9 +171,10 @@ def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
     else:
         target = next((version for version in known if version.number == number), None)
     if target is None or target.number == present.number:
-        others = ", ".join(str(version.number) for version in known if version.number != present.number) or "none"
-        wanted = f"version {number}" if number else "an earlier champion"
-        raise ModelError(f"{present} is champion, and {wanted} is not there to go back to: other versions are {others} (--to)")
+        others = ", ".join(str(version.number) for version in known if version.number != present.number)
+        wanted = "no earlier champion" if number is None else f"no other version {number}"
+        ways = f"--to takes one of {others}" if others else "`fer run` trains another version"
+        raise ModelError(f"{present} is champion, and there is {wanted} to go back to: {ways}")
     built = target.tags.get(BUNDLE_TAG)
     bundle = built if built and packaging.is_packaged(built) else package_version(root, target)
     # Marked first: a kill in between must not leave the way open for the gate to promote it again.

@@ -370,7 +370,9 @@ def load(path: Path) -> Params:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ParamsError(f"{path} is missing: run from the root of the repository, or pass --params") from error
+        raise ParamsError(
+            f"{path} is missing: run from the root of the repository, or, where the command has it, give --params"
+        ) from error
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(values, dict):

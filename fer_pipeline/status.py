@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
-from fer_pipeline.errors import ModelError, SourceError
+from fer_pipeline.errors import FerError, ModelError, SourceError
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.serving import packaging
 from fer_pipeline.versions import VersionFacts, version_facts
 from fer_pipeline.workspace import RUN_LOCK, holder
@@ -45,29 +45,38 @@ class RunLine:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The model in data/bundle, which `fer predict` uses; `fault` says why it cannot be read."""
+    """The model in data/bundle, which `fer predict` uses; `fault` says why it cannot be read.
+
+    `placed_as` is what it was when it was put there ("fer version 3, champion"), None where its files do not say it;
+    `of_champion` is None where the registry could not be asked.
+    """
 
     network: str | None
     fingerprint: str | None
-    of_champion: bool
+    placed_as: str | None
+    of_champion: bool | None
     fault: str | None
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What the last `fer drift` found in the answers of a model in the time `span`."""
+    """What the last `fer drift` found in the answers of a model in the time `span`.
+
+    `of_champion` is None where the registry could not be asked.
+    """
 
     verdict: str
     drifted: bool
     span: str
-    of_champion: bool
+    of_champion: bool | None
 
 
 @dataclass(frozen=True)
 class Status:
     """What is there; None or empty where it is not. `disk` is in bytes; `advice` says what to run next.
 
-    `faults` names models and reports that cannot be read; `working` who holds the workspace now.
+    `unreachable` says why MLflow did not answer and what to do; then champion, challenger and runs are not known. `faults`
+    names models and reports that cannot be read; `working` who holds the workspace now.
     """
 
     source: str
@@ -79,23 +88,33 @@ class Status:
     drift: Drift | None
     disk: dict[str, int]
     working: str | None
+    unreachable: str | None
     faults: tuple[str, ...]
     advice: tuple[str, ...]
 
 
 def workspace_status(root: Path) -> Status:
-    """Where the workspace at `root` stands. Raises `ParamsError` where it has no params.yaml that can be read."""
+    """Where the workspace at `root` stands, within some seconds also where MLflow does not answer.
+
+    Raises `ParamsError` where it has no params.yaml that can be read.
+    """
     params = params_file.load(root / "params.yaml")
     faults: list[str] = []
-    champion = challenger = None
+    champion = challenger = unreachable = None
     runs: tuple[RunLine, ...] = ()
     if _tracked():
-        champion = _facts(params.promote.model_name, registry.CHAMPION, faults)
-        challenger = _facts(params.promote.model_name, registry.CHALLENGER, faults)
-        runs = tuple(_line(run) for run in tracking.recent_runs(RUNS))
-    bundle = _bundle(root, champion)
-    advice = _advice(champion, challenger, bundle, faults)
-    drift = _drift(root / DRIFT_FILE, champion, faults)
+        try:
+            with store.answering_soon():
+                champion = _facts(params.promote.model_name, registry.CHAMPION, faults)
+                challenger = _facts(params.promote.model_name, registry.CHALLENGER, faults)
+                runs = tuple(_line(run) for run in tracking.recent_runs(RUNS))
+        except FerError as error:
+            champion = challenger = None
+            unreachable = str(error)
+    known = unreachable is None
+    bundle = _bundle(root, champion, known)
+    advice = _advice(champion, challenger, bundle, faults) if known else ()
+    drift = _drift(root / DRIFT_FILE, champion, known, faults)
     return Status(
         source=params.fetch.source,
         data_version=_data_version(root),
@@ -106,6 +125,7 @@ def workspace_status(root: Path) -> Status:
         drift=drift,
         disk={name: _size(root / name) for name in DISK if (root / name).exists()},
         working=holder(root / RUN_LOCK),
+        unreachable=unreachable,
         faults=tuple(faults),
         advice=(*advice, *(["see data/reports/drift/report.html"] if drift and drift.drifted else [])),
     )
@@ -113,7 +133,7 @@ def workspace_status(root: Path) -> Status:
 
 def _tracked() -> bool:
     """Whether there is a store to ask; asking MLflow for one that is not there would make it, which takes seconds."""
-    file = registry.store_file()
+    file = store.store_file()
     return file is None or file.exists()
 
 
@@ -142,24 +162,27 @@ def _line(run: tracking.TrackedRun) -> RunLine:
     )
 
 
-def _bundle(root: Path, champion: VersionFacts | None) -> Bundle | None:
+def _bundle(root: Path, champion: VersionFacts | None, known: bool) -> Bundle | None:
     folder = packaging.bundle_folder(root)
     if not folder.is_dir():
         return None
     try:
         info = ModelInfo.read(folder)
     except ModelError as error:
-        return Bundle(None, None, False, str(error))
-    return Bundle(info.network, info.fingerprint, champion is not None and champion.fingerprint == info.fingerprint, None)
+        return Bundle(None, None, None, False, str(error))
+    names = info.lineage
+    placed_as = f"{names['name']} version {names['version']}, {names.get('alias', 'no alias')}" if "version" in names else None
+    of_champion = champion is not None and champion.fingerprint == info.fingerprint
+    return Bundle(info.network, info.fingerprint, placed_as, of_champion if known else None, None)
 
 
-def _drift(file: Path, champion: VersionFacts | None, faults: list[str]) -> Drift | None:
+def _drift(file: Path, champion: VersionFacts | None, known: bool, faults: list[str]) -> Drift | None:
     if not file.is_file():
         return None
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         of_champion = champion is not None and values["model"] == champion.fingerprint
-        return Drift(str(values["verdict"]), bool(values["drifted"]), str(values["span"]), of_champion)
+        return Drift(str(values["verdict"]), bool(values["drifted"]), str(values["span"]), of_champion if known else None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         faults.append(f"{file} cannot be read ({error!r}): run `fer drift` again")
         return None

@@ -40,7 +40,7 @@ def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[N
         lock.acquire()
     except Timeout as error:
         raise WorkspaceBusyError(
-            f"{target} is in use by {_holder(holder_file)}: wait for it (--wait), or stop it with kill"
+            f"{target} is in use by {_holder(holder_file)}: give the command again when that has ended, or stop it with kill"
         ) from error
     except OSError as error:
         raise EnvironmentFault(f"{target.parent} cannot be written ({error.strerror}): change its owner or mode") from error

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fer_pipeline import params as params_file
-from fer_pipeline.baseline import baseline_and_track
+from fer_pipeline.baseline import Baseline, baseline_and_track
 from fer_pipeline.datasets import logistic
 from fer_pipeline.datasets.hog import FEATURES, hog
 from fer_pipeline.datasets.logistic import REGULARISATIONS, HogLogistic
@@ -21,8 +21,10 @@ from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling import tracking
 from fer_pipeline.outputs import write_json
 from fer_pipeline.records import PROCESSED, SPLITS
+from fer_pipeline.stages import HASHES_FILE
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 MASTER = "local[2]"
@@ -107,6 +109,10 @@ def test_the_baseline_is_measured_as_networks_are_and_stands_beside_them(
     client = MlflowClient()
     (run,) = client.search_runs([client.get_experiment_by_name("fer").experiment_id], "tags.baseline = 'true'")
     assert (run.info.status, run.data.tags["network"]) == ("FINISHED", "hog-logistic")
+    assert tracking.read_lines(run.info.run_id, "training", HASHES_FILE) == ["h"] * 56
+    fitted = Baseline.read(tmp_path / "out")
+    assert fitted.run_id == run.info.run_id
+    np.testing.assert_allclose(fitted.probabilities(striped(1, np.random.default_rng(1))[None, ..., None]).sum(), 1.0)
     assert run.data.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])
 
 

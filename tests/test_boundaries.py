@@ -27,7 +27,7 @@ ONLY_ROOMS = {  # package -> the files or folders that may import it
         "fer_pipeline/datasets/duplicates.py",
     ),
     "great_expectations": ("fer_pipeline/datasets/quality.py", "fer_pipeline/datasets/feedback_quality.py"),
-    "mlflow": ("fer_pipeline/modeling/tracking.py", "fer_pipeline/modeling/registry.py"),
+    "mlflow": ("fer_pipeline/modeling/tracking.py", "fer_pipeline/modeling/registry.py", "fer_pipeline/modeling/store.py"),
     "dvc": ("fer_pipeline/datasets/versioning.py",),
     "prefect": ("flows/",),
     "bentoml": ("fer_pipeline/serving/service.py", "fer_pipeline/serving/packaging.py"),

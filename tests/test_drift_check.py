@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,14 @@ def write_processed(folder: Path, *, synthetic: bool = False) -> None:
     (folder / "facts.json").write_text(json.dumps(facts))
 
 
-def log_predictions(folder: Path, model: Path, pictures: npt.NDArray[np.uint8]) -> None:
+def log_predictions(folder: Path, model: Path, pictures: npt.NDArray[np.uint8], when: datetime | None = None) -> None:
     """What the service would have logged for these faces."""
     info = ModelInfo.read(model)
     rows = []
     for face, row in zip(pictures, EmotionClassifier.load(model).probabilities(pictures[..., None]), strict=True):
         quality, best = measure(face), EMOTIONS[int(row.argmax())]
         values = (quality.size, quality.sharpness, quality.brightness, quality.contrast)
-        rows.append(LoggedFace(datetime.now(UTC), info.network, info.fingerprint, tuple(row), best, False, *values))
+        rows.append(LoggedFace(when or datetime.now(UTC), info.network, info.fingerprint, tuple(row), best, False, *values))
     log_files.write(folder, rows)
 
 
@@ -127,9 +127,24 @@ def test_too_few_predictions_are_told_apart_from_no_drift(workspace: Path) -> No
 
 
 def test_only_the_window_is_looked_at(workspace: Path) -> None:
-    log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(300, 1))
-    outcome = CliRunner().invoke(app, ["drift", "--since", "2999-01-01"])
+    log, bundle = workspace / "data" / "predictions", workspace / "data" / "bundle"
+    log_predictions(log, bundle, faces(300, 1), datetime.now(UTC) - timedelta(days=3))
+    outcome = CliRunner().invoke(app, ["drift"])
     assert "not judged: 0 predictions" in str(outcome.exception)
+    assert "longer --window" in str(outcome.exception)
+    assert CliRunner().invoke(app, ["drift", "--window", "96"]).exit_code == 0
+    outcome = CliRunner().invoke(app, ["drift", "--since", "2999-01-01"])
+    assert "--since is 2999-01-01 00:00 UTC, expected a time before now" in str(outcome.exception)
+
+
+def test_a_log_of_another_model_is_told_with_both_fingerprints(workspace: Path) -> None:
+    served = workspace / "served"
+    shutil.copytree(workspace / "data" / "bundle", served)
+    replace(ModelInfo.read(served), temperature=3.0).write(served)
+    log_predictions(workspace / "data" / "predictions", served, faces(20, 1))
+    outcome = CliRunner().invoke(app, ["drift"])
+    asked, logged = (ModelInfo.read(folder).fingerprint for folder in (workspace / "data" / "bundle", served))
+    assert f"the log holds predictions of {logged} (20), none of {asked}: give" in str(outcome.exception)
 
 
 def test_a_missing_log_table_or_kind_of_data_is_an_error_whose_code_does_not_read_as_drift(workspace: Path) -> None:
@@ -139,7 +154,8 @@ def test_a_missing_log_table_or_kind_of_data_is_an_error_whose_code_does_not_rea
         assert outcome.exception.exit_code not in (0, 3)
         assert message in str(outcome.exception)
 
-    error_of("there is no log of predictions in data/predictions")
+    error_of("there is no log of predictions in data/predictions: name its folder with --log, or let the service write one")
+    error_of(f"FER_PREDICTION_LOG={workspace}/data/predictions")
     log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(20, 1))
     processed = workspace / "data" / "processed"
     shutil.rmtree(processed)

@@ -50,7 +50,7 @@ def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:
     lifecycle.roll_back(root, None)
     lifecycle.roll_back(root, None)
     assert lifecycle.champion(root).number == 1
-    with pytest.raises(ModelError, match="an earlier champion is not there"):
+    with pytest.raises(ModelError, match="no earlier champion to go back to"):
         lifecycle.roll_back(root, None)
 
 
@@ -82,12 +82,18 @@ def test_the_champion_stays_without_a_contest_against_itself(root: Path) -> None
     assert gate.judge(root, lifecycle.challenger(root, 2)).promoted
 
 
-@pytest.mark.parametrize("number", [9, 2])
+@pytest.mark.parametrize("number", [9, 2, 0])
 def test_a_version_that_is_not_there_or_reigns_is_refused(root: Path, number: int) -> None:
     crown(root, 1, 2)
-    with pytest.raises(ModelError, match="other versions are 1, 3"):
+    with pytest.raises(ModelError, match=f"no other version {number} to go back to: --to takes one of 1, 3"):
         lifecycle.roll_back(root, number)
     assert lifecycle.champion(root).number == 2
+
+
+def test_where_nothing_was_champion_before_the_roll_back_says_which_versions_there_are(root: Path) -> None:
+    crown(root, 2)
+    with pytest.raises(ModelError, match="no earlier champion to go back to: --to takes one of 1, 3"):
+        lifecycle.roll_back(root, None)
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back_or_package(root: Path) -> None:
@@ -98,7 +104,7 @@ def test_without_a_champion_there_is_nothing_to_roll_back_or_package(root: Path)
 def test_the_challenger_is_the_newest_version_unless_one_is_named(root: Path) -> None:
     assert lifecycle.challenger(root, None).number == 3
     assert lifecycle.challenger(root, 1).number == 1
-    with pytest.raises(ModelError, match=r"no version 7 \(versions: 1, 2, 3\)"):
+    with pytest.raises(ModelError, match=r"no version 7 \(versions are 1, 2, 3\)"):
         lifecycle.challenger(root, 7)
 
 
@@ -152,11 +158,15 @@ def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(r
     first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
     tracking.log_lines(first.run_id, "training", HASHES_FILE, ["0" * 32])
     crown(root, 1)
-    text = gate.judge(root, second).markdown()
-    assert "It is not known which pictures fer version 2 learned from" in text
-    assert "that neither was trained on" not in text
+    decision = gate.judge(root, second)
+    for text in (decision.markdown(), gate.page(root).read_text()):
+        assert "copy of a picture that fer version 1 learned from" in text
+        assert "It is not known which pictures fer version 2 learned from" in text
+    assert json.loads(gate.page(root).with_name("decision.json").read_text())["unlisted"] == ["fer version 2"]
     tracking.log_lines(second.run_id, "training", HASHES_FILE, ["0" * 32])
-    assert "69 test rows that neither was trained on a copy of" in gate.judge(root, second).markdown()
+    known = gate.judge(root, second)
+    assert known.unlisted == ()
+    assert "69 test rows. None of them is an exact copy of a picture that fer version 2 or fer version 1" in known.markdown()
 
 
 def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is_switched_off(

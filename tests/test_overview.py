@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from dataclasses import replace
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from fer_pipeline import contest, lifecycle, params_editing
 from fer_pipeline.cli import models, overview
+from fer_pipeline.cli.app import app as fer
+from fer_pipeline.datasets.hog import FEATURES
 from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import HASHES_FILE
 from fer_pipeline.status import workspace_status
@@ -75,7 +85,30 @@ def test_versions_with_one_answer_to_every_row_are_found_equal(registered: Path,
     result = contest.compare_versions(registered, version(1), version(2), out)
     assert result.rows == result.same_answer == 30  # the 40 rows that one of them was trained on are left out
     assert result.measures[0].a == result.measures[0].b == 1
-    assert "neither was trained on a copy of" in (out / "report.html").read_text()
+    assert "an exact copy of a picture that fer version 1 or fer version 2 learned from" in (out / "report.html").read_text()
+
+
+def test_the_baseline_is_compared_like_a_version_and_cannot_be_promoted(registered: Path, levels: Path) -> None:
+    folder = registered / "data" / "reports" / "baseline"
+    folder.mkdir(parents=True)
+    assert "no baseline in data/reports/baseline" in str(CliRunner().invoke(fer, ["compare", "baseline", "1"]).exception)
+    run_id = tracking.ensure_run(None, "hog-logistic", {"baseline": "true"})
+    tracking.log_lines(run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(10)])
+    np.savez(folder / "weights.npz", weights=np.zeros((7, FEATURES)), intercepts=np.eye(7)[3])  # always says happy
+    facts = {"temperature": 1.0, "run_id": run_id, "synthetic": False, "image_spec": asdict(ImageSpec())}
+    (folder / "baseline.json").write_text(json.dumps({"regularisation": 0.1, "tried": {}, **facts}))
+    done = CliRunner().invoke(fer, ["compare", "baseline", "2"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    page = (registered / "data" / "reports" / "compare" / "report.html").read_text()
+    assert "copy of a picture that baseline hog-logistic learned from" in page
+    assert "not known which pictures fer version 2 learned from" in page
+    values = json.loads((registered / "data" / "reports" / "compare" / "metrics.json").read_text())
+    assert (values["a"], values["rows"], values["measures"][0]["b"]) == ("baseline hog-logistic", 60, 1.0)
+    assert values["measures"][0]["a"] == pytest.approx(9 / 60)  # of the rows 10 to 69 nine are of class 3
+    assert [one.number for one in registry.versions("fer")] == [1, 2, 3]
+    facts["image_spec"]["contrast"] = "clahe"  # type: ignore[index]
+    (folder / "baseline.json").write_text(json.dumps({"regularisation": 0.1, "tried": {}, **facts}))
+    assert "run `fer baseline` again" in str(CliRunner().invoke(fer, ["compare", "2", "baseline"]).exception)
 
 
 def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registered: Path, levels: Path) -> None:
@@ -93,8 +126,6 @@ def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registere
 def test_the_status_of_an_empty_workspace_says_what_to_run_and_makes_no_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mlflow
-
     shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     found = workspace_status(tmp_path)
@@ -153,6 +184,57 @@ def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(
     assert "fer drift" in damaged.faults[0]
 
 
+@pytest.fixture
+def unreachable(request: pytest.FixtureRequest, registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A workspace with a champion, whose MLflow does not answer in the way that the parameter names."""
+    lifecycle.crown(registered, version(1), None)
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent_server:
+        file, uri = registered / "mlflow.db", mlflow.get_tracking_uri()
+        blocker = sqlite3.connect(file, isolation_level=None)
+        match request.param:
+            case "away":
+                mlflow.set_tracking_uri("http://127.0.0.1:9")
+            case "silent":
+                mlflow.set_tracking_uri(f"http://127.0.0.1:{silent_server.getsockname()[1]}")
+            case "locked":
+                blocker.execute("BEGIN EXCLUSIVE")
+            case content:
+                file.write_bytes(content)
+        yield registered
+        blocker.close()
+        mlflow.set_tracking_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "words"),
+    [
+        ("away", r"cannot be reached: start it"),
+        ("silent", r"cannot be reached: start it"),
+        ("locked", r"locked by another process: wait"),
+        (b"no database, but words", r"is no SQLite database\): bring a copy"),
+        (b"", r"no such table: registered_models\): bring a copy"),
+    ],
+    indirect=["unreachable"],
+    ids=["server is away", "server is silent", "file is locked", "file is damaged", "file is empty"],
+)
+def test_the_status_says_within_seconds_that_mlflow_does_not_answer_and_what_is_known_without_it(
+    unreachable: Path, words: str
+) -> None:
+    start = time.monotonic()
+    found = workspace_status(unreachable)
+    assert time.monotonic() - start < 10
+    assert re.search(words, str(found.unreachable))
+    assert (found.champion, found.challenger, found.runs, found.faults, found.advice) == (None, None, (), (), ())
+    assert found.bundle is not None
+    assert (found.bundle.placed_as, found.bundle.of_champion) == ("fer version 1, champion", None)
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+    done = CliRunner().invoke(fer, ["status"])
+    assert done.exit_code == 8
+    assert "placed as fer version 1, champion" in " ".join(done.output.split())
+    assert json.loads(CliRunner().invoke(fer, ["status", "--json"]).output)["champion"] is None
+
+
 def test_the_status_says_who_works_here_until_that_process_dies(registered: Path) -> None:
     with exclusive(registered / RUN_LOCK, "train-champion"):
         assert f"train-champion, process {os.getpid()}" in str(workspace_status(registered).working)
@@ -181,3 +263,24 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
         assert words in done.output
         values = CliRunner().invoke(app, [*arguments, "--json"])
         assert isinstance(json.loads(values.stdout), dict)
+
+
+def test_the_commands_on_models_name_a_wrong_version_what_there_is_and_what_to_run(
+    registered: Path,
+) -> None:
+    lifecycle.crown(registered, version(1), None)
+    for arguments, words in (
+        (["models", "show", "seventh"], "no version or alias 'seventh' (there is: 1, 2, 3, challenger, champion)"),
+        (["models", "diff", "1", "champion"], "1 and champion are both fer version 1: name two versions (`fer models list`)"),
+        (["rollback", "--to", "0"], "no other version 0 to go back to: --to takes one of 2, 3"),
+        (["promote", "--version", "9"], "no version 9 (versions are 1, 2, 3)"),
+    ):
+        assert words in str(CliRunner().invoke(fer, arguments).exception), arguments
+    params_editing.write_values(registered / "params.yaml", {"promote.model_name": "other"})
+    assert "no version of model other yet: `fer run`" in CliRunner().invoke(fer, ["models", "list"]).output
+    for arguments, words in (
+        (["models", "show"], "no version or alias 'champion' (there is: none yet: run `fer run`)"),
+        (["rollback"], "no champion yet: run `fer run` first"),
+        (["promote"], "no challenger (none yet: run `fer run`)"),
+    ):
+        assert words in str(CliRunner().invoke(fer, arguments).exception), arguments

@@ -12,15 +12,20 @@ from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS, Params, Processed
 from fer_pipeline.workspace import exclusive
 
+FOLDER = Path("data/reports/baseline")
+
 
 def baseline(
     processed: Processed = Path("data/processed"),
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/reports/baseline"),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = FOLDER,
     params: Params = PARAMS,
 ) -> None:
     """Fit HOG features with logistic regression in Spark MLlib, and measure it as `fer evaluate` measures networks.
 
-    Example: `fer baseline`, then `fer ui mlflow` to see it beside the others
+    It is an MLflow run with the same metric names, and no version of the registry: it is no ONNX file, so it cannot be promoted
+    or served. `fer compare baseline champion` compares it like one.
+
+    Example: `fer baseline`, then `fer compare baseline champion`
     """
     from fer_pipeline.baseline import baseline_and_track
 

@@ -37,12 +37,14 @@ def drift(
 
     until = datetime.now(UTC)
     start = since.replace(tzinfo=UTC) if since is not None else until - timedelta(hours=window)
+    if start >= until:
+        raise MonitoringError(f"--since is {start:%Y-%m-%d %H:%M} UTC, expected a time before now, {until:%Y-%m-%d %H:%M} UTC")
     with exclusive(out, "fer drift"):
         found = check(log, model, processed, out, params_file.load(PARAMS).drift, start, until)
     for one in found.result.comparisons:
         results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")
     results.print(f"{found.result.verdict}; page: {found.page}")
     if not found.result.judged:
-        raise MonitoringError(f"{found.result.verdict} (drift.min_rows); take a longer --window")
+        raise MonitoringError(f"{found.result.verdict}: {found.advice}")
     if found.result.drifted:
         raise typer.Exit(DRIFT_EXIT_CODE)

@@ -77,7 +77,9 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
 
     Example: `fer promote`
     """
-    from fer_pipeline import gate
+    from fer_pipeline import gate, lifecycle
+
+    lifecycle.challenger(Path.cwd(), version)  # a wrong number is told at once, not after the start of a Prefect server
     from fer_pipeline.modeling.promotion import Decision
     from flows.promotion import promote_challenger
 
@@ -115,7 +117,11 @@ def list_models() -> None:
     name = params_file.load(PARAMS).promote.model_name
     holders = registry.aliases(name)
     table = Table("version", "alias", "network", "data", "accuracy", "macro-F1", "gate", "bundle", title=f"model {name}")
-    for version in reversed(registry.versions(name)):
+    known = registry.versions(name)
+    if not known:
+        results.print(f"no version of model {name} yet: `fer run` trains and registers one")
+        return
+    for version in reversed(known):
         held = [alias for alias, number in holders.items() if number == version.number]
         marks = ", ".join([*held, *(["rolled back"] if "rolled_back" in version.tags else [])])
         figures = [f"{float(version.tags[key]):.4f}" if key in version.tags else "" for key in ("accuracy", "macro_f1")]
@@ -174,7 +180,10 @@ def diff(
     from fer_pipeline.versions import differences, version_facts
 
     name = params_file.load(PARAMS).promote.model_name
-    sides = [version_facts(registry.find(name, reference)) for reference in (a, b)]
+    versions = [registry.find(name, reference) for reference in (a, b)]
+    if versions[0] == versions[1]:
+        raise ModelError(f"{a} and {b} are both {versions[0]}: name two versions (`fer models list`)")
+    sides = [version_facts(version) for version in versions]
     found = differences(*sides)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))

@@ -13,17 +13,27 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer_pipeline import params as params_file
+from fer_pipeline.cli.baseline import FOLDER
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
-    from fer_pipeline.status import Bundle, Drift, RunLine
+    from fer_pipeline.baseline import Baseline
+    from fer_pipeline.status import Bundle, Drift, RunLine, Status
     from fer_pipeline.versions import VersionFacts
+
+
+BASELINE = "baseline"
+"""How `fer compare` calls the one model that is no version."""
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Say on one screen what is champion, how good, since when and on which data; the last runs; the bundle; disk use.
+
+    Where MLflow does not answer within some seconds, it says so, tells what the workspace itself knows, and ends with exit
+    code 8.
 
     Example: `fer status`
     """
@@ -32,39 +42,23 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     now = workspace_status(Path.cwd())
     if as_json:
         typer.echo(json.dumps(asdict(now), indent=2))
-        return
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="bold", no_wrap=True)
-    lines.add_column(overflow="fold")
-    lines.add_row("champion", _champion(now.champion) if now.champion else "none")
-    lines.add_row("challenger", _challenger(now.challenger) if now.challenger else "none")
-    lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
-    if now.drift:
-        lines.add_row("drift", _drift(now.drift))
-    lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
-    lines.add_row("disk", ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet")
-    lines.add_row("at work", escape(now.working) if now.working else "nobody")
-    for fault in now.faults:
-        lines.add_row("[red]fault[/]", escape(fault))
-    for advice in now.advice:
-        lines.add_row("[yellow]next[/]", escape(advice))
-    results.print(lines, soft_wrap=False)
-    if now.runs:
-        table = Table("last runs", "id", "started", "min", "result", "val acc", "test acc", "test F1", collapse_padding=True)
-        for run in now.runs:
-            table.add_row(*_cells(run))
-        results.print(table, soft_wrap=False)
+    else:
+        _print(now)
+    if now.unreachable:
+        raise typer.Exit(EnvironmentFault.exit_code)
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="First version: number or alias.")],
-    b: Annotated[str, typer.Argument(help="Second version: number or alias.")],
+    a: Annotated[str, typer.Argument(help="First version: number or alias; or `baseline`, the one of `fer baseline`.")],
+    b: Annotated[str, typer.Argument(help="Second one, likewise.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/reports/compare"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Run two versions on the same test rows: paired intervals, McNemar's test, each emotion, pictures where they differ.
 
-    Rows of which either was trained on a copy are left out. Takes about 5 s per network `compact` on FER-2013.
+    Rows of which either was trained on a copy are left out, where its run lists its pictures; the page says where not.
+
+    Takes about 5 s per network `compact` on FER-2013.
 
     Example: `fer compare champion challenger`
     """
@@ -73,7 +67,7 @@ def compare(
     from fer_pipeline.modeling.comparison_page import METRICS_FILE, REPORT_FILE
 
     name = params_file.load(PARAMS).promote.model_name
-    first, second = registry.find(name, a), registry.find(name, b)
+    first, second = (_baseline() if word == BASELINE else registry.find(name, word) for word in (a, b))
     with exclusive(out, "fer compare"):
         result = compare_versions(Path.cwd(), first, second, out)
     if as_json:
@@ -94,6 +88,39 @@ def compare(
     results.print(f"McNemar's test: p = {result.test.p_value:.2g}; {only}")
     results.print(escape(result.verdict))
     results.print(f"page: {out / REPORT_FILE}")
+
+
+def _baseline() -> Baseline:
+    from fer_pipeline.baseline import Baseline
+
+    return Baseline.read(FOLDER)
+
+
+def _print(now: Status) -> None:
+    nobody = "not known" if now.unreachable else "none"
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="bold", no_wrap=True)
+    lines.add_column(overflow="fold")
+    if now.unreachable:
+        lines.add_row("[red]MLflow[/]", escape(now.unreachable))
+    lines.add_row("champion", _champion(now.champion) if now.champion else nobody)
+    lines.add_row("challenger", _challenger(now.challenger) if now.challenger else nobody)
+    lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
+    if now.drift:
+        lines.add_row("drift", _drift(now.drift))
+    lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
+    lines.add_row("disk", ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet")
+    lines.add_row("at work", escape(now.working) if now.working else "nobody")
+    for fault in now.faults:
+        lines.add_row("[red]fault[/]", escape(fault))
+    for advice in now.advice:
+        lines.add_row("[yellow]next[/]", escape(advice))
+    results.print(lines, soft_wrap=False)
+    if now.runs:
+        table = Table("last runs", "id", "started", "min", "result", "val acc", "test acc", "test F1", collapse_padding=True)
+        for run in now.runs:
+            table.add_row(*_cells(run))
+        results.print(table, soft_wrap=False)
 
 
 def _champion(facts: VersionFacts) -> str:
@@ -123,12 +150,15 @@ def _challenger(facts: VersionFacts) -> str:
 def _bundle(bundle: Bundle) -> str:
     if bundle.fault:
         return f"[red]damaged:[/] {escape(bundle.fault)}"
-    whose = "the champion's" if bundle.of_champion else "[yellow]not the champion's[/]"
+    if bundle.of_champion is None:
+        whose = f"placed as {escape(bundle.placed_as)}" if bundle.placed_as else "of an unknown version"
+    else:
+        whose = "the champion's" if bundle.of_champion else "[yellow]not the champion's[/]"
     return f"data/bundle: {bundle.network}, model {bundle.fingerprint}, {whose}"
 
 
 def _drift(drift: Drift) -> str:
-    whose = "" if drift.of_champion else " [yellow](of another model than the champion)[/]"
+    whose = " [yellow](of another model than the champion)[/]" if drift.of_champion is False else ""
     verdict = escape(drift.verdict)
     return f"{f'[red]{verdict}[/]' if drift.drifted else verdict}, {escape(drift.span)}{whose}"
 

@@ -54,7 +54,7 @@ def write_comparison(
             data=data,
             strangers=[one for one in (a, b) if one.synthetic != synthetic],
             level=round(100 * confidence),
-            judged=judged_on(result.rows, unlisted),
+            judged=judged_on(result.rows, (a.name, b.name), unlisted),
             figure=changes_figure(result),
         )
 

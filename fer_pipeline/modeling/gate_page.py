@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fer_pipeline.modeling.comparison import Comparison
 from fer_pipeline.modeling.comparison_page import changes_figure
-from fer_pipeline.modeling.promotion import Decision, judged_on
+from fer_pipeline.modeling.promotion import Decision
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.pages import write_page
 
@@ -26,6 +26,7 @@ def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data
         "promoted": decision.promoted,
         "data": data,
         "rows": decision.rows,
+        "unlisted": list(decision.unlisted),
         "confidence": confidence,
         "checks": [{key: getattr(one, key) for key in ("name", "passed", "observed", "required")} for one in decision.checks],
         "figures": decision.figures,
@@ -36,7 +37,7 @@ def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data
             folder / PAGE_FILE,
             "gate.html",
             decision=decision,
-            judged=judged_on(decision.rows, decision.unlisted),
+            judged=decision.judged,
             data=data,
             result=result,
             figure=changes_figure(result) if result else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -88,6 +88,11 @@ class Decision:
         """The numbers of all checks by name, such as "accuracy_gain_low"; none where nothing was measured."""
         return {name: value for check in self.checks for name, value in check.figures.items()}
 
+    @property
+    def judged(self) -> str:
+        """A sentence or two on which test rows they were judged on."""
+        return judged_on(self.rows, [self.challenger, *([self.champion] if self.champion else [])], self.unlisted)
+
     def markdown(self) -> str:
         """The decision as a heading and a table."""
         if self.checks[0].name == REIGNING:
@@ -99,18 +104,22 @@ class Decision:
         ]
         against = f" against {self.champion}" if self.champion else ", there is no champion yet"
         table = ["| check | result | observed | required |", "|---|---|---|---|", *rows]
-        judged = [judged_on(self.rows, self.unlisted), ""] if self.rows else []
+        judged = [self.judged, ""] if self.rows else []
         return "\n".join([f"### {self.challenger}: {verdict}{against}", "", *judged, *table])
 
 
-def judged_on(rows: int, unlisted: tuple[str, ...]) -> str:
-    """A sentence on which test rows models were judged on."""
-    if not unlisted:
-        return f"Judged on {rows:,} test rows that neither was trained on a copy of."
-    return (
-        f"Judged on {rows:,} test rows. It is not known which pictures {' and '.join(unlisted)} learned from (no list in the "
-        "run, as when a model came from DVC's cache into another tracking store), so copies of them may be among these rows."
-    )
+def judged_on(rows: int, models: Sequence[str], unlisted: Sequence[str]) -> str:
+    """A sentence or two on which test rows these models were judged on; `unlisted` are those whose pictures are not known."""
+    listed = [model for model in models if model not in unlisted]
+    sentences = [f"Judged on {rows:,} test rows."]
+    if listed:
+        sentences.append(f"None of them is an exact copy of a picture that {' or '.join(listed)} learned from.")
+    if unlisted:
+        sentences.append(
+            f"It is not known which pictures {' and '.join(unlisted)} learned from (no list in the run, as when a model came "
+            "from DVC's cache into another tracking store): copies of them may be among these rows, and speak for it unduly."
+        )
+    return " ".join(sentences)
 
 
 def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, params: PromoteParams) -> Decision:

@@ -16,14 +16,12 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo
-from fer_pipeline.modeling.tracking import clear_errors, is_missing
+from fer_pipeline.modeling.store import clear_errors, is_missing
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -141,15 +139,6 @@ def address(version: Version) -> str | None:
         return None
     host = parts.netloc.rpartition("@")[2]  # without a password
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/models/{quote(version.name)}/versions/{version.number}"
-
-
-def store_file() -> Path | None:
-    """The SQLite file in which the registry lies; None where it is a server or another database."""
-    try:
-        url = make_url(mlflow.get_registry_uri())
-    except ArgumentError:  # a folder, or "databricks"
-        return None
-    return Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def download_export(version: Version, target: Path) -> Path:

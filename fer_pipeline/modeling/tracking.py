@@ -1,14 +1,9 @@
-"""MLflow's tracking: the run of a training, its data, figures and files. With registry.py the only module that imports mlflow.
-
-The tracking store is MLflow's own default (`sqlite:///mlflow.db` in the working directory) unless
-MLFLOW_TRACKING_URI names another.
-"""
+"""MLflow's tracking: the run of a training, its data, figures and files. The registry is in registry.py, faults in store.py."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +15,9 @@ from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-from sqlalchemy.exc import OperationalError
 
-from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.modeling.store import clear_errors, is_missing
 from fer_pipeline.outputs import write_json
 
 EXPERIMENT = "fer"
@@ -221,35 +215,3 @@ def _exists(client: MlflowClient, run_id: str) -> bool:
         if is_missing(error):
             return False
         raise
-
-
-def is_missing(error: MlflowException) -> bool:
-    """Whether MLflow says that a run, a model or a version is not there."""
-    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """Turns what MLflow raises into a `FerError`; a locked database, or a server that is away, into an `EnvironmentFault`."""
-    try:
-        yield
-    except FerError:
-        raise
-    except (MlflowException, OperationalError) as error:
-        if "database is locked" in str(error):
-            raise EnvironmentFault(
-                "MLflow's SQLite database is locked by another process: wait for it or close it, then run again; "
-                "finished stages are kept, and a training resumes at its last epoch"
-            ) from error
-        address = _without_password(mlflow.get_tracking_uri())
-        if "Max retries exceeded" in str(error):
-            raise EnvironmentFault(
-                f"the MLflow server at {address} cannot be reached: start it, or name another in MLFLOW_TRACKING_URI, then run "
-                "again; finished stages are kept"
-            ) from error
-        raise FerError(f"MLflow at {address} failed: {error}") from error
-
-
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -115,7 +115,10 @@ def read(folder: Path, since: datetime, until: datetime, version: str) -> Window
     Raises `MonitoringError` where there is no such folder.
     """
     if not folder.is_dir():
-        raise MonitoringError(f"there is no log of predictions in {folder}: start the service with FER_PREDICTION_LOG={folder}")
+        raise MonitoringError(
+            f"there is no log of predictions in {folder}: name its folder with --log, or let the service write one, started with "
+            f"FER_PREDICTION_LOG={folder.absolute()}"
+        )
     table, unreadable = read_rows(folder, since, until, SCHEMA)
     versions = np.array(table["version"].to_pylist(), dtype=np.str_)
     others = Counter(versions[versions != version].tolist())

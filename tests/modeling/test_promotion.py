@@ -147,7 +147,13 @@ def test_a_small_fall_or_none_measured_does_not_stop_a_better_challenger(new: fl
 
 def test_the_decision_names_those_of_whom_the_training_pictures_are_not_known() -> None:
     known = decide(contestant(0.62), contestant(0.58, "old"), LABELS, PARAMS)
-    assert "700 test rows that neither was trained on a copy of" in known.markdown()
-    unknown = decide(contestant(0.62, known=False), contestant(0.58, "old", known=False), LABELS, PARAMS)
-    assert "not known which pictures new and old learned from" in unknown.markdown()
-    assert unknown.promoted == known.promoted
+    assert "700 test rows. None of them is an exact copy of a picture that new or old learned from." in known.judged
+    assert "not known" not in known.judged
+    one = decide(contestant(0.62, known=False), contestant(0.58, "old"), LABELS, PARAMS)
+    assert "copy of a picture that old learned from" in one.judged
+    assert "not known which pictures new learned from" in one.judged
+    both = decide(contestant(0.62, known=False), contestant(0.58, "old", known=False), LABELS, PARAMS)
+    assert "exact copy" not in both.judged
+    assert "not known which pictures new and old learned from" in both.judged
+    assert known.promoted == one.promoted == both.promoted
+    assert "a picture that new learned from" in decide(contestant(0.62), None, LABELS, PARAMS).judged

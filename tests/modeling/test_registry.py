@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling import registry, store, tracking
 
 TAGS = {"data_version": "abc", "params_hash": "123"}
 
@@ -100,4 +100,4 @@ def test_only_a_registry_in_a_sqlite_file_has_a_place_for_a_lock(
     uri: str, file: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow, "get_registry_uri", lambda: uri)
-    assert registry.store_file() == file
+    assert store.store_file() == file

@@ -63,7 +63,9 @@ def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path: Path) -> None
 
 
 def test_no_log_is_an_error_that_says_how_to_get_one_and_an_empty_one_is_not(tmp_path: Path) -> None:
-    with pytest.raises(MonitoringError, match="start the service with FER_PREDICTION_LOG"):
+    with pytest.raises(
+        MonitoringError, match="name its folder with --log, or let the service write one, started with FER_PREDICTION_LOG="
+    ):
         log_files.read(tmp_path / "none", NOON, NOON, "abc")
     window = log_files.read(tmp_path, NOON, NOON + timedelta(hours=1), "abc")
     assert (len(window.observations), window.uncertain) == (0, None)

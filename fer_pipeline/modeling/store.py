@@ -1,0 +1,130 @@
+"""The store behind MLflow: where it lies, how long it is waited for, and what its faults mean.
+
+It is MLflow's own default (`sqlite:///mlflow.db` in the working directory) unless MLFLOW_TRACKING_URI names another. With
+tracking.py and registry.py the only module that imports mlflow.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError
+
+from fer_pipeline.errors import EnvironmentFault, FerError
+
+ANSWER_SECONDS = 4
+"""How long `answering_soon` waits for one answer of a server, or for a locked file."""
+
+_SQLITE = b"SQLite format 3\0"
+_AWAY = ("Max retries exceeded", "failed with timeout exception")
+
+
+def store_file() -> Path | None:
+    """The SQLite file in which the registry lies; None where it is a server or another database."""
+    try:
+        url = make_url(mlflow.get_registry_uri())
+    except ArgumentError:  # a folder, or "databricks"
+        return None
+    return Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def is_missing(error: MlflowException) -> bool:
+    """Whether MLflow says that a run, a model or a version is not there."""
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turns what MLflow raises into a `FerError`; a store that is away, locked or damaged into an `EnvironmentFault`."""
+    _check_head(store_file())
+    try:
+        yield
+    except FerError:
+        raise
+    except (MlflowException, DatabaseError) as error:
+        raise _named(error) from error
+
+
+@contextmanager
+def answering_soon() -> Iterator[None]:
+    """For commands that a person waits for: a server is asked once, and a locked or damaged file is told at once.
+
+    Raises `EnvironmentFault` where the store is a SQLite file that cannot be read. Outside of it a server that is away is asked
+    for a minute, since it may be starting again.
+    """
+    hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_SECONDS)}
+    before = {name: os.environ.get(name) for name in hurry}
+    os.environ.update(hurry)
+    try:
+        _check_content(store_file())
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+def _check_head(file: Path | None) -> None:
+    """MLflow would try a file that is no database for 100 s, without a word. An empty file it fills with its tables."""
+    if file is None or not file.exists():
+        return
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(len(_SQLITE))
+    except OSError as error:
+        raise _unreadable(file, str(error.strerror)) from error
+    if head not in (b"", _SQLITE):
+        raise _unreadable(file, "it is no SQLite database")
+
+
+def _check_content(file: Path | None) -> None:
+    if file is None or not file.exists():
+        return
+    _check_head(file)
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=ANSWER_SECONDS)) as connection:
+            connection.execute("SELECT name FROM registered_models LIMIT 1").fetchall()
+    except sqlite3.DatabaseError as error:
+        raise _locked() if "locked" in str(error) else _unreadable(file, str(error)) from error
+
+
+def _named(error: Exception) -> FerError:
+    words = str(error)
+    if "database is locked" in words:
+        return _locked()
+    if "database disk image is malformed" in words and (file := store_file()):
+        return _unreadable(file, "the database disk image is malformed")
+    address = _without_password(mlflow.get_tracking_uri())
+    if any(word in words for word in _AWAY):
+        return EnvironmentFault(
+            f"the MLflow server at {address} cannot be reached: start it, or name another in MLFLOW_TRACKING_URI, then run "
+            "again; finished stages are kept"
+        )
+    return FerError(f"MLflow at {address} failed: {words}")
+
+
+def _locked() -> EnvironmentFault:
+    return EnvironmentFault(
+        "MLflow's SQLite database is locked by another process: wait for it or close it, then run again; "
+        "finished stages are kept, and a training resumes at its last epoch"
+    )
+
+
+def _unreadable(file: Path, why: str) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"MLflow's database {file} cannot be read ({why}): bring a copy back, or move it away, and `fer run` starts a new one"
+    )
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
