@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -31,6 +32,10 @@ os.environ.update(
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 )
+
+# A worker of pytest-xdist has no main file, which Spark's client takes for a run of its doctests, and ends it.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = os.devnull
 
 
 @pytest.fixture(scope="session")
