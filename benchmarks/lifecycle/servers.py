@@ -93,12 +93,13 @@ def wait_for_ends(mark: str) -> list[psutil.Process]:
 
 
 def end_all(mark: str) -> list[str]:
-    """Kills the processes of a play that are left; returns what they were."""
-    names = []
-    for process in leftovers(mark):
+    """Kills the processes of a play that are left, and waits until they are gone; returns what they were."""
+    names, left = [], leftovers(mark)
+    for process in left:
         with suppress(psutil.Error):
             names.append(" ".join(process.cmdline())[:120])
             process.kill()
+    psutil.wait_procs(left, timeout=10)
     return names
 
 

@@ -182,7 +182,8 @@ def _code_digest(context: Path) -> str:
 
 def _bentoml(*arguments: str, cwd: Path | None = None) -> str:
     command = [sys.executable, "-m", "bentoml", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True, check=False)
+    environment = {**_environment(), "COLUMNS": "10000"}  # or a line ends at 80, in the middle of a path
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ModelError(f"`bentoml {' '.join(arguments)}` failed:\n{_last_lines(done.stdout + done.stderr)}")
     return done.stdout

@@ -46,7 +46,8 @@ def servers(running_commands: Callable[[], list[str]]) -> Callable[[], list[str]
 
 @pytest.fixture(scope="module")
 def packaged(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Packaged:
-    root, home = repository_in(tmp_path_factory.mktemp("repository")), tmp_path_factory.mktemp("bentoml")
+    root = repository_in(tmp_path_factory.mktemp("repository"))
+    home = tmp_path_factory.mktemp("bentoml-in-a-folder-whose-path-is-longer-than-a-line-of-a-terminal")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(home))
         (home / "prometheus_multiproc_dir").mkdir()
