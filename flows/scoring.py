@@ -13,7 +13,9 @@ from prefect.states import Failed
 from fer_pipeline import scoring, settings
 from fer_pipeline.errors import FerError
 from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.score_output import FACES
 from fer_pipeline.serving import packaging
+from fer_pipeline.storage import place
 from fer_pipeline.workspace import exclusive
 from flows.ends import LIMITS, advise
 
@@ -35,17 +37,20 @@ def score_pictures(
 ) -> scoring.ScoreFacts | State[scoring.ScoreFacts]:
     """Scores a folder of pictures or a Parquet table with the champion's bundle, or the exported model's folder `model`.
 
-    What an earlier run of the same output has finished is not done again. A `FerError` becomes a failed state with its message.
+    Source and output are paths, or s3:// or gs:// URIs. What an earlier run of the same output has finished is not done again. A `FerError` becomes a failed state with its message.
     """
     settings.apply()
     root = Path.cwd()
     try:
-        with exclusive(root / output, "score-pictures", wait_seconds):
+        pictures, out = place(source, root), place(output, root)
+        with exclusive(out.lock, "score-pictures", wait_seconds):
             portable = PortableModel.read(Path(model) if model else packaging.bundle_folder(root))
-            facts = scoring.score(root / source, root / output, portable, master=master, faces=faces)
+            facts = scoring.score(pictures, out, portable, master=master, faces=faces)
     except FerError as error:
         return Failed(message=str(error), data=error)
     create_markdown_artifact(
-        f"{facts.summary()}\n\nTable: `{Path(output) / scoring.FACES}`", key="fer-scores", description="What batch scoring found"
+        f"{facts.summary()}\n\nTable: `{out.child(FACES).address}`",
+        key="fer-scores",
+        description="What batch scoring found",
     )
     return facts

@@ -77,7 +77,7 @@ def bomb() -> bytes:
 
 
 def table_of(out: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(out / scoring.FACES).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(out / "faces").to_pylist()
     return rows
 
 
@@ -138,17 +138,17 @@ def test_a_run_that_was_killed_goes_on_after_its_last_finished_chunk(
 
     with pytest.raises(KeyboardInterrupt):
         scoring.score(pictures, out, model, master=WHERE, chunk=3, on_progress=stop)
-    first, second = sorted((out / "faces").glob("chunk=*/faces.parquet"))
-    (second.parent / ".faces.parquet-half").mkdir()  # as if killed while the second was written
-    lines = (out / "finished.jsonl").read_text().splitlines()
-    (out / "finished.jsonl").write_text(f"{lines[0]}\n{lines[1][:20]}")
+    first, second = sorted((out / "faces").glob("*.parquet"))
+    (mark,) = (out / "finished").glob(f"{second.stem}.*")
+    mark.unlink()  # as if killed after the second table was there, and while the third was written
+    (out / "faces" / f".00002-0123456789ab.parquet-{'0' * 32}").write_bytes(b"PAR1")
     before = first.stat().st_mtime_ns, second.stat().st_mtime_ns
     facts = scoring.score(pictures, out, model, master=WHERE, chunk=3)
     assert (facts.chunks, facts.skipped, facts.pictures) == (3, 1, 9)
     assert first.stat().st_mtime_ns == before[0]
     assert second.stat().st_mtime_ns != before[1]
     assert len(table_of(out)) == 9
-    assert not list(out.rglob(".faces*"))
+    assert not list(out.rglob(".0*"))
     again = scoring.score(pictures, out, model, master=WHERE, chunk=3)
     assert (again.skipped, again.pictures, again.faces, again.errors) == (3, 9, 2, 6)
 
@@ -214,7 +214,7 @@ def test_one_core_and_two_give_equal_tables(pictures: Path, tmp_path: Path, mode
 
 
 def tables_of(out: Path) -> dict[str, pa.Table]:
-    return {path.parent.name: pq.ParquetFile(path).read() for path in (out / "faces").rglob("*.parquet")}
+    return {path.name: pq.ParquetFile(path).read() for path in (out / "faces").rglob("*.parquet")}
 
 
 def test_an_output_of_another_run_is_left_alone(

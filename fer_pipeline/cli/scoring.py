@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -16,8 +15,8 @@ from fer_pipeline.workspace import exclusive
 
 
 def score(
-    source: Annotated[Path, typer.Option("--input", help="Folder tree of pictures, Parquet file or folder of such.")],
-    output: Annotated[Path, typer.Option(help="Folder to write; a run that was stopped goes on in it.")],
+    source: Annotated[str, typer.Option("--input", help="Folder tree of pictures, Parquet file or folder of such; or its URI.")],
+    output: Annotated[str, typer.Option(help="Folder to write, or its URI; a run that was stopped goes on in it.")],
     master: Annotated[str, typer.Option(help="Spark master: local[*], or spark://HOST:PORT of a cluster.")] = "local[*]",
     model: Model = None,
     detector: Detector = None,
@@ -29,7 +28,9 @@ def score(
 ) -> None:
     """Name the emotions of all faces in large sets of pictures, in Spark; a Parquet row per face, errors included.
 
-    A cluster needs this package on each machine, and input and output on a file system that all of them share.
+    A cluster needs this package on each machine, and input and output on a file system that all of them share, or in buckets:
+    s3://BUCKET/NAME or gs://BUCKET/NAME, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL or
+    GOOGLE_APPLICATION_CREDENTIALS in the environment of each machine.
 
     Example: `fer score --input photos --output scores`, then `pandas.read_parquet("scores/faces")`
     """
@@ -38,6 +39,8 @@ def score(
     from fer_pipeline import scoring
     from fer_pipeline.faces import published_yunet
     from fer_pipeline.inference.portable import PortableModel
+    from fer_pipeline.inference.score_output import FACES
+    from fer_pipeline.storage import place
 
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")
@@ -46,13 +49,14 @@ def score(
     if detector is not None:
         published_yunet(detector)
     portable = PortableModel.read(chosen_model(model), detector)
-    with exclusive(output, "fer score"), tqdm(unit=" pictures", file=sys.stderr) as bar:
+    pictures, out = place(source), place(output)
+    with exclusive(out.lock, "fer score"), tqdm(unit=" pictures", file=sys.stderr) as bar:
 
         def advance(facts: scoring.ScoreFacts) -> None:
             bar.set_postfix(faces=facts.faces, errors=facts.errors, refresh=False)
             bar.update(facts.pictures - bar.n)
 
         facts = scoring.score(
-            source, output, portable, master=master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
+            pictures, out, portable, master=master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
         )
-    results.print(f"{facts.summary()}; table: {output / scoring.FACES}")
+    results.print(f"{facts.summary()}; table: {out.child(FACES).address}")

@@ -1,18 +1,14 @@
-"""Maps a function over a table of pictures in Spark and writes what it gives as one Parquet file."""
+"""Maps a function over a small table in Spark, and hands all rows that it gives to one writer."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as sf
+from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline.datasets.spark_faults import reason
@@ -22,45 +18,25 @@ BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def map_rows(
-    session: SparkSession, rows: pa.Table, function: BatchFunction, schema: pa.Schema, order: Sequence[str], target: Path
-) -> None:
-    """Writes the function's rows for a small table, such as one of paths, to the file `target`, sorted by `order`.
-
-    The table is spread over all cores. `target` lies in a folder that driver and executors share. Equal rows give an equal
-    table, however many executors there are. Raises `EnvironmentFault` where Spark fails; there is then no such file.
-    """
-    partitions = min(max(4 * session.sparkContext.defaultParallelism, 1), rows.num_rows)
-    _write(session.createDataFrame(rows).repartition(partitions), function, schema, order, target)
-
-
-def map_parquet(
     session: SparkSession,
-    source: Path,
-    columns: Mapping[str, tuple[str | None, str]],
+    rows: pa.Table,
     function: BatchFunction,
     schema: pa.Schema,
     order: Sequence[str],
-    target: Path,
-) -> None:
-    """The same for a Parquet file, which the executors read in parts; `row` is the position in it.
+    write: BatchFunction,
+    told: pa.Schema,
+) -> list[dict[str, Any]]:
+    """What `write` tells, in rows of `told`, of all rows of `schema` that `function` makes of a table such as one of paths.
 
-    `columns` says for each name that the function sees, which column of the file it is (None: nulls) and of which Spark type.
+    The table is spread over all cores; `write` gets the results in one task, sorted by `order`. Both run in executors. Equal rows
+    give an equal result, however many executors there are. Raises `EnvironmentFault` where Spark fails.
     """
-    frame = session.read.parquet(re.sub(r"([\[\]{}*?\\])", r"\\\1", str(source.resolve())))  # Spark takes a path for a pattern
-    chosen = [
-        (sf.lit(None) if column is None else sf.col(f"`{column}`")).cast(kind).alias(name)
-        for name, (column, kind) in columns.items()
-    ]
-    _write(frame.select(sf.col("_metadata.row_index").alias("row"), *chosen), function, schema, order, target)
-
-
-def _write(frame: DataFrame, function: BatchFunction, schema: pa.Schema, order: Sequence[str], target: Path) -> None:
-    mapped = frame.mapInArrow(function, from_arrow_schema(schema))
-    with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-        parts = Path(scratch) / "parts"
-        try:
-            mapped.repartition(1).sortWithinPartitions(*order).write.parquet(str(parts.resolve()))
-        except (PySparkException, Py4JError) as error:
-            raise EnvironmentFault(f"Spark failed to write {target}: {reason(error)}") from error
-        (part,) = parts.glob("part-*.parquet")
-        os.replace(part, target)
+    if not rows.num_rows:
+        return [row for batch in write(iter(())) for row in batch.to_pylist()]
+    partitions = min(max(4 * session.sparkContext.defaultParallelism, 1), rows.num_rows)
+    mapped = session.createDataFrame(rows).repartition(partitions).mapInArrow(function, from_arrow_schema(schema))
+    written = mapped.repartition(1).sortWithinPartitions(*order).mapInArrow(write, from_arrow_schema(told))
+    try:
+        return [row.asDict() for row in written.collect()]
+    except (PySparkException, Py4JError) as error:
+        raise EnvironmentFault(reason(error)) from error

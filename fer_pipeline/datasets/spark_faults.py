@@ -22,6 +22,7 @@ WARN_SECONDS, GIVE_UP_SECONDS = 30.0, 600.0
 
 FREE_SPACE = "free space where the outputs lie, or in Spark's scratch folder (SPARK_LOCAL_DIRS, /tmp by default), and run again"
 
+_LONGEST = 800
 _PYTHON_ERROR = re.compile(r"^(?:[\w.]+\.)?\w+(?:Error|Exception|Fault)\b.*$", re.MULTILINE)
 
 
@@ -41,10 +42,10 @@ def reason(error: Exception) -> str:
     if "Traceback (most recent call last)" in text:
         found = _PYTHON_ERROR.findall(text.split("Traceback (most recent call last)")[1])
         if found:
-            return str(found[-1])[:500]
+            return str(found[-1]).removeprefix("fer_pipeline.errors.EnvironmentFault: ")[:_LONGEST]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return (causes or lines or [type(error).__name__])[-1 if causes else 0][:500]
+    return (causes or lines or [type(error).__name__])[-1 if causes else 0][:_LONGEST]
 
 
 @contextmanager

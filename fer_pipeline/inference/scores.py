@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import cv2
@@ -17,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from fer_pipeline import imaging
-from fer_pipeline.errors import ImageError
+from fer_pipeline.errors import EnvironmentFault, ImageError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.inference.face_rows import face_rows
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.storage import place
 
 Framing = Literal["detect", "crop", "prepared"]
 """Search the picture for faces, take it as one face, or take its 48 * 48 gray bytes as a model input that is ready."""
@@ -36,7 +36,7 @@ PICTURES: Final = pa.schema(
     [
         pa.field("row", pa.int64(), nullable=False),  # position in its chunk
         pa.field("picture", pa.string()),  # path below the input folder, or id of the row
-        pa.field("path", pa.binary()),  # file to read, as the file system spells it, or
+        pa.field("path", pa.binary()),  # file to read, as the file system spells it, or its URI, or
         pa.field("image", pa.binary()),  # the bytes themselves; the other is null
     ]
 )
@@ -82,7 +82,7 @@ def scorer(model: PortableModel, threshold: float, framing: Framing) -> BatchFun
 def score_picture(
     recognizer: Recognizer, framing: Framing, row: int, picture: str | None, path: bytes | None, image: bytes | None
 ) -> list[dict[str, Any]]:
-    """The rows of one picture, as values of `SCORES`."""
+    """The rows of one picture, as values of `SCORES`. Raises `EnvironmentFault` where an object store fails."""
     info = recognizer.info
     name = f"row {row}" if picture is None else picture
     common = {"row": row, "picture": name, "network": info.network, "fingerprint": info.fingerprint}
@@ -90,6 +90,10 @@ def score_picture(
         faces = _faces(recognizer, framing, _content(path, image))
     except ImageError as error:
         return [{**common, "error": str(error)}]
+    except EnvironmentFault:  # keys that have run out, a network that is down: no word about this picture
+        raise
+    except FileNotFoundError:
+        return [{**common, "error": "cannot be read: No such file or directory"}]
     except OSError as error:
         return [{**common, "error": f"cannot be read: {error.strerror}"}]
     except Exception as error:  # OpenCV and onnxruntime raise types of their own; one picture must not end a run of millions
@@ -110,8 +114,7 @@ def _content(path: bytes | None, image: bytes | None) -> bytes:
         if image is None:
             raise ImageError("the row holds no picture")
         return image
-    with Path(os.fsdecode(path)).open("rb") as stream:
-        content = stream.read(MAX_FILE_BYTES + 1)
+    content = place(os.fsdecode(path)).read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ImageError(f"file of more than {MAX_FILE_BYTES:,} bytes is not read")
     return content

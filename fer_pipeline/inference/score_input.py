@@ -1,0 +1,159 @@
+"""The input of batch scoring, in chunks: some thousand pictures of a folder, or one Parquet file.
+
+The names of chunks change with the files they are made of, so that a changed file is scored again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline.errors import SourceError
+from fer_pipeline.inference.scores import PICTURES, BatchFunction
+from fer_pipeline.storage import place
+from fer_pipeline.storage.place import Place
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+
+PARTS: Final = pa.schema(
+    [
+        pa.field("file", pa.binary(), nullable=False),  # address of a Parquet file
+        pa.field("group", pa.int32(), nullable=False),  # number of its row group
+        pa.field("first", pa.int64(), nullable=False),  # position of the group's first row in the file
+        pa.field("name", pa.string()),  # column that names the pictures; null where there is none
+    ]
+)
+"""What an executor reads of a Parquet file at a time."""
+
+_IDS = ("id", "path", "name")
+_READ_ROWS, _READ_BYTES = 64, 1 << 20
+
+
+class File(NamedTuple):
+    """A file of the input."""
+
+    name: str  # from the input folder on
+    place: Place
+    mark: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What is scored and finished together: a Parquet file, or pictures."""
+
+    name: str
+    content: Place | list[File]
+
+    def rows(self) -> pa.Table:
+        """Rows of `PARTS` for a Parquet file, of `PICTURES` for pictures. Raises `SourceError`."""
+        return _part_rows(self.content) if isinstance(self.content, Place) else _picture_rows(self.content)
+
+    def reading(self, function: BatchFunction) -> BatchFunction:
+        """What gives the results of a function of `PICTURES` for these rows."""
+        return (lambda parts: function(read_parts(parts))) if isinstance(self.content, Place) else function
+
+
+def tables_of(source: Place) -> list[File]:
+    """The Parquet files of the input: itself, or those in it and its folder faces. Raises `SourceError` where nothing is there."""
+    found = source.look()
+    if found is None:
+        raise SourceError(f"{source.address} is not there: expected a folder of pictures or a Parquet file")
+    if not found.is_folder:
+        return [File(found.name, source, found.mark)]
+    return sorted(
+        File("/".join((*below, entry.name)), source.child(*below, entry.name), entry.mark)
+        for below in ((), ("faces",))
+        for entry in source.child(*below).entries()
+        if not entry.is_folder and entry.name.endswith(".parquet") and not entry.name.startswith(".")
+    )
+
+
+def pictures_of(source: Place) -> Iterator[File]:
+    """The pictures below the folder, in a fixed order and without holding them all."""
+    return (File(*found) for found in source.walk() if PurePosixPath(found[0]).suffix.lower() in SUFFIXES)
+
+
+def picture_chunks(source: Place, size: int) -> Iterator[Chunk]:
+    """The pictures below the folder, `size` of them together."""
+    pictures, number = pictures_of(source), 0
+    while batch := list(islice(pictures, size)):
+        yield Chunk(f"{number:05d}-{_digest(batch)}", batch)
+        number += 1
+
+
+def table_chunks(tables: Iterable[File]) -> Iterator[Chunk]:
+    """A chunk for each Parquet file."""
+    for number, table in enumerate(tables):
+        yield Chunk(f"{number:05d}-{_digest([table])}", table.place)
+
+
+def check_columns(table: Place) -> pa.Schema:
+    """The schema of a Parquet file with pictures. Raises `SourceError` where it is no such file."""
+    return _metadata(table).schema.to_arrow_schema()
+
+
+def read_parts(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches of `PICTURES` for batches of `PARTS`, read where this runs."""
+    for part in (row for batch in parts for row in batch.to_pylist()):
+        row, name = part["first"], part["name"]
+        with place(os.fsdecode(part["file"])).open() as stream:
+            # Without pre_buffer and with a buffer, a group's pictures are not all held at once.
+            table = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_BYTES)
+            columns = ["image"] if name is None else ["image", name]
+            for batch in table.iter_batches(_READ_ROWS, [part["group"]], columns, use_threads=False):
+                nulls = pa.nulls(batch.num_rows)
+                rows = pa.array(range(row, row + batch.num_rows))
+                values = [rows, nulls if name is None else batch[name], nulls, batch["image"]]
+                yield pa.RecordBatch.from_arrays(
+                    [value.cast(field.type) for value, field in zip(values, PICTURES, strict=True)], schema=PICTURES
+                )
+                row += batch.num_rows
+
+
+def _part_rows(table: Place) -> pa.Table:
+    facts = _metadata(table)
+    names = facts.schema.to_arrow_schema().names
+    name = next((name for name in _IDS if name in names), None)
+    rows, first = [], 0
+    for group in range(facts.num_row_groups):
+        rows.append({"file": os.fsencode(table.address), "group": group, "first": first, "name": name})
+        first += facts.row_group(group).num_rows
+    return pa.Table.from_pylist(rows, PARTS)
+
+
+def _metadata(table: Place) -> pq.FileMetaData:
+    try:
+        with table.open() as stream:
+            facts = pq.read_metadata(stream)
+            schema = facts.schema.to_arrow_schema()
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{table.address} cannot be read as Parquet: {error}") from error
+    if "image" not in schema.names or not (
+        pa.types.is_binary(schema.field("image").type) or pa.types.is_large_binary(schema.field("image").type)
+    ):
+        raise SourceError(
+            f"{table.address} has columns {schema.names}, expected the bytes of pictures in a binary column `image`"
+        )
+    return facts
+
+
+def _picture_rows(pictures: list[File]) -> pa.Table:
+    readable = [os.fsencode(file.name).decode("utf-8", "replace") for file in pictures]
+    addresses = [os.fsencode(file.place.address) for file in pictures]
+    columns = [range(len(pictures)), readable, addresses, [None] * len(pictures)]
+    return pa.table([pa.array(values, field.type) for values, field in zip(columns, PICTURES, strict=True)], PICTURES)
+
+
+def _digest(files: list[File]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(os.fsencode(file.name) + b"\0" + repr(file.mark).encode())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,117 @@
+"""The output of batch scoring: for each finished chunk its table `faces/NAME.parquet` and an empty file in `finished`.
+
+The name of that file says what the table holds. It is written after the table, and neither is ever there in part, so a killed
+run leaves nothing that passes for finished. Object stores cannot append to a file, but list a thousand names at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fer_pipeline.errors import FerError
+from fer_pipeline.inference.scores import SCORES, BatchFunction
+from fer_pipeline.storage import place
+from fer_pipeline.storage.place import Place
+
+FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
+
+COUNTS: Final = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("pictures", "faces", "errors")])
+
+_RUN_BYTES = 1_000_000
+_CHUNK = r"\d{5,}-[0-9a-f]{12}"
+_MARK = re.compile(rf"(?P<chunk>{_CHUNK})\.pictures-(?P<pictures>\d+)\.faces-(?P<faces>\d+)\.errors-(?P<errors>\d+)")
+_OURS = re.compile(rf"(?P<half>\.?)(?P<chunk>{_CHUNK})\.(parquet|pictures-).*")
+_GROUP_ROWS = 50_000
+
+
+class Counts(NamedTuple):
+    """What the table of a chunk holds."""
+
+    pictures: int
+    faces: int
+    errors: int
+
+
+def claim(out: Place, run: dict[str, Any]) -> None:
+    """Notes what the folder is for. Raises `FerError` where it is for something else."""
+    file = out.child(RUN_FILE)
+    try:
+        before = json.loads(file.read(_RUN_BYTES))
+    except FileNotFoundError:
+        if any(not entry.name.startswith(".") for entry in out.entries()):
+            raise FerError(f"{out.address} holds other files: give a folder that is new or holds scores as --output") from None
+        file.write(json.dumps(run, indent=2).encode() + b"\n")
+        return
+    except (OSError, ValueError) as error:
+        raise FerError(f"{file.address} cannot be read: {error}; give another --output, or remove it") from error
+    changed = [f"{key} {before.get(key)!r} instead of {value!r}" for key, value in run.items() if before.get(key) != value]
+    if changed:
+        raise FerError(
+            f"{out.address} holds the scores of another run ({'; '.join(changed)}): give another --output, or remove it"
+        )
+
+
+def finished_chunks(out: Place) -> dict[str, Counts]:
+    """Counts of each chunk whose table is there and finished; the marks of tables that somebody removed are removed."""
+    tables = {entry.name.removesuffix(".parquet") for entry in out.child(FACES).entries() if not entry.is_folder}
+    finished = {}
+    for mark in filter(None, (_MARK.fullmatch(entry.name) for entry in out.child(FINISHED).entries())):
+        if mark["chunk"] in tables:
+            finished[mark["chunk"]] = Counts(*(int(mark[name]) for name in Counts._fields))
+        else:
+            out.child(FINISHED, mark[0]).delete()
+    return finished
+
+
+def finish(out: Place, name: str, counts: Counts) -> None:
+    """Notes that the table of the chunk is complete."""
+    out.child(FINISHED, _mark(name, counts)).write(b"")
+
+
+def remove_stale(out: Place, names: set[str]) -> None:
+    """Removes tables and marks of other chunks than these, and what killed processes left of theirs."""
+    for folder in (out.child(FINISHED), out.child(FACES)):  # a mark without its table would be wrong, not so the other way round
+        for entry in folder.entries():
+            found = _OURS.fullmatch(entry.name)
+            if found and not entry.is_folder and (found["half"] or found["chunk"] not in names):
+                folder.child(entry.name).delete()
+
+
+def writer(target: Place) -> BatchFunction:
+    """A function that writes sorted batches of `SCORES` to a Parquet file, and gives one row of `COUNTS`."""
+    address = target.address
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with place(address).replaced() as file, pq.ParquetWriter(file, SCORES) as table:
+            counts = _counted(batches, table)
+        yield pa.RecordBatch.from_pylist([counts._asdict()], schema=COUNTS)
+
+    return write
+
+
+def _counted(batches: Iterator[pa.RecordBatch], table: pq.ParquetWriter) -> Counts:
+    pictures, faces, errors, last = 0, 0, 0, None
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        rows = pa.RecordBatch.from_arrays(batch.columns, schema=SCORES)
+        for row, face, error in zip(*(rows[name].to_pylist() for name in ("row", "face", "error")), strict=True):
+            pictures += row != last
+            faces += face is not None
+            errors += error is not None
+            last = row
+        group.append(rows)
+        if sum(map(len, group)) >= _GROUP_ROWS:
+            table.write_table(pa.Table.from_batches(group))
+            group.clear()
+    table.write_table(pa.Table.from_batches(group, SCORES))
+    return Counts(pictures, faces, errors)
+
+
+def _mark(name: str, counts: Counts) -> str:
+    return f"{name}." + ".".join(f"{what}-{count}" for what, count in counts._asdict().items())

@@ -1,0 +1,36 @@
+"""Files and folders, in a file system or in a bucket: one small interface for what reads and writes both.
+
+Buckets go through pyarrow's clients, in driver and executors alike, so Spark needs no packages for them. Keys and addresses come
+from the environment of each process, and never from a URI, since URIs are written to logs.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.storage.bucket import SETTINGS, BucketPlace
+from fer_pipeline.storage.local import LocalPlace
+from fer_pipeline.storage.place import Place
+
+_SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs"}  # s3a is how Spark's users spell it
+
+
+def place(address: str | Path, below: Path = Path()) -> Place:
+    """The place of a path, a relative one `below` the folder given, or of s3://BUCKET/NAME (also s3a://) or gs://BUCKET/NAME.
+
+    Raises `ParamsError` for other URIs, and for such that hold keys or settings.
+    """
+    found = re.fullmatch(r"([A-Za-z][\w+.-]*)://([^/]*)(.*)", address, re.DOTALL) if isinstance(address, str) else None
+    if found is None:
+        return LocalPlace((below / address).resolve())
+    scheme, bucket, name = _SCHEMES.get(found[1].lower()), found[2], found[3].strip("/")
+    if scheme is None:
+        raise ParamsError(f"{found[1]}:// is not known: expected a path, s3://BUCKET/NAME or gs://BUCKET/NAME")
+    if not re.fullmatch(r"[\w.-]+", bucket) or "?" in name:  # what came is not repeated, for it may hold keys
+        raise ParamsError(
+            f"expected {scheme}://BUCKET/NAME, got an address of this kind with other parts or without bucket: keys and settings "
+            f"belong in the environment ({SETTINGS[scheme]})"
+        )
+    return BucketPlace(scheme, f"{bucket}/{name}".rstrip("/"))

@@ -1,0 +1,86 @@
+"""Places of a file system, which driver and executors share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.storage.place import Entry, Place
+
+
+@dataclass(frozen=True)
+class LocalPlace(Place):
+    """A path. Not by pyarrow's own local file system, which cannot list names that are not UTF-8."""
+
+    path: Path
+
+    @property
+    def address(self) -> str:
+        return str(self.path)
+
+    @property
+    def lock(self) -> Path:
+        return self.path
+
+    def child(self, *names: str) -> LocalPlace:
+        return LocalPlace(self.path.joinpath(*names))
+
+    @property
+    def parent(self) -> LocalPlace:
+        return LocalPlace(self.path.parent)
+
+    def look(self) -> Entry | None:
+        try:
+            facts = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise EnvironmentFault(f"{self.path} cannot be looked at: {error.strerror}; change the mode of its folder") from error
+        if self.path.is_dir():
+            return Entry(self.path.name, True)
+        return Entry(self.path.name, False, (facts.st_size, facts.st_mtime_ns))
+
+    def entries(self) -> list[Entry]:
+        try:
+            with os.scandir(self.path) as found:
+                return sorted(entry for entry in map(_entry, found) if entry is not None)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise EnvironmentFault(f"{self.path} cannot be listed: {error.strerror}; change its mode or leave it out") from error
+
+    def open(self) -> BinaryIO:
+        return self.path.open("rb")
+
+    @contextmanager
+    def replaced(self) -> Iterator[Path]:
+        aside = self.path.with_name(f".{self.path.name}-{uuid4().hex}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            yield aside
+            os.replace(aside, self.path)
+        except OSError as error:
+            raise EnvironmentFault(
+                f"{self.path} cannot be written ({error.strerror}): free space, or change owner or mode of its folder"
+            ) from error
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _entry(found: os.DirEntry[str]) -> Entry | None:
+    try:
+        if found.is_dir():
+            return None if found.is_symlink() else Entry(found.name, True)  # a link to a folder may lead in a circle
+        facts = found.stat()
+        return Entry(found.name, False, (facts.st_size, facts.st_mtime_ns))
+    except OSError:  # gone, or a broken link: reading it will say so
+        return Entry(found.name, False)
