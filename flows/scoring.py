@@ -37,7 +37,8 @@ def score_pictures(
 ) -> scoring.ScoreFacts | State[scoring.ScoreFacts]:
     """Scores a folder of pictures or a Parquet table with the champion's bundle, or the exported model's folder `model`.
 
-    Source and output are paths, or s3:// or gs:// URIs. What an earlier run of the same output has finished is not done again. A `FerError` becomes a failed state with its message.
+    Source and output are paths, or s3:// or gs:// URIs. What an earlier run of the same output has finished is not done again. A
+    `FerError` becomes a failed state with its message.
     """
     settings.apply()
     root = Path.cwd()

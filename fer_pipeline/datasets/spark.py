@@ -40,7 +40,8 @@ done
 exec {java} "$@"
 """
 
-# The root level must be warn, or Spark announces that it sets it so; the appender lets errors through only.
+# The root level must be warn, or Spark announces that it sets it so; the appender lets errors through. Those of tasks are off:
+# they come with the exception that ends the job, and the log would add pages of Java's stack.
 _LOGGING = """\
 rootLogger.level = warn
 rootLogger.appenderRef.stderr.ref = console
@@ -51,6 +52,10 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
 appender.console.filter.threshold.type = ThresholdFilter
 appender.console.filter.threshold.level = error
+logger.tasks.name = org.apache.spark.executor.Executor
+logger.tasks.level = off
+logger.stages.name = org.apache.spark.scheduler.TaskSetManager
+logger.stages.level = off
 """
 
 

@@ -62,7 +62,7 @@ class Chunk:
 
 
 def tables_of(source: Place) -> list[File]:
-    """The Parquet files of the input: itself, or those in it and its folder faces. Raises `SourceError` where nothing is there."""
+    """The Parquet files of the input: itself, or those in it and its folder faces. Raises `SourceError` where none is."""
     found = source.look()
     if found is None:
         raise SourceError(f"{source.address} is not there: expected a folder of pictures or a Parquet file")

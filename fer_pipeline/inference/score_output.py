@@ -44,7 +44,7 @@ def claim(out: Place, run: dict[str, Any]) -> None:
     try:
         before = json.loads(file.read(_RUN_BYTES))
     except FileNotFoundError:
-        if any(not entry.name.startswith(".") for entry in out.entries()):
+        if next(out.walk(), None) is not None:
             raise FerError(f"{out.address} holds other files: give a folder that is new or holds scores as --output") from None
         file.write(json.dumps(run, indent=2).encode() + b"\n")
         return

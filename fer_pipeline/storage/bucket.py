@@ -63,13 +63,24 @@ class BucketPlace(Place):
             raise SourceError(f"{self.address} holds objects whose name goes on with an empty folder (//): rename or remove them")
         return sorted(map(_entry, found))
 
-    def open(self) -> BinaryIO:
+    def walk(self) -> Iterator[tuple[str, Place, tuple[int, int]]]:
+        if self.scheme == "s3":
+            yield from super().walk()
+            return
+        # Google's client tells folders only to a listing of all that is below, which is then held.
         with self._told():
+            found = self._files().get_file_info(fs.FileSelector(self.key, allow_not_found=True, recursive=True))
+        files = {info.path.removeprefix(f"{self.key}/"): info for info in found if info.type == fs.FileType.File}
+        for name in sorted(name for name in files if not re.search(r"(^|/)\.", name)):
+            yield name, self.child(name), _entry(files[name]).mark
+
+    def open(self) -> BinaryIO:
+        with self._told(gone=True):
             stream: BinaryIO = self._files().open_input_file(self.key)
         return stream
 
     def read(self, limit: int) -> bytes:
-        with self._told():
+        with self._told(gone=True):
             return super().read(limit)
 
     @contextmanager
@@ -83,20 +94,22 @@ class BucketPlace(Place):
                 stream.write(content)
 
     def delete(self) -> None:
-        with suppress(FileNotFoundError), self._told():
+        with suppress(FileNotFoundError), self._told(gone=True):
             self._files().delete_file(self.key)
 
     def _files(self) -> fs.FileSystem:
         return _client(self.scheme, os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, gone: bool = False) -> Iterator[None]:
+        """What fails becomes an `EnvironmentFault`, except for absent objects where the caller answers for those (`gone`)."""
         try:
             yield
-        except FileNotFoundError:
-            raise
         except (OSError, ValueError) as error:
-            cause = re.sub(r" \(Request ID: [^)]*\)|\s+", " ", str(error)).strip()[:300]
+            if gone and isinstance(error, FileNotFoundError):
+                raise
+            cause = re.sub(r"^When .*?: (?=AWS Error)|\(Request ID: [^)]*\)", "", str(error), flags=re.DOTALL)
+            cause = " ".join(cause.split())[:300].rstrip(". ")
             raise EnvironmentFault(
                 f"{self.address} could not be used: {cause}; expected a bucket that can be reached and rights for it: look at "
                 f"the network and at {SETTINGS[self.scheme]} in the environment of each machine, and run again"

@@ -1,17 +1,26 @@
-"""MLflow's artifacts and DVC's data on an S3-compatible store: a server of its own, spoken to as a team would."""
+"""MLflow's artifacts, DVC's data, pictures and their scores on an S3-compatible store: a server of its own, spoken to as a team would."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow.fs import S3FileSystem
 from servers import free_port, served
 
+from fer_pipeline import scoring
 from fer_pipeline.datasets import versioning
+from fer_pipeline.imaging import UInt8Array, encode_png
+from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
 
@@ -23,7 +32,7 @@ boto3 = pytest.importorskip("boto3", reason="needs the extra: uv sync --extra s3
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of a running store with the buckets mlflow and dvc, whose address and keys are in the environment."""
+    """A client of a running store with the buckets mlflow, dvc and faces, whose address and keys are in the environment."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     for name, value in {
@@ -37,7 +46,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
     with served(command, f"{address}/moto-api/", tmp_path / "store.log", {}):
         client = boto3.client("s3")
-        for name in ("mlflow", "dvc"):
+        for name in ("mlflow", "dvc", "faces"):
             client.create_bucket(Bucket=name)
         yield client
 
@@ -98,3 +107,64 @@ def test_a_data_version_goes_to_the_store_and_comes_back(store: Any, tmp_path: P
     subprocess.run(["rm", "-r", str(root / ".dvc" / "cache")], check=True)
     dvc("pull")
     assert (root / "data" / "source" / "faces.csv").read_text() == source.read_text()
+
+
+def test_pictures_of_a_bucket_are_scored_and_a_killed_run_goes_on(
+    store: Any, tmp_path: Path, brightness_model: Path, drawn_face: UInt8Array
+) -> None:
+    face = encode_png(drawn_face)
+    for number in range(7):
+        store.put_object(Bucket="faces", Key=f"pictures/d{number % 2}/é {number}.png", Body=face + bytes(number))
+    store.put_object(Bucket="faces", Key="pictures/bad.jpg", Body=b"no picture")
+    command = [sys.executable, "-c", "from fer_pipeline.cli import main; main()", "score", "--model", str(brightness_model)]
+    command += ["--input", "s3a://faces/pictures", "--output", "s3://faces/scores", "--chunk", "2", "--master", "local[2]"]
+
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not [key for key in keys(store, "faces") if key.startswith("scores/finished/")]:
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    before = {
+        entry["Key"]: entry["LastModified"] for entry in store.list_objects_v2(Bucket="faces", Prefix="scores/f")["Contents"]
+    }
+    marks = {key for key in before if key.startswith("scores/finished/")}
+    assert len(marks) < 4
+
+    store.put_object(Bucket="faces", Key="pictures/d1/é 5.png", Body=face)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"8 pictures, 7 faces, 1 pictures that could not be read, {len(marks)} of 4 chunks finished before" in done.stdout
+    after = {
+        entry["Key"]: entry["LastModified"] for entry in store.list_objects_v2(Bucket="faces", Prefix="scores/f")["Contents"]
+    }
+    assert {key: after[key] for key in marks} == {key: before[key] for key in marks}
+    rows = pq.read_table(
+        "faces/scores/faces", filesystem=S3FileSystem(endpoint_override=os.environ["AWS_ENDPOINT_URL"])
+    ).to_pylist()
+    assert sorted(row["picture"] for row in rows) == ["bad.jpg", *sorted(f"d{n % 2}/é {n}.png" for n in range(7))]
+
+    scoring.score(Path(download(store, "pictures/", tmp_path)), tmp_path / "local", PortableModel.read(brightness_model), chunk=2)
+    local = pq.read_table(tmp_path / "local" / "faces").to_pylist()
+    assert sorted(rows, key=itemgetter("picture")) == sorted(local, key=itemgetter("picture"))
+
+
+def download(store: Any, prefix: str, folder: Path) -> Path:
+    for key in keys(store, "faces"):
+        if key.startswith(prefix):
+            (folder / key).parent.mkdir(parents=True, exist_ok=True)
+            store.download_file("faces", key, str(folder / key))
+    return folder / prefix
+
+
+def test_a_parquet_file_of_a_bucket_is_scored_where_it_lies(
+    store: Any, tmp_path: Path, brightness_model: Path, drawn_face: UInt8Array
+) -> None:
+    table = pa.table({"name": ["a", None, "c"], "image": pa.array([encode_png(drawn_face), None, b"x"], pa.large_binary())})
+    pq.write_table(table, tmp_path / "set.parquet", row_group_size=1)
+    store.upload_file(str(tmp_path / "set.parquet"), "faces", "set.parquet")
+    model = PortableModel.read(brightness_model)
+    facts = scoring.score("s3://faces/set.parquet", "s3://faces/table-scores", model, master="local[2]")
+    assert (facts.pictures, facts.faces, facts.errors, facts.chunks) == (3, 1, 2, 1)
+    (key,) = (key for key in keys(store, "faces") if key.startswith("table-scores/faces/"))
+    store.download_file("faces", key, str(tmp_path / "scores.parquet"))
+    assert [row["picture"] for row in pq.read_table(tmp_path / "scores.parquet").to_pylist()] == ["a", "row 1", "c"]
