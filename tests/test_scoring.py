@@ -20,13 +20,15 @@ from PIL import Image
 from benchmarks.cluster import cluster
 from fer_pipeline import scoring
 from fer_pipeline.datasets.spark import spark_session
-from fer_pipeline.errors import FerError, ModelError, SourceError
+from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.scores import score_picture
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.outputs import write_json
 from fer_pipeline.records import PROCESSED
+from fer_pipeline.storage import bucket
 
 WHERE = "local[2]"
 
@@ -199,6 +201,21 @@ def test_a_parquet_file_of_encoded_pictures_is_scored_and_bad_rows_are_told(
     assert [row["picture"] for row in rows] == ["a", "b", "row 2", "d"]
     assert rows[2]["error"] == "the row holds no picture"
     assert rows[3]["top_emotion"] == "angry"
+
+
+def test_a_parquet_file_without_rows_gives_a_table_without_rows(tmp_path: Path, model: PortableModel) -> None:
+    pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "none.parquet")
+    facts = scoring.score(tmp_path / "none.parquet", tmp_path / "out", model, master=WHERE)
+    assert (facts.pictures, facts.chunks, table_of(tmp_path / "out")) == (0, 1, [])
+
+
+def test_a_store_that_fails_ends_the_run_and_does_not_call_its_pictures_unreadable(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "_TRIES", 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(EnvironmentFault, match=r"s3://faces/a\.png could not be used"):
+        score_picture(Recognizer.load(brightness_model), "detect", 0, "a.png", b"s3://faces/a.png", None)
 
 
 @pytest.mark.slow
