@@ -31,12 +31,12 @@ def map_rows(
     The table is spread over all cores; `write` gets the results in one task, sorted by `order`. Both run in executors. Equal rows
     give an equal result, however many executors there are. Raises `EnvironmentFault` where Spark fails.
     """
-    if not rows.num_rows:
-        return [row for batch in write(iter(())) for row in batch.to_pylist()]
-    partitions = min(max(4 * session.sparkContext.defaultParallelism, 1), rows.num_rows)
+    partitions = max(min(4 * session.sparkContext.defaultParallelism, rows.num_rows), 1)
     mapped = session.createDataFrame(rows).repartition(partitions).mapInArrow(function, from_arrow_schema(schema))
     written = mapped.repartition(1).sortWithinPartitions(*order).mapInArrow(write, from_arrow_schema(told))
     try:
-        return [row.asDict() for row in written.collect()]
+        outcome = [row.asDict() for row in written.collect()]
     except (PySparkException, Py4JError) as error:
         raise EnvironmentFault(reason(error)) from error
+    # Spark does not call the writer where there is nothing to write.
+    return outcome or [row for batch in write(iter(())) for row in batch.to_pylist()]

@@ -1,4 +1,4 @@
-"""MLflow's artifacts, DVC's data, pictures and scores on an S3-compatible store: a server of its own, spoken to as a team would."""
+"""MLflow's artifacts, DVC's data, pictures and scores in an S3-compatible store: a real server, spoken to as a team would."""
 
 from __future__ import annotations
 
