@@ -67,7 +67,7 @@ class LocalPlace(Place):
             os.replace(aside, self.path)
         except OSError as error:
             raise EnvironmentFault(
-                f"{self.path} cannot be written ({error.strerror}): free space, or change owner or mode of its folder"
+                f"{self.path} cannot be written ({error.strerror or error}): free space, or change owner or mode of its folder"
             ) from error
         finally:
             aside.unlink(missing_ok=True)
