@@ -91,17 +91,16 @@ def video(
     Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
     large in about four times the time.
 
-    Ctrl-C ends with the results up to there, all files readable, the report too. A run that was killed leaves files that may be
-    empty or end in the midst of a line, and no summary.json. The same command again skips the videos that are
-    finished, and begins any other one anew from its first frame, over what lies there: within a video nothing is resumed.
+    Results are written aside and take the place of earlier ones when they are whole. Ctrl-C ends with those up to there, all
+    files readable, the report too; finished ones of an earlier run stay instead. A run that was killed changes nothing. The same
+    command again skips the videos that are finished, and begins any other one anew from its first frame.
 
     Example: `fer video talk.mp4 --out results`
     """
+    from fer_pipeline.inference.result_folder import REPORT_FILE, has_finished_results
     from fer_pipeline.inference.temporal import WAYS
     from fer_pipeline.inference.video import VideoOptions, analyse
     from fer_pipeline.inference.video_files import PARQUET_FILE
-    from fer_pipeline.inference.video_report import write_report
-    from fer_pipeline.inference.video_table import write_table
 
     if temporal not in WAYS:
         raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
@@ -121,15 +120,28 @@ def video(
             folder = out / file.stem
             try:
                 with _bar(file.name) as advance:
-                    summary = analyse(file, recognizer, folder, options=options, on_progress=advance, cancelled=cancelled)
-                    # A run that was killed after the analysis left out what comes here.
-                    if not summary.skipped or not all((folder / name).is_file() for name in (PARQUET_FILE, "report.html")):
-                        write_table(folder)
-                        write_report(folder, summary)
+                    summary = analyse(
+                        file,
+                        recognizer,
+                        folder,
+                        options=options,
+                        on_progress=advance,
+                        cancelled=cancelled,
+                        finish=_tables_and_page,
+                    )
+                    # Results that came from Python lack these two.
+                    if summary.skipped and not all((folder / name).is_file() for name in (PARQUET_FILE, REPORT_FILE)):
+                        _tables_and_page(folder, summary)
             except VideoError as error:
                 errors.print(f"[bold red]error:[/] {_plain(str(error))}")
                 bad += 1
                 continue
+            if not summary.complete and has_finished_results(folder):
+                errors.print(
+                    f"[bold red]stopped.[/] {folder} holds the finished results of an earlier run still; those of this one, "
+                    f"up to {summary.seconds:.1f} s, were dropped: give another --out to have both"
+                )
+                raise typer.Exit(130)
             _tell(summary, folder)
             if cancelled.is_set():
                 errors.print(
@@ -233,6 +245,14 @@ def _bar(name: str) -> Iterator[Any]:
             progress.update(task, total=done.duration, completed=done.seconds, words=words)
 
         yield advance
+
+
+def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
+    from fer_pipeline.inference.video_report import write_report
+    from fer_pipeline.inference.video_table import write_table
+
+    write_table(folder)
+    write_report(folder, summary)
 
 
 def _tell(summary: VideoSummary, folder: Path) -> None:

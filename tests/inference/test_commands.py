@@ -284,6 +284,38 @@ def test_ctrl_c_keeps_what_is_done_so_far(
     assert "20 frames, 20 faces" in fer("video", film, "--out", "results", "--model", brightness_model).stdout  # anew
 
 
+def test_ctrl_c_leaves_the_finished_results_of_an_earlier_run(
+    film: str, tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from fer_pipeline.inference.stream import FaceStream
+
+    real = FaceStream.update_many
+
+    def interrupted(self: FaceStream, frames: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return real(self, frames)
+
+    fer("video", film, "--out", "results", "--model", brightness_model)
+    folder = tmp_path / "results" / "film"
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    monkeypatch.setattr(FaceStream, "update_many", interrupted)
+    done = fer("video", film, "--out", "results", "--temporal", "none", "--model", brightness_model)
+    assert done.exit_code == 130
+    assert "holds the finished results of an earlier run still; those of this one, up to 0.6 s, were dropped" in done.stderr
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_results_that_came_from_python_get_their_table_and_page(film: str, tmp_path: Path, brightness_model: Path) -> None:
+    fer("video", film, "--out", "results", "--model", brightness_model)
+    for name in ("faces.parquet", "report.html"):
+        (tmp_path / "results" / "film" / name).unlink()
+    assert "skipped" in fer("video", film, "--out", "results", "--model", brightness_model).stdout
+    assert (tmp_path / "results" / "film" / "faces.parquet").is_file()
+    assert (tmp_path / "results" / "film" / "report.html").is_file()
+
+
 def test_a_video_whose_run_was_killed_is_begun_anew_over_what_it_left(film: str, tmp_path: Path, brightness_model: Path) -> None:
     folder = tmp_path / "results" / "film"
     folder.mkdir(parents=True)
