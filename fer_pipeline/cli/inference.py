@@ -57,6 +57,8 @@ def predict(
     """
     if as_json and as_csv:
         raise ParamsError("--json and --csv were both given: choose one")
+    if annotate is not None:
+        _prepare(annotate, files)
     recognizer = _recognizer(model, detector, threshold)
     show = _JsonLines() if as_json else _CsvRows() if as_csv else _Words()
     bad = 0
@@ -104,8 +106,13 @@ def video(
 
     if temporal not in WAYS:
         raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
-    if len({file.stem for file in files}) < len(files):
-        raise ParamsError("two of the videos have the same name and would share a folder: give them different values of --out")
+    folders: dict[str, Path] = {}
+    for file in files:
+        if file.stem in folders:
+            raise ParamsError(
+                f"{folders[file.stem]} and {file} would share the folder {out / file.stem}: give them different --out"
+            )
+        folders[file.stem] = file
     recognizer = _recognizer(model, detector, threshold)
     options = VideoOptions(
         detect_every=detect_every,
@@ -163,13 +170,28 @@ def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLine
             pictures.append((file, imaging.decode(file.read_bytes())))
         except (ImageError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
+            if isinstance(error, IsADirectoryError):
+                reason = f"a folder, expected a picture: give {file}/*.jpg, or all that is in it to `fer score --input {file}`"
             errors.print(f"[bold red]error:[/] {_plain(f'{file}: {reason}')}")
     for (file, image), faces in zip(pictures, recognizer.recognize_many([image for _, image in pictures]), strict=True):
         show(file, faces)
         if annotate is not None:
-            annotate.mkdir(parents=True, exist_ok=True)
             (annotate / f"{file.name}.png").write_bytes(imaging.encode_png(draw(image, faces)))
     return len(files) - len(pictures)
+
+
+def _prepare(annotate: Path, files: list[Path]) -> None:
+    named: dict[str, Path] = {}
+    for file in files:
+        other = named.setdefault(file.name, file)
+        if other != file:
+            raise ParamsError(
+                f"{other} and {file} would both be drawn into {annotate / file.name}.png: call twice, with two folders"
+            )
+    try:
+        annotate.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParamsError(f"--annotate is {annotate}, which is no folder that can be made: {error.strerror}") from error
 
 
 class _Words:

@@ -45,7 +45,7 @@ def replaced_results(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _tidy(folder)
+        tidy(folder)
         aside = _inside(folder, _NEW)
     except OSError as error:
         raise EnvironmentFault(
@@ -61,17 +61,8 @@ def replaced_results(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _swap(folder: Path, aside: Path) -> None:
-    before = _inside(folder, _LEAVING)
-    _move(folder, before, _NAMES)
-    left = before.with_name(before.name.replace(_LEAVING, _LEFT))
-    os.replace(before, left)
-    _move(aside, folder, _NAMES[::-1])
-    shutil.rmtree(left)
-
-
-def _tidy(folder: Path) -> None:
-    """Removes what killed runs left; results that they had moved away, and not replaced, go back."""
+def tidy(folder: Path) -> None:
+    """Removes what killed runs left in the folder; results that they had moved away, and not replaced, go back."""
     for kind in (_LEAVING, _LEFT, _NEW):
         for stale in folder.glob(f"{kind}-*-*"):
             process = stale.name.split("-")[1]
@@ -83,6 +74,15 @@ def _tidy(folder: Path) -> None:
             if unfinished or kind == _LEAVING:
                 _move(stale, folder, _NAMES)
             shutil.rmtree(stale, ignore_errors=True)
+
+
+def _swap(folder: Path, aside: Path) -> None:
+    before = _inside(folder, _LEAVING)
+    _move(folder, before, _NAMES)
+    left = before.with_name(before.name.replace(_LEAVING, _LEFT))
+    os.replace(before, left)
+    _move(aside, folder, _NAMES[::-1])
+    shutil.rmtree(left)
 
 
 def _move(source: Path, target: Path, names: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.decoding import VideoInfo, VideoLimits, frames
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.result_folder import replaced_results
+from fer_pipeline.inference.result_folder import replaced_results, tidy
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.inference.temporal import SMOOTHING_SECONDS
 from fer_pipeline.inference.tracks import TrackedFace
@@ -98,6 +98,7 @@ def analyse(
     options = options or VideoOptions()
     info = VideoInfo.read(path, options.limits)
     key = _fingerprint(path, recognizer, options)
+    tidy(out)
     earlier = VideoSummary.finished(out, key)
     if earlier is not None:
         return replace(earlier, skipped=True)
