@@ -112,7 +112,7 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     assert not decision.promoted
     assert {"gain in accuracy", "gain in macro-F1"} <= {check.name for check in decision.checks if not check.passed}
     assert registry.find("fer", "champion").number == 1
-    arguments = ["robustness", "--model", "baseline", "--pictures", "7", "--out", "robustness"]
+    arguments = ["robustness", "--model", "baseline", "--out", "robustness"]
     assert "mean corruption accuracy 0.1429, clean 0.1429" in CliRunner().invoke(fer, arguments).output
 
 
