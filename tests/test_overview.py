@@ -256,7 +256,7 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
     app = typer.Typer()
     app.command()(overview.status)
     app.command()(overview.compare)
-    app.add_typer(models.models_app, name="models")
+    app.add_typer(models.app, name="models")
     for arguments, words in (
         (["status"], "fer version 1 (champion)"),
         (["models", "show", "champion"], "fingerprint"),

@@ -14,8 +14,11 @@ from fer_pipeline.cli import (
     measuring,
     models,
     overview,
+    profiles,
+    promoting,
     scoring,
     searching,
+    serving,
     shadowing,
     stages,
     teaching,
@@ -51,19 +54,19 @@ app.command(rich_help_panel=JOBS)(teaching.teachers)
 app.command(rich_help_panel=JOBS)(teaching.ensemble)
 app.command(rich_help_panel=JOBS)(teaching.balance)
 app.command(rich_help_panel=JOBS)(drifting.drift)
-app.command(rich_help_panel=JOBS)(models.promote)
-app.command(rich_help_panel=JOBS)(models.rollback)
-app.command(rich_help_panel=JOBS)(models.package)
-app.command(rich_help_panel=JOBS)(models.serve)
+app.command(rich_help_panel=JOBS)(promoting.promote)
+app.command(rich_help_panel=JOBS)(promoting.rollback)
+app.command(rich_help_panel=JOBS)(serving.package)
+app.command(rich_help_panel=JOBS)(serving.serve)
 app.command(rich_help_panel=JOBS)(inference.predict)
 app.command(rich_help_panel=JOBS)(inference.video)
 app.command(rich_help_panel=JOBS)(scoring.score)
-models.models_app.command()(weights.ship)
-models.models_app.command()(weights.fetch)
+models.app.command()(weights.ship)
+models.app.command()(weights.fetch)
 app.add_typer(data.app, name="data", rich_help_panel=JOBS)
 app.add_typer(feedback.app, name="feedback", rich_help_panel=JOBS)
-app.add_typer(models.models_app, name="models", rich_help_panel=JOBS)
-app.add_typer(models.profile_app, name="profile", rich_help_panel=JOBS)
+app.add_typer(models.app, name="models", rich_help_panel=JOBS)
+app.add_typer(profiles.app, name="profile", rich_help_panel=JOBS)
 app.add_typer(shadowing.app, name="shadow", rich_help_panel=JOBS)
 app.add_typer(ui.app, name="ui", rich_help_panel=JOBS)
 for stage in (stages.fetch, stages.preprocess, stages.validate, stages.train, stages.evaluate, stages.export):

@@ -1,0 +1,44 @@
+"""`fer promote` and `fer rollback`: which version is champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline.cli.console import results
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+
+
+def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
+    """Judge a registered version against the champion; when it wins, package it and move the alias.
+
+    Example: `fer promote`
+    """
+    from fer_pipeline import gate, lifecycle
+    from fer_pipeline.modeling.promotion import Decision
+    from flows.promotion import promote_challenger
+
+    lifecycle.challenger(Path.cwd(), version)  # a wrong number is told at once, not after the start of a Prefect server
+    decision = promote_challenger(version)
+    assert isinstance(decision, Decision)  # a failed state raises its error here
+    results.print(decision.markdown())
+    if decision.rows:
+        results.print(f"page: {gate.page(Path.cwd())}")
+    if not decision.promoted:
+        raise typer.Exit(1)
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="Version to go back to; the champion before by default.")] = None,
+) -> None:
+    """Make an earlier champion champion again, with its bundle.
+
+    Example: `fer rollback`
+    """
+    from fer_pipeline import lifecycle
+
+    with exclusive(RUN_LOCK, "fer rollback"):
+        version, bundle = lifecycle.roll_back(Path.cwd(), to)
+    results.print(f"{version} is champion again, bundle {bundle}; a running `fer serve` goes over to it")

@@ -1,0 +1,76 @@
+"""`fer package` and `fer serve`: the champion's bundle, built and answering."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline.cli.console import results
+from fer_pipeline.errors import ModelError
+from fer_pipeline.workspace import RUN_LOCK, exclusive
+
+
+def package() -> None:
+    """Build and try the BentoML bundle of the champion.
+
+    Example: `fer package`, then `fer serve`
+    """
+    from fer_pipeline import lifecycle
+
+    root = Path.cwd()
+    with exclusive(RUN_LOCK, "fer package"):
+        version = lifecycle.champion(root)
+        tag = lifecycle.package_version(root, version)
+        lifecycle.crown(root, version, str(version))
+    results.print(f"packaged as {tag}; a running `fer serve` goes over to its model")
+
+
+def serve(
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on; loopback by default.")] = "127.0.0.1",
+    follow: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a new champion takes over at the latest; 0: none does.", min=0, envvar="FER_RELOAD_SECONDS"
+        ),
+    ] = 5,
+    workers: Annotated[int, typer.Option(help="Processes that answer; one uses two cores for pictures.", min=1)] = 1,
+    shadow: Annotated[
+        float | None,
+        typer.Option(help="Share of the requests that the challenger judges, too; see `fer shadow report`.", min=0.001, max=1),
+    ] = None,
+) -> None:
+    """Serve the champion's bundle with BentoML; a new champion takes over while it runs.
+
+    Example: `fer serve --port 3000`
+    """
+    from fer_pipeline import lifecycle
+    from fer_pipeline.model_info import ModelInfo
+    from fer_pipeline.serving import packaging
+
+    tag = lifecycle.champion_tag(Path.cwd())
+    if tag is None:
+        raise ModelError("there is no packaged champion yet: run `fer run` first")
+    if follow:
+        folder = Path(os.environ.setdefault("FER_MODEL_DIR", str(packaging.bundle_folder(Path.cwd()))))
+        ModelInfo.read(folder)
+        os.environ["FER_RELOAD_SECONDS"] = str(follow)
+        results.print(f"a new champion in {folder} takes over within {follow:g} s")
+    else:
+        os.environ.pop("FER_RELOAD_SECONDS", None)
+    if shadow is not None:
+        root = Path.cwd()
+        challenger = os.environ.setdefault("FER_SHADOW_MODEL", str(packaging.challenger_folder(root)))
+        log = os.environ.setdefault("FER_SHADOW_LOG", str(root / "data" / "shadow"))
+        os.environ["FER_SHADOW_SHARE"] = str(shadow)
+        results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}")
+    if workers > 1:
+        others = os.environ.get("BENTOML_CONFIG_OPTIONS", "")
+        os.environ["BENTOML_CONFIG_OPTIONS"] = f"{others} services.fer.workers={workers}".strip()
+    results.print(f"serving {tag} on http://{host}:{port}")
+    bentoml = str(Path(sys.executable).with_name("bentoml"))
+    os.execv(bentoml, [bentoml, "serve", tag, "--host", host, "--port", str(port)])
