@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,6 @@ from fer_pipeline.modeling.comparison_page import write_comparison
 from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split
 from fer_pipeline.modeling.promotion import Contestant
 from fer_pipeline.stages import HASHES_FILE
-
-if TYPE_CHECKING:  # it needs Spark, which a gate must not wait for
-    from fer_pipeline.baseline import Baseline
 
 _BATCH = 256
 
@@ -57,7 +54,7 @@ class JudgedRows:
         return self.faces.labels[self.unseen]
 
 
-def judged_rows(processed: Path, versions: Sequence[registry.Version | Baseline]) -> JudgedRows:
+def judged_rows(processed: Path, versions: Sequence[registry.Version]) -> JudgedRows:
     """The test rows on which these versions can be judged. Raises `ModelError` where each has a copy in training data."""
     faces = load_split(processed, "test")
     lists = {version.run_id: tracking.read_lines(version.run_id, "training", HASHES_FILE) for version in versions}
@@ -92,14 +89,14 @@ def contestant(version: registry.Version, rows: JudgedRows, corruption_pictures:
             name=str(version),
             synthetic=classifier.info.synthetic,
             probabilities=_answers(classifier, rows.images),
-            latency_ms=_median_latency(classifier.probabilities, rows.images[:1]),
+            latency_ms=_median_latency(classifier, rows.images[:1]),
             megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
             corruption_accuracy=corruption_accuracy,
             training_known=version.run_id not in rows.unlisted,
         )
 
 
-def compare_versions(root: Path, a: registry.Version | Baseline, b: registry.Version | Baseline, out: Path) -> Comparison:
+def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: Path) -> Comparison:
     """What changes from a to b on the test split in use; replaces the folder `out` with page and figures.
 
     As for the gate, rows of which one of them was trained on a copy are left out. Both models are run: stored predictions would
@@ -110,7 +107,7 @@ def compare_versions(root: Path, a: registry.Version | Baseline, b: registry.Ver
         raise ModelError(f"both are {a}: name two versions (`fer models list`)")
     params = params_file.load(root / "params.yaml").promote
     rows = judged_rows(versioning.output(root, "preprocess"), [a, b])
-    first, second = (contestant(one, rows) if isinstance(one, registry.Version) else _of_baseline(one, rows) for one in (a, b))
+    first, second = (contestant(version, rows) for version in (a, b))
     result = compare(first, second, rows.labels, params)
     source = rows.facts["source"]
     write_comparison(
@@ -127,22 +124,6 @@ def compare_versions(root: Path, a: registry.Version | Baseline, b: registry.Ver
     return result
 
 
-def _of_baseline(baseline: Baseline, rows: JudgedRows) -> Contestant:
-    if baseline.image_spec != rows.facts["image_spec"]:
-        raise ModelError(
-            f"{baseline} learned from pictures as {baseline.image_spec}, the test split in use was prepared otherwise: run "
-            "`fer baseline` again"
-        )
-    return Contestant(
-        name=str(baseline),
-        synthetic=baseline.synthetic,
-        probabilities=baseline.probabilities(rows.images),
-        latency_ms=_median_latency(baseline.probabilities, rows.images[:1]),
-        megabytes=baseline.megabytes,
-        training_known=baseline.run_id not in rows.unlisted,
-    )
-
-
 def _answers(classifier: EmotionClassifier, images: UInt8Array) -> npt.NDArray[np.float64]:
     return np.concatenate([classifier.probabilities(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
 
@@ -154,10 +135,10 @@ def _corruption_accuracy(classifier: EmotionClassifier, rows: JudgedRows, pictur
     return share
 
 
-def _median_latency(probabilities: Callable[[UInt8Array], object], image: UInt8Array, repeats: int = 30) -> float:
+def _median_latency(classifier: EmotionClassifier, image: UInt8Array, repeats: int = 30) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        probabilities(image)
+        classifier.probabilities(image)
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times)

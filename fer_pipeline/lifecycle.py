@@ -73,8 +73,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     params = params_file.load(root / "params.yaml")
     export = versioning.output(root, "export")
     info = ModelInfo.read(export)
-    tags = {**info.lineage, "network": info.network, "data": info.data, "synthetic": str(info.synthetic).lower()}
-    tags |= {name: f"{info.metrics[name]:.4f}" for name in ("accuracy", "macro_f1") if name in info.metrics}
+    tags = registry.describing_tags(info)
     run_id = tracking.ensure_run(info.lineage.get("run_id"), info.network, tags)
     card = card_folder(root)
     facts = read_card_facts(

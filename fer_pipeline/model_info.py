@@ -19,6 +19,9 @@ CARD_FILE = "model_card.html"
 
 INFO_FILE = "model.json"
 
+OPSET = 17
+"""ONNX opset of every exported model: an ensemble needs members of one."""
+
 
 @dataclass(frozen=True)
 class ModelInfo:

@@ -36,7 +36,7 @@ TOLERANCE = 0.01
 LEAST_AGREEMENT = 0.999
 """Share of test pictures that must get the same answer before and after."""
 
-_RESERVED = ("champion", "challenger")
+_RESERVED = ("champion", "challenger", "baseline")
 _MAIN_FIGURES = ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "accuracy_dedup", "ece")
 _THREADS = 2
 

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
 from fer_pipeline import params as params_file
-from fer_pipeline.baseline import Baseline, baseline_and_track
+from fer_pipeline.baseline import baseline_and_track
 from fer_pipeline.datasets import logistic
-from fer_pipeline.datasets.hog import FEATURES, hog
-from fer_pipeline.datasets.logistic import REGULARISATIONS, HogLogistic
+from fer_pipeline.datasets.hog import FEATURES, hog, hog_logistic
+from fer_pipeline.datasets.logistic import REGULARISATIONS
 from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.datasets.synthetic import draw_faces
 from fer_pipeline.errors import DataQualityError, SourceError
-from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.imaging import ImageSpec, UInt8Array
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.shipped import shipped_folder
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling import tracking
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling.ensemble import merge
 from fer_pipeline.outputs import write_json
 from fer_pipeline.records import PROCESSED, SPLITS
 from fer_pipeline.stages import HASHES_FILE
@@ -57,7 +67,7 @@ def processed_table(folder: Path, labels: range = range(7)) -> None:
     ]
     (folder / "faces").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=PROCESSED), folder / "faces" / "part-00000.parquet")
-    write_json(folder / "facts.json", {"source": {"name": "stripes", "synthetic": True}, "image_spec": {}})
+    write_json(folder / "facts.json", {"source": {"name": "stripes", "synthetic": True}, "image_spec": asdict(ImageSpec())})
 
 
 @pytest.fixture(scope="module")
@@ -80,54 +90,91 @@ def test_a_face_has_900_features_that_do_not_depend_on_its_brightness() -> None:
     assert 0 <= features.min() < features.max() <= 1
 
 
+def opencv_hog(images: UInt8Array) -> npt.NDArray[np.float32]:
+    """The same features by OpenCV, in the order of `hog`."""
+    descriptor = cv2.HOGDescriptor((48, 48), (16, 16), (8, 8), (8, 8), 9)
+    found = np.stack([np.asarray(descriptor.compute(image)) for image in images])
+    columns_first = found.reshape(-1, 5, 5, 2, 2, 9)  # block column, block row, cell column, cell row, bin
+    bins_first = np.roll(columns_first, 4, axis=-1).transpose(0, 5, 2, 4, 1, 3)  # OpenCV's bins begin at 0 degrees, these at -90
+    return bins_first.reshape(-1, FEATURES)
+
+
+def pictures(kind: str) -> UInt8Array:
+    noise = np.random.default_rng(0)
+    match kind:
+        case "noise":
+            return noise.integers(0, 256, (40, 48, 48, 1), np.uint8)
+        case "flat":
+            return np.stack([np.full((48, 48, 1), level, np.uint8) for level in (0, 7, 255)])
+        case "stripes":
+            return np.stack([striped(label, noise)[..., np.newaxis] for label in range(7)])
+        case "edges":
+            y, x = np.mgrid[0:48, 0:48]
+            lines = (x > 20, x < 20, y > 30, y < 30, x > y, x + y > 47)
+            return np.stack([np.where(line, 255, 0).astype(np.uint8)[..., np.newaxis] for line in lines])
+        case _:
+            return draw_faces(40, 3)[0][..., np.newaxis]
+
+
+@pytest.mark.parametrize("kind", ["noise", "flat", "stripes", "edges", "faces"])
+def test_the_features_are_those_of_opencv(kind: str) -> None:
+    images = pictures(kind)
+    np.testing.assert_allclose(hog(images), opencv_hog(images), atol=1e-3)
+
+
 def test_logits_are_those_of_the_weights() -> None:
-    face = striped(1, np.random.default_rng(1))[np.newaxis, ..., np.newaxis]
+    images = pictures("faces")
     weights = np.random.default_rng(2).normal(size=(7, FEATURES))
-    model = HogLogistic(weights, np.arange(7.0), 0.1, {0.1: 1.0})
-    expected = hog(face)[0].astype(np.float64) @ weights.T + np.arange(7)
-    np.testing.assert_allclose(model.predict(np.repeat(face, 3, axis=0)), [expected] * 3, rtol=1e-4)
+    network = onnxruntime.InferenceSession(hog_logistic(weights, np.arange(7.0)).SerializeToString())
+    (found,) = network.run(None, {"image": images})
+    np.testing.assert_allclose(found, hog(images).astype(np.float64) @ weights.T + np.arange(7), atol=1e-4)
 
 
-def test_the_baseline_is_measured_as_networks_are_and_stands_beside_them(
+def test_the_baseline_can_join_an_ensemble(tmp_path: Path) -> None:
+    onnx.save(hog_logistic(np.zeros((7, FEATURES)), np.zeros(7)), tmp_path / "baseline.onnx")
+    merge([(tmp_path / "baseline.onnx", 1.0), (shipped_folder("fast") / MODEL_FILE, 1.0)], tmp_path / "merged.onnx")
+    network = onnxruntime.InferenceSession(tmp_path / "merged.onnx")
+    assert network.run(None, {"image": np.zeros((2, 48, 48, 1), np.uint8)})[0].shape == (2, 7)
+
+
+def test_the_baseline_is_exported_measured_and_registered_as_networks_are_but_is_no_challenger(
     spark: SparkSession, tracking_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlflow import MlflowClient
-
     monkeypatch.setattr(logistic, "_ITERATIONS", 15)  # stripes are learned at once, each iteration is a Spark job
     processed_table(tmp_path / "processed")
-    metrics = baseline_and_track(tmp_path / "processed", tmp_path / "out", small_params())
+    info, version = baseline_and_track(tmp_path / "processed", tmp_path / "out", small_params())
+    metrics = info.metrics
     assert metrics["accuracy"] > 0.95
     assert metrics["accuracy_low"] <= metrics["accuracy"] <= metrics["accuracy_high"]
     assert {f"recall_{name}" for name in EMOTIONS} | {"macro_f1", "macro_f1_low", "ece", "rows"} <= set(metrics)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
-    description = json.loads((tmp_path / "out" / "baseline.json").read_text())
-    assert set(description["tried"]) == {str(penalty) for penalty in REGULARISATIONS}
-    # What Spark counted on validation is what the weights give outside of it.
-    assert metrics["validation_accuracy"] == pytest.approx(max(description["tried"].values()))
-    with np.load(tmp_path / "out" / "weights.npz", allow_pickle=False) as stored:
-        assert stored["weights"].shape == (7, FEATURES)
-    client = MlflowClient()
-    (run,) = client.search_runs([client.get_experiment_by_name("fer").experiment_id], "tags.baseline = 'true'")
-    assert (run.info.status, run.data.tags["network"]) == ("FINISHED", "hog-logistic")
-    assert tracking.read_lines(run.info.run_id, "training", HASHES_FILE) == ["h"] * 56
-    fitted = Baseline.read(tmp_path / "out")
-    assert fitted.run_id == run.info.run_id
-    np.testing.assert_allclose(fitted.probabilities(striped(1, np.random.default_rng(1))[None, ..., None]).sum(), 1.0)
-    assert run.data.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])
+    assert ModelInfo.read(tmp_path / "out") == ModelInfo.read(registry.download_export(version, tmp_path / "down")) == info
+    assert registry.aliases("fer") == {"baseline": version.number}
+    assert registry.find("fer", "baseline") == version
+    told = {name: version.tags[name] for name in ("network", "data", "synthetic", "run_id")}
+    assert told == {"network": "hog-logistic", "data": "stripes", "synthetic": "true", "run_id": version.run_id}
+    run = tracking.read_run(version.run_id)
+    assert (run.status, run.tags["network"]) == ("FINISHED", "hog-logistic")
+    assert run.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])
+    tried = {penalty: run.metrics[f"validation_accuracy_regularisation_{penalty:g}"] for penalty in REGULARISATIONS}
+    assert tried[float(info.lineage["regularisation"])] == max(tried.values())
+    # What Spark counted on validation is what the exported network answers.
+    assert metrics["validation_accuracy"] == pytest.approx(max(tried.values()))
+    assert tracking.read_lines(version.run_id, "training", HASHES_FILE) == ["h"] * 56
+    face = striped(1, np.random.default_rng(1))[np.newaxis, ..., np.newaxis]
+    assert EmotionClassifier.load(tmp_path / "out").probabilities(face).argmax() == 1
 
 
 def test_a_training_split_without_one_class_is_told_and_the_run_failed(
     spark: SparkSession, tracking_store: Path, tmp_path: Path
 ) -> None:
-    from mlflow import MlflowClient
-
     processed_table(tmp_path / "processed", range(6))
     with pytest.raises(DataQualityError, match="train lacks \\['neutral'\\]"):
         baseline_and_track(tmp_path / "processed", tmp_path / "out", small_params())
     assert not (tmp_path / "out").exists()
-    client = MlflowClient()
-    (run,) = client.search_runs([client.get_experiment_by_name("fer").experiment_id])
-    assert run.info.status == "FAILED"
+    (run,) = tracking.recent_runs(2)
+    assert run.status == "FAILED"
+    assert registry.versions("fer") == []
 
 
 def test_a_missing_table_is_told(tmp_path: Path) -> None:

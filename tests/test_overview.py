@@ -10,21 +10,22 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline import contest, lifecycle, params_editing
+from fer_pipeline import contest, gate, lifecycle, params_editing
 from fer_pipeline.cli import models, overview
 from fer_pipeline.cli.app import app as fer
-from fer_pipeline.datasets.hog import FEATURES
+from fer_pipeline.datasets.hog import FEATURES, hog_logistic
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import ImageSpec
-from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import HASHES_FILE
@@ -88,27 +89,31 @@ def test_versions_with_one_answer_to_every_row_are_found_equal(registered: Path,
     assert "an exact copy of a picture that fer version 1 or fer version 2 learned from" in (out / "report.html").read_text()
 
 
-def test_the_baseline_is_compared_like_a_version_and_cannot_be_promoted(registered: Path, levels: Path) -> None:
-    folder = registered / "data" / "reports" / "baseline"
-    folder.mkdir(parents=True)
-    assert "no baseline in data/reports/baseline" in str(CliRunner().invoke(fer, ["compare", "baseline", "1"]).exception)
-    run_id = tracking.ensure_run(None, "hog-logistic", {"baseline": "true"})
+def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refuses_it(registered: Path, levels: Path) -> None:
+    assert "no version or alias 'baseline'" in str(CliRunner().invoke(fer, ["compare", "baseline", "1"]).exception)
+    folder = registered / "data" / "baseline"
+    folder.mkdir()
+    onnx.save(hog_logistic(np.zeros((7, FEATURES)), np.eye(7)[3]), folder / MODEL_FILE)  # always says happy
+    info = ModelInfo("hog-logistic", file_sha256(folder / MODEL_FILE), 1.0, ImageSpec(), False, "levels")
+    info.write(folder)
+    run_id = tracking.ensure_run(None, "hog-logistic", {})
     tracking.log_lines(run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(10)])
-    np.savez(folder / "weights.npz", weights=np.zeros((7, FEATURES)), intercepts=np.eye(7)[3])  # always says happy
-    facts = {"temperature": 1.0, "run_id": run_id, "synthetic": False, "image_spec": asdict(ImageSpec())}
-    (folder / "baseline.json").write_text(json.dumps({"regularisation": 0.1, "tried": {}, **facts}))
+    baseline, _ = registry.register(folder, info, "fer", run_id, {}, alias=registry.BASELINE)
+    assert registry.aliases("fer") == {"challenger": 3, "baseline": 4}
     done = CliRunner().invoke(fer, ["compare", "baseline", "2"])
     assert done.exit_code == 0, (done.output, done.exception)
     page = (registered / "data" / "reports" / "compare" / "report.html").read_text()
-    assert "copy of a picture that baseline hog-logistic learned from" in page
     assert "not known which pictures fer version 2 learned from" in page
     values = json.loads((registered / "data" / "reports" / "compare" / "metrics.json").read_text())
-    assert (values["a"], values["rows"], values["measures"][0]["b"]) == ("baseline hog-logistic", 60, 1.0)
+    assert (values["a"], values["rows"], values["measures"][0]["b"]) == ("fer version 4", 60, 1.0)
     assert values["measures"][0]["a"] == pytest.approx(9 / 60)  # of the rows 10 to 69 nine are of class 3
-    assert [one.number for one in registry.versions("fer")] == [1, 2, 3]
-    facts["image_spec"]["contrast"] = "clahe"  # type: ignore[index]
-    (folder / "baseline.json").write_text(json.dumps({"regularisation": 0.1, "tried": {}, **facts}))
-    assert "run `fer baseline` again" in str(CliRunner().invoke(fer, ["compare", "2", "baseline"]).exception)
+    lifecycle.crown(registered, version(1), None)
+    decision = gate.judge(registered, baseline)
+    assert not decision.promoted
+    assert {"gain in accuracy", "gain in macro-F1"} <= {check.name for check in decision.checks if not check.passed}
+    assert registry.find("fer", "champion").number == 1
+    arguments = ["robustness", "--model", "baseline", "--out", "robustness"]
+    assert "mean corruption accuracy 0.1429, clean 0.1429" in CliRunner().invoke(fer, arguments).output
 
 
 def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registered: Path, levels: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BUNDLE = Path("data/bundle")
 YUNET = Path("data/models/yunet.onnx")
-ALIASES = ("champion", "challenger")
+ALIASES = ("champion", "challenger", "baseline")
 
 _VERSION = re.compile(r"([\w.-]+)/v?(\d+)")
 _DOWNLOADS = Path("data/.registry")  # the leading dot keeps it out of git

@@ -13,20 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer_pipeline import params as params_file
-from fer_pipeline.cli.baseline import FOLDER
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
-    from fer_pipeline.baseline import Baseline
     from fer_pipeline.status import Bundle, Drift, RunLine, Status
     from fer_pipeline.versions import VersionFacts
-
-
-BASELINE = "baseline"
-"""How `fer compare` calls the one model that is no version."""
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -49,7 +43,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="First version: number or alias; or `baseline`, the one of `fer baseline`.")],
+    a: Annotated[str, typer.Argument(help="First version: number or alias, such as `baseline`, that of `fer baseline`.")],
     b: Annotated[str, typer.Argument(help="Second one, likewise.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/reports/compare"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
@@ -67,7 +61,7 @@ def compare(
     from fer_pipeline.modeling.comparison_page import METRICS_FILE, REPORT_FILE
 
     name = params_file.load(PARAMS).promote.model_name
-    first, second = (_baseline() if word == BASELINE else registry.find(name, word) for word in (a, b))
+    first, second = (registry.find(name, word) for word in (a, b))
     with exclusive(out, "fer compare"):
         result = compare_versions(Path.cwd(), first, second, out)
     if as_json:
@@ -88,12 +82,6 @@ def compare(
     results.print(f"McNemar's test: p = {result.test.p_value:.2g}; {only}")
     results.print(escape(result.verdict))
     results.print(f"page: {out / REPORT_FILE}")
-
-
-def _baseline() -> Baseline:
-    from fer_pipeline.baseline import Baseline
-
-    return Baseline.read(FOLDER)
 
 
 def _print(now: Status) -> None:

@@ -15,32 +15,25 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from fer_pipeline.datasets.hog import LABELLED, hog, hog_batches
+from fer_pipeline.datasets.hog import LABELLED, hog_batches
 from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, SourceError
-from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 
 REGULARISATIONS = (0.001, 0.01, 0.1)
 """Weights of the L2 penalty that are tried, on standardised features."""
 
-_PART = 256
 _ITERATIONS = 60
 
 
 @dataclass(frozen=True)
 class HogLogistic:
-    """A fitted model: `weights` float64 (7, 900), `intercepts` (7,), the penalty, and validation accuracy by penalties tried."""
+    """A fitted model: `weights` float64 (7, `FEATURES`), `intercepts` (7,), penalty, and validation accuracy by those tried."""
 
     weights: npt.NDArray[np.float64]
     intercepts: npt.NDArray[np.float64]
     regularisation: float
     tried: dict[float, float]
-
-    def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
-        """Logits float32 (N, 7) of faces uint8 (N, 48, 48, 1), in parts that bound the memory."""
-        parts = [hog(images[start : start + _PART]) @ self.weights.T + self.intercepts for start in range(0, len(images), _PART)]
-        return np.concatenate(parts).astype(np.float32)
 
 
 def fit_hog_logistic(processed: Path, master: str) -> HogLogistic:

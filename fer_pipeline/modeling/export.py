@@ -16,7 +16,7 @@ import tf2onnx
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
-from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.model_info import MODEL_FILE, OPSET, ModelInfo, file_sha256
 from fer_pipeline.modeling.calibration import CALIBRATION_FILE
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.modeling.metrics import METRICS_FILE
@@ -24,7 +24,6 @@ from fer_pipeline.modeling.model_files import KERAS_FILE, read_model, read_train
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.params import ExportParams
 
-OPSET = 17
 INPUT, OUTPUT = "image", "logits"
 PARITY_ROWS = 256
 """Validation pictures on which Keras and ONNX are compared."""

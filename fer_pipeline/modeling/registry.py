@@ -25,6 +25,7 @@ from fer_pipeline.modeling.store import clear_errors, is_missing
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+BASELINE = "baseline"
 FINGERPRINT_TAG = "fingerprint"
 BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG = "bundle", "crowned", "rolled_back"
 """Tags of a version: its BentoML bundle, and when it last became champion or was rolled back (ISO 8601, UTC)."""
@@ -43,8 +44,10 @@ class Version:
         return f"{self.name} version {self.number}"
 
 
-def register(export: Path, info: ModelInfo, name: str, run_id: str, tags: Mapping[str, str]) -> tuple[Version, bool]:
-    """The registered version of an exported model, under the alias challenger, and whether it is new.
+def register(
+    export: Path, info: ModelInfo, name: str, run_id: str, tags: Mapping[str, str], alias: str = CHALLENGER
+) -> tuple[Version, bool]:
+    """The registered version of an exported model, under the alias, and whether it is new.
 
     A model with the same `ModelInfo.fingerprint` is registered once only. The version carries signature, input example and
     `tags`; the folder `export` is stored in the run.
@@ -53,7 +56,7 @@ def register(export: Path, info: ModelInfo, name: str, run_id: str, tags: Mappin
         client = MlflowClient()
         for known in versions(name):
             if known.tags.get(FINGERPRINT_TAG) == info.fingerprint:
-                client.set_registered_model_alias(name, CHALLENGER, str(known.number))
+                client.set_registered_model_alias(name, alias, str(known.number))
                 return known, False
         client.log_artifacts(run_id, str(export), "export")
         with mlflow.start_run(run_id=run_id):
@@ -72,8 +75,14 @@ def register(export: Path, info: ModelInfo, name: str, run_id: str, tags: Mappin
         created = client.create_model_version(
             name, logged.model_uri, run_id=run_id, tags={**tags, FINGERPRINT_TAG: info.fingerprint}, model_id=logged.model_id
         )
-        client.set_registered_model_alias(name, CHALLENGER, str(created.version))
+        client.set_registered_model_alias(name, alias, str(created.version))
         return _version(client.get_model_version(name, str(created.version))), True
+
+
+def describing_tags(info: ModelInfo) -> dict[str, str]:
+    """Tags by which versions are told apart in lists: lineage, network, data, whether that is synthetic, main figures."""
+    tags = {**info.lineage, "network": info.network, "data": info.data, "synthetic": str(info.synthetic).lower()}
+    return tags | {name: f"{info.metrics[name]:.4f}" for name in ("accuracy", "macro_f1") if name in info.metrics}
 
 
 def versions(name: str) -> list[Version]:
