@@ -1,10 +1,10 @@
 """What was tried on FER-2013, from what each training and evaluation left in benchmarks/attempts and fer_pipeline/weights.
 
 PublicTest is test, validation is carved from Training: 548 rows (preprocess.validation_share 0.02) for the shipped models and
-resnet-gpu-185, 1,368 (0.05) for resnet-gpu-160, compact-cpu-1 and -2, compact-votes and compact-stored-365, else 2,733. The recipe
-of each is in its training.json; profile "none" is one that is no profile, or no longer. `fer run --profile NAME` on the same source
-repeats the others. ensemble-3 is accurate, resnet-gpu-185 and resnet-live-185, ensemble-gpu-160 the three seeds of resnet-gpu-160,
-ensemble-5 these three, accurate and resnet-gpu-185.
+resnet-gpu-185, 1,368 (0.05) for resnet-gpu-160, compact-cpu-1 and -2, compact-votes and compact-stored-365, else 2,733. The
+recipe of each is in its training.json; profile "none" is one that is no profile, or no longer. `fer run --profile NAME` on the
+same source repeats the others. ensemble-3 is accurate, resnet-gpu-185 and resnet-live-185, ensemble-gpu-160 the three seeds of
+resnet-gpu-160, ensemble-5 these three, accurate and resnet-gpu-185.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -30,6 +31,9 @@ MAX_PIXELS = 50_000_000
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """Picture formats that are decoded; the file name plays no part, the content decides."""
+
+# Pillow's own limits lie above ours; at the lower one it would only warn, on stderr.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_TURNS = {
@@ -97,6 +101,8 @@ def decode(data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS, max_pixels: 
             return _rgb(_upright(picture))
     except ImageError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"picture has too many pixels, at most {max_pixels:,} are read: scale it down") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{len(data):,} bytes that are no {', '.join(formats)} picture") from error
     except Exception as error:  # damaged files make Pillow raise whatever its readers stumble over: struct.error, TypeError, ...

@@ -95,13 +95,21 @@ def test_bytes_that_are_no_whole_picture_are_refused(data: bytes, reason: str) -
         imaging.decode(data)
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+@pytest.mark.parametrize(
+    ("width", "height", "words"),
+    [
+        (10_000, 5_001, "10000x5001 pixels, at most 50,000,000"),
+        (12_000, 10_000, "12000x10000 pixels, at most 50,000,000"),
+        (30_000, 30_000, "too many pixels, at most 50,000,000"),
+    ],
+)
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(width: int, height: int, words: str) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", 10_000, 5_001, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    with pytest.raises(ImageError, match="10000x5001 pixels, at most 50,000,000"):
+    with pytest.raises(ImageError, match=words):
         imaging.decode(bomb)
 
 

@@ -9,11 +9,12 @@ from fer_pipeline.cli import (
     data,
     drifting,
     feedback,
-    inference,
+    filming,
     jobs,
     measuring,
     models,
     overview,
+    predicting,
     profiles,
     promoting,
     scoring,
@@ -58,8 +59,8 @@ app.command(rich_help_panel=JOBS)(promoting.promote)
 app.command(rich_help_panel=JOBS)(promoting.rollback)
 app.command(rich_help_panel=JOBS)(serving.package)
 app.command(rich_help_panel=JOBS)(serving.serve)
-app.command(rich_help_panel=JOBS)(inference.predict)
-app.command(rich_help_panel=JOBS)(inference.video)
+app.command(rich_help_panel=JOBS)(predicting.predict)
+app.command(rich_help_panel=JOBS)(filming.video)
 app.command(rich_help_panel=JOBS)(scoring.score)
 models.app.command()(weights.ship)
 models.app.command()(weights.fetch)

@@ -20,7 +20,7 @@ def baseline(
 ) -> None:
     """Fit HOG features with logistic regression in Spark MLlib; measure and register it like any other model.
 
-    Its version has the alias baseline and is no challenger: only `fer promote --version` judges it. Takes minutes on FER-2013.
+    Its version has the alias baseline and is no challenger: only `fer promote --version` judges it. A few minutes on FER-2013.
 
     Example: `fer baseline`, then `fer compare baseline champion`
     """

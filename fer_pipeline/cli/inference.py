@@ -1,29 +1,16 @@
-"""`fer predict` and `fer video`: the emotions of faces in pictures and videos, from the shell."""
+"""What `fer predict` and `fer video` have in common: their options, and the recognizer that these ask for."""
 
 from __future__ import annotations
 
-import csv
-import json
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fer_pipeline.cli.choosing import BUNDLE, YUNET, chosen_detector, chosen_model
-from fer_pipeline.cli.console import errors, results
-from fer_pipeline.errors import ImageError, ParamsError, VideoError
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
-    from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
-    from fer_pipeline.inference.video import VideoProgress, VideoSummary
-
-_PICTURES_AT_ONCE = 8
+    from fer_pipeline.inference.recognizer import Recognizer
 
 Model = Annotated[
     str | None,
@@ -42,218 +29,15 @@ Detector = Annotated[
 Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
 
 
-def predict(
-    files: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP or BMP.", metavar="FILES...")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face.")] = False,
-    annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
-    model: Model = None,
-    detector: Detector = None,
-    threshold: Threshold = 0.4,
-) -> None:
-    """Name the emotions of all faces in pictures.
-
-    Example: `fer predict holiday/*.jpg --csv > faces.csv`
-    """
-    if as_json and as_csv:
-        raise ParamsError("--json and --csv were both given: choose one")
-    recognizer = _recognizer(model, detector, threshold)
-    show = _JsonLines() if as_json else _CsvRows() if as_csv else _Words()
-    bad = 0
-    for start in range(0, len(files), _PICTURES_AT_ONCE):
-        bad += _predict(files[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
-    if bad:
-        errors.print(f"{bad} of {len(files)} pictures could not be read")
-        raise typer.Exit(ImageError.exit_code)
-
-
-def video(
-    files: Annotated[list[Path], typer.Argument(help="Videos: MP4, MOV, MKV, WebM, AVI and more.", metavar="FILES...")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; each video gets a folder of its name in it.")],
-    annotated: Annotated[bool, typer.Option(help="Write the video with the faces drawn in.")] = True,
-    detect_every: Annotated[int, typer.Option(help="Search each n-th frame for faces, and follow them between.", min=1)] = 5,
-    detection_side: Annotated[int, typer.Option(help="Longer side in pixels of the copy that is searched.", min=32)] = 320,
-    temporal: Annotated[
-        str,
-        typer.Option(
-            help="How the emotions of a person are joined over time: smooth (moving mean), hmm (hidden Markov model: steadier at "
-            "the same delay) or none. Those of single frames are in the tables always."
-        ),
-    ] = "smooth",
-    smoothing: Annotated[float, typer.Option(help="smooth: time constant of the mean in seconds; 0: none.", min=0)] = 0.5,
-    dwell: Annotated[float, typer.Option(help="hmm: how long an expression lasts in the mean, in seconds.")] = 2.0,
-    model: Model = None,
-    detector: Detector = None,
-    threshold: Threshold = 0.4,
-) -> None:
-    """Follow the emotions of each person through videos: tables, subtitles, annotated video and a report page.
-
-    Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
-    large in about four times the time.
-
-    Ctrl-C ends with the results up to there, all files readable, the report too. A run that was killed leaves files that may be
-    empty or end in the midst of a line, and no summary.json. The same command again skips the videos that are
-    finished, and begins any other one anew from its first frame, over what lies there: within a video nothing is resumed.
-
-    Example: `fer video talk.mp4 --out results`
-    """
-    from fer_pipeline.inference.temporal import WAYS
-    from fer_pipeline.inference.video import VideoOptions, analyse
-    from fer_pipeline.inference.video_files import PARQUET_FILE
-    from fer_pipeline.inference.video_report import write_report
-    from fer_pipeline.inference.video_table import write_table
-
-    if temporal not in WAYS:
-        raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
-    if len({file.stem for file in files}) < len(files):
-        raise ParamsError("two of the videos have the same name and would share a folder: give them different values of --out")
-    recognizer = _recognizer(model, detector, threshold)
-    options = VideoOptions(
-        detect_every=detect_every,
-        detection_side=detection_side,
-        smoothing_seconds=smoothing if temporal == "smooth" else 0.0,
-        dwell_seconds=dwell if temporal == "hmm" else None,
-        annotate=annotated,
-    )
-    bad = 0
-    with _ctrl_c() as cancelled:
-        for file in files:
-            folder = out / file.stem
-            try:
-                with _bar(file.name) as advance:
-                    summary = analyse(file, recognizer, folder, options=options, on_progress=advance, cancelled=cancelled)
-                    # A run that was killed after the analysis left out what comes here.
-                    if not summary.skipped or not all((folder / name).is_file() for name in (PARQUET_FILE, "report.html")):
-                        write_table(folder)
-                        write_report(folder, summary)
-            except VideoError as error:
-                errors.print(f"[bold red]error:[/] {_plain(str(error))}")
-                bad += 1
-                continue
-            _tell(summary, folder)
-            if cancelled.is_set():
-                errors.print(
-                    f"[bold red]stopped.[/] {folder} holds the results up to {summary.seconds:.1f} s, all files readable"
-                )
-                raise typer.Exit(130)
-    if bad:
-        errors.print(f"{bad} of {len(files)} videos could not be read")
-        raise typer.Exit(VideoError.exit_code)
-
-
-def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
-    from fer_pipeline import imaging
-    from fer_pipeline.inference.annotate import annotate as draw
-
-    pictures = []
-    for file in files:
-        try:
-            pictures.append((file, imaging.decode(file.read_bytes())))
-        except (ImageError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            errors.print(f"[bold red]error:[/] {_plain(f'{file}: {reason}')}")
-    for (file, image), faces in zip(pictures, recognizer.recognize_many([image for _, image in pictures]), strict=True):
-        show(file, faces)
-        if annotate is not None:
-            annotate.mkdir(parents=True, exist_ok=True)
-            (annotate / f"{file.name}.png").write_bytes(imaging.encode_png(draw(image, faces)))
-    return len(files) - len(pictures)
-
-
-class _Words:
-    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        count = {0: "no face found", 1: "1 face"}.get(len(faces), f"{len(faces)} faces")
-        results.print(f"[bold]{_plain(str(file))}[/]: {count}")
-        for face in faces:
-            x1, y1, x2, y2 = face.box_xyxy or (0.0, 0.0, 0.0, 0.0)
-            ranked = sorted(face.as_dict()["probabilities"].items(), key=lambda pair: -pair[1])[:3]
-            turn = f", picture turned by {face.rotation} degrees" if face.rotation else ""
-            doubts = f" [yellow]({', '.join(face.reasons)})[/]" if face.reasons else ""
-            results.print(
-                f"  [bold]{face.emotion}[/]{doubts}  {', '.join(f'{name} {100 * p:.0f} %' for name, p in ranked)}"
-                f"  at {x1:.0f},{y1:.0f} size {x2 - x1:.0f}x{y2 - y1:.0f}{turn}"
-            )
-
-
-class _JsonLines:
-    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        typer.echo(json.dumps({"file": str(file), "faces": [face.as_dict() for face in faces]}))
-
-
-class _CsvRows:
-    def __init__(self) -> None:
-        from fer_pipeline.inference.face_rows import FACE_COLUMNS
-
-        self._writer = csv.DictWriter(sys.stdout, ["file", *FACE_COLUMNS])
-        self._writer.writeheader()
-
-    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        from fer_pipeline.inference.face_rows import face_rows
-
-        for row in face_rows(faces, file=file):
-            self._writer.writerow({name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()})
-
-
-def _recognizer(model: str | None, detector_file: Path | None, threshold: float) -> Recognizer:
+def chosen_recognizer(model: str | None, detector_file: Path | None, threshold: float) -> Recognizer:
+    """The recognizer of a command's options; says on stderr which model it is."""
     from fer_pipeline.inference.recognizer import Recognizer
 
     return Recognizer.load(chosen_model(model), chosen_detector(detector_file), threshold)
 
 
-@contextmanager
-def _ctrl_c() -> Iterator[threading.Event]:
-    """Set by the first Ctrl-C; a second one ends the process as usual."""
-    asked = threading.Event()
-
-    def ask(*_: object) -> None:
-        asked.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Any]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[words]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task(_plain(name), total=None, words="")
-
-        def advance(done: VideoProgress) -> None:
-            words = f"{done.frames:,} frames, {done.faces:,} faces"
-            progress.update(task, total=done.duration, completed=done.seconds, words=words)
-
-        yield advance
-
-
-def _tell(summary: VideoSummary, folder: Path) -> None:
-    if summary.skipped:
-        results.print(f"[bold]{_plain(summary.source)}[/]: finished before, skipped; results in {folder}")
-        return
-    people = summary.people
-    results.print(
-        f"[bold]{_plain(summary.source)}[/]: {summary.frames:,} frames, {summary.faces:,} faces, "
-        f"{len(people)} {'person' if len(people) == 1 else 'people'}; report: {folder / 'report.html'}"
-    )
-    for person in people:
-        shares = ", ".join(
-            f"{label} {100 * share:.0f} %" for label, share in sorted(person.shares.items(), key=lambda x: -x[1])[:3]
-        )
-        results.print(f"  person {person.track}: seen {person.seen:.1f} s; {shares}")
-    for note in summary.notes:
-        results.print(f"  [yellow]note:[/] {_plain(note)}")
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Text that is no markup of rich."""
     from rich.markup import escape
 
     return escape(text)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import model_path
+from fer_pipeline.cli.choosing import chosen_detector, chosen_model, model_path
 from fer_pipeline.cli.console import results
 from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:
+    from fer_pipeline.faces import FaceDetector
     from fer_pipeline.imaging import ImageSpec, UInt8Array
     from fer_pipeline.inference.classifier import EmotionClassifier
     from fer_pipeline.inference.recognizer import Recognizer
@@ -114,7 +115,14 @@ def explain(
     picture: Annotated[Path, typer.Argument(help="Picture file with a face.")],
     out: Annotated[Path, typer.Option(help="PNG file to write.")],
     method: Annotated[str, typer.Option(help="lime, gradcam or occlusion.")] = "occlusion",
-    model: Model = EXPORT,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            parser=model_path,
+            metavar="MODEL",
+            help=f"As elsewhere; left out: what was exported to {EXPORT} if there, then the model of `fer predict`.",
+        ),
+    ] = None,
     faces: Annotated[
         str, typer.Option(help="detect (the largest face is explained) or crop (the picture is one face).")
     ] = "detect",
@@ -134,9 +142,12 @@ def explain(
         image = decode(picture.read_bytes())
     except OSError as error:
         raise ImageError(f"{picture} cannot be read: {error.strerror}") from error
+    except ImageError as error:
+        raise ImageError(f"{picture}: {error}") from error
+    model = model or (EXPORT if EXPORT.is_dir() else chosen_model(None))
     classifier = EmotionClassifier.load(model, threads=2)
     if faces == "detect":
-        found = _largest_face(_recognizer(model, classifier), image)
+        found = _largest_face(_recognizer(model, classifier, chosen_detector(None)), image)
         if found is None:
             raise ImageError(f"no face was found in {picture}: if it is a cut-out face, add --faces crop")
         image = found
@@ -233,12 +244,12 @@ def _check_spec(spec: ImageSpec, processed: Path) -> None:
         raise ModelError(f"model expects image spec {asdict(spec)}, {processed} holds {found}: preprocess or train again")
 
 
-def _recognizer(model: Path, classifier: EmotionClassifier) -> Recognizer:
+def _recognizer(model: Path, classifier: EmotionClassifier, detector: FaceDetector | None = None) -> Recognizer:
     from fer_pipeline.faces import YUNET_FILE, HaarDetector, YuNetDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
     yunet = model / YUNET_FILE
-    return Recognizer(classifier, YuNetDetector(yunet) if yunet.is_file() else HaarDetector())
+    return Recognizer(classifier, detector or (YuNetDetector(yunet) if yunet.is_file() else HaarDetector()))
 
 
 def _largest_face(recognizer: Recognizer, image: UInt8Array) -> UInt8Array | None:

@@ -16,11 +16,12 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.decoding import VideoInfo, VideoLimits, frames
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.result_folder import replaced_results, tidy
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.inference.temporal import SMOOTHING_SECONDS
 from fer_pipeline.inference.tracks import TrackedFace
-from fer_pipeline.inference.video_files import FILES, PARQUET_FILE, VideoFiles
-from fer_pipeline.inference.video_summary import PEAKS, SUMMARY_FILE, TrackSummary, VideoFacts, VideoSummary
+from fer_pipeline.inference.video_files import VideoFiles
+from fer_pipeline.inference.video_summary import TrackSummary, VideoFacts, VideoSummary
 from fer_pipeline.model_info import file_sha256
 
 __all__ = [
@@ -83,22 +84,44 @@ def analyse(
     options: VideoOptions | None = None,
     on_progress: Callable[[VideoProgress], None] | None = None,
     cancelled: threading.Event | None = None,
+    finish: Callable[[Path, VideoSummary], None] | None = None,
 ) -> VideoSummary:
     """What was found in the video; per face and frame it is in faces.jsonl and faces.csv of the folder `out`.
 
-    Writes besides them subtitles.vtt, annotated.webm, the peaks as pictures, and summary.json last. Where `out` holds the
-    finished results of the same file, model and options, they are returned with `skipped`. After `cancelled` is set, the results
-    so far are closed properly and returned with `complete` false. Raises `VideoError` where the file is no video or beyond the
-    limits; results so far stay, with the reason in summary.json.
+    There are subtitles.vtt, annotated.webm, the peaks as pictures and summary.json, too, and what `finish` adds to the folder
+    that it is given. All is written aside and takes the place of earlier results at the end (`result_folder`); what is not
+    complete never replaces finished results. Where `out` holds the finished results of the same file, model and options, they
+    are returned with `skipped`. After `cancelled` is set, the results so far are closed properly and returned with `complete`
+    false. Raises `VideoError` where the file is no video or beyond the limits, with the results so far in `out` and the reason in
+    summary.json.
     """
     options = options or VideoOptions()
     info = VideoInfo.read(path, options.limits)
     key = _fingerprint(path, recognizer, options)
+    tidy(out)
     earlier = VideoSummary.finished(out, key)
     if earlier is not None:
         return replace(earlier, skipped=True)
-    _clear(out)
-    facts = VideoFacts(out, recognizer.info.fingerprint, recognizer.detector.name, path.name, key, info)
+    with replaced_results(out) as aside:
+        facts = VideoFacts(aside, recognizer.info.fingerprint, recognizer.detector.name, path.name, key, info)
+        summary = _analyse(path, recognizer, aside, facts, options, on_progress, cancelled)
+        if finish is not None:
+            finish(aside, summary)
+    if on_progress is not None:
+        end = max(summary.seconds, info.duration or 0.0) if summary.complete else summary.seconds
+        on_progress(VideoProgress(summary.frames, summary.faces, end, info.duration))
+    return summary
+
+
+def _analyse(
+    path: Path,
+    recognizer: Recognizer,
+    out: Path,
+    facts: VideoFacts,
+    options: VideoOptions,
+    on_progress: Callable[[VideoProgress], None] | None,
+    cancelled: threading.Event | None,
+) -> VideoSummary:
     stream = FaceStream(
         recognizer,
         detect_every=options.detect_every,
@@ -110,7 +133,7 @@ def analyse(
     try:
         with (
             closing(frames(path, options.limits, on_damage=facts.note)) as source,
-            VideoFiles(out, info, annotated=options.annotate) as files,
+            VideoFiles(out, facts.info, annotated=options.annotate) as files,
             ThreadPoolExecutor(1, "write") as writer,  # annotating and encoding run beside recognition, one batch behind
         ):
             writing: Future[None] | None = None
@@ -120,7 +143,7 @@ def analyse(
                     writing.result()
                 writing = writer.submit(_write, batch, tracked, files, facts)
                 if on_progress is not None:
-                    on_progress(VideoProgress(facts.frames, facts.faces, facts.seconds, info.duration))
+                    on_progress(VideoProgress(facts.frames, facts.faces, facts.seconds, facts.info.duration))
                 if cancelled is not None and cancelled.is_set():
                     facts.note("cancelled")
                     complete = False
@@ -131,11 +154,7 @@ def analyse(
         facts.note(str(error) or type(error).__name__)
         facts.write(complete=False)
         raise
-    summary = facts.write(complete=complete)
-    if on_progress is not None:
-        end = max(summary.seconds, info.duration or 0.0) if complete else summary.seconds
-        on_progress(VideoProgress(summary.frames, summary.faces, end, info.duration))
-    return summary
+    return facts.write(complete=complete)
 
 
 def _write(batch: list[tuple[float, UInt8Array]], tracked: list[list[TrackedFace]], files: VideoFiles, facts: VideoFacts) -> None:
@@ -147,12 +166,3 @@ def _write(batch: list[tuple[float, UInt8Array]], tracked: list[list[TrackedFace
 def _fingerprint(path: Path, recognizer: Recognizer, options: VideoOptions) -> str:
     facts = [file_sha256(path), recognizer.info.fingerprint, recognizer.detector.name, recognizer.threshold, asdict(options)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _clear(out: Path) -> None:
-    # Only what an earlier run wrote: the folder may hold other things of its owner.
-    out.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY_FILE, PARQUET_FILE, *FILES):
-        (out / name).unlink(missing_ok=True)
-    for peak in (out / PEAKS).glob("person-*.png"):
-        peak.unlink()

@@ -108,6 +108,7 @@ class VideoFacts:
 
     def __init__(self, out: Path, model: str, detector: str, source: str, fingerprint: str, info: VideoInfo) -> None:
         self.frames, self.faces, self.seconds = 0, 0, 0.0
+        self.info = info
         self._out = out
         self._fixed: dict[str, Any] = {
             "source": source, "model": model, "detector": detector, "fingerprint": fingerprint, "info": info

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from fer_pipeline.serving import admin, device, feedback, live, pictures, videos
 from fer_pipeline.serving.access import OwnPagesOnly
@@ -17,6 +18,7 @@ from fer_pipeline.serving.errors import answer_refusals
 from fer_pipeline.serving.following import Follower
 from fer_pipeline.serving.headers import RequestId, SafeHeaders
 from fer_pipeline.serving.jobs import Jobs
+from fer_pipeline.serving.metrics import CountRequests, told
 from fer_pipeline.serving.uploads import BodyLimit, RefusedError
 
 WEB = Path(__file__).with_name("web")
@@ -42,7 +44,8 @@ def create_app() -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(OwnPagesOnly)
     app.add_middleware(RequestId)
-    app.add_middleware(SafeHeaders)  # the outermost, for the answers of the others
+    app.add_middleware(SafeHeaders)  # outside of the others, for their answers
+    app.add_middleware(CountRequests)
     answer_refusals(app)
     app.include_router(pictures.router)
     app.include_router(feedback.router)
@@ -73,9 +76,13 @@ def create_app() -> FastAPI:
             raise RefusedError(404, "no_card", "this model came without a model card: `fer card` writes one where it was trained")
         return desk.card
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)  # BentoML has a page of its own to show for HEAD
     async def page() -> FileResponse:
         return FileResponse(WEB / "index.html")
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(told(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     return app

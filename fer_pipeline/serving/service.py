@@ -26,6 +26,7 @@ from fer_pipeline.serving.intake import open_intake
 from fer_pipeline.serving.jobs import Jobs, shared_root
 from fer_pipeline.serving.live import camera_temporal
 from fer_pipeline.serving.logbook import open_logbook
+from fer_pipeline.serving.metrics import forget_worker
 from fer_pipeline.serving.picture_sandbox import PictureSandbox
 from fer_pipeline.serving.reload_call import ReloadCall
 from fer_pipeline.serving.served_model import ServedModel
@@ -39,8 +40,8 @@ app = create_app()
 
 
 # Admission and slow uploads are the business of the desk and the uploads, which say 429 and 408; BentoML's own limits would also
-# count the page and live cameras, and answer 504.
-@bentoml.service(name="fer", traffic={"timeout": 1200})
+# count the page and live cameras, and answer 504. Why its metrics are off is said in `metrics`.
+@bentoml.service(name="fer", traffic={"timeout": 1200}, metrics={"enabled": False})
 @bentoml.asgi_app(app, path="/")
 class Fer:
     """Loads the model before the first request; a model that does not load keeps the service from becoming ready."""
@@ -79,6 +80,7 @@ class Fer:
             if log is not None:
                 log.close()
         self._sandbox.close()
+        forget_worker()
 
 
 def _is_worker() -> bool:

@@ -36,7 +36,7 @@ class Limits:
     parallel: int = 2  # recognitions at the same time, one thread each
     max_decode_seconds: int = 20  # for one picture, after which its decoder is killed and the picture refused
     max_decode_memory_megabytes: int = 1500  # address space of a decoder of pictures; one of 50 million pixels needs 1200
-    max_upload_seconds: int = 60  # in which a picture must have come in; a video has ten times as long
+    max_upload_seconds: int = 60  # in which a picture must have come in; a video has ten times as long, without a pause of this
     max_cameras: int = 4  # live sessions at the same time; they share one thread, so they cannot starve the pictures
     max_camera_fps: int = 30  # of one session; frames beyond it are refused
     max_camera_kilobytes: int = 600  # of one frame
@@ -120,8 +120,10 @@ async def read_video(request: Request, target: Path) -> None:
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise RefusedError(415, "not_a_video", "send the bytes of the video as the body itself, not as a form")
     head = b""
-    with in_time(10 * limits.max_upload_seconds), target.open("wb") as file:
+    most, pause = 10 * limits.max_upload_seconds, limits.max_upload_seconds
+    with in_time(most), in_time(pause, "paused for") as waiting, target.open("wb") as file:
         async for chunk in request.stream():
+            waiting.deadline = anyio.current_time() + pause
             if len(head) < 12:
                 head += chunk[:12]
                 if len(head) >= 12:
@@ -185,13 +187,13 @@ async def read_form(request: Request, texts: tuple[str, ...], field: str) -> tup
 
 
 @contextmanager
-def in_time(seconds: float) -> Iterator[None]:
-    """Raises `RefusedError` where the block takes longer."""
+def in_time(seconds: float, what: str = "took") -> Iterator[anyio.CancelScope]:
+    """Raises `RefusedError` where the block takes longer; its deadline may be moved."""
     try:
-        with anyio.fail_after(seconds):
-            yield
+        with anyio.fail_after(seconds) as scope:
+            yield scope
     except TimeoutError as error:
-        raise RefusedError(408, "too_slow", f"the upload took more than {seconds:.0f} s") from error
+        raise RefusedError(408, "too_slow", f"the upload {what} more than {seconds:.0f} s") from error
 
 
 def _files(form: FormData, field: str, most: int) -> list[UploadFile]:

@@ -75,7 +75,12 @@ def test_pictures_that_cannot_be_read_are_named_and_the_others_answered(
     done = fer("predict", "bad.jpg", face, "missing.png", ".", "--json", "--model", brightness_model)
     assert done.exit_code == 5
     assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == ["face.png"]
-    for name in ("bad.jpg: 10 bytes that are no", "missing.png: No such file", ".: Is a directory", "3 of 4 pictures"):
+    for name in (
+        "bad.jpg: 10 bytes that are no",
+        "missing.png: No such file",
+        ".: a folder, expected a picture: give ./*.jpg",
+        "3 of 4 pictures",
+    ):
         assert name in done.stderr
 
 
@@ -86,6 +91,20 @@ def test_annotated_copies_go_to_a_folder(face: str, tmp_path: Path, brightness_m
     drawn = decode((tmp_path / "drawn" / "face.png.png").read_bytes())
     assert drawn.shape == drawn_face.shape
     assert (drawn != drawn_face).any()
+
+
+def test_copies_that_would_overwrite_each_other_are_refused(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    (tmp_path / "other").mkdir()
+    shutil.copy(face, tmp_path / "other")
+    error = fer("predict", face, "other/face.png", "--annotate", "drawn", "--model", brightness_model).exception
+    assert isinstance(error, ParamsError)
+    assert "face.png and other/face.png would both be drawn into drawn/face.png.png" in str(error)
+
+
+def test_a_place_for_copies_that_is_no_folder_is_named(face: str, brightness_model: Path) -> None:
+    error = fer("predict", face, "--annotate", face, "--model", brightness_model).exception
+    assert isinstance(error, ParamsError)
+    assert "--annotate is face.png" in str(error)
 
 
 def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> None:
@@ -136,8 +155,17 @@ def test_a_shipped_model_is_explained_by_its_name(face: str, tmp_path: Path, bri
     done = fer("explain", face, "--model", "fast", "--out", "why.png")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "why.png").exists()
-    for model in ((), ("--model", "elsewhere")):
-        assert isinstance(fer("explain", face, *model, "--out", "why.png").exception, ModelError)
+    assert isinstance(fer("explain", face, "--model", "elsewhere", "--out", "why.png").exception, ModelError)
+
+
+def test_explain_asks_the_model_that_predict_asks(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    assert isinstance(fer("explain", face, "--out", "why.png").exception, ModelError)
+    ship(brightness_model, tmp_path / "weights")
+    done = fer("explain", face, "--out", "why.png")
+    assert done.exit_code == 0, done.output
+    assert "model: fast, shipped with the package" in done.stderr
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    assert str(fer("explain", "bad.jpg", "--out", "why.png").exception).startswith("bad.jpg: 10 bytes")
 
 
 def test_a_version_of_the_registry_is_downloaded_once(
@@ -256,6 +284,7 @@ def test_videos_that_cannot_be_read_are_named_and_the_others_answered(film: str,
 def test_two_videos_of_one_name_are_refused(film: str, brightness_model: Path) -> None:
     error = fer("video", film, "other/film.mov", "--out", "results", "--model", brightness_model).exception
     assert isinstance(error, ParamsError)
+    assert str(error).startswith("film.mp4 and other/film.mov would share the folder results/film")
 
 
 def test_ctrl_c_keeps_what_is_done_so_far(
@@ -282,6 +311,40 @@ def test_ctrl_c_keeps_what_is_done_so_far(
     assert (folder / "report.html").is_file()
     assert signal.getsignal(signal.SIGINT) == before
     assert "20 frames, 20 faces" in fer("video", film, "--out", "results", "--model", brightness_model).stdout  # anew
+
+
+def test_ctrl_c_leaves_the_finished_results_of_an_earlier_run(
+    film: str, tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from fer_pipeline.inference.stream import FaceStream
+
+    real = FaceStream.update_many
+
+    def interrupted(self: FaceStream, frames: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return real(self, frames)
+
+    fer("video", film, "--out", "results", "--model", brightness_model)
+    folder = tmp_path / "results" / "film"
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    monkeypatch.setattr(FaceStream, "update_many", interrupted)
+    done = fer("video", film, "--out", "results", "--temporal", "none", "--model", brightness_model)
+    assert done.exit_code == 130
+    assert "holds the finished results of an earlier run still; those of this one, up to 0.6 s, were dropped" in done.stderr
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def test_results_that_came_from_python_get_their_table_and_page(film: str, tmp_path: Path, brightness_model: Path) -> None:
+    fer("video", film, "--out", "results", "--model", brightness_model)
+    for name in ("faces.parquet", "report.html"):
+        (tmp_path / "results" / "film" / name).unlink()
+    (tmp_path / "results" / "film" / ".new-999999999-x").mkdir()  # of a run that was killed
+    assert "skipped" in fer("video", film, "--out", "results", "--model", brightness_model).stdout
+    assert not list((tmp_path / "results" / "film").glob(".*"))
+    assert (tmp_path / "results" / "film" / "faces.parquet").is_file()
+    assert (tmp_path / "results" / "film" / "report.html").is_file()
 
 
 def test_a_video_whose_run_was_killed_is_begun_anew_over_what_it_left(film: str, tmp_path: Path, brightness_model: Path) -> None:

@@ -316,6 +316,22 @@ def test_the_heat_map_weighs_the_parts_of_a_face_as_on_the_server(visit: Visit, 
     assert emotion_index(EMOTIONS[top]) == top
 
 
+def test_of_the_turns_in_which_a_face_is_found_the_surest_decides(visit: Visit) -> None:
+    script = """
+      const { Recognizer } = await import("/web/device/recognizer.js");
+      const facts = { labels: values.labels, temperature: 1, uncertain_below: 0, model: {}, quality: {}, level_degrees: 15,
+        image_spec: { version: 1, size: 48, denoise: "none", contrast: "none", crop_scale: 1 } };
+      const box = [2, 2, 20, 20];
+      const face = (score) => ({ box, framing: box, score, landmarks: null });
+      const answers = [[], [face(0.8)], [], [face(0.9)]];
+      const detector = { detect: async () => answers.shift() };
+      const recognizer = new Recognizer(facts, detector, async (inputs) => inputs.flatMap(() => values.labels.map((_, i) => i)));
+      const faces = await recognizer.recognize({ width: 30, height: 30, channels: 1, data: new Uint8Array(900) });
+      return faces.map((face) => [face.rotation, face.detection_score]);
+    """
+    assert called(visit, script, labels=list(EMOTIONS)) == [[270, 0.9]]
+
+
 def test_the_choice_is_remembered_and_loads_only_when_it_is_this_device(browser: Any, site: Site) -> None:
     start = len(site.asked)
     visit = Visit(browser, site.address)

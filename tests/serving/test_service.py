@@ -74,12 +74,23 @@ def test_our_routes_and_those_of_bentoml_answer_side_by_side(served: TestClient)
     for path in ("/livez", "/readyz"):
         assert served.get(path).status_code == 200
     assert "Facial expressions" in served.get("/").text
+    assert "Content-Security-Policy" in served.head("/").headers
     answer = served.post("/predict?framing=face", files={"picture": picture})
     assert (answer.status_code, answer.json()["faces"][0]["emotion"]) == (200, "happy")
     assert served.post("/predict", files={"picture": picture + bytes(1_000_000)}).status_code == 413
     assert "/predict" in served.get("/docs.json").json()["paths"]
     with served.websocket_connect("/live") as socket:
         assert socket.receive_json()["type"] == "model"
+
+
+def test_metrics_do_not_grow_with_the_paths_that_callers_make_up(served: TestClient) -> None:
+    for number in range(3):
+        assert served.get(f"/video/{number:032x}").status_code == 404
+        assert served.get(f"/no/such/page/{number}").status_code == 404
+    told = served.get("/metrics").text
+    assert 'fer_requests_total{route="/video/{job}",status="404"} 3.0' in told
+    assert f"{2:032x}" not in told
+    assert "/no/such/page" not in told
 
 
 def test_what_blocks_a_decoder_is_refused_over_http_and_by_the_camera_and_the_service_goes_on(served: TestClient) -> None:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import av
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -143,6 +145,25 @@ def test_the_events_tell_the_progress_until_the_end(services: Any, film: bytes) 
     assert states[-1]["state"] == "done"
     shares = [state["progress"] for state in states if state["progress"] is not None]
     assert shares == sorted(shares)
+
+
+def test_a_video_that_stops_coming_is_cut_off_and_one_that_comes_slowly_is_not(services: Any, film: bytes, root: Path) -> None:
+    service = services(Limits(max_upload_seconds=1, max_video_results=1))
+
+    async def parts(pause: float) -> AsyncIterator[bytes]:
+        for start in range(0, len(film), len(film) // 4):
+            yield film[start : start + len(film) // 4]
+            await asyncio.sleep(pause)
+
+    async def ask(pause: float) -> httpx.Response:
+        transport = httpx.ASGITransport(service.http.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            return await http.post("/video", content=parts(pause))
+
+    cut = asyncio.run(asyncio.wait_for(ask(20), 10))
+    assert (error_of(cut), "paused for more than 1 s" in cut.text) == ((408, "too_slow"), True)
+    assert not list(root.rglob("video"))
+    assert asyncio.run(ask(0.4)).status_code == 202
 
 
 def test_streams_of_events_are_counted_while_they_last(services: Any, film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

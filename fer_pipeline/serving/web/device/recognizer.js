@@ -20,23 +20,28 @@ export class Recognizer {
     Object.assign(this, { facts, detector, logits, inputs: [] });
   }
 
-  /** The faces of a picture, largest first; where none is found it is searched again turned by quarters. */
+  /** The faces of a picture, largest first; where none is found, the turn by quarters decides in which a face is surest. */
   async recognize(image) {
-    for (let quarters = 0; quarters < 4; quarters++) {
+    const given = await this.detector.detect(image);
+    if (given.length) return this.judged(image, given);
+    let best = { sure: 0 };
+    for (const quarters of [1, 2, 3]) {
       const upright = turned(image, quarters);
       const found = await this.detector.detect(upright);
-      if (!found.length) continue;
-      const faces = await this.judged(upright, found);
-      if (!quarters) return faces;
-      return faces.map((face) => ({
-        ...face,
-        box: sized(turnedBox(cornered(face.box), upright, 4 - quarters)),
-        rotation: 90 * quarters,
-        pose: face.pose && { ...face.pose, roll: ((((face.pose.roll + 90 * quarters + 180) % 360) + 360) % 360) - 180 },
-      }));
+      const sure = Math.max(0, ...found.map((face) => face.score));
+      if (sure > best.sure) best = { sure, quarters, upright, found };
     }
-    this.inputs = [];
-    return [];
+    if (!best.sure) {
+      this.inputs = [];
+      return [];
+    }
+    const { quarters, upright, found } = best;
+    return (await this.judged(upright, found)).map((face) => ({
+      ...face,
+      box: sized(turnedBox(cornered(face.box), upright, 4 - quarters)),
+      rotation: 90 * quarters,
+      pose: face.pose && { ...face.pose, roll: ((((face.pose.roll + 90 * quarters + 180) % 360) + 360) % 360) - 180 },
+    }));
   }
 
   /** The one face that a picture already is. */

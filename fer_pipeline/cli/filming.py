@@ -1,0 +1,172 @@
+"""`fer video`: the emotions of people through videos, from the shell."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fer_pipeline.cli.console import errors, results
+from fer_pipeline.cli.inference import Detector, Model, Threshold, chosen_recognizer, plain
+from fer_pipeline.errors import ParamsError, VideoError
+
+if TYPE_CHECKING:  # OpenCV, onnxruntime and PyAV are loaded by the command, not by `fer --help`
+    from fer_pipeline.inference.video import VideoProgress, VideoSummary
+
+
+def video(
+    files: Annotated[list[Path], typer.Argument(help="Videos: MP4, MOV, MKV, WebM, AVI and more.", metavar="FILES...")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; each video gets a folder of its name in it.")],
+    annotated: Annotated[bool, typer.Option(help="Write the video with the faces drawn in.")] = True,
+    detect_every: Annotated[int, typer.Option(help="Search each n-th frame for faces, and follow them between.", min=1)] = 5,
+    detection_side: Annotated[int, typer.Option(help="Longer side in pixels of the copy that is searched.", min=32)] = 320,
+    temporal: Annotated[
+        str,
+        typer.Option(
+            help="How the emotions of a person are joined over time: smooth (moving mean), hmm (hidden Markov model: steadier at "
+            "the same delay) or none. Those of single frames are in the tables always."
+        ),
+    ] = "smooth",
+    smoothing: Annotated[float, typer.Option(help="smooth: time constant of the mean in seconds; 0: none.", min=0)] = 0.5,
+    dwell: Annotated[float, typer.Option(help="hmm: how long an expression lasts in the mean, in seconds.")] = 2.0,
+    model: Model = None,
+    detector: Detector = None,
+    threshold: Threshold = 0.4,
+) -> None:
+    """Follow the emotions of each person through videos: tables, subtitles, annotated video and a report page.
+
+    Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
+    large in about four times the time.
+
+    Results are written aside and take the place of earlier ones when they are whole. Ctrl-C ends with those up to there, all
+    files readable, the report too; finished ones of an earlier run stay instead. A run that was killed changes nothing. The same
+    command again skips the videos that are finished, and begins any other one anew from its first frame.
+
+    Example: `fer video talk.mp4 --out results`
+    """
+    from fer_pipeline.inference.result_folder import REPORT_FILE, has_finished_results
+    from fer_pipeline.inference.temporal import WAYS
+    from fer_pipeline.inference.video import VideoOptions, analyse
+    from fer_pipeline.inference.video_files import PARQUET_FILE
+
+    if temporal not in WAYS:
+        raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
+    folders: dict[str, Path] = {}
+    for file in files:
+        if file.stem in folders:
+            raise ParamsError(
+                f"{folders[file.stem]} and {file} would share the folder {out / file.stem}: give them different --out"
+            )
+        folders[file.stem] = file
+    recognizer = chosen_recognizer(model, detector, threshold)
+    options = VideoOptions(
+        detect_every=detect_every,
+        detection_side=detection_side,
+        smoothing_seconds=smoothing if temporal == "smooth" else 0.0,
+        dwell_seconds=dwell if temporal == "hmm" else None,
+        annotate=annotated,
+    )
+    bad = 0
+    with _ctrl_c() as cancelled:
+        for file in files:
+            folder = out / file.stem
+            try:
+                with _bar(file.name) as advance:
+                    summary = analyse(
+                        file,
+                        recognizer,
+                        folder,
+                        options=options,
+                        on_progress=advance,
+                        cancelled=cancelled,
+                        finish=_tables_and_page,
+                    )
+                    # Results that came from Python lack these two.
+                    if summary.skipped and not all((folder / name).is_file() for name in (PARQUET_FILE, REPORT_FILE)):
+                        _tables_and_page(folder, summary)
+            except VideoError as error:
+                errors.print(f"[bold red]error:[/] {plain(str(error))}")
+                bad += 1
+                continue
+            if not summary.complete and has_finished_results(folder):
+                errors.print(
+                    f"[bold red]stopped.[/] {folder} holds the finished results of an earlier run still; those of this one, "
+                    f"up to {summary.seconds:.1f} s, were dropped: give another --out to have both"
+                )
+                raise typer.Exit(130)
+            _tell(summary, folder)
+            if cancelled.is_set():
+                errors.print(
+                    f"[bold red]stopped.[/] {folder} holds the results up to {summary.seconds:.1f} s, all files readable"
+                )
+                raise typer.Exit(130)
+    if bad:
+        errors.print(f"{bad} of {len(files)} videos could not be read")
+        raise typer.Exit(VideoError.exit_code)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C; a second one ends the process as usual."""
+    asked = threading.Event()
+
+    def ask(*_: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Any]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(plain(name), total=None, words="")
+
+        def advance(done: VideoProgress) -> None:
+            words = f"{done.frames:,} frames, {done.faces:,} faces"
+            progress.update(task, total=done.duration, completed=done.seconds, words=words)
+
+        yield advance
+
+
+def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
+    from fer_pipeline.inference.video_report import write_report
+    from fer_pipeline.inference.video_table import write_table
+
+    write_table(folder)
+    write_report(folder, summary)
+
+
+def _tell(summary: VideoSummary, folder: Path) -> None:
+    if summary.skipped:
+        results.print(f"[bold]{plain(summary.source)}[/]: finished before, skipped; results in {folder}")
+        return
+    people = summary.people
+    results.print(
+        f"[bold]{plain(summary.source)}[/]: {summary.frames:,} frames, {summary.faces:,} faces, "
+        f"{len(people)} {'person' if len(people) == 1 else 'people'}; report: {folder / 'report.html'}"
+    )
+    for person in people:
+        shares = ", ".join(
+            f"{label} {100 * share:.0f} %" for label, share in sorted(person.shares.items(), key=lambda x: -x[1])[:3]
+        )
+        results.print(f"  person {person.track}: seen {person.seen:.1f} s; {shares}")
+    for note in summary.notes:
+        results.print(f"  [yellow]note:[/] {plain(note)}")

@@ -1,0 +1,115 @@
+"""`fer predict`: the emotions of faces in pictures, from the shell."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fer_pipeline.cli.console import errors, results
+from fer_pipeline.cli.inference import Detector, Model, Threshold, chosen_recognizer, plain
+from fer_pipeline.errors import ImageError, ParamsError
+
+if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the command, not by `fer --help`
+    from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+
+_PICTURES_AT_ONCE = 8
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP or BMP.", metavar="FILES...")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face.")] = False,
+    annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
+    model: Model = None,
+    detector: Detector = None,
+    threshold: Threshold = 0.4,
+) -> None:
+    """Name the emotions of all faces in pictures.
+
+    Example: `fer predict holiday/*.jpg --csv > faces.csv`
+    """
+    if as_json and as_csv:
+        raise ParamsError("--json and --csv were both given: choose one")
+    if annotate is not None:
+        _prepare(annotate, files)
+    recognizer = chosen_recognizer(model, detector, threshold)
+    show = _JsonLines() if as_json else _CsvRows() if as_csv else _Words()
+    bad = 0
+    for start in range(0, len(files), _PICTURES_AT_ONCE):
+        bad += _predict(files[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
+    if bad:
+        errors.print(f"{bad} of {len(files)} pictures could not be read")
+        raise typer.Exit(ImageError.exit_code)
+
+
+def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
+    from fer_pipeline import imaging
+    from fer_pipeline.inference.annotate import annotate as draw
+
+    pictures = []
+    for file in files:
+        try:
+            pictures.append((file, imaging.decode(file.read_bytes())))
+        except (ImageError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            if isinstance(error, IsADirectoryError):
+                reason = f"a folder, expected a picture: give {file}/*.jpg, or all that is in it to `fer score --input {file}`"
+            errors.print(f"[bold red]error:[/] {plain(f'{file}: {reason}')}")
+    for (file, image), faces in zip(pictures, recognizer.recognize_many([image for _, image in pictures]), strict=True):
+        show(file, faces)
+        if annotate is not None:
+            (annotate / f"{file.name}.png").write_bytes(imaging.encode_png(draw(image, faces)))
+    return len(files) - len(pictures)
+
+
+def _prepare(annotate: Path, files: list[Path]) -> None:
+    named: dict[str, Path] = {}
+    for file in files:
+        other = named.setdefault(file.name, file)
+        if other != file:
+            raise ParamsError(
+                f"{other} and {file} would both be drawn into {annotate / file.name}.png: call twice, with two folders"
+            )
+    try:
+        annotate.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParamsError(f"--annotate is {annotate}, which is no folder that can be made: {error.strerror}") from error
+
+
+class _Words:
+    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
+        count = {0: "no face found", 1: "1 face"}.get(len(faces), f"{len(faces)} faces")
+        results.print(f"[bold]{plain(str(file))}[/]: {count}")
+        for face in faces:
+            x1, y1, x2, y2 = face.box_xyxy or (0.0, 0.0, 0.0, 0.0)
+            ranked = sorted(face.as_dict()["probabilities"].items(), key=lambda pair: -pair[1])[:3]
+            turn = f", picture turned by {face.rotation} degrees" if face.rotation else ""
+            doubts = f" [yellow]({', '.join(face.reasons)})[/]" if face.reasons else ""
+            results.print(
+                f"  [bold]{face.emotion}[/]{doubts}  {', '.join(f'{name} {100 * p:.0f} %' for name, p in ranked)}"
+                f"  at {x1:.0f},{y1:.0f} size {x2 - x1:.0f}x{y2 - y1:.0f}{turn}"
+            )
+
+
+class _JsonLines:
+    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
+        typer.echo(json.dumps({"file": str(file), "faces": [face.as_dict() for face in faces]}))
+
+
+class _CsvRows:
+    def __init__(self) -> None:
+        from fer_pipeline.inference.face_rows import FACE_COLUMNS
+
+        self._writer = csv.DictWriter(sys.stdout, ["file", *FACE_COLUMNS])
+        self._writer.writeheader()
+
+    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
+        from fer_pipeline.inference.face_rows import face_rows
+
+        for row in face_rows(faces, file=file):
+            self._writer.writerow({name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()})

@@ -1,0 +1,96 @@
+"""The results of one video are written aside, inside the folder they are for, and then take the place of those before.
+
+A run that is killed at any moment leaves the results before as they were, or lets the next run put them back; files of the
+folder's owner are never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.inference.video_files import FILES, PARQUET_FILE
+from fer_pipeline.inference.video_summary import PEAKS, SUMMARY_FILE
+
+REPORT_FILE = "report.html"
+"""Written by `video_report`, where there are jinja2 and matplotlib."""
+
+# Those by which a reader knows a result go first and come last: a folder in between has neither.
+_NAMES = (SUMMARY_FILE, REPORT_FILE, PARQUET_FILE, *FILES, PEAKS)
+_NEW, _LEAVING, _LEFT = ".new", ".leaving", ".left"
+
+
+def has_finished_results(folder: Path) -> bool:
+    """Whether a video was analysed to its end there, by whatever model and options."""
+    try:
+        return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["complete"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def replaced_results(folder: Path) -> Iterator[Path]:
+    """An empty folder whose results take the place of those in `folder` when the block ends, well or not.
+
+    Only results of a block that did not come to its end never replace finished ones: they are dropped. Raises
+    `EnvironmentFault` where the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tidy(folder)
+        aside = _inside(folder, _NEW)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{folder} cannot be written ({error.strerror}): free space, change its owner or mode, or give another folder"
+        ) from error
+    try:
+        try:
+            yield aside
+        finally:
+            if has_finished_results(aside) or not has_finished_results(folder):
+                _swap(folder, aside)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def tidy(folder: Path) -> None:
+    """Removes what killed runs left in the folder; results that they had moved away, and not replaced, go back."""
+    for kind in (_LEAVING, _LEFT, _NEW):
+        for stale in folder.glob(f"{kind}-*-*"):
+            process = stale.name.split("-")[1]
+            if process.isdecimal() and psutil.pid_exists(int(process)):
+                continue
+            unfinished = kind == _LEFT and not (folder / SUMMARY_FILE).exists()
+            if unfinished:
+                _move(folder, stale.with_name(f"{_NEW}-0-{stale.name}"), _NAMES)
+            if unfinished or kind == _LEAVING:
+                _move(stale, folder, _NAMES)
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+def _swap(folder: Path, aside: Path) -> None:
+    before = _inside(folder, _LEAVING)
+    _move(folder, before, _NAMES)
+    left = before.with_name(before.name.replace(_LEAVING, _LEFT))
+    os.replace(before, left)
+    _move(aside, folder, _NAMES[::-1])
+    shutil.rmtree(left)
+
+
+def _move(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    target.mkdir(exist_ok=True)
+    for name in names:
+        if (source / name).exists():
+            os.replace(source / name, target / name)
+
+
+def _inside(folder: Path, kind: str) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"{kind}-{os.getpid()}-", dir=folder))
