@@ -17,10 +17,11 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
     Example: `fer promote`
     """
     from fer_pipeline import gate, lifecycle
+
+    lifecycle.challenger(Path.cwd(), version)  # a wrong number is told at once, before Prefect is loaded and its server started
     from fer_pipeline.modeling.promotion import Decision
     from flows.promotion import promote_challenger
 
-    lifecycle.challenger(Path.cwd(), version)  # a wrong number is told at once, not after the start of a Prefect server
     decision = promote_challenger(version)
     assert isinstance(decision, Decision)  # a failed state raises its error here
     results.print(decision.markdown())
