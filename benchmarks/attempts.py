@@ -24,7 +24,7 @@ FOLDERS = (Path("benchmarks/attempts"), Path("fer_pipeline/weights"))
 
 
 def tables() -> Iterator[Table]:
-    """One row for each attempt, by accuracy on PublicTest; then one for each recipe that was trained with several seeds."""
+    """One row for each attempt, by accuracy on PublicTest; then one for each recipe that was trained several times."""
     columns = ("attempt", "profile", "seed", "minutes", "validation", "PublicTest", "no copies", "ten views", "macro-F1", "ECE")
     table = Table(*columns, title="attempts on FER-2013, in %")
     found = [file.parent for folder in FOLDERS for file in folder.glob("*/metrics.json")]
@@ -44,7 +44,7 @@ def _seeds(attempts: list[tuple[Path, dict[str, Any]]]) -> Table:
             recipe = TrainParams.model_validate(_read(place / "training.json")["params"])
             same = recipe.model_copy(update={"seed": 0, "profile": "none", "evaluate_every": 1})  # these do not change a recipe
             recipes[same.model_dump_json()].append((place.name, metrics))
-    table = Table("attempts", "seeds", "PublicTest", "no copies", "macro-F1", "ECE", title="mean and standard deviation, in %")
+    table = Table("attempts", "trainings", "PublicTest", "no copies", "macro-F1", "ECE", title="mean and standard deviation, in %")
     for members in recipes.values():
         if len(members) > 1:
             spreads = [

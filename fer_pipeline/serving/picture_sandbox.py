@@ -35,7 +35,7 @@ from fer_pipeline.serving.picture_process import (
 from fer_pipeline.serving.uploads import Limits, RefusedError
 
 _KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(16 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
-"""What glibc reads: a decoder keeps so much for its next picture. Handing it back and fetching it again took 1.6 ms at 640x480."""
+"""What glibc reads: a decoder keeps so much for its next picture. To hand it back and fetch it again took 1.6 ms at 640x480."""
 
 _START_SECONDS = 60
 _RETRY_SECONDS = 5
