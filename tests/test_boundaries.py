@@ -30,7 +30,11 @@ ONLY_ROOMS = {  # package -> the files or folders that may import it
     "mlflow": ("fer_pipeline/modeling/tracking.py", "fer_pipeline/modeling/registry.py", "fer_pipeline/modeling/store.py"),
     "dvc": ("fer_pipeline/datasets/versioning.py",),
     "prefect": ("flows/",),
-    "bentoml": ("fer_pipeline/serving/service.py", "fer_pipeline/serving/packaging.py"),
+    "bentoml": (
+        "fer_pipeline/serving/service.py",
+        "fer_pipeline/serving/packaging.py",
+        "fer_pipeline/serving/time_limit.py",
+    ),
     "tensorflow": ("fer_pipeline/modeling/export.py", "fer_pipeline/modeling/gradcam.py"),
     "optuna": ("fer_pipeline/modeling/search.py",),
     "lime": ("fer_pipeline/modeling/explanation.py",),

@@ -31,17 +31,19 @@ from fer_pipeline.serving.picture_sandbox import PictureSandbox
 from fer_pipeline.serving.reload_call import ReloadCall
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.shadow import open_shadow
+from fer_pipeline.serving.time_limit import drop_time_limit
 from fer_pipeline.serving.uploads import Limits
 
 # The same place relative to this file in the repository and in the bento.
 BUNDLE = Path(__file__).resolve().parents[2] / "data" / "bundle"
 
 app = create_app()
+drop_time_limit()
 
 
-# Admission and slow uploads are the business of the desk and the uploads, which say 429 and 408; BentoML's own limits would also
-# count the page and live cameras, and answer 504. Why its metrics are off is said in `metrics`.
-@bentoml.service(name="fer", traffic={"timeout": 1200}, metrics={"enabled": False})
+# Admission is the business of the desk, which says 429; BentoML's own limit would also count the page and live cameras. Why its
+# metrics are off is said in `metrics`. Its traces go nowhere unless an operator exports them, and made half of a small request.
+@bentoml.service(name="fer", metrics={"enabled": False}, tracing={"excluded_urls": ".*"})
 @bentoml.asgi_app(app, path="/")
 class Fer:
     """Loads the model before the first request; a model that does not load keeps the service from becoming ready."""

@@ -32,7 +32,7 @@ class Limits:
     max_upload_megabytes: int = 10  # of a whole request
     max_pictures: int = 16  # of one batch
     max_uploads: int = 32  # requests whose upload is being received or waits; the next one gets 429
-    max_waiting: int = 2  # of these, received and waiting for a recognizer; the next one gets 429, so that none waits long
+    max_waiting: int = 1  # of these, received and waiting for a recognizer; the next one gets 429, so that none waits long
     parallel: int = 2  # recognitions at the same time, one thread each
     max_decode_seconds: int = 20  # for one picture, after which its decoder is killed and the picture refused
     max_decode_memory_megabytes: int = 1500  # address space of a decoder of pictures; one of 50 million pixels needs 1200

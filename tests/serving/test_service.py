@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import os
 import subprocess
@@ -91,6 +93,18 @@ def test_metrics_do_not_grow_with_the_paths_that_callers_make_up(served: TestCli
     assert 'fer_requests_total{route="/video/{job}",status="404"} 3.0' in told
     assert f"{2:032x}" not in told
     assert "/no/such/page" not in told
+
+
+def test_an_answered_request_leaves_no_timer_behind(served: TestClient) -> None:
+    def timers() -> int:
+        gc.collect()
+        return sum(isinstance(found, asyncio.TimerHandle) for found in gc.get_objects())
+
+    served.get("/livez")
+    before = timers()
+    for _ in range(50):
+        assert served.get("/livez").status_code == 200
+    assert timers() < before + 10
 
 
 def test_what_blocks_a_decoder_is_refused_over_http_and_by_the_camera_and_the_service_goes_on(served: TestClient) -> None:
