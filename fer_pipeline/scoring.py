@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fer_pipeline.datasets.mapping import map_rows
 from fer_pipeline.datasets.spark import spark_session
@@ -30,7 +30,7 @@ from fer_pipeline.inference.score_input import (
 from fer_pipeline.inference.score_output import COUNTS, FACES, Counts, claim, finish, finished_chunks, remove_stale, writer
 from fer_pipeline.inference.scores import SCORES, Framing, scorer
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_facts
+from fer_pipeline.modeling.loading import FACTS_FILE, parse_facts
 from fer_pipeline.records import PROCESSED
 from fer_pipeline.storage import place
 from fer_pipeline.storage.place import Place
@@ -39,6 +39,7 @@ DEFAULT_CHUNK = 2000
 """Pictures of one chunk: about a minute of work on one core, and so the most that a killed run does twice."""
 
 _ORDER = ("row", "face")
+_FACTS_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _open(source: Place, info: ModelInfo, faces: Literal["detect", "crop"], chun
         raise SourceError(f"{source.address} holds files of the processed table and others: score them one after the other")
     if prepared == {False}:
         return table_chunks(tables), faces
-    spec = load_facts(_home(source, tables[0].place))["image_spec"]
+    spec = _facts(source, tables[0].place)["image_spec"]
     if spec != asdict(info.image_spec):
         raise ModelError(
             f"the model expects image spec {asdict(info.image_spec)}, {source.address} holds {spec}: preprocess again for it"
@@ -144,10 +145,17 @@ def _open(source: Place, info: ModelInfo, faces: Literal["detect", "crop"], chun
     return table_chunks(tables), "prepared"
 
 
-def _home(source: Place, table: Place) -> Place:
-    """The folder of a processed table: that of its facts."""
-    folders = [source, table.parent, table.parent.parent]
-    return next((folder for folder in folders if folder.child("facts.json").look() is not None), table.parent)
+def _facts(source: Place, table: Place) -> dict[str, Any]:
+    """Of a processed table, wherever in it `source` points."""
+    for folder in (source, table.parent, table.parent.parent):
+        file = folder.child(FACTS_FILE)
+        if file.look() is None:
+            continue
+        try:
+            return parse_facts(file.read(_FACTS_BYTES), file.address)
+        except OSError as error:
+            raise SourceError(f"{file.address} cannot be read: {error}; change its mode") from error
+    raise SourceError(f"{source.address} is a processed table without its {FACTS_FILE}: run `fer preprocess` first")
 
 
 def _digest(model: PortableModel) -> str:

@@ -18,14 +18,14 @@ from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling.picture_rows import read_pictures
 from fer_pipeline.records import SPLITS
-from fer_pipeline.storage.local import LocalPlace
-from fer_pipeline.storage.place import Place
 
 COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")
 """What is read of each row beside its picture."""
 
+FACTS_FILE = "facts.json"
+"""Beside the rows, what is known of their source."""
+
 _HASHED_ROWS = 4_096
-_FACTS_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,24 @@ def content_hashes(processed: Path, split: str) -> dict[str, str]:
     return dict(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
 
 
-def load_facts(processed: Path | Place) -> dict[str, Any]:
+def load_facts(processed: Path) -> dict[str, Any]:
     """The content of `processed/facts.json`, with at least `image_spec` and `source`. Raises `SourceError`."""
-    file = (LocalPlace(processed) if isinstance(processed, Path) else processed).child("facts.json")
+    path = processed / FACTS_FILE
     try:
-        facts = json.loads(file.read(_FACTS_BYTES))
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{file.address} cannot be read: {error}; run `fer preprocess` first") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error}; run `fer preprocess` first") from error
+    return parse_facts(content, str(path))
+
+
+def parse_facts(content: bytes, address: str) -> dict[str, Any]:
+    """The same of the bytes of that file, which `address` names in errors."""
+    try:
+        facts = json.loads(content)
+    except ValueError as error:
+        raise SourceError(f"{address} cannot be read: {error}; run `fer preprocess` first") from error
     if not isinstance(facts, dict) or not {"image_spec", "source"} <= facts.keys():
-        raise SourceError(f"{file.address} lacks image_spec or source: run `fer preprocess` again")
+        raise SourceError(f"{address} lacks image_spec or source: run `fer preprocess` again")
     return facts
 
 
