@@ -80,10 +80,15 @@ def per_emotion(facts: CardFacts) -> Section:
 def calibration(facts: CardFacts) -> Section:
     """What its probabilities are worth."""
     fit = facts.calibration
+    rows = (
+        f"{fit['rows']:,} rows of the {fit['fitted_on']} split, where it took the ECE from {fit['ece_before']:.3f} to "
+        f"{fit['ece_after']:.3f}"
+        if "rows" in fit
+        else fit["fitted_on"]
+    )
     fitted = (
-        f"Probabilities are softmax(logits / {facts.info.temperature:.3f}); the temperature was fitted on {fit['rows']:,} rows "
-        f"of the {fit['fitted_on']} split, where it took the ECE from {fit['ece_before']:.3f} to {fit['ece_after']:.3f}. On test "
-        f"the ECE is {facts.info.metrics['ece']:.3f}."
+        f"Probabilities are softmax(logits / {facts.info.temperature:.3f}); the temperature was fitted on {rows}. On test the "
+        f"ECE is {facts.info.metrics['ece']:.3f}."
     )
     return Section("Calibration", (f"{fitted} {card_texts.CALIBRATION}",))
 

@@ -64,27 +64,29 @@ class Evaluation:
 
 
 def evaluate(
-    model_dir: Path, processed: Path, out: Path, params: EvaluateParams, answers: Answers | None = None
+    model_dir: Path, processed: Path, out: Path, params: EvaluateParams, finished: tuple[Answers, float] | None = None
 ) -> dict[str, float]:
     """The content of metrics.json: figures of the calibrated model on the test split, as it is served.
 
     With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high, and _dedup for rows without a copy),
     ece_tta and validation_accuracy_tta, of the mean logits over ten views of a picture, calibrated by a temperature of their
-    own. `answers` gives the logits; left out, the Keras network in `model_dir` does. Replaces the folder `out`: report.html,
-    metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv, reliability.csv, figures/*.png. Raises
-    `ModelError` where the model is missing or was trained for other pictures, `SourceError` or `DataQualityError` where the
-    table cannot be used.
+    own. Of a `finished` model, here its logits and its temperature, nothing is fitted and validation is not read: the split of
+    this table may hold pictures that it learned from. Left out, it is the Keras network in `model_dir`.
+
+    Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv,
+    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing or was trained for other pictures, and
+    `SourceError` or `DataQualityError` where the table cannot be used.
     """
     training, facts = read_training(model_dir), load_facts(processed)
     if training["image_spec"] != facts["image_spec"]:
         raise ModelError(
             f"model was trained with image spec {training['image_spec']}, {processed} holds {facts['image_spec']}: train again"
         )
-    if answers is None:
-        answers = partial(read_model(model_dir).predict, batch_size=params.batch_size, verbose=0)
-    evaluation = measure(
-        answers, load_split(processed, "validation"), load_split(processed, "test"), params, training, read_history(model_dir)
+    answers, fitting = finished or (
+        partial(read_model(model_dir).predict, batch_size=params.batch_size, verbose=0),
+        load_split(processed, "validation"),
     )
+    evaluation = measure(answers, fitting, load_split(processed, "test"), params, training, read_history(model_dir))
     with replaced_folder(out) as folder:
         write_evaluation(folder, evaluation)
     return evaluation.metrics
@@ -92,7 +94,7 @@ def evaluate(
 
 def measure(
     answers: Answers,
-    validation: Faces,
+    fitting: Faces | float,
     test: Faces,
     params: EvaluateParams,
     training: dict[str, Any],
@@ -100,10 +102,11 @@ def measure(
 ) -> Evaluation:
     """Everything that is measured; the test labels are used for measuring only.
 
+    `fitting` is the validation split, which gives the temperatures and is measured, too, or the temperature of the model.
     `training` and `history` are for the report and may be empty where none is written.
     """
-    fitting, logits = (_logits(answers, faces.images) for faces in (validation, test))
-    calibration = _calibrate(fitting, validation.labels)
+    logits = _logits(answers, test.images)
+    calibration, on_validation = _calibrated(answers, fitting)
     probabilities = metrics.softmax(logits, calibration["temperature"])
     predictions = logits.argmax(axis=1)
     table = metrics.confusion(test.labels, predictions)
@@ -115,12 +118,10 @@ def measure(
         _subset("rows with such a copy", ~test.unseen, test, predictions, params),
     )
     figures = _flat_metrics(test, probabilities, table, subsets)
-    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece}
-    figures["validation_accuracy"] = float((fitting.argmax(axis=1) == validation.labels).mean())
+    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece, **on_validation}
     if params.test_time_augmentation:
-        fitting_mean, mean = (_mean_logits(answers, faces.images) for faces in (validation, test))
-        figures |= _tta_metrics(test, mean, fit_temperature(fitting_mean, validation.labels), params)
-        figures["validation_accuracy_tta"] = float((fitting_mean.argmax(axis=1) == validation.labels).mean())
+        temperature, on_validation = _calibrated_mean(answers, fitting)
+        figures |= _tta_metrics(test, _mean_logits(answers, test.images), temperature, params) | on_validation
     return Evaluation(
         test=test,
         probabilities=probabilities,
@@ -140,11 +141,14 @@ def measure(
     )
 
 
-def _calibrate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Content of calibration.json, from the validation split."""
+def _calibrated(answers: Answers, fitting: Faces | float) -> tuple[dict[str, Any], dict[str, float]]:
+    """Content of calibration.json, and figures of the validation split where it was read."""
+    if not isinstance(fitting, Faces):
+        return {"temperature": fitting, "fitted_on": "the validation split of its own training"}, {}
+    logits, labels = _logits(answers, fitting.images), fitting.labels
     temperature = fit_temperature(logits, labels)
     before, after = metrics.softmax(logits), metrics.softmax(logits, temperature)
-    return {
+    calibration = {
         "temperature": temperature,
         "fitted_on": "validation",
         "rows": len(labels),
@@ -153,6 +157,16 @@ def _calibrate(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -
         "ece_before": metrics.reliability(labels, before).ece,
         "ece_after": metrics.reliability(labels, after).ece,
     }
+    return calibration, {"validation_accuracy": float((logits.argmax(axis=1) == labels).mean())}
+
+
+def _calibrated_mean(answers: Answers, fitting: Faces | float) -> tuple[float, dict[str, float]]:
+    """The same for the mean of ten views: the temperature, and the figure of the validation split."""
+    if not isinstance(fitting, Faces):
+        return fitting, {}
+    mean = _mean_logits(answers, fitting.images)
+    right = float((mean.argmax(axis=1) == fitting.labels).mean())
+    return fit_temperature(mean, fitting.labels), {"validation_accuracy_tta": right}
 
 
 def _logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
