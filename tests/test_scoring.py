@@ -24,11 +24,12 @@ from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, SourceEr
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.score_output import claim
 from fer_pipeline.inference.scores import score_picture
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.outputs import write_json
 from fer_pipeline.records import PROCESSED
-from fer_pipeline.storage import bucket
+from fer_pipeline.storage import bucket, place
 
 WHERE = "local[2]"
 
@@ -291,3 +292,12 @@ def test_a_cluster_of_two_workers_gives_the_tables_of_local_mode(pictures: Path,
             scoring.score(tmp_path / name, tmp_path / f"local-{name}", PortableModel.read(brightness_model), master=WHERE)
             assert tables_of(tmp_path / f"cluster-{name}") == tables_of(tmp_path / f"local-{name}")
     assert len([path for path in (tmp_path / "work").glob("app-*/*") if path.is_dir()]) == 4  # two executors for each of two runs
+
+
+def test_scores_of_an_earlier_layout_are_refused_since_readers_would_count_them_twice(tmp_path: Path) -> None:
+    run = {"input": "photos", "model": "abc"}
+    write_json(tmp_path / "old" / "run.json", run)
+    with pytest.raises(FerError, match=r"layout None instead of 2.*give another --output"):
+        claim(place(tmp_path / "old"), run)
+    claim(place(tmp_path / "new"), run)
+    claim(place(tmp_path / "new"), run)

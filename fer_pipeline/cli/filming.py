@@ -29,8 +29,8 @@ def video(
     temporal: Annotated[
         str,
         typer.Option(
-            help="How the emotions of a person are joined over time: smooth (moving mean), hmm (hidden Markov model: steadier at "
-            "the same delay) or none. Those of single frames are in the tables always."
+            help="How the emotions of a person are joined over time: smooth (moving mean), hmm (hidden Markov model: right more "
+            "often) or none. Those of single frames are in the tables always."
         ),
     ] = "smooth",
     smoothing: Annotated[float, typer.Option(help="smooth: time constant of the mean in seconds; 0: none.", min=0)] = 0.5,
@@ -155,13 +155,15 @@ def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
 
 
 def _tell(summary: VideoSummary, folder: Path) -> None:
+    from fer_pipeline.inference.result_folder import REPORT_FILE
+
     if summary.skipped:
         results.print(f"[bold]{plain(summary.source)}[/]: finished before, skipped; results in {folder}")
         return
     people = summary.people
     results.print(
         f"[bold]{plain(summary.source)}[/]: {summary.frames:,} frames, {summary.faces:,} faces, "
-        f"{len(people)} {'person' if len(people) == 1 else 'people'}; report: {folder / 'report.html'}"
+        f"{len(people)} {'person' if len(people) == 1 else 'people'}; report: {folder / REPORT_FILE}"
     )
     for person in people:
         shares = ", ".join(

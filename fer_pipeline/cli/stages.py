@@ -125,7 +125,8 @@ def evaluate(
 ) -> None:
     """Calibrate on validation, measure on test, write the report.
 
-    A shipped model is measured as it is served, on onnxruntime; another one joins its figures to the MLflow run of its training.
+    A shipped model is measured as it is served, on onnxruntime and with its own temperature; another one joins its figures to
+    the MLflow run of its training.
 
     Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`
     """

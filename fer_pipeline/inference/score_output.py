@@ -21,6 +21,9 @@ from fer_pipeline.storage.place import Place
 
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 
+_LAYOUT = 2
+"""Of the folder, in its run.json: 1 was faces/chunk=NAME/faces.parquet, whose rows a reader of faces would get again beside ours."""
+
 COUNTS: Final = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("pictures", "faces", "errors")])
 
 _RUN_BYTES = 1_000_000
@@ -39,7 +42,8 @@ class Counts(NamedTuple):
 
 
 def claim(out: Place, run: dict[str, Any]) -> None:
-    """Notes what the folder is for. Raises `FerError` where it is for something else."""
+    """Notes what the folder is for. Raises `FerError` where it is for something else, or laid out by an earlier code."""
+    run = {**run, "layout": _LAYOUT}
     file = out.child(RUN_FILE)
     try:
         before = json.loads(file.read(_RUN_BYTES))
