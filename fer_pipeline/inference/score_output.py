@@ -22,7 +22,7 @@ from fer_pipeline.storage.place import Place
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 
 _LAYOUT = 2
-"""Of the folder, in its run.json: 1 was faces/chunk=NAME/faces.parquet, whose rows readers of faces would get again beside ours."""
+"""Of the folder, in its run.json: 1 was faces/chunk=NAME/faces.parquet, whose rows readers would get again beside ours."""
 
 COUNTS: Final = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("pictures", "faces", "errors")])
 
