@@ -2,7 +2,8 @@
 
 The set is FER-2013 (data/raw of the workspace where it has one, else drawn faces of that size), repeated. A repeated picture has
 its number in the first pixel, so that copies are no more frequent than in the set itself. Local mode and cluster must write the
-same. `python -m benchmarks.scale --repeats 1 4 16 64 --figure scale.png` takes two hours, `python -m benchmarks scale` (1 and 4) minutes.
+same. `python -m benchmarks.scale --repeats 1 4 16 64 --figure scale.png` takes two hours, `python -m benchmarks scale` does 1
+and 4 in minutes.
 """
 
 from __future__ import annotations
