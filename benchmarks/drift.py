@@ -33,7 +33,7 @@ UNTOUCHED_WINDOWS, SHIFTED_WINDOWS, SEED = 2000, 300, 0
 def tables() -> Iterator[Table]:
     """Share of windows with an alarm. Raises `ModelError`, `MonitoringError` or `SourceError` where data are missing."""
     classifier = EmotionClassifier.load(MODEL, threads=2)
-    reference = reference_of(classifier, PROCESSED)
+    reference = reference_of(classifier, MODEL, PROCESSED)
     test = load_split(PROCESSED, "test")
     images, labels = test.images[test.unseen], test.labels[test.unseen]
     test_pool = observe(classifier, images)

@@ -15,6 +15,7 @@ from fer_pipeline.modeling.adjustment import choose_adjustment, store_adjusted
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.metrics import METRICS_FILE
+from fer_pipeline.modeling.training_pictures import copy_training_pictures, load_held_out, load_test
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
@@ -31,12 +32,12 @@ class Balanced:
 
 
 def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max_loss: float) -> Balanced:
-    """Replaces the folder `out` by the exported model with the offsets of `modeling.adjustment`, chosen on validation.
+    """Replaces the folder `out` by the exported model with the offsets of `modeling.adjustment`.
 
-    They may cost at most `max_loss` of the accuracy there. The variant has no model.keras, and a temperature of its own;
-    metrics.json in the folder holds its figures on the test split. Its probabilities are those of a world where rare emotions
-    are more frequent than in the data. Raises `ModelError` where the model was trained for other pictures than those of
-    `processed`.
+    They are chosen on the validation rows that it did not learn from, where they may cost at most `max_loss` of the accuracy.
+    The variant has no model.keras, and a temperature of its own; metrics.json in the folder holds its figures on the test split.
+    Its probabilities are those of a world where rare emotions are more frequent than in the data. Raises `ModelError` where the
+    model was trained for other pictures than those of `processed`, or learned from nearly all of these rows.
     """
     classifier = EmotionClassifier.load(model, _THREADS)
     info, facts = classifier.info, load_facts(processed)
@@ -45,7 +46,8 @@ def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max
             f"{model} was trained on {info.data} with image spec {asdict(info.image_spec)}, {processed} holds "
             f"{facts['source']['name']} with {facts['image_spec']}: choose the table it was trained on"
         )
-    train, validation, test = (load_split(processed, split) for split in ("train", "validation", "test"))
+    train, test = load_split(processed, "train"), load_test(processed, model)
+    validation = load_held_out(processed, {str(model): model})
     shares = np.bincount(train.labels, minlength=len(EMOTIONS)) / len(train)
     if not shares.all():
         raise ModelError(f"{processed} has no training rows of {EMOTIONS[int(shares.argmin())]}, so its share is not known")
@@ -60,6 +62,7 @@ def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max
             lineage={**info.lineage, "balanced_from": info.fingerprint, "strength": f"{adjustment.strength:g}"},
         )
         variant.write(folder)
+        copy_training_pictures(model, folder)
         after = measure(EmotionClassifier.load(folder, _THREADS).logits, validation, test, params, {}, [])
         variant = replace(variant, temperature=float(after.calibration["temperature"]), metrics=after.metrics)
         variant.write(folder)

@@ -20,9 +20,9 @@ from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import content_hashes, load_facts, load_split
 from fer_pipeline.modeling.metrics import METRICS_FILE
+from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams, Params
-from fer_pipeline.stages import HASHES_FILE
 
 NAME = "hog-logistic"
 
@@ -57,7 +57,6 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     figures = {f"test_{name}": value for name, value in info.metrics.items()}
     figures |= {f"validation_accuracy_regularisation_{penalty:g}": value for penalty, value in fitted.tried.items()}
     tracking.log_metrics(run_id, figures)
-    tracking.log_lines(run_id, "training", HASHES_FILE, sorted(content_hashes(processed, "train").values()))
     tracking.close_training_run(memo, run_id, [])
     described = registry.describing_tags(info)
     version, _ = registry.register(out, info, params.promote.model_name, run_id, described, alias=registry.BASELINE)
@@ -80,6 +79,7 @@ def _export(
             lineage=lineage,
         )
         info.write(folder)
+        write_training_pictures(folder, keys(content_hashes(processed, "train").values()))
         evaluation = measure(EmotionClassifier.load(folder, _THREADS).logits, validation, test, params, {}, [])
         info = replace(info, temperature=float(evaluation.calibration["temperature"]), metrics=evaluation.metrics)
         info.write(folder)

@@ -19,12 +19,12 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE
-from fer_pipeline.modeling import registry, robustness, tracking
+from fer_pipeline.modeling import registry, robustness
 from fer_pipeline.modeling.comparison import Comparison, compare
 from fer_pipeline.modeling.comparison_page import write_comparison
-from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split
+from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.promotion import Contestant
-from fer_pipeline.stages import HASHES_FILE
+from fer_pipeline.modeling.training_pictures import learned_from
 
 _BATCH = 256
 
@@ -35,7 +35,7 @@ class JudgedRows:
 
     `unseen` leaves out the rows with a copy among the pictures that a version was trained on, and those with an exact copy
     earlier in the test split itself: a copy is no second piece of evidence. `facts` is the content of facts.json; `unlisted`
-    holds the run ids without a list of the pictures they were trained on.
+    holds the run ids of models without a list of the pictures they were trained on.
     """
 
     faces: Faces
@@ -57,15 +57,16 @@ class JudgedRows:
 def judged_rows(processed: Path, versions: Sequence[registry.Version]) -> JudgedRows:
     """The test rows on which these versions can be judged. Raises `ModelError` where each has a copy in training data."""
     faces = load_split(processed, "test")
-    lists = {version.run_id: tracking.read_lines(version.run_id, "training", HASHES_FILE) for version in versions}
-    seen = {line for lines in lists.values() for line in lines or []}
-    hashes = content_hashes(processed, "test")
-    unseen = np.array([hashes[row_id] not in seen for row_id in faces.ids]) & (faces.copy_rank == 0)
+    lists = {version.run_id: registry.training_pictures(version) for version in versions}
+    unseen = faces.copy_rank == 0
+    for known in lists.values():
+        if known is not None:
+            unseen &= ~learned_from(faces, processed, "test", known)
     if not unseen.any():
         raise ModelError(
             f"every test row has a copy in the training data of {' or '.join(map(str, versions))}: bring new test rows"
         )
-    unlisted = frozenset(run_id for run_id, lines in lists.items() if lines is None)
+    unlisted = frozenset(run_id for run_id, known in lists.items() if known is None)
     return JudgedRows(faces, load_facts(processed), unseen, unlisted)
 
 

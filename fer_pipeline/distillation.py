@@ -16,6 +16,7 @@ from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.soft_labels import write_soft_labels
+from fer_pipeline.modeling.training_pictures import check_teachers
 from fer_pipeline.modeling.views import VIEWS, views
 
 _THREADS = 2
@@ -34,12 +35,12 @@ def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperatu
     """Stores in `folder` what the teachers, folders of exported models by name, say of the training rows.
 
     That is the mean of their calibrated probabilities over the first `count` of ten views of a picture (Hinton et al. 2015, arXiv
-    1503.02531), raised to 1 / `temperature` and scaled to sum 1. Choose teachers that were trained on no validation and test row
-    of this table, as those of `fer run` on it are: a student learns what they know.
+    1503.02531), raised to 1 / `temperature` and scaled to sum 1. A teacher may have learned from no validation and test row
+    of this table, as those of `fer run` on it have not: a student learns what they know.
 
     Raises `ParamsError` without a teacher, for a temperature that is not positive or a count beyond 1 to 10, `ModelError` where a
-    teacher expects another image spec, or was trained on generated faces and the table is of real ones, or the reverse;
-    `SourceError` without a table.
+    teacher learned from such rows, expects another image spec, or was trained on generated faces and the table is of real ones,
+    or the reverse; `SourceError` without a table.
     """
     if not teachers or not temperature > 0:
         raise ParamsError(f"{len(teachers)} teachers, temperature {temperature:g}: expected at least one, and a positive number")
@@ -49,6 +50,7 @@ def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperatu
     classifiers = {name: EmotionClassifier.load(path, _THREADS) for name, path in teachers.items()}
     for name, classifier in classifiers.items():
         _check(name, classifier, processed, source["image_spec"], bool(source["source"]["synthetic"]))
+    check_teachers(teachers, processed)
     faces = load_split(processed, "train")
     total: npt.NDArray[np.float64] = np.zeros((len(faces), 1))
     with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -9,18 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_pipeline.errors import MonitoringError, SourceError
+from fer_pipeline.errors import ModelError, MonitoringError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.loading import load_facts
+from fer_pipeline.modeling.training_pictures import load_held_out
 from fer_pipeline.monitoring import drift, drift_page, log_files
 from fer_pipeline.monitoring.observations import Observations
 from fer_pipeline.params import DriftParams
-
-REFERENCE_SPLIT = "validation"
-"""Rows that training did not learn from; the test split stays what `evaluate` and the gate alone read."""
 
 _BATCH = 256
 
@@ -69,7 +67,7 @@ def check(
     classifier = EmotionClassifier.load(model, threads=2)
     info = classifier.info
     window = log_files.read(log, since, until, info.fingerprint)
-    reference = reference_of(classifier, processed)
+    reference = reference_of(classifier, model, processed)
     # Serving measures the face before the image spec's own steps, the table holds it after them.
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
@@ -77,14 +75,15 @@ def check(
     return DriftCheck(info, since, until, result, page, window.other_versions)
 
 
-def reference_of(classifier: EmotionClassifier, processed: Path) -> Observations:
-    """What the model answers on the validation split, without rows that have a copy in training or earlier in the split.
+def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) -> Observations:
+    """What the model of this folder answers on the validation rows that it did not learn from, each picture once.
 
-    Raises `MonitoringError` where the table is missing, holds another kind of faces, or was prepared for another image spec.
+    Raises `MonitoringError` where the table is missing, holds another kind of faces, or was prepared for another image spec, or
+    where the model learned from nearly all of these rows.
     """
     try:
-        facts, faces = load_facts(processed), load_split(processed, REFERENCE_SPLIT)
-    except SourceError as error:  # whose exit code would read as drift
+        facts, faces = load_facts(processed), load_held_out(processed, {str(model): model})
+    except (SourceError, ModelError) as error:  # whose exit code would read as drift
         raise MonitoringError(f"no reference to compare with: {error}") from error
     _check_fit(classifier.info, facts["source"]["synthetic"], ImageSpec.from_dict(facts["image_spec"]), processed)
     images: UInt8Array = faces.images[faces.unseen]

@@ -18,6 +18,12 @@ from fer_pipeline.modeling.ensemble import SMALLEST, merge
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.metrics import METRICS_FILE, softmax
+from fer_pipeline.modeling.training_pictures import (
+    joined_training_pictures,
+    learned_from,
+    load_held_out,
+    write_training_pictures,
+)
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
@@ -40,9 +46,9 @@ def combine(
     """Replaces the folder `out` by an exported model that answers with the mean of the members' calibrated probabilities.
 
     Members are folders of exported models by name. A temperature of its own is fitted on the validation split, since a mean of
-    calibrated answers is too modest. It has no model.keras; whatever takes an exported model takes it. metrics.json in the
-    folder holds the figures on the test split. Raises `ParamsError` for fewer than two members, `ModelError` where they do not
-    fit together or the table.
+    calibrated answers is too modest; validation rows that a member learned from are left out. It has no model.keras; whatever
+    takes an exported model takes it. metrics.json in the folder holds the figures on the test split. Raises `ParamsError` for
+    fewer than two members, `ModelError` where they do not fit together or the table.
     """
     if len(members) < 2:
         raise ParamsError(f"an ensemble of {len(members)}, expected at least two models")
@@ -55,12 +61,17 @@ def combine(
                 f"{name} expects image spec {asdict(info.image_spec)} and was trained on {_kind(info.synthetic)} faces, "
                 f"{processed} holds {source['image_spec']} of {_kind(bool(source['source']['synthetic']))} ones: leave it out"
             )
-    validation, test = (load_split(processed, split) for split in ("validation", "test"))
+    validation, test = load_held_out(processed, members), load_split(processed, "test")
+    learned = joined_training_pictures(members.values())
+    if learned is not None:
+        test = replace(test, in_train=test.in_train | learned_from(test, processed, "test", learned))
     with replaced_folder(out) as folder:
         merge(
             [(path / MODEL_FILE, info.temperature) for path, info in zip(members.values(), infos, strict=True)],
             folder / MODEL_FILE,
         )
+        if learned is not None:
+            write_training_pictures(folder, learned)
         info = ModelInfo(
             network=f"ensemble of {len(infos)}: {', '.join(info.network for info in infos)}",
             sha256=file_sha256(folder / MODEL_FILE),

@@ -19,6 +19,9 @@ CARD_FILE = "model_card.html"
 
 INFO_FILE = "model.json"
 
+TRAINING_PICTURES_FILE = "training_pictures.npy"
+"""Beside the weights, where it is known, what they learned from; see modeling/training_pictures.py."""
+
 OPSET = 17
 """ONNX opset of every exported model: an ensemble needs members of one."""
 

@@ -19,7 +19,7 @@ from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.shipped import INDEX_FILE, ShippedModel, shipped_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling.card import MARKDOWN_FILE, read_card_facts, write_card
+from fer_pipeline.modeling.card import MARKDOWN_FILE, CardFacts, read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.evaluation_files import write_evaluation
@@ -27,6 +27,7 @@ from fer_pipeline.modeling.half_weights import store_half
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.metrics import METRICS_FILE
 from fer_pipeline.modeling.model_files import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
+from fer_pipeline.modeling.training_pictures import copy_training_pictures, load_test
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
@@ -36,6 +37,10 @@ TOLERANCE = 0.01
 LEAST_AGREEMENT = 0.999
 """Share of test pictures that must get the same answer before and after."""
 
+REPORTS_FILE = "reports.json"
+"""What the card says beyond metrics.json: robustness, explanation, other data sets, and the rows that it learned from."""
+
+_DATA_FACTS = ("source", "rows_in", "removed_by_choice", "splits", "split_rule")
 _RESERVED = ("champion", "challenger", "baseline")
 _MAIN_FIGURES = ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "accuracy_dedup", "ece")
 _THREADS = 2
@@ -71,7 +76,8 @@ def ship(
     """Replaces the folder `name` of `weights`, and its entry in the index.
 
     It holds model.onnx with weights in 16 bits, model.json with temperature and figures measured on that very file,
-    metrics.json, the card as page and as Markdown, training.json and history.csv, and with `keras` also model.keras in 32 bits.
+    metrics.json and reports.json, the card made of them as page and as Markdown, training.json, history.csv and
+    training_pictures.npy, and with `keras` also model.keras in 32 bits.
     Robustness, explanation and external reports enter the card where they were measured on the shipped folder: measure them
     there, and ship again.
 
@@ -93,7 +99,7 @@ def ship(
         stored = replace(info, sha256=file_sha256(folder / MODEL_FILE), lineage={**info.lineage, "shipped_as": name})
         stored.write(folder)
         classifier = EmotionClassifier.load(folder, _THREADS)
-        test = load_split(sources.processed, "test")
+        test = load_test(sources.processed, sources.training)
         before = EmotionClassifier.load(sources.export, _THREADS).logits(test.images)
         difference, agreement = _check_answers(before, classifier.logits(test.images), tolerance)
         evaluation = measure(
@@ -113,13 +119,23 @@ def ship(
         for card in (CARD_FILE, MARKDOWN_FILE):
             shutil.copyfile(Path(scratch) / "card" / card, folder / card)
         shutil.copyfile(measured / METRICS_FILE, folder / METRICS_FILE)
+        write_json(folder / REPORTS_FILE, _reports(facts))
         for file in (TRAINING_FILE, HISTORY_FILE):
             shutil.copyfile(sources.training / file, folder / file)
+        copy_training_pictures(sources.training, folder)
         if keras:
             shutil.copyfile(sources.export / KERAS_FILE, folder / KERAS_FILE)
         model = ShippedModel(_hashes(folder), _provenance(info, training), _main_figures(evaluation.metrics))
     write_json(weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**shipped_models(weights), name: model}.items())})
     return Shipment(weights / name, model, difference, agreement, facts.stale)
+
+
+def _reports(facts: CardFacts) -> dict[str, Any]:
+    found = {"robustness": facts.robustness, "explanation": facts.explanation}
+    measured: dict[str, Any] = {name: values for name, values in found.items() if values is not None}
+    if facts.external:
+        measured["external"] = list(facts.external)
+    return measured | {"data": {name: facts.processed[name] for name in _DATA_FACTS if name in facts.processed}}
 
 
 def _check_answers(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], tolerance: float) -> tuple[float, float]:

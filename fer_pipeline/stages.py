@@ -13,10 +13,8 @@ from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split
 from fer_pipeline.modeling.soft_labels import with_soft_labels
+from fer_pipeline.modeling.training_pictures import keys
 from fer_pipeline.params import Params
-
-HASHES_FILE = "content_hashes.txt"
-"""In the MLflow run: what the model was trained on, so that the gate can leave such rows out."""
 
 SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
 
@@ -74,11 +72,10 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
             ),
             teachers=teachers,
         )
-        write_model(out, result, params.train, facts, run_id=run_id)
+        write_model(out, result, params.train, facts, keys(content_hashes(processed, "train").values()), run_id=run_id)
     except FerError as error:
         tracking.fail_run(run_id, str(error))
         raise
-    tracking.log_lines(run_id, "training", HASHES_FILE, sorted(content_hashes(processed, "train").values()))
     tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
     discard(checkpoints)  # only now: a training whose end could not be stored goes on from its last epoch
     return result.summary

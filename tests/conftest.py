@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -204,3 +204,18 @@ def levels(registered: Path) -> Path:
     (folder / "facts.json").write_text(json.dumps(facts))
     params_editing.write_values(registered / "params.yaml", {"promote.max_ece": 1.0, "promote.bootstrap": 200})
     return folder
+
+
+@pytest.fixture
+def note_learned(tmp_path: Path) -> Callable[[str, Iterable[int]], None]:
+    """Notes in the export of a run that its model learned from rows of `levels`, by number."""
+    from fer_pipeline.modeling import tracking
+    from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
+
+    def note(run_id: str, rows: Iterable[int]) -> None:
+        folder = tmp_path / f"learned-{run_id}"
+        folder.mkdir()
+        write_training_pictures(folder, keys(f"{row:032x}" for row in rows))
+        tracking.log_files(run_id, folder, "export")
+
+    return note

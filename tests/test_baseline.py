@@ -34,7 +34,6 @@ from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.ensemble import merge
 from fer_pipeline.outputs import write_json
 from fer_pipeline.records import PROCESSED, SPLITS
-from fer_pipeline.stages import HASHES_FILE
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 MASTER = "local[2]"
@@ -52,7 +51,7 @@ def processed_table(folder: Path, labels: range = range(7)) -> None:
     noise = np.random.default_rng(0)
     flags = dict.fromkeys(("in_train", "near_in_train", "conflicting", "flat", "low_contrast", "augmented"), False)
     values = {
-        "content_hash": "h",
+        "content_hash": "b" * 32,
         "perceptual_hash": "p",
         "copies": 1,
         "copy_rank": 0,
@@ -160,7 +159,9 @@ def test_the_baseline_is_exported_measured_and_registered_as_networks_are_but_is
     assert tried[float(info.lineage["regularisation"])] == max(tried.values())
     # What Spark counted on validation is what the exported network answers.
     assert metrics["validation_accuracy"] == pytest.approx(max(tried.values()))
-    assert tracking.read_lines(version.run_id, "training", HASHES_FILE) == ["h"] * 56
+    learned = registry.training_pictures(version)
+    assert learned is not None
+    assert learned.tolist() == [int("b" * 16, 16)]
     face = striped(1, np.random.default_rng(1))[np.newaxis, ..., np.newaxis]
     assert EmotionClassifier.load(tmp_path / "out").probabilities(face).argmax() == 1
 

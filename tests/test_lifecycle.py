@@ -3,19 +3,21 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 from fer_pipeline import gate, lifecycle, params_editing
 from fer_pipeline.errors import FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling import registry
 from fer_pipeline.serving import packaging
-from fer_pipeline.stages import HASHES_FILE, use_data
+from fer_pipeline.stages import use_data
 
 
 @pytest.fixture
@@ -134,9 +136,11 @@ def processed(levels: Path) -> Path:
     return levels
 
 
-def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(root: Path, processed: Path) -> None:
+def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(
+    root: Path, processed: Path, note_learned: Callable[[str, Iterable[int]], None]
+) -> None:
     version = lifecycle.challenger(root, 3)
-    tracking.log_lines(version.run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(20)])
+    note_learned(version.run_id, range(20))
     decision = gate.judge(root, version)
     assert decision.promoted
     assert decision.rows == 50
@@ -154,16 +158,18 @@ def test_no_model_of_real_pictures_is_judged_on_synthetic_faces(root: Path, proc
         gate.judge(root, lifecycle.challenger(root, 3))
 
 
-def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(root: Path, processed: Path) -> None:
+def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(
+    root: Path, processed: Path, note_learned: Callable[[str, Iterable[int]], None]
+) -> None:
     first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
-    tracking.log_lines(first.run_id, "training", HASHES_FILE, ["0" * 32])
+    note_learned(first.run_id, [0])
     crown(root, 1)
     decision = gate.judge(root, second)
     for text in (decision.markdown(), gate.page(root).read_text()):
         assert "copy of a picture that fer version 1 learned from" in text
         assert "It is not known which pictures fer version 2 learned from" in text
     assert json.loads(gate.page(root).with_name("decision.json").read_text())["unlisted"] == ["fer version 2"]
-    tracking.log_lines(second.run_id, "training", HASHES_FILE, ["0" * 32])
+    note_learned(second.run_id, [0])
     known = gate.judge(root, second)
     assert known.unlisted == ()
     assert "69 test rows. None of them is an exact copy of a picture that fer version 2 or fer version 1" in known.markdown()
@@ -247,9 +253,8 @@ def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(r
     assert "not promoted" in page
     assert page.count("data:image/svg+xml") == 1
     assert "http://" not in page.replace("http://www.w3.org", "")
-    stored = tracking.read_lines(second.run_id, "gate", "decision.json")
-    assert stored is not None
-    assert json.loads("\n".join(stored))["figures"] == pytest.approx(decision.figures)
+    stored = mlflow.artifacts.load_dict(f"runs:/{second.run_id}/gate/decision.json")
+    assert stored["figures"] == pytest.approx(decision.figures)
 
 
 def test_a_decision_without_measurement_has_no_numbers_and_leaves_the_page_alone(root: Path, processed: Path) -> None:

@@ -9,7 +9,7 @@ import shutil
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling import registry, store, tracking
+from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.serving import packaging
-from fer_pipeline.stages import HASHES_FILE
 from fer_pipeline.status import workspace_status
 from fer_pipeline.versions import differences, version_facts
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -79,9 +79,11 @@ def test_two_versions_differ_in_what_they_differ_and_in_nothing_else(registered:
     assert not differences(version_facts(added), version_facts(added)).params
 
 
-def test_versions_with_one_answer_to_every_row_are_found_equal(registered: Path, levels: Path) -> None:
+def test_versions_with_one_answer_to_every_row_are_found_equal(
+    registered: Path, levels: Path, note_learned: Callable[[str, Iterable[int]], None]
+) -> None:
     for number in (1, 2):
-        tracking.log_lines(version(number).run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(20 * number)])
+        note_learned(version(number).run_id, range(20 * number))
     out = registered / "data" / "reports" / "compare"
     result = contest.compare_versions(registered, version(1), version(2), out)
     assert result.rows == result.same_answer == 30  # the 40 rows that one of them was trained on are left out
@@ -96,8 +98,8 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     onnx.save(hog_logistic(np.zeros((7, FEATURES)), np.eye(7)[3]), folder / MODEL_FILE)  # always says happy
     info = ModelInfo("hog-logistic", file_sha256(folder / MODEL_FILE), 1.0, ImageSpec(), False, "levels")
     info.write(folder)
+    write_training_pictures(folder, keys(f"{row:032x}" for row in range(10)))
     run_id = tracking.ensure_run(None, "hog-logistic", {})
-    tracking.log_lines(run_id, "training", HASHES_FILE, [f"{row:032x}" for row in range(10)])
     baseline, _ = registry.register(folder, info, "fer", run_id, {}, alias=registry.BASELINE)
     assert registry.aliases("fer") == {"challenger": 3, "baseline": 4}
     done = CliRunner().invoke(fer, ["compare", "baseline", "2"])

@@ -54,22 +54,26 @@ def soft_labels(
 def teachers(
     models: Models,
     weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teachers' answer in the loss of the labels.")] = 0.7,
+    processed: Processed = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = TEACHERS,
 ) -> None:
     """Let models teach live: at each step they answer for the very pictures that the student sees.
 
     Stores their Keras networks under DVC, and makes the recipe in use learn from them, also after `fer profile use` of a
     profile with teachers. It teaches more than `fer soft-labels`, and costs their answers at each step: a GPU is in place.
-    Choose models that were trained on no validation and test row of this data.
+    A model that learned from validation or test rows of this data is refused.
 
     Example: `fer teachers fer/3 fer/4`, then `fer run --profile gpu-distill`
     """
     from fer_pipeline.datasets.versioning import track
     from fer_pipeline.modeling.teachers import store_teachers
+    from fer_pipeline.modeling.training_pictures import check_teachers
     from fer_pipeline.params_editing import write_values
 
     with exclusive(RUN_LOCK, "fer teachers"):
-        fingerprint = store_teachers(out, _chosen(models))
+        chosen = _chosen(models)
+        check_teachers(chosen, processed)
+        fingerprint = store_teachers(out, chosen)
         version = track(Path.cwd(), out)
         values = {"train.teachers_weight": weight, "train.teachers_with": fingerprint, "train.low_resolution_epochs": 0}
         write_values(PARAMS, values)

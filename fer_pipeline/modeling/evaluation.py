@@ -22,6 +22,7 @@ from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.metrics import Interval, Reliability
 from fer_pipeline.modeling.model_files import read_history, read_model, read_training
 from fer_pipeline.modeling.shares import share_interval
+from fer_pipeline.modeling.training_pictures import load_test
 from fer_pipeline.modeling.views import VIEWS, views
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.params import EvaluateParams
@@ -71,7 +72,8 @@ def evaluate(
     With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high, and _dedup for rows without a copy),
     ece_tta and validation_accuracy_tta, of the mean logits over ten views of a picture, calibrated by a temperature of their
     own. Of a `finished` model, here its logits and its temperature, nothing is fitted and validation is not read: the split of
-    this table may hold pictures that it learned from. Left out, it is the Keras network in `model_dir`.
+    this table may hold pictures that it learned from; ece_tta is left out then. Left out, it is the Keras network in
+    `model_dir`. Rows without a copy are those without one in train and in the model's own list of training pictures.
 
     Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv,
     reliability.csv, figures/*.png. Raises `ModelError` where the model is missing or was trained for other pictures, and
@@ -86,7 +88,7 @@ def evaluate(
         partial(read_model(model_dir).predict, batch_size=params.batch_size, verbose=0),
         load_split(processed, "validation"),
     )
-    evaluation = measure(answers, fitting, load_split(processed, "test"), params, training, read_history(model_dir))
+    evaluation = measure(answers, fitting, load_test(processed, model_dir), params, training, read_history(model_dir))
     with replaced_folder(out) as folder:
         write_evaluation(folder, evaluation)
     return evaluation.metrics
@@ -160,10 +162,10 @@ def _calibrated(answers: Answers, fitting: Faces | float) -> tuple[dict[str, Any
     return calibration, {"validation_accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
-def _calibrated_mean(answers: Answers, fitting: Faces | float) -> tuple[float, dict[str, float]]:
-    """The same for the mean of ten views: the temperature, and the figure of the validation split."""
+def _calibrated_mean(answers: Answers, fitting: Faces | float) -> tuple[float | None, dict[str, float]]:
+    """The same for the mean of ten views: the temperature, and the figure of the validation split; None where it was not read."""
     if not isinstance(fitting, Faces):
-        return fitting, {}
+        return None, {}
     mean = _mean_logits(answers, fitting.images)
     right = float((mean.argmax(axis=1) == fitting.labels).mean())
     return fit_temperature(mean, fitting.labels), {"validation_accuracy_tta": right}
@@ -205,12 +207,16 @@ def _recall(table: npt.NDArray[np.int64], index: int) -> Interval | None:
     return share_interval(int(table[index, index]), rows) if rows else None
 
 
-def _tta_metrics(test: Faces, logits: npt.NDArray[np.float32], temperature: float, params: EvaluateParams) -> dict[str, float]:
+def _tta_metrics(
+    test: Faces, logits: npt.NDArray[np.float32], temperature: float | None, params: EvaluateParams
+) -> dict[str, float]:
     predictions = logits.argmax(axis=1)
     whole = _subset("test-time augmentation", np.ones(len(test), bool), test, predictions, params)
     unseen = _subset("test-time augmentation, rows without a copy", test.unseen, test, predictions, params)
-    ece = metrics.reliability(test.labels, metrics.softmax(logits, temperature)).ece
-    return _subset_metrics(whole, "_tta") | _subset_metrics(unseen, "_tta_dedup") | {"ece_tta": ece}
+    found = _subset_metrics(whole, "_tta") | _subset_metrics(unseen, "_tta_dedup")
+    if temperature is not None:
+        found["ece_tta"] = metrics.reliability(test.labels, metrics.softmax(logits, temperature)).ece
+    return found
 
 
 def _flat_metrics(

@@ -21,6 +21,7 @@ from fer_pipeline.modeling.calibration import CALIBRATION_FILE
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.modeling.metrics import METRICS_FILE
 from fer_pipeline.modeling.model_files import KERAS_FILE, read_model, read_training
+from fer_pipeline.modeling.training_pictures import copy_training_pictures
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.params import ExportParams
 
@@ -32,7 +33,8 @@ PARITY_ROWS = 256
 def export(
     processed: Path, model_dir: Path, evaluation_dir: Path, out: Path, params: ExportParams, lineage: dict[str, str]
 ) -> ModelInfo:
-    """What the exported model says of itself. Replaces the folder `out`: model.onnx, model.json, model.keras.
+    """What the exported model says of itself. Replaces the folder `out`: model.onnx, model.json, model.keras,
+    training_pictures.npy.
 
     Raises `EnvironmentFault` where Keras runs on another backend, `ModelError` where a file is missing, or where ONNX and Keras
     logits of validation pictures lie further apart than `params.tolerance`.
@@ -51,6 +53,7 @@ def export(
         to_onnx(network, folder / MODEL_FILE)
         check_parity(network, folder / MODEL_FILE, images, params.tolerance)
         shutil.copyfile(model_dir / KERAS_FILE, folder / KERAS_FILE)
+        copy_training_pictures(model_dir, folder)
         info = ModelInfo(
             network=training["network"],
             sha256=file_sha256(folder / MODEL_FILE),

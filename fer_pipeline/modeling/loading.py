@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,12 @@ class Faces:
         """True (N,) for rows whose picture has no copy in training and none earlier in this split."""
         unseen: npt.NDArray[np.bool_] = ~self.in_train & (self.copy_rank == 0)
         return unseen
+
+    def rows(self, chosen: npt.NDArray[Any]) -> Faces:
+        """The chosen rows, by position or by bool (N,); without soft labels."""
+        names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
+        votes = None if self.votes is None else self.votes[chosen]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names}, votes=votes, soft_labels=None)
 
     @property
     def fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""The folder of a trained model: `model.keras`, `history.csv`, `training.json`."""
+"""The folder of a trained model: `model.keras`, `history.csv`, `training.json`, `training_pictures.npy`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import keras
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.training_pictures import Keys, write_training_pictures
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import TrainParams, fingerprint
 
@@ -59,10 +60,11 @@ def write_model(
     result: TrainingResult,
     params: TrainParams,
     facts: dict[str, Any],
+    learned: Keys,
     *,
     run_id: str | None,
 ) -> None:
-    """Replaces the folder `out` by the trained model. `facts` are those of `load_facts`.
+    """Replaces the folder `out` by the trained model. `facts` are those of `load_facts`, `learned` the pictures of train.
 
     The checkpoint stays: `checkpoints.discard` is for the caller, once all that belongs to the training is stored.
     """
@@ -92,6 +94,7 @@ def write_model(
             "run_id": run_id,
         }
         write_json(folder / TRAINING_FILE, training)
+        write_training_pictures(folder, learned)
 
 
 def read_model(folder: Path) -> keras.Model:

@@ -17,7 +17,7 @@ from fer_pipeline.modeling.confident_learning import LabelNoise, find_noise
 from fer_pipeline.modeling.curves import roc
 from fer_pipeline.modeling.external_sets import majority
 from fer_pipeline.modeling.loading import Faces
-from fer_pipeline.modeling.out_of_fold import OutOfFold, part
+from fer_pipeline.modeling.out_of_fold import OutOfFold
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.pages import write_page
 
@@ -58,7 +58,7 @@ def write_noise(out: Path, faces: Faces, predicted: OutOfFold) -> tuple[LabelNoi
     if not (np.array_equal(faces.ids, predicted.ids) and np.array_equal(faces.labels, predicted.labels)):
         raise SourceError("the out-of-fold predictions belong to other training rows: run `fer label-noise` again")
     originals = ~predicted.augmented
-    faces, probabilities = part(faces, originals), predicted.probabilities[originals]
+    faces, probabilities = faces.rows(originals), predicted.probabilities[originals]
     noise = find_noise(faces.labels, probabilities)
     check = check_votes(faces, noise)
     with replaced_folder(out) as folder:

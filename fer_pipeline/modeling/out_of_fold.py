@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,7 @@ def predict_out_of_fold(
     about = []
     for fold in range(folds):
         held_out = numbers == fold
-        facts, probabilities[held_out] = _fold(
-            folder, fold, part(faces, ~held_out), part(faces, held_out), validation, params, say
-        )
+        facts, probabilities[held_out] = _fold(folder, fold, faces.rows(~held_out), faces.rows(held_out), validation, params, say)
         about.append(facts)
     result = OutOfFold(
         ids=faces.ids,
@@ -100,13 +98,6 @@ def predict_out_of_fold(
     )
     _write(folder, result)
     return result
-
-
-def part(faces: Faces, rows: npt.NDArray[Any]) -> Faces:
-    """The chosen rows, by position or by bool (N,); without soft labels."""
-    names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
-    votes = None if faces.votes is None else faces.votes[rows]
-    return replace(faces, **{name: getattr(faces, name)[rows] for name in names}, votes=votes, soft_labels=None)
 
 
 def _fold(

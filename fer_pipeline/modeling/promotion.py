@@ -116,8 +116,8 @@ def judged_on(rows: int, models: Sequence[str], unlisted: Sequence[str]) -> str:
         sentences.append(f"None of them is an exact copy of a picture that {' or '.join(listed)} learned from.")
     if unlisted:
         sentences.append(
-            f"It is not known which pictures {' and '.join(unlisted)} learned from (no list in the run, as when a model came "
-            "from DVC's cache into another tracking store): copies of them may be among these rows, and speak for it unduly."
+            f"It is not known which pictures {' and '.join(unlisted)} learned from (no list beside its weights): copies of them "
+            "may be among these rows, and speak for it unduly."
         )
     return " ".join(sentences)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from mlflow.types import Schema, TensorSpec
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
 from fer_pipeline.modeling.store import clear_errors, is_missing
+from fer_pipeline.modeling.training_pictures import Keys, read_training_pictures
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -168,6 +170,16 @@ def download_export(version: Version, target: Path) -> Path:
             )
             Path(card).replace(Path(folder) / CARD_FILE)
     return Path(folder)
+
+
+def training_pictures(version: Version) -> Keys | None:
+    """What the version learned from; None where its export holds no list."""
+    with clear_errors(), tempfile.TemporaryDirectory() as scratch:
+        file = f"export/{TRAINING_PICTURES_FILE}"
+        if not any(entry.path == file for entry in MlflowClient().list_artifacts(version.run_id, "export")):
+            return None
+        found = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=scratch)
+        return read_training_pictures(Path(found).parent)
 
 
 def _signature() -> ModelSignature:

@@ -113,20 +113,6 @@ def log_data_set(run_id: str, split: str, images: UInt8Array, labels: Any, name:
         MlflowClient().log_inputs(run_id, [used])
 
 
-def log_lines(run_id: str, place: str, name: str, lines: list[str]) -> None:
-    """Stores a text file of these lines under `place` of the run."""
-    with clear_errors():
-        MlflowClient().log_text(run_id, "\n".join(lines), f"{place}/{name}")
-
-
-def read_lines(run_id: str, place: str, name: str) -> list[str] | None:
-    """The lines of such a file; None where the run has none."""
-    with clear_errors():
-        if not any(item.path == f"{place}/{name}" for item in MlflowClient().list_artifacts(run_id, place)):
-            return None
-        return mlflow.artifacts.load_text(f"runs:/{run_id}/{place}/{name}").split("\n")
-
-
 def log_metrics(run_id: str, metrics: Mapping[str, float], step: int | None = None) -> None:
     """Logs figures; `step` is the epoch, counted from 1."""
     with clear_errors():

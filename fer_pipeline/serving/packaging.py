@@ -32,7 +32,7 @@ from fer_pipeline.faces import YUNET_FILE
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
 from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.workspace import exclusive
 
@@ -157,8 +157,9 @@ def _fill(bundle: Path, model_folder: Path, root: Path, names: Mapping[str, str]
     if names:
         info = ModelInfo.read(model_folder)
         replace(info, lineage={**info.lineage, **names}).write(bundle)
-    if (model_folder / CARD_FILE).exists():
-        shutil.copy2(model_folder / CARD_FILE, bundle / CARD_FILE)
+    for name in (CARD_FILE, TRAINING_PICTURES_FILE):  # the latter for the drift check
+        if (model_folder / name).exists():
+            shutil.copy2(model_folder / name, bundle / name)
     detector = root / "data" / "models" / YUNET_FILE
     if detector.exists():
         shutil.copy2(detector, bundle / YUNET_FILE)

@@ -19,12 +19,13 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.evaluation import evaluate, measure
 from fer_pipeline.modeling.export import check_parity, export, to_onnx
-from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.loading import content_hashes, load_facts, load_split
 from fer_pipeline.modeling.metrics import softmax
 from fer_pipeline.modeling.model_files import read_history, read_model, read_training, write_model
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.training import train
+from fer_pipeline.modeling.training_pictures import keys
 from fer_pipeline.modeling.views import VIEWS, views
 from fer_pipeline.params import AugmentParams, EvaluateParams, ExportParams, TrainParams
 
@@ -37,7 +38,8 @@ def work(tmp_path_factory: pytest.TempPathFactory, make_processed: Callable[...,
     params = TrainParams(network="compact", epochs=5, batch_size=30, lr=0.05, augment=AugmentParams(flip=False))
     result = train(load_split(processed, "train"), load_split(processed, "validation"), params, folder / "checkpoints")
     facts = load_facts(processed)
-    write_model(folder / "model", result, params, facts, run_id=None)
+    learned = keys(content_hashes(processed, "train").values())
+    write_model(folder / "model", result, params, facts, learned, run_id=None)
     evaluate(folder / "model", processed, folder / "evaluation", EvaluateParams(bootstrap=200))
     with_tta = EvaluateParams(bootstrap=200, test_time_augmentation=True)
     evaluate(folder / "model", processed, folder / "evaluation_tta", with_tta)

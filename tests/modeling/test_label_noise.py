@@ -197,7 +197,7 @@ def test_votes_tell_whether_suspicions_are_right(make_stripes: Callable[..., Fac
     voted = replace(faces, votes=votes)
     noise, check = write_noise(tmp_path / "noise", voted, predictions(voted, [3, 50]))
     assert check is not None
-    assert check == check_votes(out_of_fold.part(voted, np.arange(139)), noise)
+    assert check == check_votes(voted.rows(np.arange(139)), noise)
     assert (check.suspicious.rows, check.suspicious.given, check.suspicious.suggested) == (2, 0.5, 0.5)
     assert check.others.rows == 136
     assert check.others.given == pytest.approx(134 / 136)
@@ -231,6 +231,6 @@ def test_one_command_makes_the_recipe_in_use_train_with_softened_labels(
     assert train.soften == 0.3
     softened = with_soft_labels(load_split(processed, "train"), tmp_path / "data" / "soft_labels", train.soften_with)
     np.testing.assert_array_equal(softened.soft_labels, predicted.probabilities.astype(np.float32))
-    assert out_of_fold.part(softened, np.array([3, 5])).soft_labels is None  # a fold is trained on the given labels
+    assert softened.rows(np.array([3, 5])).soft_labels is None  # a fold is trained on the given labels
     assert (tmp_path / "data" / "soft_labels.dvc").is_file()
     assert (asked[0].epochs, asked[0].low_resolution_epochs) == (6, 4)  # of 12 and 8

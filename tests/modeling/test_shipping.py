@@ -19,7 +19,8 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.modeling.loading import load_split
+from fer_pipeline.modeling.loading import content_hashes, load_split
+from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.params import EvaluateParams
 from fer_pipeline.params_editing import write_values
 from fer_pipeline.shipping import Sources, ship
@@ -50,11 +51,14 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "weights"
+    test = load_split(sources.processed, "test")
+    learned = int(content_hashes(sources.processed, "test")[test.ids[5]], 16)  # it was trained on another table
+    write_training_pictures(sources.training, keys([f"{learned:032x}"]))
     shipment = ship("fast", sources, weights, PARAMS, keras=False)
     assert (shipment.difference, shipment.agreement) == (0.0, 1.0)  # all its weights are too few to be stored in 16 bits
     monkeypatch.setattr(shipped, "WEIGHTS", weights)
     info = Recognizer.load("fast").info
-    test = load_split(sources.processed, "test")
+    assert info.metrics["rows_dedup"] == test.unseen.sum() - 1
     answers = EmotionClassifier.load(weights / "fast").logits(test.images).argmax(axis=1)
     assert info.metrics["accuracy"] == pytest.approx((answers == test.labels).mean())
     assert info.metrics == json.loads((weights / "fast" / "metrics.json").read_text())
@@ -78,6 +82,8 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
         "model_card.md",
         "training.json",
         "history.csv",
+        "reports.json",
+        "training_pictures.npy",
     }
     assert entry.provenance["profile"] == "cpu"
     assert entry.metrics["accuracy"] == info.metrics["accuracy"]

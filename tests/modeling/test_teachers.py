@@ -24,6 +24,7 @@ from fer_pipeline.modeling import checkpoints, learner, metrics, training
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.teachers import load_teachers, store_teachers
 from fer_pipeline.modeling.training import train
+from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.params import AugmentParams, TrainParams
 from fer_pipeline.params_editing import use_profile
 
@@ -170,14 +171,20 @@ def test_recipes_that_cannot_be_meant_are_refused(values: dict[str, object], mes
 
 
 def test_one_command_stores_teachers_under_dvc_and_a_profile_goes_on_with_them(
-    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: Path, tmp_path: Path, make_processed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy2(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    make_processed(tmp_path / "data" / "processed", {"train": 7, "validation": 7, "test": 7})
     Repo.init(str(tmp_path), no_scm=True)
     (teacher / "training.json").write_text(json.dumps({}))
     exported = Path(shutil.copytree(teacher, tmp_path / "m"))
     monkeypatch.setattr("fer_pipeline.cli.teaching.model_path", lambda _: exported)
+    write_training_pictures(exported, keys([f"{8:032x}"]))  # a validation row
+    refused = CliRunner().invoke(app, ["teachers", "m"])
+    assert "learned from 1 of the 7 validation rows" in str(refused.exception)
+    assert not (tmp_path / "data" / "teachers").exists()
+    write_training_pictures(exported, keys([f"{3:032x}"]))
     done = CliRunner().invoke(app, ["teachers", "m", "--weight", "0.6"])
     assert done.exit_code == 0, done.output
     recipe = params_file.load(Path("params.yaml")).train

@@ -17,6 +17,7 @@ from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.model_files import TrainingResult, read_history, read_model, read_training, write_model
 from fer_pipeline.modeling.schedules import Phase
 from fer_pipeline.modeling.training import recipe_key, train
+from fer_pipeline.modeling.training_pictures import keys, read_training_pictures
 from fer_pipeline.params import AugmentParams, TrainParams, TransferParams
 
 Make = Callable[[int, int], Faces]
@@ -86,9 +87,12 @@ def test_the_history_tells_size_rate_and_figures_of_each_epoch(uninterrupted: Tr
 def test_a_written_model_holds_history_and_facts(
     data: tuple[Faces, Faces], uninterrupted: TrainingResult, tmp_path: Path
 ) -> None:
-    write_model(tmp_path / "model", uninterrupted, WHOLE, FACTS, run_id="abc")
+    write_model(tmp_path / "model", uninterrupted, WHOLE, FACTS, keys(["0a" * 16]), run_id="abc")
     training = read_training(tmp_path / "model")
     assert training["run_id"] == "abc"
+    learned = read_training_pictures(tmp_path / "model")
+    assert learned is not None
+    assert learned.tolist() == [int("0a" * 8, 16)]
     assert training["synthetic"] is True
     assert training["parameters"] == 661_095
     assert training["params"]["lr"] == 0.02

@@ -1,0 +1,127 @@
+"""Which pictures a model learned from. The list travels with its weights, so that nobody measures or calibrates it on them.
+
+`model_info.TRAINING_PICTURES_FILE` holds the last 64 bits of each picture's content hash, uint64 (N,), sorted, each once: two
+of a million different pictures share them with a probability of 3 in 100 million.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.errors import ModelError
+from fer_pipeline.model_info import TRAINING_PICTURES_FILE
+from fer_pipeline.modeling.loading import Faces, content_hashes, load_split
+
+LEAST_ROWS = 200
+"""So many validation rows must be left for a choice, where some are left out; fewer only where the split has no more."""
+
+_DIGITS = 16
+
+Keys = npt.NDArray[np.uint64]
+
+
+def keys(hashes: Iterable[str]) -> Keys:
+    """The sorted, distinct keys of content hashes of at least 16 hex digits."""
+    return np.unique(np.array([int(found[-_DIGITS:], 16) for found in hashes], np.uint64))
+
+
+def write_training_pictures(folder: Path, known: Keys) -> None:
+    """Writes the list into a model's folder."""
+    np.save(folder / TRAINING_PICTURES_FILE, known, allow_pickle=False)
+
+
+def read_training_pictures(folder: Path) -> Keys | None:
+    """The list of a model; None for one without, as of an earlier release. Raises `ModelError` where it is damaged."""
+    file = folder / TRAINING_PICTURES_FILE
+    if not file.exists():
+        return None
+    try:
+        known = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"{file} cannot be read: {error}; export the model again") from error
+    if known.ndim != 1 or known.dtype != np.uint64:
+        raise ModelError(f"{file} holds {known.dtype} of shape {known.shape}, expected uint64 (N,): export the model again")
+    return np.asarray(known, np.uint64)
+
+
+def copy_training_pictures(source: Path, target: Path) -> None:
+    """Copies the list from one folder of a model into another, where there is one."""
+    with suppress(FileNotFoundError):
+        shutil.copyfile(source / TRAINING_PICTURES_FILE, target / TRAINING_PICTURES_FILE)
+
+
+def joined_training_pictures(folders: Iterable[Path]) -> Keys | None:
+    """What any of these models learned from; None where it is not known of one of them."""
+    lists = [read_training_pictures(folder) for folder in folders]
+    known = [found for found in lists if found is not None]
+    return np.unique(np.concatenate(known)) if known and len(known) == len(lists) else None
+
+
+def learned_from(faces: Faces, processed: Path, split: str, known: Keys) -> npt.NDArray[np.bool_]:
+    """True (N,) for the rows of this split, as `load_split` has them, whose picture is in the list."""
+    hashes = content_hashes(processed, split)
+    found: npt.NDArray[np.bool_] = np.isin(np.array([int(hashes[row][-_DIGITS:], 16) for row in faces.ids], np.uint64), known)
+    return found
+
+
+def load_test(processed: Path, model: Path) -> Faces:
+    """The test split, with `in_train` also where the picture is in the list of this model, which another table may have made."""
+    faces, known = load_split(processed, "test"), read_training_pictures(model)
+    if known is None:
+        return faces
+    return replace(faces, in_train=faces.in_train | learned_from(faces, processed, "test", known))
+
+
+def load_held_out(processed: Path, models: Mapping[str, Path]) -> Faces:
+    """The validation rows that none of these models, folders by name, learned from: for choices and calibration.
+
+    All of them for models that were trained on this table. Raises `ModelError` where fewer than `LEAST_ROWS` are left.
+    """
+    faces = load_split(processed, "validation")
+    unseen = np.ones(len(faces), bool)
+    for folder in models.values():
+        known = read_training_pictures(folder)
+        if known is not None:
+            unseen &= ~learned_from(faces, processed, "validation", known)
+    if unseen.all():
+        return faces
+    if unseen.sum() < LEAST_ROWS:
+        raise ModelError(
+            f"{' and '.join(models)} learned from {(~unseen).sum():,} of the {len(faces):,} validation rows of {processed}, so "
+            f"{unseen.sum():,} are left, expected at least {LEAST_ROWS}: {_REMEDY}"
+        )
+    return faces.rows(unseen)
+
+
+def check_teachers(teachers: Mapping[str, Path], processed: Path) -> None:
+    """Raises `ModelError` where a teacher learned from validation or test rows of this table: its student would know them, too.
+
+    A share of `_MOST_KNOWN` is let pass: without the FER+ votes, say, a few rows go into the other split.
+    """
+    for split in ("validation", "test"):
+        faces = load_split(processed, split)
+        fresh = ~faces.in_train
+        for name, folder in teachers.items():
+            known = read_training_pictures(folder)
+            if known is None:
+                continue
+            seen = int((learned_from(faces, processed, split, known) & fresh).sum())
+            if seen > _MOST_KNOWN * len(faces):
+                raise ModelError(
+                    f"teacher {name} learned from {seen:,} of the {len(faces):,} {split} rows of {processed}; its student would "
+                    f"be measured and calibrated on pictures that its teacher knows: {_REMEDY}"
+                )
+
+
+_MOST_KNOWN = 0.01
+_REMEDY = (
+    "set preprocess.validation_share in params.yaml to that of its training (0.02 for the shipped models) and run "
+    "`dvc repro preprocess`, or take a model that was trained on this table"
+)

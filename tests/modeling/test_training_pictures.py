@@ -1,0 +1,147 @@
+"""A model of another table, whose list names validation and test rows of this one. Row n of the table has content hash n."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_pipeline.balancing import balance
+from fer_pipeline.distillation import teach
+from fer_pipeline.drift_check import reference_of
+from fer_pipeline.ensembling import combine
+from fer_pipeline.errors import ModelError, MonitoringError
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.model_info import TRAINING_PICTURES_FILE
+from fer_pipeline.modeling.loading import load_split
+from fer_pipeline.modeling.training_pictures import (
+    check_teachers,
+    joined_training_pictures,
+    keys,
+    load_held_out,
+    load_test,
+    read_training_pictures,
+    write_training_pictures,
+)
+from fer_pipeline.params import EvaluateParams
+
+PLAIN = EvaluateParams(bootstrap=100)
+
+
+@pytest.fixture
+def processed(tmp_path: Path, make_processed: Callable[..., Path]) -> Path:
+    """Rows 0 to 27 are train, 28 to 327 validation, 328 to 355 test."""
+    return make_processed(tmp_path / "processed", {"train": 28, "validation": 300, "test": 28}, synthetic=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path, brightness_model: Path) -> Path:
+    return Path(shutil.copytree(brightness_model, tmp_path / "old"))
+
+
+def learn(model: Path, *rows: range) -> Path:
+    write_training_pictures(model, keys(f"{row:032x}" for found in rows for row in found))
+    return model
+
+
+def test_keys_are_sorted_and_each_there_once() -> None:
+    assert keys(["f" * 32, "0" * 31 + "1", "0" * 31 + "1"]).tolist() == [1, 2**64 - 1]
+
+
+def test_a_list_is_read_as_it_was_written_and_a_model_may_have_none(tmp_path: Path) -> None:
+    assert read_training_pictures(tmp_path) is None
+    write_training_pictures(tmp_path, keys(["f" * 32, "0" * 32]))
+    found = read_training_pictures(tmp_path)
+    assert found is not None
+    assert found.dtype == np.uint64
+    assert found.tolist() == [0, 2**64 - 1]
+
+
+@pytest.mark.parametrize("content", [b"not numpy", b""])
+def test_a_damaged_list_is_a_model_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / TRAINING_PICTURES_FILE).write_bytes(content)
+    with pytest.raises(ModelError, match="export the model again"):
+        read_training_pictures(tmp_path)
+
+
+def test_a_list_of_other_numbers_is_a_model_error(tmp_path: Path) -> None:
+    np.save(tmp_path / TRAINING_PICTURES_FILE, np.zeros((2, 2)))
+    with pytest.raises(ModelError, match="float64 of shape \\(2, 2\\), expected uint64"):
+        read_training_pictures(tmp_path)
+
+
+def test_the_list_of_several_models_is_not_known_where_one_has_none(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        if number < 2:
+            learn(folder, range(number, number + 2))
+    joined = joined_training_pictures(folders[:2])
+    assert joined is not None
+    assert joined.tolist() == [0, 1, 2]
+    assert joined_training_pictures(folders) is None
+
+
+def test_test_rows_that_a_model_learned_from_count_as_seen(processed: Path, model: Path) -> None:
+    assert load_test(processed, model).unseen.sum() == 26  # two are copies of this table's train rows
+    learn(model, range(340, 345))
+    test = load_test(processed, model)
+    assert len(test) == 28
+    assert np.flatnonzero(~test.unseen).tolist() == [0, 1, 12, 13, 14, 15, 16]
+
+
+def test_validation_rows_that_a_model_learned_from_are_left_out(processed: Path, model: Path) -> None:
+    assert len(load_held_out(processed, {"old": model})) == 300
+    learn(model, range(28), range(28, 128))
+    held_out = load_held_out(processed, {"old": model})
+    assert len(held_out) == 200
+    assert held_out.ids[0] == "00000128"
+
+
+def test_too_few_rows_that_a_model_did_not_learn_from_are_no_ground_for_a_choice(
+    processed: Path, model: Path, tmp_path: Path
+) -> None:
+    learn(model, range(28, 129))
+    expected = "learned from 101 of the 300 validation rows.*199 are left, expected at least 200.*validation_share"
+    with pytest.raises(ModelError, match=expected):
+        balance(model, processed, tmp_path / "balanced", PLAIN, 0.5)
+    with pytest.raises(ModelError, match=expected):
+        combine({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
+    with pytest.raises(MonitoringError, match=expected):
+        reference_of(EmotionClassifier.load(model), model, processed)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} >= {"processed"}
+    assert not (tmp_path / "balanced").exists()
+    assert not (tmp_path / "ensemble").exists()
+
+
+def test_an_ensemble_is_calibrated_and_measured_on_rows_that_no_member_learned_from_and_says_what_they_learned_from(
+    processed: Path, model: Path, tmp_path: Path
+) -> None:
+    learn(model, range(28, 38), range(328, 331))
+    made = combine({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
+    assert made.info.metrics["rows"] == 28
+    assert made.info.metrics["rows_dedup"] == 25  # row 328 and 329 are copies in this table, too
+    learned = read_training_pictures(tmp_path / "ensemble")
+    assert learned is not None
+    assert learned.tolist() == [*range(28, 38), *range(328, 331)]
+
+
+def test_the_reference_of_the_drift_check_holds_no_row_that_the_model_learned_from(processed: Path, model: Path) -> None:
+    learn(model, range(28, 78))
+    assert len(reference_of(EmotionClassifier.load(model), model, processed).probabilities) == 250
+
+
+def test_a_teacher_that_knows_validation_or_test_rows_is_refused(processed: Path, model: Path, tmp_path: Path) -> None:
+    learn(model, range(28), range(28, 31), range(328, 330))  # 1 %, and test rows with a copy in train
+    check_teachers({"old": model}, processed)
+    assert teach({"old": model}, processed, tmp_path / "labels").rows == len(load_split(processed, "train"))
+    learn(model, range(28, 32))
+    with pytest.raises(ModelError, match=r"teacher old learned from 4 of the 300 validation rows.*validation_share"):
+        teach({"old": model}, processed, tmp_path / "others")
+    learn(model, range(330, 331))
+    with pytest.raises(ModelError, match="teacher old learned from 1 of the 28 test rows"):
+        check_teachers({"old": model}, processed)
+    assert not (tmp_path / "others").exists()
