@@ -25,12 +25,12 @@ FOLDERS = (Path("benchmarks/attempts"), Path("fer_pipeline/weights"))
 
 def tables() -> Iterator[Table]:
     """One row for each attempt, by accuracy on PublicTest; then one for each recipe that was trained several times."""
-    columns = ("attempt", "profile", "seed", "minutes", "validation", "PublicTest", "no copies", "ten views", "macro-F1", "ECE")
+    columns = ("attempt", "profile", "seed", "minutes", "validation", "PublicTest", "no copies", "ten views", "macro-F1", "ECE before", "ECE")
     table = Table(*columns, title="attempts on FER-2013, in %")
     found = [file.parent for folder in FOLDERS for file in folder.glob("*/metrics.json")]
     attempts = sorted(((place, _read(place / "metrics.json")) for place in found), key=lambda found: -found[1]["accuracy"])
     for place, metrics in attempts:
-        shares = ("validation_accuracy", "accuracy", "accuracy_dedup", "accuracy_tta", "macro_f1", "ece")
+        shares = ("validation_accuracy", "accuracy", "accuracy_dedup", "accuracy_tta", "macro_f1", "ece_uncalibrated", "ece")
         trained = _trained(place / "training.json") if (place / "training.json").exists() else ("", "", "")  # an ensemble
         table.add_row(place.name, *trained, *(f"{100 * metrics[share]:.1f}" if share in metrics else "" for share in shares))
     yield table
