@@ -27,6 +27,9 @@ PARTS: Final = {
 }
 """Names that data sets give to their parts, lower case; without a choice the first one that is there is measured."""
 
+FERPLUS_TITLE: Final = "FER+ (majority of the votes)"
+"""Title of the one layout whose pictures are those of FER-2013: it measures other labels, not other pictures."""
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _FORMATS = (*ALLOWED_FORMATS, "TIFF")  # JAFFE and parts of CK+ come as TIFF
 _Code = TypeVar("_Code", int, str)

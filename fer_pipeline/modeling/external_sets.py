@@ -21,6 +21,7 @@ from fer_pipeline.labels import (
 )
 from fer_pipeline.modeling.external_affectnet import affectnet
 from fer_pipeline.modeling.external_pictures import (
+    FERPLUS_TITLE,
     PARTS,
     SUFFIXES,
     ExternalSet,
@@ -157,7 +158,7 @@ def _ferplus(path: Path, part: str | None) -> ExternalSet:
             rows.append((face["Usage"], Picture(f"{faces.name}:{number}", majority(counts), partial(parsed, face["pixels"]))))
     chosen, pictures = choose_part(rows, part, path)
     return ExternalSet(
-        "FER+ (majority of the votes)",
+        FERPLUS_TITLE,
         chosen,
         "face",
         pictures,

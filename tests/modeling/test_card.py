@@ -13,6 +13,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.card import CardFacts, Points, Section, Table, markdown, read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections
+from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 
 FIGURES = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "ece": 0.021, "recall_happy": 1.0, "novel_figure": 0.5}
 INTERVAL = {"estimate": 0.41, "low": 0.4, "high": 0.43}
@@ -130,6 +131,30 @@ def test_reports_of_this_model_are_in_the_card(workspace: Path) -> None:
     assert "| lime | 0.100 | 0.600 | yes |" in card
     assert "| random | 0.300 | 0.300 | baseline |" in card
     assert "- gradcam was not measured: model.keras is missing" in card
+
+
+@pytest.mark.parametrize(
+    ("measured", "unknown"),
+    [
+        ((), True),
+        ((FERPLUS_TITLE,), True),  # other labels for pictures of FER-2013
+        (("JAFFE",), False),
+        ((FERPLUS_TITLE, "JAFFE"), False),
+    ],
+)
+def test_a_card_says_where_no_pictures_of_another_collection_were_measured(
+    workspace: Path, measured: tuple[str, ...], unknown: bool
+) -> None:
+    write_reports(workspace, ModelInfo.read(workspace / "export").fingerprint)
+    report = json.loads((workspace / "reports" / "external" / "jaffe" / "metrics.json").read_text())
+    shutil.rmtree(workspace / "reports" / "external")
+    for number, title in enumerate(measured):
+        folder = workspace / "reports" / "external" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(report | {"data": title}))
+    card = text(workspace)
+    assert ("No pictures of another collection were at hand" in card) is unknown
+    assert all(f"| {title}, all pictures |" in card for title in measured)
 
 
 def test_reports_of_another_model_are_left_out_and_named(workspace: Path) -> None:

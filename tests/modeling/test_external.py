@@ -23,6 +23,7 @@ from fer_pipeline.labels import (
 )
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.external import ExternalResult, measure, write_external
+from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 from fer_pipeline.modeling.external_sets import majority, open_set
 from fer_pipeline.modeling.shares import share_interval
 
@@ -255,6 +256,7 @@ def test_ferplus_joins_votes_by_row_and_keeps_training_rows_out(tmp_path: Path) 
     write_ferplus(tmp_path, ["Training"] * 4 + ["PublicTest"] * 3)
     result = measured(tmp_path, "ferplus")
     assert (result.rows, result.data.part, result.accuracy.estimate) == (3, "validation rows", 1.0)
+    assert result.data.title == FERPLUS_TITLE  # by which a card tells it from pictures of other collections
     assert result.shared == ("happy", "sad")
 
 
