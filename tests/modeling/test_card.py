@@ -87,6 +87,13 @@ def test_every_figure_of_evaluate_is_in_the_card(workspace: Path) -> None:
     assert "seed 7" in card
 
 
+def test_the_hardware_that_trained_is_told_where_it_is_known(workspace: Path) -> None:
+    assert "on the tensorflow backend of Keras 3.15.1, seed 7." in text(workspace)
+    place = workspace / "model" / "training.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"device": "4 x NVIDIA H200"}))
+    assert "on the tensorflow backend of Keras 3.15.1 (4 x NVIDIA H200), seed 7." in text(workspace)
+
+
 def test_figures_with_test_time_augmentation_are_named_as_such(workspace: Path) -> None:
     assert "test-time augmentation" not in text(workspace)
     figures = FIGURES | {"accuracy_tta": 0.76, "accuracy_tta_low": 0.71, "accuracy_tta_high": 0.81, "ece_tta": 0.03}
