@@ -49,6 +49,8 @@ def evaluate_on(
 ) -> None:
     """Measure a model on a data set that it never saw.
 
+    AffectNet may come as CSV tables, as `images` beside `annotations` in `train_set` and `val_set`, or as class folders 0 to 7.
+
     Example: `fer evaluate-on ~/jaffe --labels jaffe`
     """
     from fer_pipeline.inference.classifier import EmotionClassifier
@@ -72,7 +74,7 @@ def evaluate_on(
         )
         write_external(target, result, classifier.info)
     for name, rows in result.left_out.items():
-        results.print(f"[yellow]left out:[/] {rows:,} pictures labelled {name}, which the model does not know")
+        results.print(f"[yellow]left out:[/] {rows:,} pictures: {name}, which is none of the model's labels")
     if result.lacking:
         results.print(f"[yellow]left out of the averages:[/] {', '.join(result.lacking)}, which {data.title} lacks")
     for count, what in ((len(result.unreadable), "cannot be read"), (len(result.without_face), "have no face that was found")):

@@ -63,7 +63,7 @@ def teachers(
     profile with teachers. It teaches more than `fer soft-labels`, and costs their answers at each step: a GPU is in place.
     A model that learned from validation or test rows of this data is refused.
 
-    Example: `fer teachers fer/3 fer/4`, then `fer run --profile gpu-distill`
+    Example: `fer teachers fer/3 fer/4`, then `fer run --profile gpu-record`
     """
     from fer_pipeline.datasets.versioning import track
     from fer_pipeline.modeling.teachers import store_teachers

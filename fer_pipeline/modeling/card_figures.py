@@ -9,6 +9,7 @@ import numpy as np
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import card_texts, metrics
 from fer_pipeline.modeling.card import CardFacts, Points, Section, Table
+from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 from fer_pipeline.modeling.faithfulness import BASELINES
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.pages import percent
@@ -94,9 +95,9 @@ def calibration(facts: CardFacts) -> Section:
 
 
 def other_data_sets(facts: CardFacts) -> Section:
-    """One row per data set of `fer evaluate-on`."""
+    """One row per data set of `fer evaluate-on`, and where none of them has other pictures, that such are missing."""
     if not facts.external:
-        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-on"),))
+        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-on"), card_texts.ELSEWHERE))
     header = ("data set", "pictures", "accuracy", "95 % interval", "macro-F1", "ECE", "remarks")
     rows = tuple(
         (
@@ -112,7 +113,10 @@ def other_data_sets(facts: CardFacts) -> Section:
     )
     intro = "The model as it is, without training on them. Averages are over the classes that both have."
     notes = tuple(f"{values['data']}: {note}" for values in facts.external for note in values["notes"])
-    return Section("Other data sets", (intro, Table(header, rows), *((Points(notes),) if notes else ())))
+    blocks = (intro, Table(header, rows), *((Points(notes),) if notes else ()))
+    if all(values["data"] == FERPLUS_TITLE for values in facts.external):
+        return Section("Other data sets", (*blocks, card_texts.ELSEWHERE))
+    return Section("Other data sets", blocks)
 
 
 def robustness(facts: CardFacts) -> Section:

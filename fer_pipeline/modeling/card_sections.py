@@ -93,10 +93,11 @@ def _data(facts: CardFacts) -> Section:
 
 def _protocol(facts: CardFacts) -> Section:
     training, params = facts.training, facts.training["params"]
+    device = f" ({training['device']})" if "device" in training else ""  # models trained before it was stored lack it
     learned = (
         f"Weights were learned on the training split with the profile {training['profile']}: {training['epochs']} epochs in "
         f"{training['seconds'] / 60:.0f} minutes ({training['images_per_second']:.0f} pictures a second) on the "
-        f"{training['backend']} backend of Keras {training['keras_version']}, seed {params['seed']}."
+        f"{training['backend']} backend of Keras {training['keras_version']}{device}, seed {params['seed']}."
     )
     chosen = (
         "On the validation split the epoch was chosen and the temperature fitted."

@@ -40,6 +40,10 @@ CALIBRATION: Final = (
     "stands in their table where there is one."
 )
 
+ELSEWHERE: Final = (
+    "No pictures of another collection were at hand when it was measured, so how good it is on other collections is not known."
+)
+
 FAITHFULNESS: Final = (
     "A faithful map has a small deletion and a large insertion AUC; “trusted” means better than both baselines by the 95 % "
     "interval."

@@ -1,7 +1,10 @@
-"""Data parallel training: the same weights on all devices of the backend, each batch split over them."""
+"""The devices of the backend: what they are, and training on all of them, the same weights on each and every batch split."""
 
 from __future__ import annotations
 
+import importlib
+import os
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -34,6 +37,34 @@ def device_count() -> int:
     """Number of devices over which the current context splits batches."""
     distribution = keras.distribution.distribution()
     return distribution.device_mesh.devices.size if distribution else 1
+
+
+def hardware() -> str:
+    """What the backend trains on in this process, such as "NVIDIA H200", "4 x NVIDIA H200" or "cpu, 2 cores"."""
+    namers = {"jax": _jax_accelerators, "tensorflow": _tensorflow_accelerators, "torch": _torch_accelerators}
+    backend = keras.backend.backend()
+    if found := Counter(namers[backend]() if backend in namers else []):
+        return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in found.items())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"cpu, {cores} core{'' if cores == 1 else 's'}"
+
+
+def _jax_accelerators() -> list[str]:
+    devices = importlib.import_module("jax").devices()
+    return [device.device_kind for device in devices if device.platform != "cpu"]
+
+
+def _tensorflow_accelerators() -> list[str]:
+    config = importlib.import_module("tensorflow").config
+    used = config.get_visible_devices("GPU")[:1]  # without a distribution it computes on the first alone
+    return [config.experimental.get_device_details(device).get("device_name", "GPU") for device in used]
+
+
+def _torch_accelerators() -> list[str]:
+    device = ops.zeros(1).device  # Keras chooses it, also by KERAS_TORCH_DEVICE
+    if device.type == "cuda":
+        return [importlib.import_module("torch").cuda.get_device_name(device)]
+    return [] if device.type == "cpu" else [device.type]
 
 
 def copied(array: Any) -> Any:

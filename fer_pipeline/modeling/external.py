@@ -38,7 +38,7 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class ExternalResult:
-    """What was measured. `left_out` are the set's classes that we lack, with their pictures; `lacking` ours that the set lacks.
+    """What was measured. `left_out` counts pictures by their label that is none of ours; `lacking` are ours that the set lacks.
 
     `unreadable` and `without_face` name the pictures that gave no answer; they are in none of the figures. `confusion` (7, 7)
     holds free answers, `restricted_accuracy` lets the model choose among the shared classes only.

@@ -27,14 +27,19 @@ PARTS: Final = {
 }
 """Names that data sets give to their parts, lower case; without a choice the first one that is there is measured."""
 
+FERPLUS_TITLE: Final = "FER+ (majority of the votes)"
+"""Title of the one layout whose pictures are those of FER-2013: it measures other labels, not other pictures."""
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _FORMATS = (*ALLOWED_FORMATS, "TIFF")  # JAFFE and parts of CK+ come as TIFF
 _Code = TypeVar("_Code", int, str)
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One labelled picture. `label` is one of `labels.EMOTIONS`, or the set's own word for a class that we lack.
+    """One labelled picture. `label` is one of `labels.EMOTIONS`, or what the set has instead: its own word for a class that we
+    lack, or that it says nothing usable about the picture.
 
     `read` returns it as RGB uint8 (H, W, 3) or gray (H, W), and raises `ImageError` where the file is missing or damaged.
     """
@@ -66,8 +71,8 @@ def pictures_below(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def choose_part(rows: list[tuple[str, Picture]], part: str | None, path: Path) -> tuple[str, tuple[Picture, ...]]:
-    """Name of the part, and its pictures. `rows` are pairs of the set's own word for the part and the picture.
+def choose_part(rows: list[tuple[str, _Row]], part: str | None, path: Path) -> tuple[str, tuple[_Row, ...]]:
+    """Name of the part, and its pictures. `rows` are pairs of the set's own word for the part and the picture, or its file.
 
     Without a part it is the first of `PARTS` that has rows, else all. Raises `SourceError` where the part has no rows.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,6 @@ import numpy as np
 
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import (
-    AFFECTNET_CODES,
     CKPLUS_CODES,
     EMOTIONS,
     FERPLUS_COLUMNS,
@@ -21,7 +19,9 @@ from fer_pipeline.labels import (
     RAFDB_CODES,
     common_name,
 )
+from fer_pipeline.modeling.external_affectnet import affectnet
 from fer_pipeline.modeling.external_pictures import (
+    FERPLUS_TITLE,
     PARTS,
     SUFFIXES,
     ExternalSet,
@@ -56,7 +56,7 @@ def open_set(path: Path, layout: str, part: str | None = None) -> ExternalSet:
         "ckplus": _ckplus,
         "jaffe": _jaffe,
         "rafdb": _rafdb,
-        "affectnet": _affectnet,
+        "affectnet": affectnet,
         "ferplus": _ferplus,
         "imagefolder": _imagefolder,
     }
@@ -138,42 +138,6 @@ def _rafdb(path: Path, part: str | None) -> ExternalSet:
     return ExternalSet("RAF-DB basic, aligned", chosen, "face", pictures)
 
 
-def _affectnet(path: Path, part: str | None) -> ExternalSet:
-    tables = [path] if path.is_file() else sorted(path.glob("*.csv"))
-    rows: list[tuple[str, Picture]] = []
-    if tables:
-        for table in tables:
-            rows += [(table.stem, picture) for picture in _affectnet_rows(table)]
-    else:
-        for file in pictures_below(path):
-            folders = file.relative_to(path).parts[:-1]
-            codes = [folder for folder in folders if folder.isdecimal()]
-            if len(codes) != 1:
-                raise SourceError(f"{file} lies in no class folder 0 to 7 of AffectNet below {path}")
-            label = named(AFFECTNET_CODES, int(codes[0]), file)
-            rows.append((folders[0], Picture(file.relative_to(path).as_posix(), label, partial(decoded, file))))
-    chosen, pictures = choose_part(rows, part, path)
-    return ExternalSet("AffectNet", chosen, "face", pictures)
-
-
-def _affectnet_rows(table: Path) -> Iterator[Picture]:
-    roots = (table.parent, *(folder for folder in sorted(table.parent.iterdir()) if folder.is_dir()))
-    with open_lines(table) as lines:
-        reader = csv.DictReader(lines)
-        if "expression" not in (reader.fieldnames or ()) or "subDirectory_filePath" not in (reader.fieldnames or ()):
-            raise SourceError(f"{table} has the columns {reader.fieldnames}, expected subDirectory_filePath and expression")
-        for row in reader:
-            label = named(AFFECTNET_CODES, whole_number(row["expression"], table), table)
-            place = Path(row["subDirectory_filePath"])
-            file = next((root / place for root in roots if (root / place).is_file()), table.parent / place)
-            edges = [row.get(f"face_{name}") for name in ("x", "y", "width", "height")]
-            if all(edges):
-                x, y, width, height = (float(edge or 0) for edge in edges)
-                yield Picture(str(place), label, partial(decoded, file, (x, y, x + width, y + height)))
-            else:
-                yield Picture(str(place), label, partial(decoded, file))
-
-
 def _ferplus(path: Path, part: str | None) -> ExternalSet:
     votes = path if path.is_file() else path / "fer2013new.csv"
     faces = next((votes.parent / name for name in ("fer2013.csv", "fer2013.csv.gz") if (votes.parent / name).is_file()), None)
@@ -194,7 +158,7 @@ def _ferplus(path: Path, part: str | None) -> ExternalSet:
             rows.append((face["Usage"], Picture(f"{faces.name}:{number}", majority(counts), partial(parsed, face["pixels"]))))
     chosen, pictures = choose_part(rows, part, path)
     return ExternalSet(
-        "FER+ (majority of the votes)",
+        FERPLUS_TITLE,
         chosen,
         "face",
         pictures,

@@ -28,13 +28,15 @@ class TrainingResult:
     `network` computes in float32 and takes 48 px pictures. `history` has one entry per measured epoch: epoch (from 1), loss and
     accuracy on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step),
     size (side of the pictures, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early
-    stopping the one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` is of this process alone.
+    stopping the one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` and `device` (as
+    `devices.hardware` names it) are of this process alone.
     """
 
     network: keras.Model
     history: list[dict[str, float]]
     best_epoch: int
     backend: str
+    device: str
     images_per_second: float
     seconds: float
     resumed_after: int
@@ -81,6 +83,7 @@ def write_model(
             "fingerprint": fingerprint(params),
             "key": result.key,
             "backend": result.backend,
+            "device": result.device,
             "keras_version": keras.__version__,
             "parameters": result.network.count_params(),
             "epochs": int(result.history[-1]["epoch"]),

@@ -18,7 +18,7 @@ from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling import checkpoints, metrics
 from fer_pipeline.modeling.batches import Batches, steps_per_epoch, vote_shares
-from fer_pipeline.modeling.devices import data_parallel
+from fer_pipeline.modeling.devices import data_parallel, hardware
 from fer_pipeline.modeling.learner import Learner
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.model_files import TrainingResult
@@ -97,6 +97,7 @@ def train(
         history=state.history,
         best_epoch=state.best_epoch,
         backend=keras.backend.backend(),
+        device=hardware(),
         images_per_second=trained / (time.monotonic() - started),
         seconds=state.seconds,
         resumed_after=resumed_after,

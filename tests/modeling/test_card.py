@@ -13,6 +13,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.card import CardFacts, Points, Section, Table, markdown, read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections
+from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 
 FIGURES = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "ece": 0.021, "recall_happy": 1.0, "novel_figure": 0.5}
 INTERVAL = {"estimate": 0.41, "low": 0.4, "high": 0.43}
@@ -86,6 +87,13 @@ def test_every_figure_of_evaluate_is_in_the_card(workspace: Path) -> None:
     assert "seed 7" in card
 
 
+def test_the_hardware_that_trained_is_told_where_it_is_known(workspace: Path) -> None:
+    assert "on the tensorflow backend of Keras 3.15.1, seed 7." in text(workspace)
+    place = workspace / "model" / "training.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"device": "4 x NVIDIA H200"}))
+    assert "on the tensorflow backend of Keras 3.15.1 (4 x NVIDIA H200), seed 7." in text(workspace)
+
+
 def test_figures_with_test_time_augmentation_are_named_as_such(workspace: Path) -> None:
     assert "test-time augmentation" not in text(workspace)
     figures = FIGURES | {"accuracy_tta": 0.76, "accuracy_tta_low": 0.71, "accuracy_tta_high": 0.81, "ece_tta": 0.03}
@@ -130,6 +138,30 @@ def test_reports_of_this_model_are_in_the_card(workspace: Path) -> None:
     assert "| lime | 0.100 | 0.600 | yes |" in card
     assert "| random | 0.300 | 0.300 | baseline |" in card
     assert "- gradcam was not measured: model.keras is missing" in card
+
+
+@pytest.mark.parametrize(
+    ("measured", "unknown"),
+    [
+        ((), True),
+        ((FERPLUS_TITLE,), True),  # other labels for pictures of FER-2013
+        (("JAFFE",), False),
+        ((FERPLUS_TITLE, "JAFFE"), False),
+    ],
+)
+def test_a_card_says_where_no_pictures_of_another_collection_were_measured(
+    workspace: Path, measured: tuple[str, ...], unknown: bool
+) -> None:
+    write_reports(workspace, ModelInfo.read(workspace / "export").fingerprint)
+    report = json.loads((workspace / "reports" / "external" / "jaffe" / "metrics.json").read_text())
+    shutil.rmtree(workspace / "reports" / "external")
+    for number, title in enumerate(measured):
+        folder = workspace / "reports" / "external" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(report | {"data": title}))
+    card = text(workspace)
+    assert ("No pictures of another collection were at hand" in card) is unknown
+    assert all(f"| {title}, all pictures |" in card for title in measured)
 
 
 def test_reports_of_another_model_are_left_out_and_named(workspace: Path) -> None:

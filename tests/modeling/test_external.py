@@ -23,6 +23,7 @@ from fer_pipeline.labels import (
 )
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.external import ExternalResult, measure, write_external
+from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 from fer_pipeline.modeling.external_sets import majority, open_set
 from fer_pipeline.modeling.shares import share_interval
 
@@ -133,6 +134,79 @@ def test_affect_net_in_numbered_folders(tmp_path: Path) -> None:
     assert result.accuracy.estimate == 1.0
 
 
+def annotate(picture: Path, value: object, emotion: str = "happy") -> Path:
+    """Stores a picture and its annotations in AffectNet's original layout; without a value its class is missing."""
+    save(picture, emotion, (224, 224))
+    folder = picture.parents[1] / "annotations"
+    folder.mkdir(exist_ok=True)
+    np.save(folder / f"{picture.stem}_aro.npy", np.array("0.25"))
+    if value is not None:
+        np.save(folder / f"{picture.stem}_exp.npy", np.array(value))
+    return folder / f"{picture.stem}_exp.npy"
+
+
+@pytest.mark.parametrize("kind", [str, int, float])
+def test_affect_net_with_annotation_files_beside_its_pictures(tmp_path: Path, kind: type) -> None:
+    for code in range(8):
+        for part in ("train_set", "val_set"):
+            annotate(tmp_path / "AffectNet" / part / "images" / f"{code}.jpg", kind(code), AFFECTNET_CODES[code])
+    result = measured(tmp_path, "affectnet")
+    assert (result.rows, result.data.part, result.left_out) == (7, "validation rows", {"contempt": 1})
+    assert result.accuracy.estimate == 1.0
+    assert measured(tmp_path, "affectnet", "all").rows == 14
+    assert measured(tmp_path / "AffectNet" / "train_set", "affectnet", "train").rows == 7
+    with pytest.raises(SourceError, match=r"no test rows; parts found: \['train_set', 'val_set'\]"):
+        open_set(tmp_path, "affectnet", "test")
+
+
+def damaged_annotations(tmp_path: Path) -> dict[str, bytes]:
+    """Contents of files that hold no class number, by what is wrong with them."""
+    values = {"word": np.array("happy"), "several": np.array(["1", "2"]), "half": np.array(1.5), "none": np.array(float("nan"))}
+    for name, value in values.items():
+        np.save(tmp_path / f"{name}.npy", value)
+    np.save(tmp_path / "pickled.npy", np.array({"class": 1}, dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "zipped.npz", np.array("1"))
+    contents = {file.stem: file.read_bytes() for file in tmp_path.glob("*.np[yz]")}
+    whole = contents["word"]
+    shape = whole.replace(b"'shape': (), ", b"'shape': (9**9,)")  # no literal
+    contents |= {
+        "cut": whole[:-4],
+        "cut in its header": whole[:40],
+        "no literal": shape,
+        "no character": whole[:-4] + b"\xff" * 4,
+    }
+    return contents | {"empty": b"", "text": b"1\n"}
+
+
+def test_affect_net_pictures_without_a_usable_annotation_are_counted_and_in_no_figure(tmp_path: Path) -> None:
+    damaged = damaged_annotations(tmp_path)
+    images = tmp_path / "affectnet" / "val_set" / "images"
+    for number, code in enumerate(("1", 1, "42", -1, "9", None)):
+        annotate(images / f"{number}.jpg", code)
+    for name, content in damaged.items():
+        annotate(images / f"{name}.jpg", "1").write_bytes(content)
+    annotate(images / "torn.jpg", "1")
+    (images / "torn.jpg").write_bytes(b"\xff\xd8")
+    save(tmp_path / "affectnet" / "train_set" / "images" / "1.jpg", "sad")  # its annotations were not unpacked
+    result = measured(tmp_path / "affectnet", "affectnet")
+    assert (result.rows, result.accuracy.estimate, result.unreadable) == (2, 1.0, ("val_set/images/torn.jpg",))
+    counts = {"unreadable annotation": len(damaged), "unknown class": 2, "uncertain": 1, "no annotation": 1}
+    assert result.left_out == counts
+    assert measured(tmp_path / "affectnet", "affectnet", "all").left_out == counts | {"no annotation": 2}
+
+
+def test_affect_net_without_any_usable_annotation_says_so(tmp_path: Path) -> None:
+    annotate(tmp_path / "val_set" / "images" / "1.jpg", None)
+    with pytest.raises(SourceError, match=r"labels found: \['no annotation'\]"):
+        open_set(tmp_path, "affectnet")
+
+
+def test_affect_net_pictures_in_neither_layout_are_refused_with_what_is_expected(tmp_path: Path) -> None:
+    save(tmp_path / "val_set" / "images" / "1.jpg", "sad")
+    with pytest.raises(SourceError, match=r"no class folder 0 to 7 .* no folder `annotations` beside `images`"):
+        open_set(tmp_path, "affectnet")
+
+
 def test_affect_net_as_csv_cuts_the_given_face(tmp_path: Path) -> None:
     picture = np.full((60, 80), GRAY["angry"], np.uint8)
     picture[10:40, 20:50] = GRAY["happy"]
@@ -182,6 +256,7 @@ def test_ferplus_joins_votes_by_row_and_keeps_training_rows_out(tmp_path: Path) 
     write_ferplus(tmp_path, ["Training"] * 4 + ["PublicTest"] * 3)
     result = measured(tmp_path, "ferplus")
     assert (result.rows, result.data.part, result.accuracy.estimate) == (3, "validation rows", 1.0)
+    assert result.data.title == FERPLUS_TITLE  # by which a card tells it from pictures of other collections
     assert result.shared == ("happy", "sad")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from dvc.repo import Repo
 from typer.testing import CliRunner
 
 from fer_pipeline import params
+from fer_pipeline.cli import teaching
 from fer_pipeline.cli.app import app
 from fer_pipeline.distillation import teach
 from fer_pipeline.ensembling import combine
@@ -41,6 +43,15 @@ def models(tmp_path: Path, brightness_model: Path) -> dict[str, Path]:
         found[name] = Path(shutil.copytree(brightness_model, tmp_path / name))
         replace(ModelInfo.read(found[name]), temperature=temperature, synthetic=True).write(found[name])
     return found
+
+
+@pytest.mark.parametrize(("command", "share"), [(teaching.soft_labels, "soften"), (teaching.teachers, "teachers_weight")])
+def test_the_example_of_a_command_names_a_profile_that_learns_from_what_it_stores(
+    command: Callable[..., None], share: str
+) -> None:
+    profiles = re.findall(r"--profile ([a-z-]+)", command.__doc__ or "")
+    recipes = params.load(Path(__file__).parents[2] / "params.yaml")
+    assert [getattr(recipes.recipe(profile), share) > 0 for profile in profiles] == [True]
 
 
 def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities(

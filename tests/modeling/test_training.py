@@ -12,6 +12,7 @@ from fer_pipeline.errors import DataQualityError, FerError, ParamsError
 from fer_pipeline.modeling import checkpoints
 from fer_pipeline.modeling.batch_norm import FusedBatchNormalization, fused
 from fer_pipeline.modeling.batches import Batches, class_weights
+from fer_pipeline.modeling.devices import hardware
 from fer_pipeline.modeling.learner import Learner
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.model_files import TrainingResult, read_history, read_model, read_training, write_model
@@ -93,6 +94,7 @@ def test_a_written_model_holds_history_and_facts(
     learned = read_training_pictures(tmp_path / "model")
     assert learned is not None
     assert learned.tolist() == [int("0a" * 8, 16)]
+    assert training["device"] == hardware()
     assert training["synthetic"] is True
     assert training["parameters"] == 661_095
     assert training["params"]["lr"] == 0.02
