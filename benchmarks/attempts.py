@@ -4,7 +4,8 @@ PublicTest is test, validation is carved from Training: 548 rows (preprocess.val
 resnet-gpu-185, 1,368 (0.05) for resnet-gpu-160, compact-cpu-1 and -2, compact-votes and compact-stored-365, else 2,733. The
 recipe of each is in its training.json; profile "none" is one that is no profile, or no longer. `fer run --profile NAME` on the
 same source repeats the others. ensemble-3 is accurate, resnet-gpu-185 and resnet-live-185, ensemble-gpu-160 the three seeds of
-resnet-gpu-160, ensemble-5 these three, accurate and resnet-gpu-185.
+resnet-gpu-160, ensemble-5 these three, accurate and resnet-gpu-185. balanced-fast and balanced-cpu are what `fer balance` made of
+fast and compact-cpu-again. "ECE before" is without temperature.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ FOLDERS = (Path("benchmarks/attempts"), Path("fer_pipeline/weights"))
 
 def tables() -> Iterator[Table]:
     """One row for each attempt, by accuracy on PublicTest; then one for each recipe that was trained several times."""
-    columns = ("attempt", "profile", "seed", "minutes", "validation", "PublicTest", "no copies", "ten views", "macro-F1", "ECE before", "ECE")
-    table = Table(*columns, title="attempts on FER-2013, in %")
+    measured = ("validation", "PublicTest", "no copies", "ten views", "macro-F1", "ECE before", "ECE")
+    table = Table("attempt", "profile", "seed", "minutes", *measured, title="attempts on FER-2013, in %")
     found = [file.parent for folder in FOLDERS for file in folder.glob("*/metrics.json")]
     attempts = sorted(((place, _read(place / "metrics.json")) for place in found), key=lambda found: -found[1]["accuracy"])
     for place, metrics in attempts:
