@@ -1,4 +1,4 @@
-"""`fer models ship` and `fer models fetch`: weights that come with the package, and those that are fetched."""
+"""`fer models ship`, `register` and `fetch`: weights that come with the package, and those that are fetched."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fer_pipeline.cli.choosing import fetched_yunet
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.inference.shipped import DEFAULT_MODEL
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 YUNET_NAME = "yunet"
@@ -49,6 +50,23 @@ def ship(
         f"{shipped.folder}: {size:.1f} MB, accuracy {shipped.model.metrics['accuracy']:.4f} on test as stored; with weights in "
         f"16 bits a logit moves by at most {shipped.difference:.4f}, {100 * shipped.agreement:.2f} % of the answers stay"
     )
+
+
+def register(
+    name: Annotated[str, typer.Argument(help="Name of a shipped model: `fast`, `accurate`.")] = DEFAULT_MODEL,
+) -> None:
+    """Register a model that comes with the package as challenger, with recipe, curves and figures of its training.
+
+    It is then compared, judged and promoted like a trained one; the gate needs the data that it was made for.
+
+    Example: `fer models register accurate`, then `fer compare champion challenger`
+    """
+    from fer_pipeline.shipped_versions import register_shipped
+
+    with exclusive(RUN_LOCK, "fer models register"), errors.status("registering …"):
+        version, new = register_shipped(Path.cwd(), name)
+    what = "registered as" if new else "is already"
+    results.print(f"{name} {what} {version}, alias challenger; `fer promote` judges it", markup=False)
 
 
 def fetch(

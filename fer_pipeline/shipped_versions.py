@@ -1,0 +1,47 @@
+"""Registers a model that comes with the package, so that it is compared, judged and promoted like a trained one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline import lifecycle
+from fer_pipeline import params as params_file
+from fer_pipeline.inference.shipped import shipped_folder
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, read_history, read_training
+from fer_pipeline.shipping import REPORTS_FILE
+
+
+def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
+    """The version of the shipped model, alias challenger, and whether it is new; it becomes the model of data/challenger.
+
+    Its MLflow run holds what its training left, recipe and curves, and the figures on the test split; the card is in its export.
+    Raises `ModelError` where no model is shipped under that name.
+    """
+    folder = shipped_folder(name)
+    info = ModelInfo.read(folder)
+    model_name = params_file.load(root / "params.yaml").promote.model_name
+    known = [one for one in registry.versions(model_name) if one.tags.get(registry.FINGERPRINT_TAG) == info.fingerprint]
+    tags = registry.describing_tags(info)
+    run_id = known[0].run_id if known else _run(root, name, folder, info, tags)
+    version, new = registry.register(folder, info, model_name, run_id, tags)
+    lifecycle.shadow(root, str(version.number))
+    return version, new
+
+
+def _run(root: Path, name: str, folder: Path, info: ModelInfo, tags: dict[str, str]) -> str:
+    training = read_training(folder)
+    memo = root / "data" / f".shipped-{name}-run.json"  # a killed registration goes on with its run
+    run_id = tracking.open_training_run(memo, f"shipped-{name}", {"train": training["params"]}, tags)
+    for figures in read_history(folder):
+        tracking.log_metrics(run_id, {key: value for key, value in figures.items() if key != "epoch"}, int(figures["epoch"]))
+    reports: dict[str, Any] = json.loads((folder / REPORTS_FILE).read_text(encoding="utf-8"))
+    measured = {f"test_{key}": value for key, value in info.metrics.items()}
+    if "robustness" in reports:
+        measured["test_mean_corruption_accuracy"] = reports["robustness"]["mean_corruption_accuracy"]["estimate"]
+    tracking.log_metrics(run_id, measured)
+    tracking.close_training_run(memo, run_id, [folder / HISTORY_FILE, folder / TRAINING_FILE])
+    return run_id

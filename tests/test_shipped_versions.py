@@ -1,0 +1,52 @@
+"""`fer models register`, with the model that really comes with the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from fer_pipeline.cli.app import app
+from fer_pipeline.inference.shipped import shipped_folder
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.serving import packaging
+
+
+def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
+    registered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(registered)
+    done = CliRunner().invoke(app, ["models", "register", "fast"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "fast registered as fer version 4, alias challenger" in done.output
+    version, info = registry.find("fer", "challenger"), ModelInfo.read(shipped_folder("fast"))
+    run = tracking.read_run(version.run_id)
+    assert (run.status, run.name, run.tags["shipped_as"]) == ("FINISHED", "shipped-fast", "fast")
+    assert run.params["train.epochs"] == "365"
+    assert run.metrics["test_accuracy"] == info.metrics["accuracy"]
+    assert 0.4 < run.metrics["test_mean_corruption_accuracy"] < 0.7
+    curve = MlflowClient().get_metric_history(version.run_id, "val_accuracy")
+    epochs = (shipped_folder("fast") / "history.csv").read_text().splitlines()[1:]
+    assert [point.step for point in curve] == [int(float(line.split(",")[0])) for line in epochs]
+    assert ModelInfo.read(packaging.challenger_folder(registered)).fingerprint == info.fingerprint
+    learned = registry.training_pictures(version)
+    assert learned is not None
+    training = json.loads((shipped_folder("fast") / "reports.json").read_text())["data"]["splits"]["train"]
+    assert len(learned) == sum(training.values())
+
+    again = CliRunner().invoke(app, ["models", "register", "fast"])
+    assert again.exit_code == 0, (again.output, again.exception)
+    assert "fast is already fer version 4" in again.output
+    assert len(registry.versions("fer")) == 4
+    assert len(MlflowClient().search_runs(["1"], "attributes.run_name = 'shipped-fast'")) == 1
+
+
+def test_a_name_under_which_nothing_is_shipped_registers_nothing(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(registered)
+    done = CliRunner().invoke(app, ["models", "register", "best"])
+    assert "no model is shipped under the name 'best'" in str(done.exception)
+    assert len(registry.versions("fer")) == 3
