@@ -10,14 +10,17 @@ from typing import Any
 
 import mlflow
 import pytest
+from typer.testing import CliRunner
 
 from fer_pipeline import gate, lifecycle, params_editing
+from fer_pipeline.cli.app import app
 from fer_pipeline.errors import FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import use_data
+from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 
 @pytest.fixture
@@ -54,6 +57,16 @@ def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:
     assert lifecycle.champion(root).number == 1
     with pytest.raises(ModelError, match="no earlier champion to go back to"):
         lifecycle.roll_back(root, None)
+
+
+def test_rolling_back_does_not_wait_for_a_training(root: Path) -> None:
+    crown(root, 1, 2)
+    with exclusive(root / RUN_LOCK, "train-champion"):
+        done = CliRunner().invoke(app, ["rollback"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert lifecycle.champion(root).number == 1
+    with pytest.raises(WorkspaceBusyError, match="another promotion or roll-back was faster"):
+        lifecycle.crown(root, lifecycle.challenger(root, 3), "fer version 2")  # what the training decided before
 
 
 def test_crowning_the_champion_again_does_not_make_it_younger(root: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.console import results
-from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 
 def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
@@ -34,12 +33,12 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
 def rollback(
     to: Annotated[int | None, typer.Option(help="Version to go back to; the champion before by default.")] = None,
 ) -> None:
-    """Make an earlier champion champion again, with its bundle.
+    """Make an earlier champion champion again, with its bundle. It does not wait for a training that runs.
 
     Example: `fer rollback`
     """
     from fer_pipeline import lifecycle
 
-    with exclusive(RUN_LOCK, "fer rollback"):
-        version, bundle = lifecycle.roll_back(Path.cwd(), to)
+    # Without RUN_LOCK, which a training holds for hours: `crown` has a lock of its own and looks at the champion inside it.
+    version, bundle = lifecycle.roll_back(Path.cwd(), to)
     results.print(f"{version} is champion again, bundle {bundle}; a running `fer serve` goes over to it")
