@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
-from fer_pipeline.errors import ModelError, WorkspaceBusyError
+from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
@@ -181,7 +182,9 @@ def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
     try:
         crown(root, target, str(present))
     except BaseException:
-        registry.untag_version(present, ROLLED_BACK_TAG)
+        with suppress(FerError):  # the first error says more
+            if champion(root).number == present.number:
+                registry.untag_version(present, ROLLED_BACK_TAG)
         raise
     registry.untag_version(target, ROLLED_BACK_TAG)
     return target, bundle

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline import gate, lifecycle, params_editing
 from fer_pipeline.cli.app import app
-from fer_pipeline.errors import FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
+from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry
@@ -67,6 +67,31 @@ def test_rolling_back_does_not_wait_for_a_training(root: Path) -> None:
     assert lifecycle.champion(root).number == 1
     with pytest.raises(WorkspaceBusyError, match="another promotion or roll-back was faster"):
         lifecycle.crown(root, lifecycle.challenger(root, 3), "fer version 2")  # what the training decided before
+
+
+def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise EnvironmentFault("MLflow is away")
+
+    crown(root, 1, 2)
+    with monkeypatch.context() as patch, pytest.raises(EnvironmentFault, match="MLflow is away"):
+        patch.setattr(registry, "set_alias", away)
+        lifecycle.roll_back(root, None)
+    assert "rolled_back" not in lifecycle.champion(root).tags
+    assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
+    assert [path.name for path in (root / "data").glob(".bundle.*")] == []  # nothing aside is left
+    assert lifecycle.roll_back(root, None)[0].number == 1
+
+
+def test_a_roll_back_that_comes_after_another_promotion_stays_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crown(root, 1, 2)
+    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: registry.set_alias(lifecycle.challenger(root, 3), "champion"))
+    registry.tag_version(lifecycle.challenger(root, 1), {"bundle": "fer:v1"})
+    with pytest.raises(WorkspaceBusyError, match="fer version 3 is champion now"):
+        lifecycle.roll_back(root, None)
+    assert "rolled_back" in lifecycle.challenger(root, 2).tags
 
 
 def test_crowning_the_champion_again_does_not_make_it_younger(root: Path) -> None:

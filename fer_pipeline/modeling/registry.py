@@ -130,10 +130,13 @@ def tag_version(version: Version, tags: Mapping[str, str]) -> None:
 
 
 def untag_version(version: Version, key: str) -> None:
-    """Removes a tag of a version, where it has it."""
-    if key in version.tags:
-        with clear_errors():
+    """Removes a tag of a version, where it has it now, whatever `version.tags` says of an earlier moment."""
+    with clear_errors():
+        try:
             MlflowClient().delete_model_version_tag(version.name, str(version.number), key)
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
 
 
 def aliases(name: str) -> dict[str, int]:
