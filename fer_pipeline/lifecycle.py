@@ -147,8 +147,11 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
                     f"{now or 'no version'} is champion now, {version} was to follow {over or 'none'}: another promotion or "
                     f"roll-back was faster; judge again with `fer promote --version {version.number}`"
                 )
-            registry.set_alias(version, registry.CHAMPION)
-            packaging.place(folder, root, _names(version, registry.CHAMPION))
+            # A full disk fails before the alias moves. A process killed between that and the renames leaves data/bundle behind the
+            # alias (`fer status` says so), one killed after them a champion without its date. `fer package` or the same promotion
+            # again mends both; another roll-back would go back one more.
+            with packaging.placing(folder, root, _names(version, registry.CHAMPION)):
+                registry.set_alias(version, registry.CHAMPION)
             if over != str(version):  # a rerun does not make the champion a younger one
                 registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
 

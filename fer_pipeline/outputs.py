@@ -20,13 +20,15 @@ from fer_pipeline.errors import EnvironmentFault
 def replaced_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target` that takes its place when the block ends well, and is removed when it fails.
 
-    Raises `EnvironmentFault` where the place cannot be written.
+    All that needs room on the disk comes before the end of the block, after which there are two renames. Raises
+    `EnvironmentFault` where the place cannot be written.
     """
     _tidy(target)
-    aside = _folder_beside(target, "new")
+    old = _folder_beside(target, "old") / "content"
+    aside = None
     try:
+        aside = _folder_beside(target, "new")
         yield aside
-        old = _folder_beside(target, "old") / "content"
         if target.exists():
             os.replace(target, old)
         try:
@@ -35,10 +37,13 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             if old.exists():
                 os.replace(old, target)
             raise
-        shutil.rmtree(old.parent)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
         raise
+    finally:
+        if target.exists() or not old.exists():  # else it is the only copy, which `_tidy` of the next run brings back
+            shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -76,13 +78,36 @@ def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_p
         raise EnvironmentFault("MLflow is away")
 
     crown(root, 1, 2)
-    with monkeypatch.context() as patch, pytest.raises(EnvironmentFault, match="MLflow is away"):
+    with monkeypatch.context() as patch:
         patch.setattr(registry, "set_alias", away)
-        lifecycle.roll_back(root, None)
+        with pytest.raises(EnvironmentFault, match="MLflow is away"):
+            lifecycle.roll_back(root, None)
     assert "rolled_back" not in lifecycle.champion(root).tags
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
     assert [path.name for path in (root / "data").glob(".bundle.*")] == []  # nothing aside is left
     assert lifecycle.roll_back(root, None)[0].number == 1
+
+
+def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_one_step(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copy2
+
+    def full(source: Path, target: Path) -> Path:
+        if ".bundle.new" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return copy(source, target)
+
+    crown(root, 1, 2, 3)
+    bundle = packaging.bundle_folder(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", full)
+        with pytest.raises(OSError, match="No space left"):
+            lifecycle.roll_back(root, None)
+    assert lifecycle.champion(root).number == 3
+    assert ModelInfo.read(bundle).temperature == 3.0
+    assert not list(bundle.parent.glob(".bundle.*"))
+    assert lifecycle.roll_back(root, None)[0].number == 2
 
 
 def test_a_roll_back_that_comes_after_another_promotion_stays_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +36,22 @@ def test_a_failure_leaves_the_earlier_folder_and_no_litter(tmp_path: Path) -> No
         (folder / "no such folder" / "new").touch()
     assert [path.name for path in target.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_where_there_is_no_room_to_move_the_earlier_folder_aside_the_block_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+
+    def full(**place: Any) -> str:
+        if ".old-" in place["prefix"]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(**place)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    with pytest.raises(EnvironmentFault, match="No space left"), replaced_folder(tmp_path / "out"):
+        pytest.fail("what the block does beside the folder could not be undone")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_killed_run_left_aside_is_cleared_by_the_next(tmp_path: Path) -> None:

@@ -159,7 +159,8 @@ def test_the_status_names_champion_challenger_bundle_runs_and_disk(registered: P
 
 def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_champion(registered: Path) -> None:
     lifecycle.crown(registered, version(1), None)
-    packaging.place(registered / "export2", registered)
+    with packaging.placing(registered / "export2", registered):
+        pass
     found = workspace_status(registered)
     assert found.bundle is not None
     assert not found.bundle.of_champion

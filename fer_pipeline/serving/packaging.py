@@ -71,14 +71,16 @@ def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str]
     return tag
 
 
-def place(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> None:
-    """Makes an exported model root/data/bundle, from where `fer predict`, `bentoml serve` and `bentoml build` take it.
+@contextmanager
+def placing(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Writes an exported model aside, and makes it root/data/bundle when the block ends well, else discards it.
 
-    `names` as for `build`.
+    From there `fer predict`, `bentoml serve` and `bentoml build` take it. `names` as for `build`.
     """
     ModelInfo.read(model_folder)
     with replaced_folder(bundle_folder(root)) as bundle:
         _fill(bundle, model_folder, root, names)
+        yield
 
 
 def place_challenger(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> None:

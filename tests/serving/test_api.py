@@ -123,7 +123,8 @@ def test_the_model_card_is_a_page_of_its_own_that_may_hold_its_style_but_no_scri
 
 
 def test_each_answer_names_the_version_of_the_registry_that_gave_it(brightness_model: Path, tmp_path: Path) -> None:
-    packaging.place(brightness_model, tmp_path, {"name": "fer", "version": "3", "alias": "champion"})
+    with packaging.placing(brightness_model, tmp_path, {"name": "fer", "version": "3", "alias": "champion"}):
+        pass
     client = client_of(Recognizer.load(packaging.bundle_folder(tmp_path)))
     info = ModelInfo.read(brightness_model)
     for model in (

@@ -55,7 +55,8 @@ def packaged(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -
         tag = packaging.build(brightness_model, "v1-test", root)
         with_card = shutil.copytree(brightness_model, tmp_path_factory.mktemp("card") / "model")
         (with_card / CARD_FILE).write_text("what it is")
-        packaging.place(with_card, root)
+        with packaging.placing(with_card, root):
+            pass
     return Packaged(root, home, tag)
 
 
