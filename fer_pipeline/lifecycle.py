@@ -147,12 +147,13 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
                     f"{now or 'no version'} is champion now, {version} was to follow {over or 'none'}: another promotion or "
                     f"roll-back was faster; judge again with `fer promote --version {version.number}`"
                 )
-            # A full disk fails before the alias moves. A process killed between that and the renames leaves data/bundle behind the
-            # alias (`fer status` says so), one killed after them a champion without its date. `fer package` or the same promotion
-            # again mends both; another roll-back would go back one more.
+            # A full disk fails before the alias moves. A process killed between that and the renames leaves data/bundle behind
+            # the alias (`fer status` says so), one killed after them a champion without its date. `fer package` or the same
+            # promotion again mends both; another roll-back would go back one more.
             with packaging.placing(folder, root, _names(version, registry.CHAMPION)):
                 registry.set_alias(version, registry.CHAMPION)
-            if over != str(version):  # a rerun does not make the champion a younger one
+            # A rerun does not make the champion a younger one; the gate names the version itself where a first try was cut short.
+            if over != str(version) or CROWNED_TAG not in version.tags:
                 registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
 
 

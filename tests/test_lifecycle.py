@@ -284,7 +284,8 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root:
 
 def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
     registry.set_alias(lifecycle.challenger(root, 2), "champion")  # the alias moved, then the process died
-    lifecycle.crown(root, lifecycle.challenger(root, 2), None)
+    decision = gate.judge(root, lifecycle.challenger(root, 2))
+    lifecycle.crown(root, lifecycle.challenger(root, 2), decision.champion)  # as `fer promote` does
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
     assert "crowned" in lifecycle.champion(root).tags
 
