@@ -134,8 +134,8 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
     `over` names the champion of the moment of the decision, as `str(version)` does (None: there was none). Raises
     `WorkspaceBusyError` where another has become champion since, and changes nothing then. MLflow moves an alias without asking
     what it pointed at, so the look at the champion and the move are one step under a lock beside the registry's SQLite file.
-    A registry on a server has no such place: there the lock holds for this workspace, and between two machines the look comes
-    some milliseconds before the move.
+    A registry on a server has no such place: there the lock holds for this workspace, and between two machines one look comes
+    some milliseconds before the move and another after it, which raises `WorkspaceBusyError`, too.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
@@ -152,6 +152,12 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
             # promotion again mends both; another roll-back would go back one more.
             with packaging.placing(folder, root, _names(version, registry.CHAMPION)):
                 registry.set_alias(version, registry.CHAMPION)
+            reigning = registry.by_alias(version.name, registry.CHAMPION)
+            if reigning is None or reigning.number != version.number:
+                raise WorkspaceBusyError(
+                    f"{reigning or 'no version'} became champion at the same moment as {version}, by another workspace: `fer "
+                    f"package` puts its model into data/bundle; judge again with `fer promote --version {version.number}`"
+                )
             # A rerun does not make the champion a younger one; the gate names the version itself where a first try was cut short.
             if over != str(version) or CROWNED_TAG not in version.tags:
                 registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})

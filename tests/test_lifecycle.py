@@ -282,6 +282,20 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root:
     assert "crowned" not in lifecycle.challenger(root, loser).tags
 
 
+def test_of_two_workspaces_on_one_server_that_crown_at_once_one_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    move = registry.set_alias
+
+    def moved_by_both(version: registry.Version, alias: str) -> None:
+        move(version, alias)
+        move(lifecycle.challenger(root, 3), alias)  # by the other one, whose lock is another
+
+    crown(root, 1)
+    monkeypatch.setattr(registry, "set_alias", moved_by_both)
+    with pytest.raises(WorkspaceBusyError, match=r"fer version 3 became champion .* `fer promote --version 2`"):
+        crown(root, 2)
+    assert "crowned" not in lifecycle.challenger(root, 2).tags
+
+
 def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
     registry.set_alias(lifecycle.challenger(root, 2), "champion")  # the alias moved, then the process died
     decision = gate.judge(root, lifecycle.challenger(root, 2))
