@@ -119,11 +119,15 @@ def challenger(root: Path, number: int | None) -> registry.Version:
 
 
 def package_version(root: Path, version: registry.Version) -> str:
-    """Tag of the BentoML bundle of a version, with the serving code as it is now; built and tried unless the store holds it."""
+    """Tag of the BentoML bundle of a version, with the serving code as it is now, which is noted as the version's tag `bundle`.
+
+    It is built unless the store holds it, and tried unless it is the one noted. Raises `ModelError` where it does not answer.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
         name = f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}"
-        tag = packaging.build(folder, name, root, _names(version, None))  # a bento outlives the alias of the day
+        names = _names(version, None)  # a bento outlives the alias of the day
+        tag = packaging.build(folder, name, root, names, tried=version.tags.get(BUNDLE_TAG))
     registry.tag_version(version, {BUNDLE_TAG: tag})
     return tag
 

@@ -175,7 +175,7 @@ def registered(tmp_path: Path, tracking_store: Path, brightness_model: Path, mon
         info = replace(ModelInfo.read(export), temperature=float(number))
         info.write(export)
         registry.register(export, info, "fer", tracking.ensure_run(None, "tiny", {}), {})
-    monkeypatch.setattr(packaging, "build", lambda _folder, version, _root, _names: f"fer:{version}-c0de00")
+    monkeypatch.setattr(packaging, "build", lambda _folder, version, _root, _names, tried: f"fer:{version}-c0de00")
     monkeypatch.setattr(packaging, "is_packaged", lambda _tag: True)
     return tmp_path
 

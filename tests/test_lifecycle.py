@@ -176,8 +176,27 @@ def test_the_challenger_is_the_newest_version_unless_one_is_named(root: Path) ->
 def test_the_bundle_of_then_is_served_again_without_a_build(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = lifecycle.package_version(root, lifecycle.challenger(root, 1))
     crown(root, 1, 2)
-    monkeypatch.setattr(packaging, "build", lambda *_: pytest.fail("nothing is to be built"))
+    monkeypatch.setattr(packaging, "build", lambda *_, **__: pytest.fail("nothing is to be built"))
     assert lifecycle.roll_back(root, None)[1] == first
+
+
+def test_only_a_bundle_that_passed_its_trial_is_told_to_have_done_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str | None] = []
+    build = packaging.build
+
+    def killed(*_: object, tried: str | None) -> str:
+        told.append(tried)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packaging, "build", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lifecycle.package_version(root, lifecycle.challenger(root, 1))
+    assert "bundle" not in lifecycle.challenger(root, 1).tags
+    monkeypatch.setattr(packaging, "build", lambda *a, tried: told.append(tried) or build(*a, tried=tried))
+    tag = lifecycle.package_version(root, lifecycle.challenger(root, 1))
+    lifecycle.package_version(root, lifecycle.challenger(root, 1))
+    assert told == [None, None, tag]
 
 
 def test_votes_and_synthetic_faces_do_not_go_together(root: Path) -> None:

@@ -41,15 +41,18 @@ START_SECONDS = 90.0
 
 _LOG_LINES = 30
 _PLACE_WAIT_SECONDS = 10.0
+_BUILD_WAIT_SECONDS = 300.0
 
 
-def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str] | None = None) -> str:
+def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str] | None = None, tried: str | None = None) -> str:
     """Tag, such as "fer:v3-0a1b2c3d-4e5f60", of the bento made of an exported model, the code in `root` and its bentofile.yaml.
 
-    The tag ends in a digest of code and detector: a bento of the same tag is the same bento, and is kept as it is. A new one is
-    asked for one picture before it counts. `names` (name, version, alias of the registry) join the lineage that the answers tell.
-    Raises `ModelError` where the model does not load, the build fails, or the bento
-    does not answer as the model does; the store then holds what it held before.
+    The tag ends in a digest of code and detector: a bento of the same tag is the same bento, and is kept as it is. It is asked
+    for one picture before it counts, unless its tag is `tried`, the one that the caller noted when a build had ended well: what
+    a killed build left was not tried. `names` (name, version, alias of the registry) join the lineage that the answers tell.
+
+    Raises `ModelError` where the model does not load, the build fails, or the bento does not answer as the model does, and
+    leaves no such bento in the store; `WorkspaceBusyError` where another process builds for minutes.
     """
     EmotionClassifier.load(model_folder)
     with tempfile.TemporaryDirectory(prefix="fer-bento-") as scratch:
@@ -60,14 +63,19 @@ def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str]
         _copy_code(root, context)
         name = f"{version}-{_code_digest(context)}"
         tag = f"fer:{name}"
-        if is_packaged(tag):
-            return tag
-        _bentoml("build", "--bentofile", "bentofile.yaml", "--version", name, cwd=context)
-        try:
-            smoke(tag, bundle)
-        except BaseException:
-            _bentoml("delete", tag, "--yes")
-            raise
+        # A roll-back does not wait for a training, and both may build; no bento is to be deleted while another process tries it.
+        with exclusive(store_folder(), f"packaging {tag}", _BUILD_WAIT_SECONDS):
+            there = is_packaged(tag)
+            if there and tag == tried:
+                return tag
+            if not there:
+                _bentoml("build", "--bentofile", "bentofile.yaml", "--version", name, cwd=context)
+            try:
+                smoke(tag, bundle)
+            except BaseException:
+                with suppress(ModelError):  # why it failed says more; what is left in the store is tried again
+                    _bentoml("delete", tag, "--yes")
+                raise
     return tag
 
 
@@ -108,6 +116,11 @@ def bundle_folder(root: Path) -> Path:
 def challenger_folder(root: Path) -> Path:
     """Where a service in shadow mode finds the challenger."""
     return root / "data" / "challenger"
+
+
+def store_folder() -> Path:
+    """Where BentoML keeps the bentos of this user."""
+    return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "bentos"
 
 
 def is_packaged(tag: str) -> bool:

@@ -151,6 +151,34 @@ def test_a_failed_trial_leaves_neither_bento_nor_bundle_behind(
     assert [path.name for path in packaged.bento.parent.iterdir() if path.is_dir()] == [packaged.bento.name]
 
 
+@pytest.mark.usefixtures("at_home")
+def test_a_bento_counts_once_its_trial_is_noted_and_is_tried_again_before(
+    packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(packaging, "smoke", lambda tag, _folder: tried.append(tag))
+    before = packaged.bento.stat().st_ino
+    assert packaging.build(brightness_model, "v1-test", packaged.root) == packaged.tag  # its process was killed in the trial
+    assert tried == [packaged.tag]
+    assert packaging.build(brightness_model, "v1-test", packaged.root, tried=packaged.tag) == packaged.tag
+    assert tried == [packaged.tag]
+    assert packaged.bento.stat().st_ino == before
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_bento_that_cannot_be_deleted_does_not_hide_why_it_failed(
+    packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **_: object) -> str:
+        raise ModelError(f"{arguments[0]} fails")
+
+    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: True)
+    monkeypatch.setattr(packaging, "smoke", lambda *_: fail("the trial"))
+    monkeypatch.setattr(packaging, "_bentoml", fail)
+    with pytest.raises(ModelError, match="the trial fails"):
+        packaging.build(brightness_model, "v1-test", packaged.root)
+
+
 def test_a_damaged_model_is_refused_before_anything_is_built(brightness_model: Path, tmp_path: Path) -> None:
     model = shutil.copytree(brightness_model, tmp_path / "model")
     (model / MODEL_FILE).write_bytes(b"damaged")
