@@ -1,10 +1,12 @@
 """The promotion gate on registered versions: they are measured, judged, and the decision is left where people look for it.
 
-That is in tags of the version, in its MLflow run, and on a page. The rules are in modeling/promotion.py.
+That is in tags of the version, in its MLflow run, and on a page. The rules are in modeling/promotion.py. Between `judge` and
+`publish` comes the trial of the challenger's bundle, so that no decision is left that the trial contradicts.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline import params as params_file
@@ -14,28 +16,54 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.comparison import compare
 from fer_pipeline.modeling.gate_page import PAGE_FILE, write_gate
-from fer_pipeline.modeling.promotion import REIGNING, Check, Decision, decide
+from fer_pipeline.modeling.metrics import Ints
+from fer_pipeline.modeling.promotion import REIGNING, Check, Contestant, Decision, Trial, decide
 from fer_pipeline.modeling.registry import ROLLED_BACK_TAG
+from fer_pipeline.params import PromoteParams
 
 _TAG = "gate."
 
 
-def judge(root: Path, challenger: registry.Version) -> Decision:
-    """The gate's decision on the test split in use, without the rows of which a contestant was trained on a copy.
+@dataclass(frozen=True)
+class Measured:
+    """Challenger and champion (None: there is none) on the same test rows with these labels, int (N,), of the source `data`."""
 
-    For a contestant whose run holds no list of its pictures no row can be left out; the decision and its page name it then.
-    Where it was measured, the page of `page` and the tags of the version hold the decision and its numbers. The champion itself
-    stays champion without a contest. Raises `ModelError` where a contestant cannot be measured on this split: it expects another
-    image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.
+    challenger: Contestant
+    champion: Contestant | None
+    labels: Ints
+    data: str
+    params: PromoteParams
+
+    def decide(self, trial: Trial | None) -> Decision:
+        """The decision after this trial of the challenger's bundle; None: there was none yet."""
+        return decide(self.challenger, self.champion, self.labels, self.params, trial)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The decision before the trial of the bundle, and what was measured for it; None where there was nothing to measure."""
+
+    decision: Decision
+    measured: Measured | None = None
+
+
+def judge(root: Path, challenger: registry.Version) -> Judgement:
+    """What the gate says on the test split in use, without the rows of which a contestant was trained on a copy.
+
+    For a contestant whose run holds no list of its pictures no row can be left out; the decision names it then. The champion
+    itself stays champion without a contest. Raises `ModelError` where a contestant cannot be measured on this split: it expects
+    another image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.
     """
     params = params_file.load(root / "params.yaml").promote
     reigning = registry.by_alias(params.model_name, registry.CHAMPION)
     if reigning is not None and reigning.number == challenger.number:
-        return Decision(str(challenger), str(reigning), (Check(REIGNING, True, str(reigning), "nothing to decide"),))
+        check = Check(REIGNING, True, str(reigning), "nothing to decide")
+        return Judgement(Decision(str(challenger), str(reigning), (check,)))
     if ROLLED_BACK_TAG in challenger.tags:
         when = challenger.tags[ROLLED_BACK_TAG]
         required = f"never rolled back; `fer rollback --to {challenger.number}` brings it back"
-        return Decision(str(challenger), str(reigning), (Check("history", False, f"rolled back on {when}", required),))
+        check = Check("history", False, f"rolled back on {when}", required)
+        return Judgement(Decision(str(challenger), str(reigning), (check,)))
     versions = [challenger, *([reigning] if reigning else [])]
     rows = judged_rows(versioning.output(root, "preprocess"), versions)
     pictures = params.corruption_pictures if reigning else 0  # they only serve to compare two
@@ -46,10 +74,26 @@ def judge(root: Path, challenger: registry.Version) -> Decision:
             f"{challenger} was trained on {new.kind}, and the test split in use ({source['name']}) is of the other kind: make "
             "the data it was trained on the source again (`fer data add`, `fer run`)"
         )
-    decision = decide(new, old[0] if old else None, rows.labels, params)
-    result = compare(old[0], new, rows.labels, params) if old else None
+    measured = Measured(new, old[0] if old else None, rows.labels, source["name"], params)
+    return Judgement(measured.decide(None), measured)
+
+
+def publish(root: Path, challenger: registry.Version, judgement: Judgement, trial: Trial | None) -> Decision:
+    """The decision after the trial of the bundle (None: it was not tried, for another check had failed).
+
+    Where it was measured, the page of `page` and the tags of the version hold it with its numbers. Raises `ModelError` where the
+    bundle of the champion itself fails its trial: it stays champion, but it cannot be served.
+    """
+    measured = judgement.measured
+    if measured is None:
+        if trial is not None and trial.fault is not None:
+            raise ModelError(trial.fault)
+        return judgement.decision
+    decision = measured.decide(trial)
+    old, new, params = measured.champion, measured.challenger, measured.params
+    result = compare(old, new, measured.labels, params) if old else None
     out = page(root).parent
-    write_gate(out, decision, result, data=source["name"], confidence=params.confidence)
+    write_gate(out, decision, result, data=measured.data, confidence=params.confidence)
     tracking.log_files(challenger.run_id, out, "gate")
     _tag(challenger, decision)
     return decision

@@ -27,11 +27,12 @@ def publish(key: str, markdown: str, links: Mapping[str, str], description: str)
         create_link_artifact(uri, key=f"{key}-page", link_text=name)
 
 
-def decision_links(root: Path, version: registry.Version, decision: Decision) -> dict[str, str]:
-    """Links to the page of a decision, where it was measured (else the page is of an earlier one), and to the version."""
+def show_decision(root: Path, version: registry.Version, decision: Decision) -> None:
+    """The artifact of a decision, with links to its page, where it was measured (else that is of an earlier one), and version."""
     links = {"page of the decision": gate.page(root).absolute().as_uri()} if decision.rows else {}
     address = registry.address(version)
-    return {**links, "version in MLflow": address} if address else links
+    links |= {"version in MLflow": address} if address else {}
+    publish("fer-gate", decision.markdown(), links, "What the gate decided, and the numbers")
 
 
 def report_links(root: Path) -> dict[str, str]:

@@ -9,8 +9,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from fer_pipeline import lifecycle, settings
-from fer_pipeline.errors import FerError
-from fer_pipeline.modeling.promotion import Decision
+from fer_pipeline.errors import FerError, ModelError
+from fer_pipeline.modeling.promotion import Decision, Trial
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows import tasks
@@ -25,9 +25,9 @@ from flows.ends import LIMITS, advise
     on_crashed=[advise],
 )
 def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> Decision | State[Decision]:
-    """Judges a registered version (the challenger by default); when it wins, packages it and makes it champion.
+    """Judges a registered version (the challenger by default); when it wins and its bundle answers, makes it champion.
 
-    The bundle is tried before the alias moves, so that a champion can always be served. A `FerError` becomes a failed state
+    The bundle is tried before the decision, so that a champion can always be served. A `FerError` becomes a failed state
     with its message.
     """
     settings.apply()
@@ -40,9 +40,21 @@ def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> D
 
 
 def promote_version(root: Path, challenger: Version) -> Decision:
-    """Gate, bundle and alias of one version, as tasks of the flow that calls it."""
-    decision = tasks.judge(root, challenger)
+    """Gate, bundle and alias of one version, as tasks of the flow that calls it.
+
+    A bundle that does not answer is a check that failed: the task `package` fails, and the flow goes on to the decision.
+    """
+    judgement = tasks.judge(root, challenger)
+    trial = _trial(tasks.package(root, challenger, return_state=True)) if judgement.decision.promoted else None
+    decision = tasks.publish_decision(root, challenger, judgement, trial)
     if decision.promoted:
-        tasks.package(root, challenger)  # built and tried before the alias moves: a champion can always be served
         tasks.crown(root, challenger, decision.champion)
     return decision
+
+
+def _trial(packaged: State[str]) -> Trial:
+    """How packaging ended. Raises what it raised, unless that is a `ModelError`, which is about the bundle."""
+    try:
+        return Trial(packaged.result())
+    except ModelError as error:
+        return Trial(None, str(error))

@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from fer_pipeline import gate, lifecycle, params
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import EnvironmentFault, FerError
-from fer_pipeline.modeling.promotion import Decision
+from fer_pipeline.modeling.promotion import Decision, Trial
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.search_result import SearchResult
 from fer_pipeline.workspace import SOFT_LABELS, exclusive
-from flows.artifacts import decision_links, publish, report_links
+from flows.artifacts import publish, report_links, show_decision
 
 
 def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -48,18 +47,23 @@ def register(root: Path) -> State[Version]:
 
 
 @task(task_run_name="gate", **DATABASE_RETRIES)
-def judge(root: Path, challenger: Version) -> Decision:
-    """Judges the challenger against the champion; the decision is an artifact with links to its page and to the version."""
-    decision = gate.judge(root, challenger)
-    links = decision_links(root, challenger, decision)
-    publish("fer-gate", decision.markdown(), links, "What the gate decided, and the numbers")
-    return decision
+def judge(root: Path, challenger: Version) -> gate.Judgement:
+    """Measures the challenger and the champion on the same rows; what it says is not yet published."""
+    return gate.judge(root, challenger)
 
 
 @task(task_run_name="package")
 def package(root: Path, version: Version) -> str:
     """Builds the version's bundle and asks it for one picture."""
     return lifecycle.package_version(root, version)
+
+
+@task(task_run_name="decision", **DATABASE_RETRIES)
+def publish_decision(root: Path, challenger: Version, judgement: gate.Judgement, trial: Trial | None) -> Decision:
+    """Leaves the decision with the version, on its page, and as an artifact with links to both."""
+    decision = gate.publish(root, challenger, judgement, trial)
+    show_decision(root, challenger, decision)
+    return decision
 
 
 @task(task_run_name="crown", **DATABASE_RETRIES)
@@ -86,7 +90,7 @@ def publish_search(result: SearchResult) -> None:
     """Stores the best trial as an artifact of the flow run."""
     rows = [f"| `{key}` | {value} |" for key, value in result.values.items()]
     text = "\n".join([result.comment, "", "| key of train | value |", "|---|---|", *rows])
-    create_markdown_artifact(text, key="fer-search", description="The best recipe that the search has found")
+    publish("fer-search", text, {}, "The best recipe that the search has found")
 
 
 @task(task_run_name="summary")

@@ -20,6 +20,7 @@ from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsEr
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry
+from fer_pipeline.modeling.promotion import Decision, Trial
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import use_data
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -39,6 +40,10 @@ def crown(root: Path, *numbers: int) -> None:
     for number in numbers:
         reigning = registry.by_alias("fer", "champion")
         lifecycle.crown(root, lifecycle.challenger(root, number), str(reigning) if reigning else None)
+
+
+def judge(root: Path, challenger: registry.Version, trial: Trial | None = None) -> Decision:
+    return gate.publish(root, challenger, gate.judge(root, challenger), trial)
 
 
 def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> None:
@@ -137,14 +142,14 @@ def test_a_version_can_be_named_also_one_that_was_rolled_back(root: Path) -> Non
 def test_the_gate_does_not_promote_again_what_was_rolled_back(root: Path) -> None:
     crown(root, 1, 3)
     lifecycle.roll_back(root, None)
-    decision = gate.judge(root, lifecycle.challenger(root, 3))
+    decision = judge(root, lifecycle.challenger(root, 3))
     assert not decision.promoted
     assert "fer rollback --to 3" in decision.markdown()
 
 
 def test_the_champion_stays_without_a_contest_against_itself(root: Path) -> None:
     crown(root, 2)
-    assert gate.judge(root, lifecycle.challenger(root, 2)).promoted
+    assert judge(root, lifecycle.challenger(root, 2)).promoted
 
 
 @pytest.mark.parametrize("number", [9, 2, 0])
@@ -223,7 +228,7 @@ def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(
 ) -> None:
     version = lifecycle.challenger(root, 3)
     note_learned(version.run_id, range(20))
-    decision = gate.judge(root, version)
+    decision = judge(root, version)
     assert decision.promoted
     assert decision.rows == 50
 
@@ -231,13 +236,13 @@ def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(
 def test_no_model_is_judged_on_pictures_prepared_otherwise(root: Path, processed: Path) -> None:
     change_facts(processed, image_spec={**asdict(ImageSpec()), "contrast": "clahe"})
     with pytest.raises(ModelError, match="was prepared otherwise"):
-        gate.judge(root, lifecycle.challenger(root, 3))
+        judge(root, lifecycle.challenger(root, 3))
 
 
 def test_no_model_of_real_pictures_is_judged_on_synthetic_faces(root: Path, processed: Path) -> None:
     change_facts(processed, source={"synthetic": True, "name": "levels"})
     with pytest.raises(ModelError, match="real pictures"):
-        gate.judge(root, lifecycle.challenger(root, 3))
+        judge(root, lifecycle.challenger(root, 3))
 
 
 def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(
@@ -246,13 +251,13 @@ def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(
     first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
     note_learned(first.run_id, [0])
     crown(root, 1)
-    decision = gate.judge(root, second)
+    decision = judge(root, second)
     for text in (decision.markdown(), gate.page(root).read_text()):
         assert "copy of a picture that fer version 1 learned from" in text
         assert "It is not known which pictures fer version 2 learned from" in text
     assert json.loads(gate.page(root).with_name("decision.json").read_text())["unlisted"] == ["fer version 2"]
     note_learned(second.run_id, [0])
-    known = gate.judge(root, second)
+    known = judge(root, second)
     assert known.unlisted == ()
     assert "69 test rows. None of them is an exact copy of a picture that fer version 2 or fer version 1" in known.markdown()
 
@@ -262,10 +267,10 @@ def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is
 ) -> None:
     params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
     crown(root, 1)
-    checks = {check.name: check for check in gate.judge(root, lifecycle.challenger(root, 2)).checks}
+    checks = {check.name: check for check in judge(root, lifecycle.challenger(root, 2)).checks}
     assert checks["mean accuracy on corrupted pictures (10 test rows)"].observed == "+0.0 points [+0.0, +0.0]"
     params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
-    assert not [check for check in gate.judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
+    assert not [check for check in judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
 
 
 def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +322,7 @@ def test_of_two_workspaces_on_one_server_that_crown_at_once_one_is_told(root: Pa
 
 def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
     registry.set_alias(lifecycle.challenger(root, 2), "champion")  # the alias moved, then the process died
-    decision = gate.judge(root, lifecycle.challenger(root, 2))
+    decision = judge(root, lifecycle.challenger(root, 2))
     lifecycle.crown(root, lifecycle.challenger(root, 2), decision.champion)  # as `fer promote` does
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
     assert "crowned" in lifecycle.champion(root).tags
@@ -325,12 +330,12 @@ def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
 
 def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(root: Path, processed: Path) -> None:
     first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
-    gate.judge(root, second)
+    judge(root, second)
     tags = lifecycle.challenger(root, 2).tags
     assert "gate.over_guessing_low" in tags
     assert "Gains per emotion" not in gate.page(root).read_text()  # nobody to compare with
     crown(root, 1)
-    decision = gate.judge(root, lifecycle.challenger(root, 2))
+    decision = judge(root, lifecycle.challenger(root, 2))
     tags = lifecycle.challenger(root, 2).tags
     assert "gate.over_guessing_low" not in tags  # of another judgement
     assert tags["gate"] == "failed"
@@ -354,9 +359,29 @@ def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(r
     assert stored["figures"] == pytest.approx(decision.figures)
 
 
+def test_a_decision_says_that_a_bundle_does_not_answer(root: Path, processed: Path) -> None:
+    fault = "bento fer:v2 does not serve its model: it failed while starting\nline of its log"
+    decision = judge(root, lifecycle.challenger(root, 2), Trial(None, fault))
+    assert not decision.promoted
+    tags = lifecycle.challenger(root, 2).tags
+    assert tags["gate"] == "failed"
+    for text in (tags["gate.decision"], gate.page(root).read_text(), decision.markdown()):
+        assert "does not serve its model: it failed while starting" in text
+        assert "line of its log" not in text
+    assert "fer:v2-c0de" in judge(root, lifecycle.challenger(root, 2), Trial("fer:v2-c0de")).markdown()
+    assert lifecycle.challenger(root, 2).tags["gate"] == "passed"
+
+
+def test_the_champion_itself_is_not_judged_for_a_bundle_that_does_not_answer(root: Path) -> None:
+    crown(root, 2)
+    with pytest.raises(ModelError, match="it failed while starting"):
+        judge(root, lifecycle.challenger(root, 2), Trial(None, "it failed while starting"))
+    assert "gate" not in lifecycle.champion(root).tags
+
+
 def test_a_decision_without_measurement_has_no_numbers_and_leaves_the_page_alone(root: Path, processed: Path) -> None:
     crown(root, 2)
-    decision = gate.judge(root, lifecycle.challenger(root, 2))
+    decision = judge(root, lifecycle.challenger(root, 2))
     assert decision.figures == {}
     assert not gate.page(root).exists()
 

@@ -110,7 +110,7 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     assert (values["a"], values["rows"], values["measures"][0]["b"]) == ("fer version 4", 60, 1.0)
     assert values["measures"][0]["a"] == pytest.approx(9 / 60)  # of the rows 10 to 69 nine are of class 3
     lifecycle.crown(registered, version(1), None)
-    decision = gate.judge(registered, baseline)
+    decision = gate.publish(registered, baseline, gate.judge(registered, baseline), None)
     assert not decision.promoted
     assert {"gain in accuracy", "gain in macro-F1"} <= {check.name for check in decision.checks if not check.passed}
     assert registry.find("fer", "champion").number == 1

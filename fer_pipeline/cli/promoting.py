@@ -11,7 +11,7 @@ from fer_pipeline.cli.console import results
 
 
 def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
-    """Judge a registered version against the champion; when it wins, package it and move the alias.
+    """Judge a registered version against the champion; when it wins and its bundle answers, move the alias.
 
     Example: `fer promote`
     """

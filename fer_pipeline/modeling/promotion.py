@@ -30,6 +30,9 @@ REIGNING = "is the champion already"
 RECALL_FALL = "largest fall of a class's recall"
 """Name of the check that no class is given up."""
 
+SERVES = "bundle starts and answers"
+"""Name of the check that the challenger can be served."""
+
 
 @dataclass(frozen=True)
 class Contestant:
@@ -52,6 +55,14 @@ class Contestant:
     def kind(self) -> str:
         """What it was trained on."""
         return "synthetic faces" if self.synthetic else "real pictures"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How packaging a challenger ended: with the tag of a bundle that answers, or with what is wrong with it."""
+
+    bundle: str | None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +133,12 @@ def judged_on(rows: int, models: Sequence[str], unlisted: Sequence[str]) -> str:
     return " ".join(sentences)
 
 
-def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, params: PromoteParams) -> Decision:
-    """The decision on test rows with these labels, int (N,).
+def decide(
+    challenger: Contestant, champion: Contestant | None, labels: Ints, params: PromoteParams, trial: Trial | None = None
+) -> Decision:
+    """The decision on test rows with these labels, int (N,), and on the trial of the challenger's bundle.
+
+    Without a trial the decision is on all the other checks: it comes before the trial, or instead where one of them failed.
 
     Without a champion, or against one that was trained on synthetic faces, the challenger must beat the most frequent class;
     otherwise it must beat the champion on the same rows (paired bootstrap), and neither a class's recall nor the calibration nor
@@ -144,6 +159,8 @@ def decide(challenger: Contestant, champion: Contestant | None, labels: Ints, pa
         checks.append(_beats_guessing(challenger, labels, params))
     else:
         checks += _beats_champion(challenger, champion, labels, params)
+    if trial is not None:
+        checks.append(_serves(trial))
     unlisted = tuple(one.name for one in (challenger, champion) if one is not None and not one.training_known)
     return Decision(challenger.name, champion.name if champion else None, tuple(checks), len(labels), unlisted)
 
@@ -247,6 +264,15 @@ def _corruption_drop(new: Floats, old: Floats, params: PromoteParams) -> Check:
         f"at least {-100 * params.max_corruption_drop:+.1f} points",
         _named("corrupted_change", change),
     )
+
+
+def _serves(trial: Trial) -> Check:
+    required = "the answer of its model to one picture"
+    if trial.fault is None:
+        return Check(SERVES, True, str(trial.bundle), required)
+    first, *log = trial.fault.strip().splitlines()
+    reason = f"{first} {log[-1]}" if log and first.endswith(":") else first  # one cell of a table; the log of the run has it all
+    return Check(SERVES, False, reason.replace("|", "/"), required)
 
 
 def _named(name: str, interval: Interval) -> dict[str, float]:

@@ -109,7 +109,7 @@ def third(workspace: Path, second: Run) -> Run:
 
 
 def test_raw_faces_become_a_packaged_champion(workspace: Path, first: Run) -> None:
-    assert first.states == dict.fromkeys([*STAGES, "register", "gate", "package", "crown", "summary"], "Completed")
+    assert first.states == dict.fromkeys([*STAGES, "register", "gate", "package", "decision", "crown", "summary"], "Completed")
     assert first.summary.decision.promoted
     assert first.summary.bundle is not None
     for page in ("data/index.html", "evaluation/report.html", "card/model_card.html"):

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline.modeling.promotion import Contestant, Decision, decide
+from fer_pipeline.modeling.promotion import SERVES, Contestant, Decision, Trial, decide
 from fer_pipeline.params import PromoteParams
 
 LABELS = np.arange(700) % 7
@@ -157,3 +157,22 @@ def test_the_decision_names_those_of_whom_the_training_pictures_are_not_known() 
     assert "not known which pictures new and old learned from" in both.judged
     assert known.promoted == one.promoted == both.promoted
     assert "a picture that new learned from" in decide(contestant(0.62), None, LABELS, PARAMS).judged
+
+
+@pytest.mark.parametrize(
+    ("fault", "observed"),
+    [
+        ("bento b does not serve its model: not ready\nlog\nmore", "bento b does not serve its model: not ready"),
+        ("`bentoml build` failed:\nTraceback\nValueError: a|b", "`bentoml build` failed: ValueError: a/b"),
+    ],
+)
+def test_a_better_challenger_whose_bundle_does_not_answer_is_refused_with_the_reason(fault: str, observed: str) -> None:
+    decision = decide(contestant(0.7), contestant(0.6, "old"), LABELS, PARAMS, Trial(None, fault))
+    assert failed(decision) == [SERVES]
+    assert f"| {SERVES} | **fail** | {observed} |" in decision.markdown()
+
+
+def test_a_bundle_that_answers_makes_no_worse_challenger_champion() -> None:
+    trial = Trial("fer:v2")
+    assert decide(contestant(0.7), contestant(0.6, "old"), LABELS, PARAMS, trial).promoted
+    assert SERVES not in failed(decide(contestant(0.6), contestant(0.6, "old"), LABELS, PARAMS, trial))

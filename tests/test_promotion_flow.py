@@ -1,0 +1,89 @@
+"""The flow of a promotion against a Prefect server of the tests: what it decides, and what it leaves in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.testing.utilities import prefect_test_harness
+
+from fer_pipeline import gate, lifecycle
+from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.modeling import registry
+from fer_pipeline.modeling.promotion import SERVES, Decision, decide
+from fer_pipeline.serving import packaging
+from flows.promotion import promote_challenger
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def root(registered: Path, levels: Path, server: None) -> Path:
+    return registered
+
+
+def task_states(flow: State[Any]) -> dict[str, str]:
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[flow.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        return {task.name: str(task.state_name) for task in client.read_task_runs(flow_run_filter=only)}
+
+
+def failing(error: Exception) -> Any:
+    def build(*_: object, **__: object) -> str:
+        raise error
+
+    return build
+
+
+def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lifecycle.crown(root, lifecycle.challenger(root, 1), None)
+    monkeypatch.setattr(gate, "decide", _generous)
+    monkeypatch.setattr(packaging, "build", failing(ModelError("bento fer:v2 does not serve its model: it failed\nits log")))
+    state = promote_challenger(2, return_state=True)
+    decision = state.result()
+    assert isinstance(decision, Decision)
+    assert [check.name for check in decision.checks if not check.passed] == [SERVES]
+    assert task_states(state) == {"gate": "Completed", "package": "Failed", "decision": "Completed"}
+    assert lifecycle.champion(root).number == 1
+    assert lifecycle.challenger(root, 2).tags["gate"] == "failed"
+    assert "does not serve its model: it failed" in gate.page(root).read_text()
+
+
+def test_a_fault_of_the_machine_is_no_verdict_on_the_version(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaging, "build", failing(EnvironmentFault("the disk is full")))
+    state = promote_challenger(2, return_state=True)
+    assert state.is_failed()
+    assert "the disk is full" in str(state.message)
+    assert "gate" not in lifecycle.challenger(root, 2).tags
+
+
+def test_a_promotion_that_was_cut_short_is_finished_by_the_next_one(root: Path) -> None:
+    registry.set_alias(lifecycle.challenger(root, 2), "champion")  # then the process died
+    state = promote_challenger(2, return_state=True)
+    assert isinstance(state.result(), Decision)
+    assert task_states(state) == dict.fromkeys(["gate", "package", "decision", "crown"], "Completed")
+    assert "crowned" in lifecycle.champion(root).tags
+
+
+def test_nothing_is_packaged_for_a_version_that_another_check_refuses(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lifecycle.crown(root, lifecycle.challenger(root, 1), None)
+    monkeypatch.setattr(packaging, "build", failing(ModelError("not to be built")))
+    state = promote_challenger(2, return_state=True)
+    assert not state.result().promoted
+    assert task_states(state) == {"gate": "Completed", "decision": "Completed"}
+    assert "not to be built" not in lifecycle.challenger(root, 2).tags["gate.decision"]
+
+
+def _generous(*arguments: Any) -> Decision:
+    """The decision as if there were no champion: all versions of the fixture answer alike."""
+    challenger, _, labels, params, trial = arguments
+    return decide(challenger, None, labels, params, trial)
