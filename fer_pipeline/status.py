@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +74,9 @@ class Drift:
 
 @dataclass(frozen=True)
 class Status:
-    """What is there; None or empty where it is not. `disk` is in bytes; `advice` says what to run next.
+    """What is there; None or empty where it is not. `disk` and `disk_free`, of the disk of the workspace, are in bytes.
+
+    `bentos` in `disk` is BentoML's store, which all workspaces of a user share. `advice` says what to run next.
 
     `unreachable` says why MLflow did not answer and what to do; then champion, challenger and runs are not known. `faults`
     names models and reports that cannot be read; `working` who holds the workspace now.
@@ -87,6 +90,7 @@ class Status:
     bundle: Bundle | None
     drift: Drift | None
     disk: dict[str, int]
+    disk_free: int
     working: str | None
     unreachable: str | None
     faults: tuple[str, ...]
@@ -115,6 +119,7 @@ def workspace_status(root: Path) -> Status:
     bundle = _bundle(root, champion, known)
     advice = _advice(champion, challenger, bundle, faults) if known else ()
     drift = _drift(root / DRIFT_FILE, champion, known, faults)
+    places = {**{name: root / name for name in DISK}, "bentos": packaging.store_folder()}
     return Status(
         source=params.fetch.source,
         data_version=_data_version(root),
@@ -123,7 +128,8 @@ def workspace_status(root: Path) -> Status:
         runs=runs,
         bundle=bundle,
         drift=drift,
-        disk={name: _size(root / name) for name in DISK if (root / name).exists()},
+        disk={name: _size(place) for name, place in places.items() if place.exists()},
+        disk_free=shutil.disk_usage(root).free,
         working=holder(root / RUN_LOCK),
         unreachable=unreachable,
         faults=tuple(faults),
@@ -154,11 +160,11 @@ def _line(run: tracking.TrackedRun) -> RunLine:
         name=run.name,
         status=run.status,
         started=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
-        minutes=(run.ended - run.started) / 60 if run.ended else None,
+        minutes=(run.ended - run.started) / 60 if run.ended and run.status != "RUNNING" else None,  # it may have been resumed
         val_accuracy=run.metrics.get("val_accuracy"),
         test_accuracy=run.metrics.get("test_accuracy"),
         test_macro_f1=run.metrics.get("test_macro_f1"),
-        failure=run.tags.get("failure"),
+        failure=run.tags.get("failure") if run.status == "FAILED" else None,
     )
 
 

@@ -157,6 +157,31 @@ def test_the_status_names_champion_challenger_bundle_runs_and_disk(registered: P
     assert found.working is None
 
 
+def test_the_status_shows_a_training_that_failed_and_then_ended_well_without_its_failure(registered: Path) -> None:
+    run_id = tracking.open_training_run(registered / "memo", "tiny", {}, {})
+    tracking.fail_run(run_id, "the loss is not a number")
+    assert workspace_status(registered).runs[0].failure == "the loss is not a number"
+    assert tracking.open_training_run(registered / "memo", "tiny", {}, {}) == run_id
+    assert "failure" not in tracking.read_run(run_id).tags
+    tracking.close_training_run(registered / "memo", run_id, [])
+    mlflow.MlflowClient().set_tag(run_id, "failure", "left by an earlier release")
+    (run,) = [run for run in workspace_status(registered).runs if run.run_id == run_id]
+    assert (run.status, run.failure) == ("FINISHED", None)
+
+
+def test_the_status_says_how_much_bundles_take_and_what_is_free(registered: Path, isolated_homes: Path) -> None:
+    bentos = isolated_homes / "bentoml" / "bentos"
+    assert "bentos" not in workspace_status(registered).disk
+    bentos.mkdir(parents=True)
+    (bentos / "model.onnx").write_bytes(b"0" * 3_000_000)
+    found = workspace_status(registered)
+    assert found.disk["bentos"] == 3_000_000
+    assert found.disk_free == pytest.approx(shutil.disk_usage(registered).free, rel=0.5)
+    words = " ".join(CliRunner().invoke(fer, ["status"]).output.split())
+    assert "bentos 3 MB" in words
+    assert "GB free" in words
+
+
 def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_champion(registered: Path) -> None:
     lifecycle.crown(registered, version(1), None)
     with packaging.placing(registered / "export2", registered):
@@ -178,6 +203,7 @@ def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_cha
 def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(registered: Path) -> None:
     lifecycle.crown(registered, version(1), None)
     assert workspace_status(registered).drift is None
+    assert "drift no result: `fer drift` checks" in " ".join(CliRunner().invoke(fer, ["status"]).output.split())
     file = registered / "data" / "reports" / "drift" / "drift.json"
     file.parent.mkdir(parents=True)
     model = version_facts(version(1)).fingerprint

@@ -94,10 +94,10 @@ def _print(now: Status) -> None:
     lines.add_row("champion", _champion(now.champion) if now.champion else nobody)
     lines.add_row("challenger", _challenger(now.challenger) if now.challenger else nobody)
     lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
-    if now.drift:
-        lines.add_row("drift", _drift(now.drift))
+    lines.add_row("drift", _drift(now.drift) if now.drift else "no result: `fer drift` checks what the service has logged")
     lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
-    lines.add_row("disk", ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet")
+    used = ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet"
+    lines.add_row("disk", f"{used}; {_megabytes(now.disk_free)} free")
     lines.add_row("at work", escape(now.working) if now.working else "nobody")
     for fault in now.faults:
         lines.add_row("[red]fault[/]", escape(fault))

@@ -22,6 +22,7 @@ from fer_pipeline.outputs import write_json
 
 EXPERIMENT = "fer"
 SEARCH_EXPERIMENT = "fer-search"
+_FAILURE = "failure"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def open_training_run(memo: Path, name: str, params: Mapping[str, Any], tags: Ma
             with mlflow.start_run(run_id=run_id):
                 mlflow.log_params(flatten(params))
             write_json(memo, {"run_id": run_id, "tags": dict(tags)})
+        elif _FAILURE in client.get_run(run_id).data.tags:
+            client.delete_tag(run_id, _FAILURE)
         client.update_run(run_id, status="RUNNING")
     return run_id
 
@@ -93,7 +96,7 @@ def end_run(run_id: str, tags: Mapping[str, str] | None = None) -> None:
 def fail_run(run_id: str, reason: str) -> None:
     """Marks a run as failed, with the reason as a tag."""
     with clear_errors():
-        MlflowClient().set_tag(run_id, "failure", reason[:5000])
+        MlflowClient().set_tag(run_id, _FAILURE, reason[:5000])
         MlflowClient().set_terminated(run_id, "FAILED")
 
 
