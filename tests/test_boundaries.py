@@ -59,6 +59,7 @@ JOINS = (
     "fer_pipeline/versions.py",
     "fer_pipeline/status.py",
     "fer_pipeline/stages.py",
+    "fer_pipeline/shipped_versions.py",
     "fer_pipeline/shipping.py",
     "fer_pipeline/scoring.py",
     "fer_pipeline/baseline.py",
