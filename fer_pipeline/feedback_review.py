@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from fer_pipeline.errors import DataQualityError, FeedbackError, ImageError
 from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
 from fer_pipeline.inference.quality import FaceQuality, measure
 from fer_pipeline.monitoring.corrections import Correction, Corrections
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import replaced_folder, tidy, write_json
 from fer_pipeline.params import FeedbackParams, load
 from fer_pipeline.params_editing import write_values
 
@@ -25,7 +25,8 @@ FOLDER: Final = Path("data/feedback")
 """The accepted corrections, under DVC, relative to the root of the repository."""
 
 _NOTE: Final = Path("data/.feedback-change.json")
-"""There while data/feedback and params.yaml are being changed: from which version to which."""
+"""There while data/feedback and params.yaml are being changed: from which version to which, and which pictures (MD5 by receipt)
+DVC's cache must forget."""
 
 
 @dataclass(frozen=True)
@@ -139,63 +140,93 @@ def accept(inbox: Corrections, root: Path, reviewed: Review, ids: Sequence[str] 
 def delete(inbox: Corrections, root: Path, ids: Iterable[str]) -> FeedbackVersion:
     """Deletes corrections by their receipts, wherever they are: waiting, or in data/feedback and DVC's cache of it.
 
-    The answer names those that were accepted before. Raises `FeedbackError` where a receipt is unknown, `SourceError` where
-    data/feedback does not hold the version of params.yaml; nothing is deleted then.
+    What a killed command began is finished first. The answer names those that were accepted before. Raises
+    `FeedbackError` where a receipt is unknown, `SourceError` where data/feedback does not hold the version of params.yaml;
+    nothing is deleted then.
     """
+    finished = settle(inbox, root)
     wanted = list(dict.fromkeys(ids))
     held = _held(root)
     accepted = {one.id for one in held}
-    _check_all(wanted, lambda one: one in accepted or inbox.knows(one))
+    _check_all(wanted, lambda one: one in accepted or one in finished or inbox.knows(one))
     removed = [one for one in held if one.id in wanted]
     kept = [one for one in held if one.id not in wanted]
     version = feedback.version_of(held)
     if removed:
         pictures = {one.id: (root / FOLDER / one.file).read_bytes() for one in held}
-        version = publish(root, kept, pictures)
-        versioning.forget(root, [hashlib.md5(pictures[one.id], usedforsecurity=False).hexdigest() for one in removed])
+        version = publish(root, kept, pictures, {one.id: _md5(pictures[one.id]) for one in removed})
     for one in wanted:
         inbox.forget(one)
-    return FeedbackVersion(version, len(kept), tuple(one.id for one in removed))
+    return FeedbackVersion(version, len(kept), tuple(one for one in wanted if one in finished or one in accepted))
 
 
 def purge(inbox: Corrections, root: Path) -> FeedbackVersion:
     """Finishes what a killed command began, and carries out the deletions that people asked the service for after acceptance."""
-    settle(inbox, root)
+    finished = settle(inbox, root)
     withdrawn, _ = inbox.read("withdrawn")
-    return delete(inbox, root, [one.id for one in withdrawn])
+    done = delete(inbox, root, [one.id for one in withdrawn])
+    return replace(done, ids=tuple(dict.fromkeys([*finished, *done.ids])))
 
 
-def settle(inbox: Corrections, root: Path) -> None:
-    """Finishes a change of data/feedback that was killed, by the note that `publish` left.
+def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
+    """Finishes a change of data/feedback that was killed, by the note that `publish` left; returns whom it took out by that.
 
     Without such a note a version that differs from that of params.yaml is somebody's choice, as after `git checkout` of an
     earlier commit: it is left alone, and `SourceError` raised by what reads the corrections next.
     """
     note = root / _NOTE
+    finished: tuple[str, ...] = ()
     if note.exists():
+        tidy(root / FOLDER)
         began = json.loads(note.read_text(encoding="utf-8"))
-        held_version = feedback.version_of(feedback.read(root / FOLDER))
+        held = feedback.read(root / FOLDER)
+        held_version = feedback.version_of(held)
         if (held_version, load(root / "params.yaml").fetch.feedback) == (began["to"], began["from"]):
             versioning.track(root, root / FOLDER)
             write_values(root / "params.yaml", {"fetch.feedback": held_version})
+        forgotten = began.get("forget", {})
+        _forget_pictures(root, forgotten)
+        finished = tuple(one for one in forgotten if one not in {kept.id for kept in held})
+        for one in finished:
+            inbox.forget(one)
         note.unlink()
     there = {one.id for one in _held(root)}
     for correction in inbox.read("pending")[0]:
         if correction.id in there:
             inbox.accept(correction)
+    return finished
 
 
-def publish(root: Path, corrections: Sequence[AcceptedCorrection], pictures: dict[str, bytes]) -> str:
-    """Makes these all that data/feedback holds, puts it under DVC, and names the version in params.yaml; returns it."""
+def publish(
+    root: Path, corrections: Sequence[AcceptedCorrection], pictures: Mapping[str, bytes], forget: Mapping[str, str] | None = None
+) -> str:
+    """Makes these all that data/feedback holds, puts it under DVC, and names the version in params.yaml; returns it.
+
+    `forget` names pictures by their MD5, for each the receipt, that DVC's cache then holds no more. All this is in the note
+    before anything changes, so that `settle` can finish it: nothing else says afterwards what was taken out.
+    """
     target = root / FOLDER
     version = feedback.version_of(corrections)
-    write_json(root / _NOTE, {"from": load(root / "params.yaml").fetch.feedback, "to": version})
+    forgotten = dict(forget or {})
+    write_json(root / _NOTE, {"from": load(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten})
     with replaced_folder(target) as folder:
         feedback.write(folder, corrections, pictures)
     versioning.track(root, target)
     write_values(root / "params.yaml", {"fetch.feedback": version})
+    _forget_pictures(root, forgotten)
     (root / _NOTE).unlink()
     return version
+
+
+def _forget_pictures(root: Path, forgotten: Mapping[str, str]) -> None:
+    """Takes pictures out of DVC's cache, but none that data/feedback holds: the change was not made, or two are equal."""
+    if forgotten:
+        held = {_md5(file.read_bytes()) for file in (root / FOLDER).rglob("*.png")}
+        versioning.forget(root, [one for one in forgotten.values() if one not in held])
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _accepted(item: Reviewed, now: str) -> AcceptedCorrection:

@@ -23,7 +23,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     All that needs room on the disk comes before the end of the block, after which there are two renames. Raises
     `EnvironmentFault` where the place cannot be written.
     """
-    _tidy(target)
+    tidy(target)
     old = _folder_beside(target, "old") / "content"
     aside = None
     try:
@@ -42,8 +42,19 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
         raise
     finally:
-        if target.exists() or not old.exists():  # else it is the only copy, which `_tidy` of the next run brings back
+        if target.exists() or not old.exists():  # else it is the only copy, which `tidy` of the next run brings back
             shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def tidy(target: Path) -> None:
+    """Clears what killed processes left beside the target; content that was moved aside and not replaced goes back."""
+    for kind in ("old", "new"):
+        for stale in target.parent.glob(f".{target.name}.{kind}-*-*"):
+            if psutil.pid_exists(int(stale.name.removeprefix(f".{target.name}.{kind}-").split("-")[0])):
+                continue
+            if kind == "old" and (stale / "content").exists() and not target.exists():
+                os.replace(stale / "content", target)
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -73,14 +84,3 @@ def _folder_beside(target: Path, kind: str) -> Path:
             f"{target.parent} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error
     return folder
-
-
-def _tidy(target: Path) -> None:
-    """Clears what killed processes left beside the target; content that was moved aside and not replaced goes back."""
-    for kind in ("old", "new"):
-        for stale in target.parent.glob(f".{target.name}.{kind}-*-*"):
-            if psutil.pid_exists(int(stale.name.removeprefix(f".{target.name}.{kind}-").split("-")[0])):
-                continue
-            if kind == "old" and (stale / "content").exists() and not target.exists():
-                os.replace(stale / "content", target)
-            shutil.rmtree(stale, ignore_errors=True)

@@ -8,8 +8,11 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -324,6 +327,77 @@ def test_a_killed_acceptance_is_finished_by_the_next_command(workspace: Workspac
         run("purge")
         assert workspace.version == held
         assert workspace.inbox.count("pending") == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "again"),
+    [
+        ("versioning.track", "purge"),
+        ("versioning.track", "delete"),
+        ("write_values", "purge"),
+        ("versioning.forget", "delete"),
+    ],
+)
+def test_a_killed_deletion_is_finished_by_the_next_command_in_the_cache_as_well(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, step: str, again: str
+) -> None:
+    gone, kept = workspace.give(face(45)), workspace.give(face(46))
+    workspace.accept()
+    assert workspace.inbox.delete(gone) == "withdrawn"
+    with monkeypatch.context() as patch:
+        patch.setattr(feedback_review if step == "write_values" else versioning, step.rpartition(".")[2], _killed)
+        with pytest.raises(KeyboardInterrupt):
+            feedback_review.purge(workspace.inbox, workspace.root)
+    assert workspace.cached(encode_png(face(45)))
+    said = run("purge") if again == "purge" else run("delete", gone)
+    assert ("1 taken out" if again == "purge" else "1 deleted, 1 of them out of data/feedback") in said
+    assert not workspace.cached(encode_png(face(45)))
+    assert workspace.cached(encode_png(face(46)))
+    assert not workspace.inbox.knows(gone)
+    assert [one.id for one in feedback.read(feedback_review.FOLDER)] == [kept]
+    assert workspace.version == feedback.version_of(feedback.read(feedback_review.FOLDER))
+    assert not [*(workspace.root / "data").glob(".feedback*-*")]
+
+
+@pytest.mark.parametrize("after", [0, 1, 2], ids=["before", "between", "after"])
+def test_a_deletion_killed_while_the_folder_is_replaced_leaves_no_copy_of_the_face(workspace: Workspace, after: int) -> None:
+    gone, _ = workspace.give(face(47)), workspace.give(face(48))
+    workspace.accept()
+    workspace.inbox.delete(gone)
+    script = workspace.root.with_name("killed.py")  # a file: under `python -c` PySpark takes itself to be tested, and exits
+    script.write_text(f"""
+import os, signal
+from pathlib import Path
+from fer_pipeline import feedback_review
+from fer_pipeline.monitoring.corrections import Corrections
+move, moves = os.replace, []
+def killing(source, target):
+    if Path(source).name == "feedback" or Path(target).name == "feedback":
+        if len(moves) == {after}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        moves.append(target)
+    move(source, target)
+    if len(moves) == {after} == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+os.replace = killing
+feedback_review.purge(Corrections(Path({str(workspace.inbox.folder)!r})), Path.cwd())
+""")
+    assert subprocess.run([sys.executable, str(script)], check=False).returncode == -signal.SIGKILL
+    assert "1 taken out" in run("purge")
+    assert not workspace.cached(encode_png(face(47)))
+    assert workspace.cached(encode_png(face(48)))
+    left = [file for file in workspace.root.rglob("*") if file.is_file() and file.read_bytes() == encode_png(face(47))]
+    assert left == []
+
+
+def test_a_picture_that_two_people_sent_stays_in_the_cache_for_the_one_who_keeps_it(workspace: Workspace) -> None:
+    first = workspace.give(face(49))
+    workspace.accept()
+    second = feedback.read(feedback_review.FOLDER)[0]
+    twice = [second, replace(second, id="0" * 32)]
+    feedback_review.publish(workspace.root, twice, {one.id: encode_png(face(49)) for one in twice})
+    run("delete", first)
+    assert workspace.cached(encode_png(face(49)))
 
 
 def test_corrections_of_another_version_than_that_of_the_parameters_are_never_taken_silently(workspace: Workspace) -> None:

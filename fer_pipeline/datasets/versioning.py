@@ -84,9 +84,15 @@ def add_source(root: Path, paths: list[Path]) -> str:
 
 
 def track(root: Path, path: Path) -> str:
-    """Puts a file or folder under DVC as it is now and returns its version (an MD5)."""
+    """Puts a file or folder under DVC as it is now and returns its version (an MD5).
+
+    Raises `WorkspaceBusyError` where another DVC process holds the repository.
+    """
     with _repo(root) as repo:
-        stage = repo.add(str(path))[0]
+        try:
+            stage = repo.add(str(path))[0]
+        except LockError as error:
+            raise WorkspaceBusyError(f"{path} is not under DVC yet: {error}; give the command again later") from error
         return str(stage.outs[0].hash_info.value)
 
 

@@ -126,6 +126,12 @@ def test_a_stage_held_by_another_process_says_so(root: Path, source: Path) -> No
         other.wait()
 
 
+def test_data_is_not_put_under_dvc_while_another_dvc_process_holds_the_repository(root: Path, source: Path) -> None:
+    with Repo(str(root)) as other, other.lock, pytest.raises(WorkspaceBusyError, match="source is not under DVC yet"):
+        versioning.add_source(root, [source])
+    versioning.add_source(root, [source])
+
+
 def test_a_stage_whose_run_is_cut_short_does_not_go_on_alone(root: Path, source: Path) -> None:
     versioning.add_source(root, [source])
     versioning.reproduce(root, "first")
