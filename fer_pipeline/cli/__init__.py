@@ -11,13 +11,19 @@ from typing import NoReturn
 
 from fer_pipeline import settings
 from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.owner import OWNER_VARIABLE, end_with
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> None:
-    """Entry point: runs the command; a `FerError` or a full disk becomes a message and an exit code, never a stack trace."""
+    """Entry point: runs the command; a `FerError` or a full disk becomes a message and an exit code, never a stack trace.
+
+    As a stage that a flow started, it ends when the flow's process has ended.
+    """
     settings.apply()
+    if OWNER_VARIABLE in os.environ:
+        end_with(os.environ[OWNER_VARIABLE])
     from fer_pipeline.cli.app import app  # typer and rich are imported after the environment is set
     from fer_pipeline.cli.console import errors
 

@@ -21,6 +21,7 @@ from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.owner import OWNER_VARIABLE, mark
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
 """Names the file into which a stage command writes its error message, for the flow that started it."""
@@ -118,12 +119,13 @@ def reproduce(root: Path, stage: str) -> bool:
     """Runs one stage as `dvc repro --single-item STAGE` does; false where nothing it depends on has changed.
 
     Raises `FerError` with the stage's own message and exit code where it fails, `WorkspaceBusyError` where another DVC process
-    holds the stage. Where it is cut short from outside (Ctrl-C, a time limit, a cancelled run), the stage's command ends, too.
+    holds the stage. Where it is cut short from outside (Ctrl-C, a time limit, a cancelled run), the stage's command ends, too;
+    where this process is killed, a command of `fer` sees that and ends.
     """
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     with tempfile.TemporaryDirectory() as scratch:
         error_file = Path(scratch) / "error"
-        os.environ[ERROR_FILE_VARIABLE] = str(error_file)
+        os.environ.update({ERROR_FILE_VARIABLE: str(error_file), OWNER_VARIABLE: mark()})
         try:
             with _repo(root) as repo:
                 return bool(repo.reproduce(targets=[stage], single_item=True))
@@ -133,7 +135,7 @@ def reproduce(root: Path, stage: str) -> bool:
             _end([process for process in psutil.Process().children(recursive=True) if process.pid not in before])
             raise
         finally:
-            del os.environ[ERROR_FILE_VARIABLE]
+            del os.environ[ERROR_FILE_VARIABLE], os.environ[OWNER_VARIABLE]
 
 
 def _end(processes: list[psutil.Process]) -> None:

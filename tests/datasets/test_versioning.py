@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -10,6 +13,7 @@ from dvc.repo import Repo
 
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
+from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 STAGES = """
 stages:
@@ -149,6 +153,27 @@ def test_a_stage_whose_run_is_cut_short_does_not_go_on_alone(root: Path, source:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert not psutil.pid_exists(int((root / "running").read_text()))
+
+
+def test_a_stage_whose_run_was_killed_ends_and_the_next_run_takes_over(root: Path, source: Path) -> None:
+    shutil.copy2(Path(__file__).parents[2] / "params.yaml", root)
+    (root / "dvc.yaml").write_text(STAGES.replace("sh second.sh", "fer feedback purge --wait -1 && cp first.txt second.txt"))
+    versioning.add_source(root, [source])
+    versioning.reproduce(root, "first")
+    script = "from pathlib import Path; from fer_pipeline.datasets import versioning; versioning.reproduce(Path.cwd(), 'second')"
+    with exclusive(root / RUN_LOCK, "a test"):  # the stage waits for it without end
+        run = psutil.Popen([sys.executable, "-c", script], cwd=root)
+        deadline = time.monotonic() + 60
+        while not (stages := [one for one in run.children(recursive=True) if "purge" in one.cmdline()]):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        run.kill()
+        run.wait()
+        _, alive = psutil.wait_procs(stages, timeout=30)
+    assert not alive
+    assert not (root / "second.txt").exists()
+    assert versioning.reproduce(root, "second")
 
 
 @pytest.mark.parametrize(
