@@ -38,14 +38,14 @@ def purge_feedback(
 ) -> feedback_review.FeedbackVersion | State[feedback_review.FeedbackVersion]:
     """Deletes corrections whose time is over, also where no service runs, and those that people took back after acceptance.
 
-    A `FerError` becomes a failed state with its message.
+    What has expired waits for no other run of the workspace. A `FerError` becomes a failed state with its message.
     """
     settings.apply()
     root = Path.cwd()
     try:
+        corrections = Corrections(root / inbox)
+        expired = corrections.expire(datetime.now(UTC))
         with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
-            corrections = Corrections(root / inbox)
-            expired = corrections.expire(datetime.now(UTC))
             done = feedback_review.purge(corrections, root)
     except FerError as error:
         return Failed(message=str(error), data=error)

@@ -45,6 +45,7 @@ from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.intake import open_intake
 from fer_pipeline.serving.jobs import Jobs
 from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows.feedback import ACCEPTED_EVENT, announce, purge_feedback
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -494,6 +495,15 @@ def test_expired_corrections_go_with_the_page_that_shows_them(workspace: Workspa
     os.utime(damaged, (0, 0))  # nobody knows when it should go
     run("list")
     assert workspace.inbox.count("pending") == 0
+
+
+def test_expired_corrections_go_daily_also_while_a_training_holds_the_workspace(workspace: Workspace) -> None:
+    workspace.give(face(81), days=-1)
+    kept = workspace.give(face(82))
+    with exclusive(workspace.root / RUN_LOCK, "a long training"):
+        state: Any = purge_feedback.fn(str(workspace.inbox.folder))
+    assert "a long training" in state.message
+    assert [one.id for one in workspace.inbox.read("pending")[0]] == [kept]
 
 
 def test_the_commands_can_be_scripted(workspace: Workspace) -> None:

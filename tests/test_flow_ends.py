@@ -56,6 +56,16 @@ def test_each_flow_that_is_deployed_is_among_them() -> None:
     assert deployed == {flow.fn.__name__ for flow in FLOWS}
 
 
+def test_a_deployment_that_events_start_outwaits_a_run_by_hand_and_queues_within_its_time_limit() -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    for one in deployments:
+        flow = next(flow for flow in FLOWS if flow.fn.__name__ == one["entrypoint"].rpartition(":")[2])
+        assert one["parameters"]["wait_seconds"] < ends.LIMITS[flow.name]
+        assert one["concurrency_limit"] == 1  # a number alone: runs above it wait for their turn
+        if "triggers" in one:
+            assert one["parameters"]["wait_seconds"] >= 3 * 3600  # profile cpu takes one hour
+
+
 def test_a_failure_is_told_with_its_reason_and_the_next_step(
     server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
