@@ -21,13 +21,15 @@ from fer_pipeline.monitoring.observations import Observations
 from fer_pipeline.params import DriftParams
 
 _BATCH = 256
+_NAMED = 8
 
 
 @dataclass(frozen=True)
 class DriftCheck:
     """What a check found on the predictions of `info`'s model in `since <= time < until`, and the page that shows it.
 
-    `other_models` counts the predictions that the log holds of other models in that time, by fingerprint.
+    `other_models` counts the predictions that the log holds of other models in that time, by fingerprint; `unreadable` names its
+    files that could not be read.
     """
 
     info: ModelInfo
@@ -36,6 +38,7 @@ class DriftCheck:
     result: drift.DriftResult
     page: Path
     other_models: Mapping[str, int]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def advice(self) -> str:
@@ -44,16 +47,34 @@ class DriftCheck:
             return "take a longer --window, or wait for more pictures (bound: drift.min_rows of params.yaml)"
         found = ", ".join(f"{model} ({rows:,})" for model, rows in self.other_models.items())
         return (
-            f"the log holds predictions of {found}, none of {self.info.fingerprint}: give the folder of the served one as --model"
+            f"the log holds predictions of {found}, none of {self.info.fingerprint}: give the folder of the served one as "
+            "--model, or let the service serve this one"
         )
 
+    @property
+    def message(self) -> str:
+        """The verdict in one line; where it could not be judged, with the reason and what to do."""
+        said = [self.result.verdict] if self.result.judged else [f"{self.result.verdict}: {self.advice}", self._left_out]
+        return "; ".join(filter(None, said))
+
     def markdown(self) -> str:
-        """Verdict, span and comparisons."""
+        """Verdict, span, and the comparisons, or why there are none."""
         lines = [f"# {self.result.verdict}", "", f"Model `{self.info.fingerprint}`, {_span(self.since, self.until)}.", ""]
         if self.result.judged:
             lines += ["| quantity | drift | what was found |", "|---|---|---|"]
             lines += [f"| {one.name} | {'yes' if one.drifted else 'no'} | {one.reason} |" for one in self.result.comparisons]
+        else:
+            lines.append(f"What to do: {self.advice}.")
+        if self.unreadable:
+            lines += ["", f"{self._left_out[0].upper()}{self._left_out[1:]}."]
         return "\n".join([*lines, "", f"Page: `{self.page}`"])
+
+    @property
+    def _left_out(self) -> str:
+        if not self.unreadable:
+            return ""
+        more = ", …" if len(self.unreadable) > _NAMED else ""
+        return f"left out: {len(self.unreadable)} damaged file(s) of the log, {', '.join(self.unreadable[:_NAMED])}{more}"
 
 
 def check(
@@ -72,7 +93,7 @@ def check(
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
     page = drift_page.write(out, result, reference, window, info, _span(since, until))
-    return DriftCheck(info, since, until, result, page, window.other_versions)
+    return DriftCheck(info, since, until, result, page, window.other_versions, window.unreadable)
 
 
 def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) -> Observations:

@@ -33,9 +33,9 @@ def check_drift(
 ) -> State[drift_check.DriftCheck] | State[None]:
     """Compares the champion's logged predictions of the last hours with its validation split.
 
-    Ends as Completed with the name Drift, NoDrift or NotJudged, and emits the event `fer.drift.detected` on drift. Where no
-    service has ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with its
-    message.
+    Ends as Completed with the name Drift, NoDrift or NotJudged, whose message says why, and emits the event
+    `fer.drift.detected` on drift. Where no service has ever logged, it is NotJudged: the log is switched on by choice. A
+    `FerError` becomes a failed state with its message.
     """
     settings.apply()
     if not (Path.cwd() / log).is_dir():
@@ -57,4 +57,4 @@ def check_drift(
         resource = {"prefect.resource.id": f"fer.model.{found.info.fingerprint}", "prefect.resource.name": found.info.network}
         emit_event(DRIFT_EVENT, resource=resource, payload={"verdict": found.result.verdict, "page": str(found.page)})
     name = "Drift" if found.result.drifted else "NoDrift" if found.result.judged else "NotJudged"
-    return Completed(name=name, message=found.result.verdict, data=found)
+    return Completed(name=name, message=found.message, data=found)

@@ -197,6 +197,27 @@ def test_the_flow_makes_artifacts_and_emits_the_event_on_drift_alone(workspace: 
     assert artifacts["fer-drift-page"] == (workspace / "data" / "reports" / "drift" / "report.html").as_uri()
 
 
+def test_the_flow_says_why_nothing_was_judged(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import drift as flow_module
+
+    artifacts: dict[str, str] = {}
+    monkeypatch.setattr(flow_module, "create_markdown_artifact", lambda text, key, **_: artifacts.update({key: text}))
+    monkeypatch.setattr(flow_module, "create_link_artifact", lambda *_, **__: None)
+    log, served = workspace / "data" / "predictions", workspace / "served"
+    shutil.copytree(workspace / "data" / "bundle", served)
+    replace(ModelInfo.read(served), temperature=3.0).write(served)
+    log_predictions(log, served, faces(20, 1))
+    (day,) = log.iterdir()
+    (day / "damaged.parquet").write_text("")
+    state = flow_module.check_drift.fn()
+    asked, logged = (ModelInfo.read(folder).fingerprint for folder in (workspace / "data" / "bundle", served))
+    assert state.name == "NotJudged"
+    for text in (state.message, artifacts["fer-drift"]):
+        assert "not judged: 0 predictions" in text
+        assert f"the log holds predictions of {logged} (20), none of {asked}: give" in text
+        assert f"eft out: 1 damaged file(s) of the log, {day.name}/damaged.parquet" in text
+
+
 def test_a_log_without_the_model_that_wrote_it_is_a_failure_of_the_flow(workspace: Path) -> None:
     from flows.drift import check_drift
 

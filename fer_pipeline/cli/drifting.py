@@ -45,6 +45,6 @@ def drift(
         results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")
     results.print(f"{found.result.verdict}; page: {found.page}")
     if not found.result.judged:
-        raise MonitoringError(f"{found.result.verdict}: {found.advice}")
+        raise MonitoringError(found.message)
     if found.result.drifted:
         raise typer.Exit(DRIFT_EXIT_CODE)
