@@ -32,13 +32,14 @@ CROWN_WAIT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run ends with."""
+    """What a run ends with. `cached` names the stages that were not run again, `unchanged` is whether that were all of them."""
 
     metrics: dict[str, float]
     decision: Decision
     cached: tuple[str, ...]
     synthetic: bool
     bundle: str | None
+    unchanged: bool = False
 
     def markdown(self) -> str:
         """Figures with confidence intervals, the gate's decision, and where to look next."""
@@ -52,6 +53,12 @@ class Summary:
         lines += ["", self.decision.markdown(), ""]
         if self.cached:
             lines += [f"Unchanged, not run again: {', '.join(self.cached)}.", ""]
+        if self.unchanged and self.decision.reigning:
+            lines += [
+                "There was nothing new to learn from, neither data nor recipe: accept what people corrected "
+                "(`uv run fer feedback accept --all-passing`) or add data (`uv run fer data add PATH`), then run again.",
+                "",
+            ]
         lines += [
             "Where to look next:",
             "",
@@ -224,7 +231,8 @@ def summarise(root: Path, challenger: registry.Version, decision: Decision, cach
     name = _promote_params(root).model_name
     reigning = registry.by_alias(name, registry.CHAMPION)
     bundle = reigning.tags.get(BUNDLE_TAG) if reigning else None
-    return Summary(metrics, decision, tuple(cached), challenger.tags.get("synthetic") == "true", bundle)
+    unchanged = set(cached) == set(versioning.stage_names(root))
+    return Summary(metrics, decision, tuple(cached), challenger.tags.get("synthetic") == "true", bundle, unchanged)
 
 
 def _promote_params(root: Path) -> PromoteParams:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline import gate, lifecycle, params_editing
 from fer_pipeline.cli.app import app
+from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
@@ -384,6 +385,25 @@ def test_a_decision_without_measurement_has_no_numbers_and_leaves_the_page_alone
     decision = judge(root, lifecycle.challenger(root, 2))
     assert decision.figures == {}
     assert not gate.page(root).exists()
+
+
+def test_a_run_that_had_nothing_new_to_learn_from_says_so_and_what_would_be_new(root: Path, processed: Path) -> None:
+    evaluation = versioning.output(root, "evaluate")
+    evaluation.mkdir(parents=True)
+    figures = {f"{name}{end}": 0.5 for name in ("accuracy", "macro_f1") for end in ("", "_low", "_high")}
+    (evaluation / "metrics.json").write_text(json.dumps(figures))
+    crown(root, 2)
+    stages = [*versioning.stage_names(root)]
+
+    def text(number: int, cached: list[str]) -> str:
+        version = lifecycle.challenger(root, number)
+        return lifecycle.summarise(root, version, gate.judge(root, version), cached).markdown()
+
+    said = text(2, stages)
+    for word in ("fer version 2 is the champion already", "nothing new to learn from", "fer feedback accept", "fer data add"):
+        assert word in said
+    assert "nothing new to learn from" not in text(2, stages[:-1])  # something was done again
+    assert "nothing new to learn from" not in text(3, stages)  # the decision says why it is no champion
 
 
 @pytest.mark.parametrize(

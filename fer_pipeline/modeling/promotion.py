@@ -95,6 +95,11 @@ class Decision:
         return all(check.passed for check in self.checks)
 
     @property
+    def reigning(self) -> bool:
+        """Whether there was nothing to judge: challenger and champion are one version."""
+        return self.checks[0].name == REIGNING
+
+    @property
     def figures(self) -> dict[str, float]:
         """The numbers of all checks by name, such as "accuracy_gain_low"; none where nothing was measured."""
         return {name: value for check in self.checks for name, value in check.figures.items()}
@@ -106,7 +111,7 @@ class Decision:
 
     def markdown(self) -> str:
         """The decision as a heading and a table."""
-        if self.checks[0].name == REIGNING:
+        if self.reigning:
             return f"### {self.challenger} is the champion already"
         verdict = "promoted" if self.promoted else "not promoted"
         rows = [

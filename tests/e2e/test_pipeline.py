@@ -150,9 +150,11 @@ def test_an_unchanged_second_run_skips_every_stage_and_shows_it(second: Run) -> 
     assert second.states["register"] == "Cached"
     assert second.summary.cached == STAGES
     assert second.summary.decision.checks[0].name == "is the champion already"
+    assert "nothing new to learn from" in second.artifacts["fer-summary"]
 
 
 def test_one_changed_parameter_reruns_only_what_depends_on_it(third: Run) -> None:
+    assert "nothing new to learn from" not in third.artifacts["fer-summary"]
     assert third.summary.cached == ("fetch", "preprocess", "validate", "train")
     assert third.states["evaluate"] == third.states["export"] == "Completed"
     assert third.states["register"] == "Cached"  # the same weights and temperature are the same version
