@@ -56,6 +56,26 @@ def test_a_version_is_found_by_number_and_by_alias(registered: Path) -> None:
         registry.find("other", "1")
 
 
+def test_a_version_is_found_by_the_run_that_status_prints(registered: Path, brightness_model: Path) -> None:
+    known = registry.versions("fer")
+    for one in known:
+        others = [other for other in known if other.run_id.startswith(one.run_id[:8])]
+        assert others == [one]
+        assert registry.find("fer", one.run_id[:8]) == registry.find("fer", one.run_id) == one
+    with pytest.raises(ModelError, match=r"no version or alias '0{8}', nor one of a run whose id begins so \(there is: 1, 2, 3"):
+        registry.find("fer", "0" * 8)
+    with pytest.raises(ModelError, match=rf"no version or alias '{known[0].run_id[:5]}' \("):
+        registry.find("fer", known[0].run_id[:5])
+    again = replace(ModelInfo.read(brightness_model), temperature=9.0)
+    shutil.copytree(brightness_model, registered / "again")
+    again.write(registered / "again")
+    registry.register(registered / "again", again, "fer", known[0].run_id, {})  # the same weights, calibrated anew
+    with pytest.raises(
+        ModelError, match=rf"'{known[0].run_id}' is not one version .* but 1 of run .*, 4 of run .*: give the number"
+    ):
+        registry.find("fer", known[0].run_id)
+
+
 def test_a_version_says_where_it_comes_from_and_what_it_can(registered: Path, brightness_model: Path) -> None:
     added = register(registered, brightness_model, {"accuracy": 0.75, "ece": 0.02}, {"lr": 0.1, "optimizer": "sgd"})
     lifecycle.crown(registered, added, None)

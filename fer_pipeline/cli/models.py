@@ -45,7 +45,7 @@ def list_models() -> None:
 
 @app.command()
 def show(
-    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    version: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")] = "champion",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show all that is known of one version: where it comes from, its parameters, its figures, the gate's decision.
@@ -79,8 +79,8 @@ def show(
 
 @app.command()
 def diff(
-    a: Annotated[str, typer.Argument(help="Number or alias.")],
-    b: Annotated[str, typer.Argument(help="Number or alias.")],
+    a: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")],
+    b: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what differs between two versions: data, code, parameters, and all figures of their own evaluations.

@@ -19,7 +19,9 @@ DISAGREEMENT_EXIT_CODE = 3
 
 
 @app.command()
-def place(version: Annotated[str, typer.Argument(help="Number or alias.")] = "challenger") -> None:
+def place(
+    version: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")] = "challenger",
+) -> None:
     """Make a registered version the model that services in shadow mode run beside the champion.
 
     `fer run` does it with each new challenger.

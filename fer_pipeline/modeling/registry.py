@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ BASELINE = "baseline"
 FINGERPRINT_TAG = "fingerprint"
 BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG = "bundle", "crowned", "rolled_back"
 """Tags of a version: its BentoML bundle, and when it last became champion or was rolled back (ISO 8601, UTC)."""
+
+_RUN_ID = re.compile("[0-9a-f]{6,32}")  # or the beginning of one; `fer status` shows eight digits
 
 
 @dataclass(frozen=True)
@@ -106,14 +109,25 @@ def by_alias(name: str, alias: str) -> Version | None:
 
 
 def find(name: str, reference: str) -> Version:
-    """The version with this number ("3", "v3") or alias. Raises `ModelError`, which lists what there is, for any other word."""
+    """The version with this number ("3", "v3") or alias, or of the run whose id begins so, from six hex digits on.
+
+    Raises `ModelError`, which lists what there is, for any other word, and where the run has several versions, or several runs
+    begin so.
+    """
     known, holders = versions(name), aliases(name)
     wanted = str(holders.get(reference, reference.removeprefix("v")))
-    found = next((version for version in known if str(version.number) == wanted), None)
-    if found is None:
+    found = [version for version in known if str(version.number) == wanted]
+    is_run = _RUN_ID.fullmatch(reference) is not None
+    if not found and is_run:
+        found = [version for version in known if version.run_id.startswith(reference)]
+    if not found:
         listed = ", ".join([*(str(version.number) for version in known), *sorted(holders)]) or "none yet: run `fer run`"
-        raise ModelError(f"model {name!r} has no version or alias {reference!r} (there is: {listed})")
-    return found
+        run = ", nor one of a run whose id begins so" if is_run else ""
+        raise ModelError(f"model {name!r} has no version or alias {reference!r}{run} (there is: {listed})")
+    if len(found) > 1:
+        listed = ", ".join(f"{version.number} of run {version.run_id}" for version in found)
+        raise ModelError(f"{reference!r} is not one version of model {name!r} but {listed}: give the number")
+    return found[0]
 
 
 def set_alias(version: Version, alias: str) -> None:
