@@ -397,7 +397,7 @@ def test_a_run_that_had_nothing_new_to_learn_from_says_so_and_what_would_be_new(
 
     def text(number: int, cached: list[str]) -> str:
         version = lifecycle.challenger(root, number)
-        return lifecycle.summarise(root, version, gate.judge(root, version), cached).markdown()
+        return lifecycle.summarise(root, version, gate.judge(root, version).decision, cached).markdown()
 
     said = text(2, stages)
     for word in ("fer version 2 is the champion already", "nothing new to learn from", "fer feedback accept", "fer data add"):
