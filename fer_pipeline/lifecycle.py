@@ -99,7 +99,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
 
 
 def shadow(root: Path, reference: str) -> registry.Version:
-    """Makes a version (number or alias) the model of data/challenger, which services in shadow mode then run; returns it."""
+    """Makes a version (number, run id, alias) that of data/challenger, which services in shadow mode run then; returns it."""
     version = registry.find(_promote_params(root).model_name, reference)
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))

@@ -43,7 +43,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="First version: number or alias, such as `baseline`, that of `fer baseline`.")],
+    a: Annotated[str, typer.Argument(help="First version: number, run id or alias, such as `baseline`, that of `fer baseline`.")],
     b: Annotated[str, typer.Argument(help="Second one, likewise.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/reports/compare"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
