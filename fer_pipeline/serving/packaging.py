@@ -63,12 +63,11 @@ def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str]
         _copy_code(root, context)
         name = f"{version}-{_code_digest(context)}"
         tag = f"fer:{name}"
+        if tag == tried and is_packaged(tag):  # before the lock: a roll-back waits for no build
+            return tag
         # A roll-back does not wait for a training, and both may build; no bento is to be deleted while another process tries it.
         with exclusive(store_folder(), f"packaging {tag}", _BUILD_WAIT_SECONDS):
-            there = is_packaged(tag)
-            if there and tag == tried:
-                return tag
-            if not there:
+            if not is_packaged(tag):
                 _bentoml("build", "--bentofile", "bentofile.yaml", "--version", name, cwd=context)
             try:
                 smoke(tag, bundle)
