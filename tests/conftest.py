@@ -149,7 +149,7 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An MLflow database of its own, in use, with the artifacts in tmp_path, which becomes the working directory."""
     import mlflow
 
@@ -158,7 +158,8 @@ def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
     mlflow.set_tracking_uri(f"sqlite:///{file}")
-    return file
+    yield file
+    mlflow.set_tracking_uri(None)  # MLflow prefers what was set in this way to the environment of a later test
 
 
 @pytest.fixture

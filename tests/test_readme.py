@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
@@ -34,6 +35,45 @@ def test_the_readme_gives_the_measured_shares_of_the_shipped_models(row: str, fi
 def test_the_readme_gives_the_measured_calibration_error_of_the_shipped_models() -> None:
     wanted = [f"{FIGURES[name][figure]:.3f}" for name in SHIPPED for figure in ("ece", "ece_tta")]
     assert f"| expected calibration error | {' | '.join(wanted)} |" in README
+
+
+def test_the_readme_gives_the_measured_robustness_and_agreement_with_ferplus_of_the_shipped_models() -> None:
+    folders = [ROOT / "fer_pipeline" / "weights" / name for name in SHIPPED]
+    reports = [json.loads((folder / "reports.json").read_text(encoding="utf-8")) for folder in folders]
+    fast, accurate = (f"{100 * report['robustness']['mean_corruption_accuracy']['estimate']:.1f} %" for report in reports)
+    assert f"`fast` has {fast} in the mean over eight kinds at five strengths, `accurate` {accurate}" in README
+    (votes,) = {f"{100 * report['external'][0]['accuracy']['estimate']:.1f} %" for report in reports}
+    assert f"Against labels by majority of FER+ votes both have {votes}" in README
+
+
+@pytest.mark.parametrize(
+    ("row", "attempts"),
+    [
+        ("labels alone, 80 epochs", ["resnet-gpu-80"]),
+        ("125 epochs; 185 epochs", ["resnet-live-125"]),
+        ("125 epochs; 185 epochs", ["resnet-live-185"]),
+        ("labels alone, 160 epochs", ["resnet-gpu-160-1", "resnet-gpu-160-2", "resnet-gpu-160-3"]),
+        ("labels alone, 185 epochs", ["resnet-gpu-185"]),
+        ("of the 3 seeds; of 5", ["ensemble-gpu-160"]),
+        ("of the 3 seeds; of 5", ["ensemble-5"]),
+        ("profile `gpu-wide`", ["wide-gpu-0", "wide-gpu-1", "wide-gpu-2"]),
+        ("profile `cpu-quick`", ["compact-cpu-quick"]),
+        ("profile `cpu`, seed 0 twice", ["compact-cpu", "compact-cpu-again", "compact-cpu-1", "compact-cpu-2"]),
+        ("(`cpu-votes`)", ["compact-votes"]),
+        ("(profile `distill`)", ["compact-stored"]),
+        ("(profile `distill`)", ["compact-live"]),
+        ("stored answers of the 3 seeds", ["compact-stored-365"]),
+    ],
+)
+def test_the_readme_gives_the_measured_figures_of_the_attempts(row: str, attempts: list[str]) -> None:
+    (line,) = [line for line in README.splitlines() if line.startswith("|") and row in line]
+    found = [json.loads((ROOT / "benchmarks/attempts" / name / "metrics.json").read_text(encoding="utf-8")) for name in attempts]
+    for figure in ("accuracy", "macro_f1"):
+        values = [100 * metrics[figure] for metrics in found]
+        assert f"{mean(values):.1f}" + (f" ± {stdev(values):.1f} %" if len(values) > 1 else " %") in line
+    assert f"{mean(metrics['ece'] for metrics in found):.3f}" in line
+    views = [f"{100 * metrics['accuracy_tta']:.1f}" for metrics in found if "accuracy_tta" in metrics]
+    assert not views or (min(views) in line and max(views) in line)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -150,7 +150,7 @@ def test_the_fiftieth_accepted_correction_asks_for_a_training_that_fetches_them_
         assert run.deployment_id is not None
         deployment = client.read_deployment(run.deployment_id)
     assert deployment.entrypoint == "flows/training.py:train_champion"
-    assert run.parameters == deployment.parameters == {"wait_seconds": 60}  # no data, no profile: params.yaml as it is
+    assert run.parameters == deployment.parameters == {"wait_seconds": 14400}  # no data, no profile: params.yaml as it is
 
     # The run's stages, in order, are those of DVC; the first takes the version that the acceptance wrote into params.yaml.
     assert versioning.stage_names(workspace)[0] == "fetch"
