@@ -18,9 +18,9 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.evaluation import measure
-from fer_pipeline.modeling.loading import content_hashes, load_facts, load_split
+from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.metrics import METRICS_FILE
-from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
+from fer_pipeline.modeling.training_pictures import training_keys, write_training_pictures
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams, Params
 
@@ -79,7 +79,7 @@ def _export(
             lineage=lineage,
         )
         info.write(folder)
-        write_training_pictures(folder, keys(content_hashes(processed, "train").values()))
+        write_training_pictures(folder, training_keys(processed))
         evaluation = measure(EmotionClassifier.load(folder, _THREADS).logits, validation, test, params, {}, [])
         info = replace(info, temperature=float(evaluation.calibration["temperature"]), metrics=evaluation.metrics)
         info.write(folder)

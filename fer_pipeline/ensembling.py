@@ -16,12 +16,12 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.ensemble import SMALLEST, merge
 from fer_pipeline.modeling.evaluation import measure
-from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.loading import load_facts
 from fer_pipeline.modeling.metrics import METRICS_FILE, softmax
 from fer_pipeline.modeling.training_pictures import (
     joined_training_pictures,
-    learned_from,
     load_held_out,
+    load_test,
     write_training_pictures,
 )
 from fer_pipeline.outputs import replaced_folder, write_json
@@ -61,10 +61,8 @@ def combine(
                 f"{name} expects image spec {asdict(info.image_spec)} and was trained on {_kind(info.synthetic)} faces, "
                 f"{processed} holds {source['image_spec']} of {_kind(bool(source['source']['synthetic']))} ones: leave it out"
             )
-    validation, test = load_held_out(processed, members), load_split(processed, "test")
+    validation, test = load_held_out(processed, members), load_test(processed, *members.values())
     learned = joined_training_pictures(members.values())
-    if learned is not None:
-        test = replace(test, in_train=test.in_train | learned_from(test, processed, "test", learned))
     with replaced_folder(out) as folder:
         merge(
             [(path / MODEL_FILE, info.temperature) for path, info in zip(members.values(), infos, strict=True)],

@@ -50,7 +50,7 @@ class Judgement:
 def judge(root: Path, challenger: registry.Version) -> Judgement:
     """What the gate says on the test split in use, without the rows of which a contestant was trained on a copy.
 
-    For a contestant whose run holds no list of its pictures no row can be left out; the decision names it then. The champion
+    For a contestant without a list of its training pictures no row can be left out; the decision names it then. The champion
     itself stays champion without a contest. Raises `ModelError` where a contestant cannot be measured on this split: it expects
     another image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.
     """

@@ -11,9 +11,9 @@ from fer_pipeline.datasets import sources, versioning
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.loading import Faces, content_hashes, load_facts, load_split
+from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.soft_labels import with_soft_labels
-from fer_pipeline.modeling.training_pictures import keys
+from fer_pipeline.modeling.training_pictures import training_keys
 from fer_pipeline.params import Params
 
 SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
@@ -72,7 +72,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
             ),
             teachers=teachers,
         )
-        write_model(out, result, params.train, facts, keys(content_hashes(processed, "train").values()), run_id=run_id)
+        write_model(out, result, params.train, facts, training_keys(processed), run_id=run_id)
     except FerError as error:
         tracking.fail_run(run_id, str(error))
         raise

@@ -32,6 +32,11 @@ def keys(hashes: Iterable[str]) -> Keys:
     return np.unique(np.array([int(found[-_DIGITS:], 16) for found in hashes], np.uint64))
 
 
+def training_keys(processed: Path) -> Keys:
+    """The list of a model that is trained on this table."""
+    return keys(content_hashes(processed, "train").values())
+
+
 def write_training_pictures(folder: Path, known: Keys) -> None:
     """Writes the list into a model's folder."""
     np.save(folder / TRAINING_PICTURES_FILE, known, allow_pickle=False)
@@ -71,9 +76,9 @@ def learned_from(faces: Faces, processed: Path, split: str, known: Keys) -> npt.
     return found
 
 
-def load_test(processed: Path, model: Path) -> Faces:
-    """The test split, with `in_train` also where the picture is in the list of this model, which another table may have made."""
-    faces, known = load_split(processed, "test"), read_training_pictures(model)
+def load_test(processed: Path, *models: Path) -> Faces:
+    """The test split, with `in_train` also where one of these models learned from the picture, perhaps on another table."""
+    faces, known = load_split(processed, "test"), joined_training_pictures(models)
     if known is None:
         return faces
     return replace(faces, in_train=faces.in_train | learned_from(faces, processed, "test", known))

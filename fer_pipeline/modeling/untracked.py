@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.loading import content_hashes, load_facts, load_split
+from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.model_files import TrainingResult, write_model
 from fer_pipeline.modeling.soft_labels import with_soft_labels
 from fer_pipeline.modeling.training import train
-from fer_pipeline.modeling.training_pictures import keys
+from fer_pipeline.modeling.training_pictures import training_keys
 from fer_pipeline.params import TrainParams
 
 
@@ -26,6 +26,6 @@ def train_untracked(
     if params.soften:
         faces = with_soft_labels(faces, soft_labels, params.soften_with)
     result = train(faces, load_split(processed, "validation"), params, checkpoints, teachers=teachers)
-    write_model(out, result, params, facts, keys(content_hashes(processed, "train").values()), run_id=None)
+    write_model(out, result, params, facts, training_keys(processed), run_id=None)
     discard(checkpoints)
     return result
