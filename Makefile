@@ -22,8 +22,8 @@ run: install ## raw faces to a packaged champion; DATA=path, VOTES=path and PROF
 test: install ## the test suite, its files shared between two processes
 	$(UV) run --frozen pytest -q --numprocesses 2 --dist loadfile
 
-test-slow: install ## the extras that take minutes each
-	$(UV) run --frozen pytest -q -m slow
+test-slow: install ## the tests that take minutes each; installs the extras that some of them need
+	$(UV) run --frozen --extra postgres --extra s3 pytest -q -m slow
 
 bench: install ## speed and memory
 	$(UV) run --frozen python -m benchmarks
