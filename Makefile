@@ -22,8 +22,8 @@ run: install ## raw faces to a packaged champion; DATA=path, VOTES=path and PROF
 test: install ## the test suite, its files shared between two processes
 	$(UV) run --frozen pytest -q --numprocesses 2 --dist loadfile
 
-test-slow: install ## the extras that take minutes each
-	$(UV) run --frozen pytest -q -m slow
+test-slow: install ## the tests that take minutes each; installs the extras that some of them need
+	$(UV) run --frozen --extra postgres --extra s3 pytest -q -m slow
 
 bench: install ## speed and memory
 	$(UV) run --frozen python -m benchmarks
@@ -42,8 +42,9 @@ fuzz: install $(filter .uv/%,$(UV)) ## what nobody should send, to the service; 
 audit: $(filter .uv/%,$(UV)) ## known vulnerabilities of the locked packages; needs api.osv.dev
 	$(UV) audit --frozen
 
-sbom: $(filter .uv/%,$(UV)) ## sbom.cdx.json, a CycloneDX list of the locked packages
-	$(UV) export --frozen --no-dev --quiet --format cyclonedx1.5 --output-file sbom.cdx.json
+sbom: install ## sbom.cdx.json, a CycloneDX list of the locked packages with all extras, and of what the page has of others
+	$(UV) export --frozen --all-extras --no-dev --quiet --format cyclonedx1.5 --output-file sbom.cdx.json
+	$(UV) run --frozen python -m fer_pipeline.serving.components sbom.cdx.json
 
 vendor: install ## renew what the page has of others, at its pinned version; needs npm
 	$(UV) run --frozen python -m fer_pipeline.serving.vendoring

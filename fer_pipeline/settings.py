@@ -21,8 +21,10 @@ DEFAULTS: Final = MappingProxyType(
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",  # a minute, in which a server starts again; its own 7 are four minutes of silence
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "ORT_DISABLE_TELEMETRY": "1",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # of runs of deployments; flows/automations.yaml waits for four of them
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # of runs of deployments; flows/automations.yaml waits for ten of them
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # In memory, its default, a server that starts again has lost who holds a deployment's slot, and ends those runs.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the first start makes the database
         "PYTHONWARNINGS": "ignore",
         "TF_CPP_MIN_LOG_LEVEL": "3",

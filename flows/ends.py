@@ -52,7 +52,8 @@ def advice(flow: str, state: State[Any]) -> str:
     if state.name == "TimedOut":
         happened = f"It ran for longer than {LIMITS[flow] / _HOUR:g} hours and was ended: look where its log stands still."
     elif state.is_crashed():
-        happened = f"It was ended from outside ({state.message}): by a person, a shutdown, or for want of memory (`dmesg`)."
+        causes = "by a person, a shutdown, for want of memory (`dmesg`), or since Prefect's server was away for minutes"
+        happened = f"It was ended from outside ({state.message}): {causes}."
     else:
         happened = state.message or "It failed without a message: see its log."
     return f"{happened} {_NEXT[flow]}. When the cause is mended, start it again with the same parameters, or wait for its turn."

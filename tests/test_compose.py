@@ -18,6 +18,8 @@ import pyspark
 import pytest
 import yaml
 
+from fer_pipeline import settings
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
@@ -108,6 +110,16 @@ def test_pickles_are_off_and_nobody_is_told_what_runs_where_the_tools_run() -> N
         assert environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert SERVICES["prefect"]["environment"]["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
     assert SERVICES["service"]["environment"]["BENTOML_DO_NOT_TRACK"] == "True"
+
+
+def test_a_prefect_server_that_starts_again_knows_who_holds_a_slot() -> None:
+    server = SERVICES["prefect"]
+    name = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+    assert server["environment"][name] == settings.DEFAULTS[name]
+    kept = dict(volume.split(":") for volume in server["volumes"] if ":" in volume)
+    (volume,) = (volume for volume, path in kept.items() if path == server["environment"]["PREFECT_HOME"])
+    assert volume in COMPOSE["volumes"]
+    assert re.search(rf"mkdir -m 1777 .*{kept[volume]}\b", DOCKERFILE)  # a new volume has this mode: any owner may write
 
 
 @pytest.mark.parametrize("name", OURS)

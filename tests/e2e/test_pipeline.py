@@ -20,6 +20,7 @@ from fer_pipeline import params_editing
 from fer_pipeline.errors import FerError
 from fer_pipeline.lifecycle import Summary
 from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.modeling import tracking
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows.training import train_champion
 
@@ -166,6 +167,18 @@ def test_dvc_finds_nothing_to_do_and_shows_the_metrics(workspace: Path, third: R
             [Path(sys.executable).with_name("dvc"), *arguments], cwd=workspace, capture_output=True, text=True, check=False
         )
         assert expected in done.stdout, done.stdout + done.stderr
+
+
+def test_mlflow_has_every_figure_that_dvc_has_of_the_last_evaluation(
+    workspace: Path, third: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.parent}/mlflow.db")
+    figures = json.loads((workspace / "data" / "reports" / "evaluation" / "metrics.json").read_text())
+    logged = tracking.read_run(ModelInfo.read(workspace / "data" / "export").lineage["run_id"]).metrics
+    assert {"accuracy", "macro_f1", "ece"} <= figures.keys()
+    assert {name: value for name, value in logged.items() if name.startswith("test_")} == {
+        f"test_{name}": value for name, value in figures.items()
+    }
 
 
 def test_a_second_run_at_the_same_time_is_told_who_is_first(workspace: Path, third: Run) -> None:

@@ -1,0 +1,46 @@
+"""`make sbom`: adds what the page has of others to the list of the locked Python packages, which uv writes as CycloneDX."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.outputs import write_json
+from fer_pipeline.serving.device_files import MANIFEST, RUNTIME
+
+
+def add_vendored(bom: Path, vendor: Path = RUNTIME.parent) -> None:
+    """Adds each package of `vendor` to the CycloneDX file, as a component that the project depends on.
+
+    The hash is the one of the package as npm publishes it, not of the files that were taken out of it.
+    """
+    document: dict[str, Any] = json.loads(bom.read_text(encoding="utf-8"))
+    project = document["metadata"]["component"]["bom-ref"]
+    (needs,) = (entry for entry in document["dependencies"] if entry["ref"] == project)
+    for manifest in sorted(vendor.glob(f"*/{MANIFEST}")):
+        component = _component(json.loads(manifest.read_text(encoding="utf-8")))
+        document["components"].append(component)
+        document["dependencies"].append({"ref": component["bom-ref"]})
+        needs.setdefault("dependsOn", []).append(component["bom-ref"])
+    write_json(bom, document)
+
+
+def _component(manifest: dict[str, Any]) -> dict[str, Any]:
+    url = f"pkg:npm/{manifest['package']}@{manifest['version']}"
+    algorithm, _, digest = manifest["integrity"].partition("-")
+    return {
+        "type": "library",
+        "bom-ref": url,
+        "name": manifest["package"],
+        "version": manifest["version"],
+        "purl": url,
+        "licenses": [{"license": {"id": manifest["licence"]}}],
+        "hashes": [{"alg": algorithm.upper().replace("SHA", "SHA-"), "content": base64.b64decode(digest).hex()}],
+    }
+
+
+if __name__ == "__main__":
+    add_vendored(Path(sys.argv[1]))
