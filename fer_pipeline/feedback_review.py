@@ -80,7 +80,6 @@ def review(inbox: Corrections, root: Path, processed: Path, params: FeedbackPara
 
     Raises `SourceError` where there is no table to compare with.
     """
-    known = KnownFaces.read(processed)
     accepted = feedback.read(root / FOLDER)
     pending, damaged = inbox.read("pending")
     faces: dict[str, UInt8Array] = {}
@@ -92,6 +91,7 @@ def review(inbox: Corrections, root: Path, processed: Path, params: FeedbackPara
                 damaged.append(f"pending/{correction.id}.json")
     with_face = [correction for correction in pending if correction.id in faces]
     batch = [Candidate(one.id, one.corrected, one.sender, faces[one.id]) for one in with_face]
+    known = KnownFaces.read(processed, [content_hash(one.face) for one in batch])
     checks = check(batch, known, frozenset(one.content_hash for one in accepted), params)
     items = [
         Reviewed(

@@ -32,6 +32,7 @@ from typer.testing import CliRunner
 from fer_pipeline import feedback_review, params, records
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.datasets import feedback, sources, versioning
+from fer_pipeline.datasets.feedback_quality import KnownFaces
 from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, FeedbackError, ParamsError, SourceError
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
@@ -526,6 +527,14 @@ def test_the_commands_can_be_scripted(workspace: Workspace) -> None:
     assert "nothing to accept" in run("accept", "--all-passing")
     run("delete", first)
     assert workspace.version == "none"
+
+
+def test_of_train_only_the_pictures_of_the_batch_are_kept(workspace: Workspace) -> None:
+    hashes = [content_hash(face(seed)) for seed in (1, 3, 9)]  # of train, of test, of neither
+    known = KnownFaces.read(workspace.processed, hashes)
+    assert (known.train, known.measured) == ({hashes[0]}, {hashes[1]})
+    assert set(known.measured_perceptual.tolist()) == {int(perceptual_hash(face(seed)), 16) for seed in (2, 3)}
+    assert KnownFaces.read(workspace.processed, []).train == frozenset()
 
 
 def test_without_a_processed_table_nothing_is_accepted(workspace: Workspace) -> None:
