@@ -516,7 +516,10 @@ def test_the_commands_can_be_scripted(workspace: Workspace) -> None:
     run("review", "--out", "page")
     found = json.loads((workspace.root / "page" / "review.json").read_text())["items"]
     assert {one["verdict"] for one in found} == {"passes"}
-    assert "1 accepted" in run("accept", "--file", "-", feed=f"{first}\n\n")
+    accepted = run("accept", "--file", "-", feed=f"{first}\n\n")
+    assert "1 accepted" in accepted
+    assert "none was told" in accepted  # and what to do about it
+    assert "prefect deployment run train-champion/train" in " ".join(accepted.split())
     assert "1 deleted" in run("reject", second)
     assert "these do not wait" in str(CliRunner().invoke(fer, ["feedback", "reject", first]).exception)
     status = json.loads(run("status", "--json"))

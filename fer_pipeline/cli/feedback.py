@@ -154,8 +154,14 @@ def accept(
         f"{len(done.ids)} accepted; data/feedback holds {done.total}, version {done.version}; `fer run` trains with them; commit "
         "data/feedback.dvc and params.yaml to keep it"
     )
-    told = announce(done.ids, done.version)
-    results.print("Prefect was told" if told else "no Prefect server is set (PREFECT_API_URL): none was told")
+    if announce(done.ids, done.version):
+        results.print("Prefect was told")
+    else:
+        results.print(
+            "no Prefect server is set (PREFECT_API_URL): none was told, and these will never count towards the training that "
+            "enough corrections start. Start it yourself, by `fer run` or, on a server, `prefect deployment run "
+            "train-champion/train`; set the variable before you accept the next ones"
+        )
 
 
 @app.command()
