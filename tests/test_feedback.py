@@ -473,7 +473,10 @@ def test_deleting_by_receipts_is_all_or_nothing_and_finds_each_state(workspace: 
         assert repo.data_status()["uncommitted"] == {}
 
 
-def test_what_a_person_deletes_while_it_is_accepted_is_taken_out_again(workspace: Workspace) -> None:
+def test_what_a_person_deletes_while_it_is_accepted_is_taken_out_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.feedback.publish", lambda *_: None)  # without a server of Prefect
     receipt = workspace.give(face(75))
     reviewed = workspace.review()
     assert workspace.inbox.delete(receipt) == "deleted"
@@ -482,6 +485,26 @@ def test_what_a_person_deletes_while_it_is_accepted_is_taken_out_again(workspace
     state = purge_feedback.fn(str(workspace.inbox.folder))
     assert state == feedback_review.FeedbackVersion("none", 0, (receipt,))
     assert not workspace.inbox.knows(receipt)
+
+
+def test_a_purge_looks_where_the_commands_look_and_fails_where_no_accepted_correction_is_known(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = workspace.give(face(76))
+    workspace.accept()
+    workspace.inbox.delete(receipt)
+    elsewhere = workspace.root.with_name("elsewhere")
+    workspace.inbox.folder.rename(elsewhere)
+    state: Any = purge_feedback.fn()
+    assert state.is_failed()
+    assert "holds 1 accepted corrections, and" in state.message
+    assert "feedback-inbox knows none of them" in state.message
+    assert "set FER_FEEDBACK, also for the worker of Prefect" in state.message
+    assert isinstance(CliRunner().invoke(fer, ["feedback", "purge"]).exception, FeedbackError)
+    monkeypatch.setenv("FER_FEEDBACK", str(elsewhere))
+    monkeypatch.setattr("flows.feedback.publish", lambda *_: None)  # without a server of Prefect
+    assert purge_feedback.fn() == feedback_review.FeedbackVersion("none", 0, (receipt,))
+    assert purge_feedback.fn() == feedback_review.FeedbackVersion("none", 0, ())  # nothing is held that could be missed
 
 
 def test_expired_corrections_go_with_the_page_that_shows_them(workspace: Workspace) -> None:
