@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.modeling.training_pictures import load_held_out
+from fer_pipeline.modeling.training_pictures import load_held_out, read_training_pictures, share_learned
 from fer_pipeline.monitoring import drift, drift_page, log_files
 from fer_pipeline.monitoring.observations import Observations
 from fer_pipeline.params import DriftParams
@@ -23,18 +23,21 @@ from fer_pipeline.params import DriftParams
 _BATCH = 256
 _NAMED = 8
 
+_LEAST_LEARNED = 0.5
+"""Share of the table's training pictures that its model knows. Accepted corrections and another cut of the splits leave far more,
+another data set next to nothing."""
+
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """What a check found on the predictions of `info`'s model in `since <= time < until`, and the page that shows it.
+    """What a check found on the predictions of `info`'s model in the time `span`, in words, and the page that shows it.
 
     `other_models` counts the predictions that the log holds of other models in that time, by fingerprint; `unreadable` names its
     files that could not be read.
     """
 
     info: ModelInfo
-    since: datetime
-    until: datetime
+    span: str
     result: drift.DriftResult
     page: Path
     other_models: Mapping[str, int]
@@ -44,7 +47,10 @@ class DriftCheck:
     def advice(self) -> str:
         """What to do where it could not be judged."""
         if self.result.rows or not self.other_models:
-            return "take a longer --window, or wait for more pictures (bound: drift.min_rows of params.yaml)"
+            return (
+                "look further back (drift.max_window_hours of params.yaml, or --since), or wait for more pictures (bound: "
+                "drift.min_rows)"
+            )
         found = ", ".join(f"{model} ({rows:,})" for model, rows in self.other_models.items())
         return (
             f"the log holds predictions of {found}, none of {self.info.fingerprint}: give the folder of the served one as "
@@ -53,13 +59,14 @@ class DriftCheck:
 
     @property
     def message(self) -> str:
-        """The verdict in one line; where it could not be judged, with the reason and what to do."""
-        said = [self.result.verdict] if self.result.judged else [f"{self.result.verdict}: {self.advice}", self._left_out]
+        """The verdict and its window in one line; where it could not be judged, with the reason and what to do."""
+        verdict = f"{self.result.verdict}, {self.span}"
+        said = [verdict] if self.result.judged else [f"{verdict}: {self.advice}", self._left_out]
         return "; ".join(filter(None, said))
 
     def markdown(self) -> str:
-        """Verdict, span, and the comparisons, or why there are none."""
-        lines = [f"# {self.result.verdict}", "", f"Model `{self.info.fingerprint}`, {_span(self.since, self.until)}.", ""]
+        """Verdict, window, and the comparisons, or why there are none."""
+        lines = [f"# {self.result.verdict}", "", f"Model `{self.info.fingerprint}`, {self.span}.", ""]
         if self.result.judged:
             lines += ["| quantity | drift | what was found |", "|---|---|---|"]
             lines += [f"| {one.name} | {'yes' if one.drifted else 'no'} | {one.reason} |" for one in self.result.comparisons]
@@ -78,35 +85,45 @@ class DriftCheck:
 
 
 def check(
-    log: Path, model: Path, processed: Path, out: Path, params: DriftParams, since: datetime, until: datetime
+    log: Path, model: Path, processed: Path, out: Path, params: DriftParams, since: datetime, until: datetime, widen: bool
 ) -> DriftCheck:
     """Compares the predictions that the log holds of an exported model with those it makes on the validation split.
 
+    They are those of `since <= time < until`. Where these are fewer than `params.min_rows`, `widen` doubles the window until it
+    holds so many, up to `params.max_window_hours`: else a service with few pictures a day would never be judged.
+
     Replaces the folder `out`: drift.json, report.html. Raises `MonitoringError` where there is no log, or the split does not
-    belong to the model's kind of data, `ModelError` where the model does not load.
+    belong to the model's data, `ModelError` where the model does not load.
     """
     classifier = EmotionClassifier.load(model, threads=2)
     info = classifier.info
-    window = log_files.read(log, since, until, info.fingerprint)
+    window, start = log_files.read(log, since, until, info.fingerprint), since
+    earliest = until - timedelta(hours=params.max_window_hours)
+    while widen and len(window.observations) < params.min_rows and start > earliest:
+        start = max(start - (until - start), earliest)
+        window = log_files.read(log, start, until, info.fingerprint)
+    span = _span(start, until)
+    if start < since:
+        span += f" ({_hours(since, until)} hours held too few predictions, so they were widened to {_hours(start, until)})"
     reference = reference_of(classifier, model, processed)
     # Serving measures the face before the image spec's own steps, the table holds it after them.
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
-    page = drift_page.write(out, result, reference, window, info, _span(since, until))
-    return DriftCheck(info, since, until, result, page, window.other_versions, window.unreadable)
+    page = drift_page.write(out, result, reference, window, info, span)
+    return DriftCheck(info, span, result, page, window.other_versions, window.unreadable)
 
 
 def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) -> Observations:
     """What the model of this folder answers on the validation rows that it did not learn from, each picture once.
 
-    Raises `MonitoringError` where the table is missing, holds another kind of faces, or was prepared for another image spec, or
-    where the model learned from nearly all of these rows.
+    Raises `MonitoringError` where the table is missing, holds another kind of faces or other data than the model's, or was
+    prepared for another image spec, or where the model learned from nearly all of these rows.
     """
     try:
-        facts, faces = load_facts(processed), load_held_out(processed, {str(model): model})
+        _check_fit(classifier.info, model, processed)
+        faces = load_held_out(processed, {str(model): model})
     except (SourceError, ModelError) as error:  # whose exit code would read as drift
         raise MonitoringError(f"no reference to compare with: {error}") from error
-    _check_fit(classifier.info, facts["source"]["synthetic"], ImageSpec.from_dict(facts["image_spec"]), processed)
     images: UInt8Array = faces.images[faces.unseen]
     if not len(images):
         raise MonitoringError(f"{processed} has no validation row without a copy in training: no reference to compare with")
@@ -122,19 +139,41 @@ def observe(classifier: EmotionClassifier, images: UInt8Array) -> Observations:
     )
 
 
-def _check_fit(info: ModelInfo, synthetic: bool, spec: ImageSpec, processed: Path) -> None:
-    if synthetic != info.synthetic:
+def _check_fit(info: ModelInfo, model: Path, processed: Path) -> None:
+    facts = load_facts(processed)
+    source, spec = facts["source"], ImageSpec.from_dict(facts["image_spec"])
+    if source["synthetic"] != info.synthetic:
         kinds = {True: "synthetic faces", False: "real faces"}
         raise MonitoringError(
-            f"the model was trained on {kinds[info.synthetic]}, {processed} holds {kinds[synthetic]}: make the data of the model "
-            "the source again (`fer data add`, `dvc repro preprocess`)"
+            f"the model was trained on {kinds[info.synthetic]}, {processed} holds {kinds[source['synthetic']]}: {_OTHER_DATA}"
         )
     if spec != info.image_spec:
         raise MonitoringError(
             f"the model expects pictures as {asdict(info.image_spec)}, {processed} holds {asdict(spec)}: preprocess again with "
             "the values of the model"
         )
+    # By content: a data version changes with each accepted correction, and a name says nothing of what is in the file.
+    known = read_training_pictures(model)
+    if known is None:
+        if source["name"] != info.data:  # all that a model without a list says of its data
+            raise MonitoringError(f"the model was trained on {info.data}, {processed} holds {source['name']}: {_OTHER_DATA}")
+        return
+    share = share_learned(processed, known)
+    if share < _LEAST_LEARNED:
+        raise MonitoringError(
+            f"the model was trained on other data ({info.data}): it learned from {share:.0%} of the training pictures of "
+            f"{processed} ({source['name']}), expected at least {_LEAST_LEARNED:.0%}: {_OTHER_DATA}"
+        )
+
+
+_OTHER_DATA = (
+    "make the data of the model the source again (`fer data add`, `dvc repro preprocess`), or train and promote one on these"
+)
 
 
 def _span(since: datetime, until: datetime) -> str:
     return f"{since.astimezone(UTC):%Y-%m-%d %H:%M} to {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _hours(since: datetime, until: datetime) -> str:
+    return f"{(until - since).total_seconds() / 3600:,.4g}"

@@ -16,7 +16,7 @@ from fer_pipeline.datasets.feedback_quality import BatchCheck, Candidate, KnownF
 from fer_pipeline.errors import DataQualityError, FeedbackError, ImageError
 from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
 from fer_pipeline.inference.quality import FaceQuality, measure
-from fer_pipeline.monitoring.corrections import Correction, Corrections
+from fer_pipeline.monitoring.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.outputs import replaced_folder, tidy, write_json
 from fer_pipeline.params import FeedbackParams, load
 from fer_pipeline.params_editing import write_values
@@ -80,7 +80,6 @@ def review(inbox: Corrections, root: Path, processed: Path, params: FeedbackPara
 
     Raises `SourceError` where there is no table to compare with.
     """
-    known = KnownFaces.read(processed)
     accepted = feedback.read(root / FOLDER)
     pending, damaged = inbox.read("pending")
     faces: dict[str, UInt8Array] = {}
@@ -92,6 +91,7 @@ def review(inbox: Corrections, root: Path, processed: Path, params: FeedbackPara
                 damaged.append(f"pending/{correction.id}.json")
     with_face = [correction for correction in pending if correction.id in faces]
     batch = [Candidate(one.id, one.corrected, one.sender, faces[one.id]) for one in with_face]
+    known = KnownFaces.read(processed, [content_hash(one.face) for one in batch])
     checks = check(batch, known, frozenset(one.content_hash for one in accepted), params)
     items = [
         Reviewed(
@@ -161,8 +161,19 @@ def delete(inbox: Corrections, root: Path, ids: Iterable[str]) -> FeedbackVersio
 
 
 def purge(inbox: Corrections, root: Path) -> FeedbackVersion:
-    """Finishes what a killed command began, and carries out the deletions that people asked the service for after acceptance."""
+    """Finishes what a killed command began, and carries out the deletions that people asked the service for after acceptance.
+
+    Raises `FeedbackError` where corrections were accepted and the inbox knows none of them: what people took back is noted in
+    another one then, and nothing to do here would look like nothing to do at all.
+    """
     finished = settle(inbox, root)
+    held = _held(root)
+    if held and not any(inbox.knows(one.id) for one in held):
+        raise FeedbackError(
+            f"{root / FOLDER} holds {len(held):,} accepted corrections, and {inbox.folder} knows none of them, so nobody can say "
+            f"which were taken back: set {INBOX_VARIABLE}, also for the worker of Prefect, to the folder that the service keeps "
+            "corrections in (`fer feedback purge --inbox FOLDER` does it at once); where no service runs, pause the deployment"
+        )
     withdrawn, _ = inbox.read("withdrawn")
     done = delete(inbox, root, [one.id for one in withdrawn])
     return replace(done, ids=tuple(dict.fromkeys([*finished, *done.ids])))

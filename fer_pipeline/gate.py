@@ -6,7 +6,7 @@ That is in tags of the version, in its MLflow run, and on a page. The rules are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_pipeline import params as params_file
@@ -17,7 +17,7 @@ from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.comparison import compare
 from fer_pipeline.modeling.gate_page import PAGE_FILE, write_gate
 from fer_pipeline.modeling.metrics import Ints
-from fer_pipeline.modeling.promotion import REIGNING, Check, Contestant, Decision, Trial, decide
+from fer_pipeline.modeling.promotion import OVERTAKEN, REIGNING, Check, Contestant, Decision, Trial, decide
 from fer_pipeline.modeling.registry import ROLLED_BACK_TAG
 from fer_pipeline.params import PromoteParams
 
@@ -41,10 +41,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The decision before the trial of the bundle, and what was measured for it; None where there was nothing to measure."""
+    """The decision before the trial of the bundle, and what was measured for it; None where there was nothing to measure.
+
+    `overtaken` says who became champion before the challenger could, although it had passed.
+    """
 
     decision: Decision
     measured: Measured | None = None
+    overtaken: str | None = None
 
 
 def judge(root: Path, challenger: registry.Version) -> Judgement:
@@ -90,12 +94,16 @@ def publish(root: Path, challenger: registry.Version, judgement: Judgement, tria
             raise ModelError(trial.fault)
         return judgement.decision
     decision = measured.decide(trial)
+    if judgement.overtaken is not None:
+        check = Check(OVERTAKEN, False, judgement.overtaken, "the same champion from the measuring to the crowning")
+        decision = replace(decision, checks=(*decision.checks, check))
     old, new, params = measured.champion, measured.challenger, measured.params
     result = compare(old, new, measured.labels, params) if old else None
     out = page(root).parent
     write_gate(out, decision, result, data=measured.data, confidence=params.confidence)
     tracking.log_files(challenger.run_id, out, "gate")
-    _tag(challenger, decision)
+    outcome = "passed" if decision.promoted else "failed" if judgement.overtaken is None else "overtaken"
+    _tag(challenger, decision, outcome)
     return decision
 
 
@@ -104,10 +112,10 @@ def page(root: Path) -> Path:
     return versioning.output(root, "evaluate").parent / "gate" / PAGE_FILE
 
 
-def _tag(version: registry.Version, decision: Decision) -> None:
+def _tag(version: registry.Version, decision: Decision, outcome: str) -> None:
     """The outcome, its table, and each number as "gate.NAME"; numbers of an earlier judgement that has other checks go."""
     tags = {f"{_TAG}{name}": f"{value:.4f}" for name, value in decision.figures.items()}
-    tags |= {"gate": "passed" if decision.promoted else "failed", f"{_TAG}decision": decision.markdown()}
+    tags |= {"gate": outcome, f"{_TAG}decision": decision.markdown()}
     for key in version.tags:
         if key.startswith(_TAG) and key not in tags:
             registry.untag_version(version, key)

@@ -1,13 +1,12 @@
-"""What joins the rooms behind the stages: an export with its version, the champion with its bundle, the way back.
+"""What joins the rooms behind the stages: an export with its version, the champion with its bundle.
 
-Used by the flows and by the `fer` command; the gate is in gate.py.
+Used by the flows and by the `fer` command; the gate is in gate.py, the way back in rollback.py.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from fer_pipeline import params as params_file
 from fer_pipeline.datasets import versioning
-from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
+from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, store, tracking
-from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
+from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import exclusive
@@ -176,39 +175,6 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
 
 def _names(version: registry.Version, alias: str | None) -> dict[str, str]:
     return {"name": version.name, "version": str(version.number), **({"alias": alias} if alias else {})}
-
-
-def roll_back(root: Path, number: int | None) -> tuple[registry.Version, str]:
-    """Makes an earlier version champion again; returns it and its bundle, the one of then where the store still holds it.
-
-    Without a number that is the champion before the present one. The present one is marked, so that the gate does not promote
-    it again by itself. Raises `ModelError` where there is no earlier champion.
-    """
-    present = champion(root)
-    known = registry.versions(present.name)
-    if number is None:
-        earlier = [v for v in known if CROWNED_TAG in v.tags and ROLLED_BACK_TAG not in v.tags and v.number != present.number]
-        target = max(earlier, key=lambda version: version.tags[CROWNED_TAG], default=None)
-    else:
-        target = next((version for version in known if version.number == number), None)
-    if target is None or target.number == present.number:
-        others = ", ".join(str(version.number) for version in known if version.number != present.number)
-        wanted = "no earlier champion" if number is None else f"no other version {number}"
-        ways = f"--to takes one of {others}" if others else "`fer run` trains another version"
-        raise ModelError(f"{present} is champion, and there is {wanted} to go back to: {ways}")
-    built = target.tags.get(BUNDLE_TAG)
-    bundle = built if built and packaging.is_packaged(built) else package_version(root, target)
-    # Marked first: a kill in between must not leave the way open for the gate to promote it again.
-    registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
-    try:
-        crown(root, target, str(present))
-    except BaseException:
-        with suppress(FerError):  # the first error says more
-            if champion(root).number == present.number:
-                registry.untag_version(present, ROLLED_BACK_TAG)
-        raise
-    registry.untag_version(target, ROLLED_BACK_TAG)
-    return target, bundle
 
 
 def champion(root: Path) -> registry.Version:

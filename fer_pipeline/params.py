@@ -317,11 +317,15 @@ class PromoteParams(Section):
 
 
 class DriftParams(Section):
-    """When a window of logged predictions counts as drifted; `alpha` is the bound of the corrected p-values."""
+    """When a window of logged predictions counts as drifted; `alpha` is the bound of the corrected p-values.
+
+    A window of fewer than `min_rows` is widened, up to `max_window_hours`.
+    """
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     min_psi: Annotated[float, Field(ge=0)] = 0.1
     min_rows: Annotated[int, Field(ge=50)] = 200
+    max_window_hours: Annotated[float, Field(gt=0)] = 168.0
 
 
 class FeedbackParams(Section):

@@ -33,9 +33,10 @@ def check_drift(
 ) -> State[drift_check.DriftCheck] | State[None]:
     """Compares the champion's logged predictions of the last hours with its validation split.
 
-    Ends as Completed with the name Drift, NoDrift or NotJudged, whose message says why, and emits the event
-    `fer.drift.detected` on drift. Where no service has ever logged, it is NotJudged: the log is switched on by choice. A
-    `FerError` becomes a failed state with its message.
+    Where these are too few, it looks back up to `drift.max_window_hours` of params.yaml. Ends as Completed with the name Drift,
+    NoDrift or NotJudged, whose message says why and which time was looked at, and emits the event `fer.drift.detected` on drift.
+    Where no service has ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with
+    its message.
     """
     settings.apply()
     if not (Path.cwd() / log).is_dir():
@@ -48,7 +49,7 @@ def check_drift(
         with exclusive(out, "check-drift", wait_seconds):
             bounds = params.load(root / "params.yaml").drift
             since = until - timedelta(hours=window_hours)
-            found = drift_check.check(root / log, packaging.bundle_folder(root), processed, out, bounds, since, until)
+            found = drift_check.check(root / log, packaging.bundle_folder(root), processed, out, bounds, since, until, widen=True)
     except FerError as error:
         return Failed(message=str(error), data=error)
     create_markdown_artifact(found.markdown(), key="fer-drift", description="What the drift check found")

@@ -6,6 +6,7 @@ Enough events `fer.feedback.accepted` start a training (prefect.yaml, triggers o
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from prefect.states import Failed
 
 from fer_pipeline import feedback_review, settings
 from fer_pipeline.errors import EnvironmentFault, FerError
-from fer_pipeline.monitoring.corrections import Corrections
+from fer_pipeline.monitoring.corrections import INBOX, INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows.artifacts import publish
 from flows.ends import LIMITS, advise
@@ -34,16 +35,17 @@ ACCEPTED_EVENT = "fer.feedback.accepted"
     on_crashed=[advise],
 )
 def purge_feedback(
-    inbox: str = "data/feedback-inbox", wait_seconds: float = 0
+    inbox: str | None = None, wait_seconds: float = 0
 ) -> feedback_review.FeedbackVersion | State[feedback_review.FeedbackVersion]:
     """Deletes corrections whose time is over, also where no service runs, and those that people took back after acceptance.
 
-    What has expired waits for no other run of the workspace. A `FerError` becomes a failed state with its message.
+    `inbox` is the folder of corrections; left out, it is found as the commands find it. What has expired waits for no other run
+    of the workspace. A `FerError` becomes a failed state with its message.
     """
     settings.apply()
     root = Path.cwd()
     try:
-        corrections = Corrections(root / inbox)
+        corrections = Corrections(root / (inbox or os.environ.get(INBOX_VARIABLE) or INBOX))
         expired = corrections.expire(datetime.now(UTC))
         with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
             done = feedback_review.purge(corrections, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow
@@ -9,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from fer_pipeline import lifecycle, settings
-from fer_pipeline.errors import FerError, ModelError
+from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
 from fer_pipeline.modeling.promotion import Decision, Trial
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -43,12 +44,17 @@ def promote_version(root: Path, challenger: Version) -> Decision:
     """Gate, bundle and alias of one version, as tasks of the flow that calls it.
 
     A bundle that does not answer is a check that failed: the task `package` fails, and the flow goes on to the decision.
+    Where another becomes champion first, the decision is published again as overtaken, and `WorkspaceBusyError` raised.
     """
     judgement = tasks.judge(root, challenger)
     trial = _trial(tasks.package(root, challenger, return_state=True)) if judgement.decision.promoted else None
     decision = tasks.publish_decision(root, challenger, judgement, trial)
     if decision.promoted:
-        tasks.crown(root, challenger, decision.champion)
+        try:
+            tasks.crown(root, challenger, decision.champion)
+        except WorkspaceBusyError as error:
+            tasks.publish_decision(root, challenger, replace(judgement, overtaken=str(error)), trial)
+            raise
     return decision
 
 

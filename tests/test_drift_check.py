@@ -27,6 +27,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
+from fer_pipeline.params_editing import write_values
 from fer_pipeline.records import PROCESSED
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +41,8 @@ def faces(rows: int, seed: int) -> npt.NDArray[np.uint8]:
     return np.clip(levels + rng.normal(0, rng.uniform(10, 40, (rows, 1, 1)), (rows, 48, 48)), 0, 255).astype(np.uint8)
 
 
-def write_processed(folder: Path, *, synthetic: bool = False) -> None:
+def write_processed(folder: Path, *, synthetic: bool = False, source: str = "nothing") -> None:
+    """The table of the source that the brightness model names, unless told otherwise."""
     (folder / "faces").mkdir(parents=True)
     known: dict[str, Any] = {
         "id": [f"{row:08d}" for row in range(ROWS)],
@@ -60,7 +62,7 @@ def write_processed(folder: Path, *, synthetic: bool = False) -> None:
         for field in PROCESSED
     }
     pq.write_table(pa.table(columns, schema=PROCESSED), folder / "faces" / "part.parquet")
-    facts = {"image_spec": asdict(ImageSpec()), "source": {"name": "toy", "synthetic": synthetic}}
+    facts = {"image_spec": asdict(ImageSpec()), "source": {"name": source, "synthetic": synthetic}}
     (folder / "facts.json").write_text(json.dumps(facts))
 
 
@@ -127,14 +129,31 @@ def test_too_few_predictions_are_told_apart_from_no_drift(workspace: Path) -> No
 
 
 def test_only_the_window_is_looked_at(workspace: Path) -> None:
-    log, bundle = workspace / "data" / "predictions", workspace / "data" / "bundle"
-    log_predictions(log, bundle, faces(300, 1), datetime.now(UTC) - timedelta(days=3))
-    outcome = CliRunner().invoke(app, ["drift"])
+    log, bundle, now = workspace / "data" / "predictions", workspace / "data" / "bundle", datetime.now(UTC)
+    log_predictions(log, bundle, faces(300, 1), now - timedelta(days=3))
+    outcome = CliRunner().invoke(app, ["drift", "--since", f"{now - timedelta(hours=24):%Y-%m-%dT%H:%M:%S}"])
     assert "not judged: 0 predictions" in str(outcome.exception)
-    assert "longer --window" in str(outcome.exception)
+    assert "look further back" in str(outcome.exception)
     assert CliRunner().invoke(app, ["drift", "--window", "96"]).exit_code == 0
+    assert "widened" not in result_of(workspace)["span"]
     outcome = CliRunner().invoke(app, ["drift", "--since", "2999-01-01"])
     assert "--since is 2999-01-01 00:00 UTC, expected a time before now" in str(outcome.exception)
+
+
+def test_a_window_with_few_predictions_is_widened_until_it_holds_enough_and_that_is_told(workspace: Path) -> None:
+    log, bundle, now = workspace / "data" / "predictions", workspace / "data" / "bundle", datetime.now(UTC)
+    for days in range(5):  # a service with 60 faces a day; four days hold 240 of them
+        log_predictions(log, bundle, faces(60, days), now - timedelta(days=days, hours=1))
+    outcome = CliRunner().invoke(app, ["drift"])
+    assert outcome.exit_code == 0, outcome.output
+    assert result_of(workspace)["rows"] == 240
+    page = (workspace / "data" / "reports" / "drift" / "report.html").read_text()
+    for text in (" ".join(outcome.output.split()), page):
+        assert "24 hours held too few predictions, so they were widened to 96" in text
+    write_values(workspace / "params.yaml", {"drift.max_window_hours": 40.0})
+    outcome = CliRunner().invoke(app, ["drift"])
+    assert "not judged: 120 predictions, at least 200 are needed" in str(outcome.exception)
+    assert "so they were widened to 40" in str(outcome.exception)
 
 
 def test_a_log_of_another_model_is_told_with_both_fingerprints(workspace: Path) -> None:
@@ -162,6 +181,9 @@ def test_a_missing_log_table_or_kind_of_data_is_an_error_whose_code_does_not_rea
     error_of("no reference to compare with")
     write_processed(processed, synthetic=True)
     error_of("holds synthetic faces: make the data of the model the source again")
+    shutil.rmtree(processed)
+    write_processed(processed, source="other.csv")
+    error_of("the model was trained on nothing, data/processed holds other.csv: make the data of the model the source again")
 
 
 def test_the_flow_makes_artifacts_and_emits_the_event_on_drift_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +214,9 @@ def test_the_flow_makes_artifacts_and_emits_the_event_on_drift_alone(workspace: 
     log_predictions(log, model, faces(300, 1) // 3)
     states.append(flow_module.check_drift.fn())
     assert [state.name for state in states] == ["NotJudged", "NoDrift", "Drift"]
-    assert events == [("fer.drift.detected", f"fer.model.{ModelInfo.read(model).fingerprint}", states[2].message)]
+    ((event, resource, verdict),) = events
+    assert (event, resource) == ("fer.drift.detected", f"fer.model.{ModelInfo.read(model).fingerprint}")
+    assert str(states[2].message).startswith(f"{verdict}, ")
     assert artifacts["fer-drift"].startswith("# drift in ")
     assert artifacts["fer-drift-page"] == (workspace / "data" / "reports" / "drift" / "report.html").as_uri()
 

@@ -32,6 +32,7 @@ from typer.testing import CliRunner
 from fer_pipeline import feedback_review, params, records
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.datasets import feedback, sources, versioning
+from fer_pipeline.datasets.feedback_quality import KnownFaces
 from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, FeedbackError, ParamsError, SourceError
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
@@ -472,7 +473,10 @@ def test_deleting_by_receipts_is_all_or_nothing_and_finds_each_state(workspace: 
         assert repo.data_status()["uncommitted"] == {}
 
 
-def test_what_a_person_deletes_while_it_is_accepted_is_taken_out_again(workspace: Workspace) -> None:
+def test_what_a_person_deletes_while_it_is_accepted_is_taken_out_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.feedback.publish", lambda *_: None)  # without a server of Prefect
     receipt = workspace.give(face(75))
     reviewed = workspace.review()
     assert workspace.inbox.delete(receipt) == "deleted"
@@ -481,6 +485,26 @@ def test_what_a_person_deletes_while_it_is_accepted_is_taken_out_again(workspace
     state = purge_feedback.fn(str(workspace.inbox.folder))
     assert state == feedback_review.FeedbackVersion("none", 0, (receipt,))
     assert not workspace.inbox.knows(receipt)
+
+
+def test_a_purge_looks_where_the_commands_look_and_fails_where_no_accepted_correction_is_known(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = workspace.give(face(76))
+    workspace.accept()
+    workspace.inbox.delete(receipt)
+    elsewhere = workspace.root.with_name("elsewhere")
+    workspace.inbox.folder.rename(elsewhere)
+    state: Any = purge_feedback.fn()
+    assert state.is_failed()
+    assert "holds 1 accepted corrections, and" in state.message
+    assert "feedback-inbox knows none of them" in state.message
+    assert "set FER_FEEDBACK, also for the worker of Prefect" in state.message
+    assert isinstance(CliRunner().invoke(fer, ["feedback", "purge"]).exception, FeedbackError)
+    monkeypatch.setenv("FER_FEEDBACK", str(elsewhere))
+    monkeypatch.setattr("flows.feedback.publish", lambda *_: None)  # without a server of Prefect
+    assert purge_feedback.fn() == feedback_review.FeedbackVersion("none", 0, (receipt,))
+    assert purge_feedback.fn() == feedback_review.FeedbackVersion("none", 0, ())  # nothing is held that could be missed
 
 
 def test_expired_corrections_go_with_the_page_that_shows_them(workspace: Workspace) -> None:
@@ -515,7 +539,10 @@ def test_the_commands_can_be_scripted(workspace: Workspace) -> None:
     run("review", "--out", "page")
     found = json.loads((workspace.root / "page" / "review.json").read_text())["items"]
     assert {one["verdict"] for one in found} == {"passes"}
-    assert "1 accepted" in run("accept", "--file", "-", feed=f"{first}\n\n")
+    accepted = run("accept", "--file", "-", feed=f"{first}\n\n")
+    assert "1 accepted" in accepted
+    assert "none was told" in accepted  # and what to do about it
+    assert "prefect deployment run train-champion/train" in " ".join(accepted.split())
     assert "1 deleted" in run("reject", second)
     assert "these do not wait" in str(CliRunner().invoke(fer, ["feedback", "reject", first]).exception)
     status = json.loads(run("status", "--json"))
@@ -526,6 +553,14 @@ def test_the_commands_can_be_scripted(workspace: Workspace) -> None:
     assert "nothing to accept" in run("accept", "--all-passing")
     run("delete", first)
     assert workspace.version == "none"
+
+
+def test_of_train_only_the_pictures_of_the_batch_are_kept(workspace: Workspace) -> None:
+    hashes = [content_hash(face(seed)) for seed in (1, 3, 9)]  # of train, of test, of neither
+    known = KnownFaces.read(workspace.processed, hashes)
+    assert (known.train, known.measured) == ({hashes[0]}, {hashes[1]})
+    assert set(known.measured_perceptual.tolist()) == {int(perceptual_hash(face(seed)), 16) for seed in (2, 3)}
+    assert KnownFaces.read(workspace.processed, []).train == frozenset()
 
 
 def test_without_a_processed_table_nothing_is_accepted(workspace: Workspace) -> None:

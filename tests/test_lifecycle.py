@@ -22,6 +22,7 @@ from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry
 from fer_pipeline.modeling.promotion import Decision, Trial
+from fer_pipeline.rollback import roll_back
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import use_data
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -43,15 +44,19 @@ def crown(root: Path, *numbers: int) -> None:
         lifecycle.crown(root, lifecycle.challenger(root, number), str(reigning) if reigning else None)
 
 
+def rolled_back(root: Path) -> set[int]:
+    return {version.number for version in registry.versions("fer") if "rolled_back" in version.tags}
+
+
 def judge(root: Path, challenger: registry.Version, trial: Trial | None = None) -> Decision:
     return gate.publish(root, challenger, gate.judge(root, challenger), trial)
 
 
 def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> None:
     crown(root, 1, 2, 3)
-    version, bundle = lifecycle.roll_back(root, None)
-    assert version.number == 2
-    assert bundle.startswith("fer:v2-")
+    done = roll_back(root, None)
+    assert done.version.number == 2
+    assert done.bundle.startswith("fer:v2-")
     assert lifecycle.champion(root).number == 2
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0  # data/bundle follows the champion
     named = ModelInfo.read(packaging.bundle_folder(root)).lineage
@@ -60,11 +65,11 @@ def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> No
 
 def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:
     crown(root, 1, 2, 3)
-    lifecycle.roll_back(root, None)
-    lifecycle.roll_back(root, None)
+    roll_back(root, None)
+    roll_back(root, None)
     assert lifecycle.champion(root).number == 1
     with pytest.raises(ModelError, match="no earlier champion to go back to"):
-        lifecycle.roll_back(root, None)
+        roll_back(root, None)
 
 
 def test_rolling_back_does_not_wait_for_a_training(root: Path) -> None:
@@ -87,11 +92,11 @@ def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_p
     with monkeypatch.context() as patch:
         patch.setattr(registry, "set_alias", away)
         with pytest.raises(EnvironmentFault, match="MLflow is away"):
-            lifecycle.roll_back(root, None)
+            roll_back(root, None)
     assert "rolled_back" not in lifecycle.champion(root).tags
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
     assert [path.name for path in (root / "data").glob(".bundle.*")] == []  # nothing aside is left
-    assert lifecycle.roll_back(root, None)[0].number == 1
+    assert roll_back(root, None).version.number == 1
 
 
 def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_one_step(
@@ -109,11 +114,11 @@ def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_o
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copy2", full)
         with pytest.raises(OSError, match="No space left"):
-            lifecycle.roll_back(root, None)
+            roll_back(root, None)
     assert lifecycle.champion(root).number == 3
     assert ModelInfo.read(bundle).temperature == 3.0
     assert not list(bundle.parent.glob(".bundle.*"))
-    assert lifecycle.roll_back(root, None)[0].number == 2
+    assert roll_back(root, None).version.number == 2
 
 
 def test_a_roll_back_that_comes_after_another_promotion_stays_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +126,7 @@ def test_a_roll_back_that_comes_after_another_promotion_stays_noted(root: Path, 
     monkeypatch.setattr(packaging, "is_packaged", lambda _tag: registry.set_alias(lifecycle.challenger(root, 3), "champion"))
     registry.tag_version(lifecycle.challenger(root, 1), {"bundle": "fer:v1"})
     with pytest.raises(WorkspaceBusyError, match="fer version 3 is champion now"):
-        lifecycle.roll_back(root, None)
+        roll_back(root, None)
     assert "rolled_back" in lifecycle.challenger(root, 2).tags
 
 
@@ -134,15 +139,51 @@ def test_crowning_the_champion_again_does_not_make_it_younger(root: Path) -> Non
 
 def test_a_version_can_be_named_also_one_that_was_rolled_back(root: Path) -> None:
     crown(root, 1, 3)
-    lifecycle.roll_back(root, 1)
-    lifecycle.roll_back(root, 3)
+    roll_back(root, 1)
+    roll_back(root, 3)
     assert lifecycle.champion(root).number == 3
-    assert "rolled_back" not in lifecycle.champion(root).tags
+    assert rolled_back(root) == set()
+
+
+def test_after_a_false_alarm_the_roll_back_still_finds_the_champion_before(root: Path) -> None:
+    crown(root, 1, 2, 3)
+    roll_back(root, None)
+    roll_back(root, 3)  # nothing was wrong with it
+    assert rolled_back(root) == set()
+    assert roll_back(root, None).version.number == 2  # there was, after all
+    assert rolled_back(root) == {3}
+
+
+def test_to_name_a_version_that_never_was_champion_says_nothing_against_the_one_before(root: Path) -> None:
+    crown(root, 1, 2)
+    roll_back(root, 3)
+    assert rolled_back(root) == set()
+    assert roll_back(root, None).version.number == 2
+    assert rolled_back(root) == {3}
+
+
+def test_a_model_of_synthetic_faces_follows_one_of_real_pictures_only_by_name(root: Path) -> None:
+    crown(root, 1, 2, 3)
+    registry.tag_version(lifecycle.challenger(root, 2), {"synthetic": "true"})
+    done = CliRunner().invoke(app, ["rollback"])
+    assert "fer version 1 is champion again" in done.output
+    assert "passed over: fer version 2, trained on synthetic faces; `fer rollback --to 2` takes it" in done.output
+    with pytest.raises(ModelError, match=r"no earlier champion but fer version 2, of synthetic faces .* --to takes one of 2, 3"):
+        roll_back(root, None)
+    assert roll_back(root, 2).version.number == 2
+
+
+def test_a_model_of_synthetic_faces_follows_another_one_as_any_champion_does(root: Path) -> None:
+    crown(root, 1, 2)
+    for number in (1, 2):
+        registry.tag_version(lifecycle.challenger(root, number), {"synthetic": "true"})
+    done = roll_back(root, None)
+    assert (done.version.number, done.skipped) == (1, ())
 
 
 def test_the_gate_does_not_promote_again_what_was_rolled_back(root: Path) -> None:
     crown(root, 1, 3)
-    lifecycle.roll_back(root, None)
+    roll_back(root, None)
     decision = judge(root, lifecycle.challenger(root, 3))
     assert not decision.promoted
     assert "fer rollback --to 3" in decision.markdown()
@@ -157,19 +198,19 @@ def test_the_champion_stays_without_a_contest_against_itself(root: Path) -> None
 def test_a_version_that_is_not_there_or_reigns_is_refused(root: Path, number: int) -> None:
     crown(root, 1, 2)
     with pytest.raises(ModelError, match=f"no other version {number} to go back to: --to takes one of 1, 3"):
-        lifecycle.roll_back(root, number)
+        roll_back(root, number)
     assert lifecycle.champion(root).number == 2
 
 
 def test_where_nothing_was_champion_before_the_roll_back_says_which_versions_there_are(root: Path) -> None:
     crown(root, 2)
     with pytest.raises(ModelError, match="no earlier champion to go back to: --to takes one of 1, 3"):
-        lifecycle.roll_back(root, None)
+        roll_back(root, None)
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back_or_package(root: Path) -> None:
     with pytest.raises(ModelError, match="no champion yet"):
-        lifecycle.roll_back(root, None)
+        roll_back(root, None)
 
 
 def test_the_challenger_is_the_newest_version_unless_one_is_named(root: Path) -> None:
@@ -183,7 +224,7 @@ def test_the_bundle_of_then_is_served_again_without_a_build(root: Path, monkeypa
     first = lifecycle.package_version(root, lifecycle.challenger(root, 1))
     crown(root, 1, 2)
     monkeypatch.setattr(packaging, "build", lambda *_, **__: pytest.fail("nothing is to be built"))
-    assert lifecycle.roll_back(root, None)[1] == first
+    assert roll_back(root, None).bundle == first
 
 
 def test_only_a_bundle_that_passed_its_trial_is_told_to_have_done_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,9 +32,8 @@ def root(registered: Path, levels: Path, server: None) -> Path:
 
 
 def task_states(flow: State[Any]) -> dict[str, str]:
-    only = FlowRunFilter(id=FlowRunFilterId(any_=[flow.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
-        return {task.name: str(task.state_name) for task in client.read_task_runs(flow_run_filter=only)}
+        return {task.name: str(task.state_name) for task in client.read_task_runs(flow_run_filter=_of(flow))}
 
 
 def failing(error: Exception) -> Any:
@@ -74,6 +73,26 @@ def test_a_promotion_that_was_cut_short_is_finished_by_the_next_one(root: Path) 
     assert "crowned" in lifecycle.champion(root).tags
 
 
+def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object, **__: object) -> str:
+        lifecycle.crown(root, lifecycle.challenger(root, 3), "fer version 1")  # by another process
+        return "fer:v2"
+
+    lifecycle.crown(root, lifecycle.challenger(root, 1), None)
+    monkeypatch.setattr(gate, "decide", _generous)
+    monkeypatch.setattr(packaging, "build", build)
+    state = promote_challenger(2, return_state=True)
+    assert state.is_failed()
+    assert "fer version 3 is champion now" in str(state.message)
+    tags = lifecycle.challenger(root, 2).tags
+    assert tags["gate"] == "overtaken"
+    assert "not promoted" in tags["gate.decision"]
+    assert "fer version 3 is champion now" in gate.page(root).read_text()
+    with get_client(sync_client=True) as client:
+        told = client.read_artifacts(flow_run_filter=_of(state))
+    assert "not promoted" in str(max((one for one in told if one.key == "fer-gate"), key=lambda one: str(one.created)).data)
+
+
 def test_nothing_is_packaged_for_a_version_that_another_check_refuses(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lifecycle.crown(root, lifecycle.challenger(root, 1), None)
     monkeypatch.setattr(packaging, "build", failing(ModelError("not to be built")))
@@ -81,6 +100,10 @@ def test_nothing_is_packaged_for_a_version_that_another_check_refuses(root: Path
     assert not state.result().promoted
     assert task_states(state) == {"gate": "Completed", "decision": "Completed"}
     assert "not to be built" not in lifecycle.challenger(root, 2).tags["gate.decision"]
+
+
+def _of(flow: State[Any]) -> FlowRunFilter:
+    return FlowRunFilter(id=FlowRunFilterId(any_=[flow.state_details.flow_run_id]))
 
 
 def _generous(*arguments: Any) -> Decision:

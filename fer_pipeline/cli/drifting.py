@@ -21,8 +21,8 @@ def drift(
     log: Annotated[Path, typer.Option(help="Folder that the service logs to: its FER_PREDICTION_LOG.")] = Path(
         "data/predictions"
     ),
-    window: Annotated[float, typer.Option(help="Hours before now to look at.", min=0.01)] = 24.0,
-    since: Annotated[datetime | None, typer.Option(help="Look at all since then (UTC) instead.")] = None,
+    window: Annotated[float, typer.Option(help="Hours before now to look at; too few predictions widen it.", min=0.01)] = 24.0,
+    since: Annotated[datetime | None, typer.Option(help="Look at all since then (UTC) instead, and no further back.")] = None,
     model: Annotated[Path, typer.Option(help="Folder of the served model.")] = Path("data/bundle"),
     processed: Annotated[Path, typer.Option(help="Folder written by `fer preprocess`, with the data of the model.")] = Path(
         "data/processed"
@@ -30,6 +30,8 @@ def drift(
     out: Annotated[Path, typer.Option(help="Folder to write: drift.json, report.html.")] = Path("data/reports/drift"),
 ) -> None:
     """Compare what the service answered with the validation split of the training; exit code 3 means drift.
+
+    A window with fewer predictions than drift.min_rows of params.yaml is widened, up to drift.max_window_hours.
 
     Example: `fer drift --window 24`
     """
@@ -40,11 +42,12 @@ def drift(
     if start >= until:
         raise MonitoringError(f"--since is {start:%Y-%m-%d %H:%M} UTC, expected a time before now, {until:%Y-%m-%d %H:%M} UTC")
     with exclusive(out, "fer drift"):
-        found = check(log, model, processed, out, params_file.load(PARAMS).drift, start, until)
+        bounds = params_file.load(PARAMS).drift
+        found = check(log, model, processed, out, bounds, start, until, widen=since is None)
     for one in found.result.comparisons:
         results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")
-    results.print(f"{found.result.verdict}; page: {found.page}")
     if not found.result.judged:
-        raise MonitoringError(found.message)
+        raise MonitoringError(f"{found.message}; page: {found.page}")
+    results.print(f"{found.message}; page: {found.page}")
     if found.result.drifted:
         raise typer.Exit(DRIFT_EXIT_CODE)

@@ -15,22 +15,22 @@ from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import FeedbackError, ParamsError
+from fer_pipeline.monitoring.corrections import INBOX, INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 if TYPE_CHECKING:
     from fer_pipeline.feedback_review import Review
-    from fer_pipeline.monitoring.corrections import Corrections
 
 app = typer.Typer(help="Review what people corrected, and make it training data.", no_args_is_help=True)
 
-Inbox = Annotated[Path, typer.Option(envvar="FER_FEEDBACK", help="Folder in which the service keeps corrections.")]
+Inbox = Annotated[Path, typer.Option(envvar=INBOX_VARIABLE, help="Folder in which the service keeps corrections.")]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`, which no correction may repeat.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Receipts, 32 hex digits each.")]
 IdFile = Annotated[typer.FileText | None, typer.Option("--file", help="File with one id per line, - for standard input.")]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of lines.")]
 
-INBOX, PROCESSED, PAGE = Path("data/feedback-inbox"), Path("data/processed"), Path("data/reports/feedback")
+PROCESSED, PAGE = Path("data/processed"), Path("data/reports/feedback")
 
 
 @app.command()
@@ -154,8 +154,14 @@ def accept(
         f"{len(done.ids)} accepted; data/feedback holds {done.total}, version {done.version}; `fer run` trains with them; commit "
         "data/feedback.dvc and params.yaml to keep it"
     )
-    told = announce(done.ids, done.version)
-    results.print("Prefect was told" if told else "no Prefect server is set (PREFECT_API_URL): none was told")
+    if announce(done.ids, done.version):
+        results.print("Prefect was told")
+    else:
+        results.print(
+            "no Prefect server is set (PREFECT_API_URL): none was told, and these will never count towards the training that "
+            "enough corrections start. Start it yourself, by `fer run` or, on a server, `prefect deployment run "
+            "train-champion/train`; set the variable before you accept the next ones"
+        )
 
 
 @app.command()
@@ -233,8 +239,6 @@ _CLEAR = (
 
 def _open(inbox: Path) -> Corrections:
     """The folder's corrections, without those whose time is over."""
-    from fer_pipeline.monitoring.corrections import Corrections
-
     corrections = Corrections(inbox)
     expired = corrections.expire(datetime.now(UTC))
     if expired:

@@ -35,10 +35,15 @@ def rollback(
 ) -> None:
     """Make an earlier champion champion again, with its bundle. It does not wait for a training that runs.
 
+    That takes seconds where the version was packaged, as each champion of the gate was. One that never was, or whose bundle is
+    gone, is packaged and tried first: up to minutes. Without --to, versions of synthetic faces never follow one of real pictures.
+
     Example: `fer rollback`
     """
-    from fer_pipeline import lifecycle
+    from fer_pipeline.rollback import roll_back
 
     # Without RUN_LOCK, which a training holds for hours: `crown` has a lock of its own and looks at the champion inside it.
-    version, bundle = lifecycle.roll_back(Path.cwd(), to)
-    results.print(f"{version} is champion again, bundle {bundle}; a running `fer serve` goes over to it")
+    done = roll_back(Path.cwd(), to)
+    results.print(f"{done.version} is champion again, bundle {done.bundle}; a running `fer serve` goes over to it")
+    for one in done.skipped:
+        results.print(f"passed over: {one}, trained on synthetic faces; `fer rollback --to {one.number}` takes it")

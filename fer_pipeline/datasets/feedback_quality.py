@@ -16,6 +16,7 @@ import great_expectations.expectations as gxe
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -40,29 +41,37 @@ class Candidate:
 
 @dataclass(frozen=True)
 class KnownFaces:
-    """What the data holds already: content hashes of train; of validation and test also the perceptual hashes, uint64 (N,)."""
+    """What the data holds of a batch already: those of its content hashes that stand in train, and in validation or test.
+
+    `measured_perceptual` are the perceptual hashes of all validation and test pictures, uint64 (N,).
+    """
 
     train: frozenset[str]
     measured: frozenset[str]
     measured_perceptual: npt.NDArray[np.uint64]
 
     @classmethod
-    def read(cls, processed: Path) -> KnownFaces:
-        """Those of the processed table. Raises `SourceError` where it cannot be read."""
+    def read(cls, processed: Path, hashes: Sequence[str]) -> KnownFaces:
+        """What the processed table holds of these. The table may be large: of train nothing but the matches is kept.
+
+        Raises `SourceError` where it cannot be read.
+        """
         try:
             dataset = ds.dataset(processed / "faces", format="parquet")
-            columns = ["split", "content_hash", "perceptual_hash"]
-            table = dataset.to_table(columns=columns, filter=~ds.field("augmented")).to_pandas()
+            own, train = ~ds.field("augmented"), ds.field("split") == "train"
+            same = ds.field("content_hash").isin(pa.array(hashes, pa.string()))
+            found = dataset.to_table(columns=["split", "content_hash"], filter=own & same).to_pylist()
+            batches = dataset.to_batches(columns=["perceptual_hash"], filter=own & ~train)
+            perceptual = [np.array([int(one, 16) for one in batch[0].to_pylist()], np.uint64) for batch in batches]
         except (OSError, ValueError) as error:
             raise SourceError(
                 f"{processed} cannot be read as the processed table ({error}): run `fer run` first, so that corrections can be "
                 "compared with validation and test"
             ) from error
-        measured = table[table["split"] != "train"]
         return cls(
-            frozenset(table.loc[table["split"] == "train", "content_hash"]),
-            frozenset(measured["content_hash"]),
-            np.array([int(digits, 16) for digits in measured["perceptual_hash"].unique()], dtype=np.uint64),
+            frozenset(row["content_hash"] for row in found if row["split"] == "train"),
+            frozenset(row["content_hash"] for row in found if row["split"] != "train"),
+            np.unique(np.concatenate([np.array([], np.uint64), *perceptual])),
         )
 
 

@@ -33,6 +33,9 @@ RECALL_FALL = "largest fall of a class's recall"
 SERVES = "bundle starts and answers"
 """Name of the check that the challenger can be served."""
 
+OVERTAKEN = "no other became champion meanwhile"
+"""Name of the check that fails where another promotion or a roll-back was faster; it is there only then."""
+
 
 @dataclass(frozen=True)
 class Contestant:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.dataset as ds
 
-from fer_pipeline.errors import ModelError
+from fer_pipeline.errors import ModelError, SourceError
 from fer_pipeline.model_info import TRAINING_PICTURES_FILE
 from fer_pipeline.modeling.loading import Faces, content_hashes, load_split
 
@@ -35,6 +36,25 @@ def keys(hashes: Iterable[str]) -> Keys:
 def training_keys(processed: Path) -> Keys:
     """The list of a model that is trained on this table."""
     return keys(content_hashes(processed, "train").values())
+
+
+def share_learned(processed: Path, known: Keys) -> float:
+    """Of how much of the table's training pictures this list knows, 0 to 1; 0 where the table has none.
+
+    Batch by batch, since the table may be large. Raises `SourceError` where it cannot be read.
+    """
+    found = rows = 0
+    try:
+        dataset = ds.dataset(processed / "faces", format="parquet")
+        own = (ds.field("split") == "train") & ~ds.field("augmented")
+        for batch in dataset.to_batches(columns=["content_hash"], filter=own):
+            learnable = keys(batch["content_hash"].to_pylist())
+            # Both are sorted, and each there once; `np.isin` would sort the whole list again for each batch.
+            found += int((known.searchsorted(learnable, "right") - known.searchsorted(learnable)).sum())
+            rows += len(learnable)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{processed} cannot be read as the processed table: {error}; run `fer preprocess`") from error
+    return found / rows if rows else 0.0
 
 
 def write_training_pictures(folder: Path, known: Keys) -> None:

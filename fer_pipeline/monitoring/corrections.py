@@ -26,6 +26,10 @@ from typing import Final, Literal
 from fer_pipeline.errors import EnvironmentFault, FeedbackError
 from fer_pipeline.labels import EMOTIONS
 
+INBOX_VARIABLE: Final = "FER_FEEDBACK"
+INBOX: Final = Path("data/feedback-inbox")
+"""Where commands and flows look for corrections, relative to the root of the repository, unless the variable is set."""
+
 State = Literal["pending", "accepted", "withdrawn"]
 STATES: Final[tuple[State, ...]] = ("pending", "accepted", "withdrawn")
 

@@ -10,11 +10,12 @@ from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import UInt8Array, content_hash
 from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.monitoring.corrections import INBOX_VARIABLE
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import DeletedCorrection, StoredCorrection, refusals
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.face_tokens import AnsweredFace, gray_face
-from fer_pipeline.serving.intake import FOLDER, Intake
+from fer_pipeline.serving.intake import Intake
 from fer_pipeline.serving.pictures import Framing
 from fer_pipeline.serving.uploads import RefusedError, read_form
 
@@ -97,7 +98,7 @@ async def delete(request: Request, receipt: Annotated[str, Path(description="`id
 
 def _intake(desk: Desk) -> Intake:
     if desk.intake is None:
-        raise RefusedError(403, "feedback_off", f"this service takes no corrections: its operator has not set {FOLDER}")
+        raise RefusedError(403, "feedback_off", f"this service takes no corrections: its operator has not set {INBOX_VARIABLE}")
     return desk.intake
 
 

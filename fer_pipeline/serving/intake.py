@@ -16,12 +16,10 @@ from typing import Literal
 from fer_pipeline.errors import EnvironmentFault, ParamsError
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import FaceEmotion
-from fer_pipeline.monitoring.corrections import Correction, Corrections
+from fer_pipeline.monitoring.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.face_tokens import AnsweredFace, FaceTokens
 from fer_pipeline.serving.uploads import RefusedError
-
-FOLDER = "FER_FEEDBACK"
 
 _HOUR, _DAY = 3600, 86_400  # in seconds; within an hour somebody may have reviewed some, or cleared the disk
 
@@ -46,20 +44,20 @@ class FeedbackSettings:
     def __post_init__(self) -> None:
         for name in ("days", "most", "per_sender"):
             if getattr(self, name) < 1:
-                raise ParamsError(f"{FOLDER}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
+                raise ParamsError(f"{INBOX_VARIABLE}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> FeedbackSettings:
         """The settings of an environment that has `FER_FEEDBACK`. Raises `ParamsError` for a value that does not fit."""
-        folder = Path(environment[FOLDER])
+        folder = Path(environment[INBOX_VARIABLE])
         if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
-            raise ParamsError(f"{FOLDER} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
+            raise ParamsError(f"{INBOX_VARIABLE} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
         values = {}
         for name in ("days", "most", "per_sender"):
-            text = environment.get(f"{FOLDER}_{name.upper()}")
+            text = environment.get(f"{INBOX_VARIABLE}_{name.upper()}")
             if text is not None:
                 if not (text.isascii() and text.isdecimal()):
-                    raise ParamsError(f"{FOLDER}_{name.upper()} is {text!r}, expected a positive whole number")
+                    raise ParamsError(f"{INBOX_VARIABLE}_{name.upper()} is {text!r}, expected a positive whole number")
                 values[name] = int(text)
         return cls(folder, **values)
 
@@ -156,4 +154,4 @@ def open_intake(environment: Mapping[str, str]) -> Intake | None:
 
     Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its folder cannot be written.
     """
-    return Intake(FeedbackSettings.read(environment)) if environment.get(FOLDER) else None
+    return Intake(FeedbackSettings.read(environment)) if environment.get(INBOX_VARIABLE) else None

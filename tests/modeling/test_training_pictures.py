@@ -24,6 +24,7 @@ from fer_pipeline.modeling.training_pictures import (
     load_held_out,
     load_test,
     read_training_pictures,
+    share_learned,
     write_training_pictures,
 )
 from fer_pipeline.params import EvaluateParams
@@ -104,7 +105,7 @@ def test_validation_rows_that_a_model_learned_from_are_left_out(processed: Path,
 def test_too_few_rows_that_a_model_did_not_learn_from_are_no_ground_for_a_choice(
     processed: Path, model: Path, tmp_path: Path
 ) -> None:
-    learn(model, range(28, 129))
+    learn(model, range(28), range(28, 129))
     expected = "learned from 101 of the 300 validation rows.*199 are left, expected at least 200.*validation_share"
     with pytest.raises(ModelError, match=expected):
         balance(model, processed, tmp_path / "balanced", PLAIN, 0.5)
@@ -130,8 +131,20 @@ def test_an_ensemble_is_calibrated_and_measured_on_rows_that_no_member_learned_f
 
 
 def test_the_reference_of_the_drift_check_holds_no_row_that_the_model_learned_from(processed: Path, model: Path) -> None:
-    learn(model, range(28, 78))
+    learn(model, range(28), range(28, 78))
     assert len(reference_of(EmotionClassifier.load(model), model, processed).probabilities) == 250
+
+
+def test_the_table_is_a_reference_for_models_of_its_own_data_alone_also_with_corrections_that_came_later(
+    processed: Path, model: Path
+) -> None:
+    learn(model, range(20))  # the other 8 training rows are corrections that were accepted since
+    assert share_learned(processed, keys(f"{row:032x}" for row in range(20))) == 20 / 28
+    assert len(reference_of(EmotionClassifier.load(model), model, processed).probabilities) == 300
+    learn(model, range(24, 400))  # what another table has in common with this one by chance
+    expected = r"trained on other data \(nothing\): it learned from 14% of the training pictures of .*expected at least 50%"
+    with pytest.raises(MonitoringError, match=expected):
+        reference_of(EmotionClassifier.load(model), model, processed)
 
 
 def test_a_teacher_that_knows_validation_or_test_rows_is_refused(processed: Path, model: Path, tmp_path: Path) -> None:

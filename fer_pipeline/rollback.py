@@ -1,0 +1,71 @@
+"""The way back: an earlier champion becomes champion again, with its bundle. Used by the `fer` command."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fer_pipeline import lifecycle
+from fer_pipeline.errors import FerError, ModelError
+from fer_pipeline.modeling import registry
+from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG, Version
+from fer_pipeline.serving import packaging
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """The version that is champion again, and the tag of its bundle.
+
+    `skipped` are later champions, trained on synthetic faces, that do not follow one of real pictures unless they are named.
+    """
+
+    version: Version
+    bundle: str
+    skipped: tuple[Version, ...]
+
+
+def roll_back(root: Path, number: int | None) -> RollBack:
+    """Makes an earlier version champion again, with its bundle: the one of then where the store still holds it.
+
+    Without a number that is the champion before the present one, of those that were not rolled back themselves. The present one
+    is marked as rolled back, so that the gate does not promote it again by itself, but only where the way leads back: to restore
+    a version that was rolled back, or to name one that never was champion, says nothing against the present one.
+    Raises `ModelError` where there is no earlier champion.
+    """
+    present = lifecycle.champion(root)
+    known = registry.versions(present.name)
+    earlier = [v for v in known if CROWNED_TAG in v.tags and ROLLED_BACK_TAG not in v.tags and v.number != present.number]
+    earlier.sort(key=lambda version: version.tags[CROWNED_TAG], reverse=True)
+    skipped: list[Version] = []
+    if number is None:
+        fitting = [one for one in earlier if _is_synthetic(present) or not _is_synthetic(one)]
+        target = next(iter(fitting), None)
+        skipped = [one for one in earlier[: earlier.index(target) if target else None] if one not in fitting]
+    else:
+        target = next((version for version in known if version.number == number), None)
+    if target is None or target.number == present.number:
+        others = ", ".join(str(version.number) for version in known if version.number != present.number)
+        wanted = "no earlier champion" if number is None else f"no other version {number}"
+        left = f" but {', '.join(map(str, skipped))}, of synthetic faces where {present} is of real ones," if skipped else ""
+        ways = f"--to takes one of {others}" if others else "`fer run` trains another version"
+        raise ModelError(f"{present} is champion, and there is {wanted}{left} to go back to: {ways}")
+    built = target.tags.get(BUNDLE_TAG)
+    bundle = built if built and packaging.is_packaged(built) else lifecycle.package_version(root, target)
+    back = target in earlier
+    if back:  # marked first: a kill in between must not leave the way open for the gate to promote it again
+        registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
+    try:
+        lifecycle.crown(root, target, str(present))
+    except BaseException:
+        with suppress(FerError):  # the first error says more
+            if back and lifecycle.champion(root).number == present.number:
+                registry.untag_version(present, ROLLED_BACK_TAG)
+        raise
+    registry.untag_version(target, ROLLED_BACK_TAG)
+    return RollBack(target, bundle, tuple(skipped))
+
+
+def _is_synthetic(version: Version) -> bool:
+    return version.tags.get("synthetic") == "true"
