@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from prefect.states import Completed, Failed
 from fer_pipeline import drift_check, params, settings
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError
+from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import exclusive
 from flows.ends import LIMITS, advise
@@ -29,27 +31,28 @@ DRIFT_EVENT = "fer.drift.detected"
     on_crashed=[advise],
 )
 def check_drift(
-    log: str = "data/predictions", window_hours: float = 24.0, wait_seconds: float = 0
+    log: str | None = None, window_hours: float = 24.0, wait_seconds: float = 0
 ) -> State[drift_check.DriftCheck] | State[None]:
     """Compares the champion's logged predictions of the last hours with its validation split.
 
-    Where these are too few, it looks back up to `drift.max_window_hours` of params.yaml. Ends as Completed with the name Drift,
-    NoDrift or NotJudged, whose message says why and which time was looked at, and emits the event `fer.drift.detected` on drift.
-    Where no service has ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with
-    its message.
+    `log` is the folder that the service logs to; left out, it is found as `fer drift` finds it. Where predictions are too few,
+    it looks back up to `drift.max_window_hours` of params.yaml. Ends as Completed with the name Drift, NoDrift or NotJudged,
+    whose message says why and which time was looked at, and emits the event `fer.drift.detected` on drift. Where no service has
+    ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with its message.
     """
     settings.apply()
-    if not (Path.cwd() / log).is_dir():
-        why = f"not judged: there is no log of predictions in {log}; FER_PREDICTION_LOG switches it on in a service"
+    root, until = Path.cwd(), datetime.now(UTC)
+    folder = root / (log or os.environ.get(LOG_VARIABLE) or LOG)
+    if not folder.is_dir():
+        why = f"not judged: no log of predictions in {folder}; {LOG_VARIABLE} switches it on in a service, and names it here"
         create_markdown_artifact(f"# {why}", key="fer-drift", description="What the drift check found")
         return Completed(name="NotJudged", message=why)
-    root, until = Path.cwd(), datetime.now(UTC)
     processed, out = versioning.output(root, "preprocess"), versioning.output(root, "evaluate").parent / "drift"
     try:
         with exclusive(out, "check-drift", wait_seconds):
             bounds = params.load(root / "params.yaml").drift
             since = until - timedelta(hours=window_hours)
-            found = drift_check.check(root / log, packaging.bundle_folder(root), processed, out, bounds, since, until, widen=True)
+            found = drift_check.check(folder, packaging.bundle_folder(root), processed, out, bounds, since, until, widen=True)
     except FerError as error:
         return Failed(message=str(error), data=error)
     create_markdown_artifact(found.markdown(), key="fer-drift", description="What the drift check found")

@@ -242,6 +242,21 @@ def test_the_flow_says_why_nothing_was_judged(workspace: Path, monkeypatch: pyte
         assert f"eft out: 1 damaged file(s) of the log, {day.name}/damaged.parquet" in text
 
 
+def test_command_and_flow_find_the_log_where_the_service_writes_it(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import drift as flow_module
+
+    monkeypatch.setattr(flow_module, "create_markdown_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(flow_module, "create_link_artifact", lambda *_, **__: None)
+    monkeypatch.setenv("FER_PREDICTION_LOG", str(tmp_path / "elsewhere"))
+    assert str(tmp_path / "elsewhere") in flow_module.check_drift.fn().message
+    log_predictions(tmp_path / "elsewhere", workspace / "data" / "bundle", faces(300, 1))
+    assert flow_module.check_drift.fn().name == "NoDrift"
+    done = CliRunner().invoke(app, ["drift"])
+    assert (done.exit_code, done.exception) == (0, None), done.output
+
+
 def test_a_log_without_the_model_that_wrote_it_is_a_failure_of_the_flow(workspace: Path) -> None:
     from flows.drift import check_drift
 

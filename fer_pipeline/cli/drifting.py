@@ -12,15 +12,14 @@ from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import MonitoringError
+from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
 from fer_pipeline.workspace import exclusive
 
 DRIFT_EXIT_CODE = 3
 
 
 def drift(
-    log: Annotated[Path, typer.Option(help="Folder that the service logs to: its FER_PREDICTION_LOG.")] = Path(
-        "data/predictions"
-    ),
+    log: Annotated[Path, typer.Option(envvar=LOG_VARIABLE, help="Folder that the service logs to.")] = LOG,
     window: Annotated[float, typer.Option(help="Hours before now to look at; too few predictions widen it.", min=0.01)] = 24.0,
     since: Annotated[datetime | None, typer.Option(help="Look at all since then (UTC) instead, and no further back.")] = None,
     model: Annotated[Path, typer.Option(help="Folder of the served model.")] = Path("data/bundle"),

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from fer_pipeline.errors import MonitoringError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.monitoring.observations import LoggedFace, Observations
+from fer_pipeline.monitoring.observations import LOG_VARIABLE, LoggedFace, Observations
 
 SCHEMA = pa.schema(
     [
@@ -117,7 +117,7 @@ def read(folder: Path, since: datetime, until: datetime, version: str) -> Window
     if not folder.is_dir():
         raise MonitoringError(
             f"there is no log of predictions in {folder}: name its folder with --log, or let the service write one, started with "
-            f"FER_PREDICTION_LOG={folder.absolute()}"
+            f"{LOG_VARIABLE}={folder.absolute()}"
         )
     table, unreadable = read_rows(folder, since, until, SCHEMA)
     versions = np.array(table["version"].to_pylist(), dtype=np.str_)

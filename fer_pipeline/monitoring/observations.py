@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.labels import EMOTIONS
+
+LOG_VARIABLE: Final = "FER_PREDICTION_LOG"
+LOG: Final = Path("data/predictions")
+"""Where the drift check looks for the log of predictions that the variable does not name."""
 
 Floats = npt.NDArray[np.float64]
 

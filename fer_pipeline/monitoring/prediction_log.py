@@ -16,10 +16,9 @@ import pyarrow as pa
 
 from fer_pipeline.errors import EnvironmentFault, ParamsError
 from fer_pipeline.monitoring import log_files
+from fer_pipeline.monitoring.observations import LOG_VARIABLE
 
 Row = TypeVar("Row")
-
-FOLDER = "FER_PREDICTION_LOG"
 
 MOST_WAITING = 10_000
 """Predictions that may wait for the writer; further ones are counted as dropped."""
@@ -38,7 +37,7 @@ class LogSettings:
     folder: Path
     days: int = 30
     megabytes: int = 500
-    name: str = FOLDER
+    name: str = LOG_VARIABLE
 
     def __post_init__(self) -> None:
         for name in ("days", "megabytes"):
@@ -46,7 +45,7 @@ class LogSettings:
                 raise ParamsError(f"{self.name}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
 
     @classmethod
-    def read(cls, environment: Mapping[str, str], variable: str = FOLDER) -> LogSettings:
+    def read(cls, environment: Mapping[str, str], variable: str = LOG_VARIABLE) -> LogSettings:
         """The settings of an environment that has this variable. Raises `ParamsError` for a value that does not fit."""
         folder = Path(environment[variable])
         if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own

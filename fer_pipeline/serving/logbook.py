@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.monitoring.observations import LoggedFace
+from fer_pipeline.monitoring.observations import LOG_VARIABLE, LoggedFace
 from fer_pipeline.serving import metrics
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def open_logbook(environment: Mapping[str, str]) -> Logbook | None:
 
     Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its folder cannot be written.
     """
-    if not environment.get("FER_PREDICTION_LOG"):
+    if not environment.get(LOG_VARIABLE):
         return None
     from fer_pipeline.monitoring import log_files  # pyarrow, which only the log needs
     from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
