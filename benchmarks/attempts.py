@@ -6,6 +6,10 @@ recipe of each is in its training.json; profile "none" is one that is no profile
 same source repeats the others. ensemble-3 is accurate, resnet-gpu-185 and resnet-live-185, ensemble-gpu-160 the three seeds of
 resnet-gpu-160, ensemble-5 these three, accurate and resnet-gpu-185. balanced-fast and balanced-cpu are what `fer balance` made of
 fast and compact-cpu-again. "ECE before" is without temperature.
+
+Teachers stand in training.json by fingerprint: bbd67f6de057 are resnet-gpu-80 and the three of wide-gpu, 1485e213442d
+resnet-gpu-185 and resnet-live-185; stored answers 8eaba02b12ee are of resnet-live-185, b42b57a17ab6 of the three of
+resnet-gpu-160, c331192c8ec0 of accurate. `device` was not stored yet when all but compact-cpu-quick were trained, and was added.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""What joins the rooms in an ensemble: exported models merged into one, calibrated and measured like a trained one."""
+"""An ensemble of exported models, or of one model's answers to several views, calibrated and measured like a trained one."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from fer_pipeline.modeling.training_pictures import (
     load_test,
     write_training_pictures,
 )
+from fer_pipeline.modeling.views import VIEWS
+from fer_pipeline.modeling.views import views as views_of
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
@@ -41,17 +44,25 @@ class Ensemble:
 
 
 def combine(
-    members: Mapping[str, Path], processed: Path, out: Path, params: EvaluateParams, lineage: Mapping[str, str]
+    members: Mapping[str, Path],
+    processed: Path,
+    out: Path,
+    params: EvaluateParams,
+    lineage: Mapping[str, str],
+    views: int = 1,
 ) -> Ensemble:
     """Replaces the folder `out` by an exported model that answers with the mean of the members' calibrated probabilities.
 
-    Members are folders of exported models by name. A temperature of its own is fitted on the validation split, since a mean of
-    calibrated answers is too modest; validation rows that a member learned from are left out. It has no model.keras; whatever
-    takes an exported model takes it. metrics.json in the folder holds the figures on the test split. Raises `ParamsError` for
-    fewer than two members, `ModelError` where they do not fit together or the table.
+    Members are folders of exported models by name; each looks at `views` of the ten views of a picture (`modeling.views`), so
+    that one member with ten is test-time augmentation that can be served. A temperature of its own is fitted on the validation
+    split, since a mean of calibrated answers is too modest; validation rows that a member learned from are left out. It has no
+    model.keras; whatever takes an exported model takes it. metrics.json in the folder holds the figures on the test split.
+    Raises `ParamsError` for fewer than two answers to join, `ModelError` where models do not fit together or the table.
     """
-    if len(members) < 2:
-        raise ParamsError(f"an ensemble of {len(members)}, expected at least two models")
+    if not 1 <= views <= VIEWS:
+        raise ParamsError(f"{views} views of a picture, expected 1 to {VIEWS}")
+    if len(members) * views < 2:
+        raise ParamsError(f"an ensemble of {len(members)} model and one view, expected two models or two views at least")
     source = load_facts(processed)
     classifiers = {name: EmotionClassifier.load(path, _THREADS) for name, path in members.items()}
     infos = [classifier.info for classifier in classifiers.values()]
@@ -67,11 +78,12 @@ def combine(
         merge(
             [(path / MODEL_FILE, info.temperature) for path, info in zip(members.values(), infos, strict=True)],
             folder / MODEL_FILE,
+            views,
         )
         if learned is not None:
             write_training_pictures(folder, learned)
         info = ModelInfo(
-            network=f"ensemble of {len(infos)}: {', '.join(info.network for info in infos)}",
+            network=f"ensemble of {len(infos)}: {', '.join(info.network for info in infos)}" + _with_views(views),
             sha256=file_sha256(folder / MODEL_FILE),
             temperature=1.0,
             image_spec=infos[0].image_spec,
@@ -82,8 +94,10 @@ def combine(
         info.write(folder)
         remembered = {name: _Remembered(classifier) for name, classifier in classifiers.items()}
         found = {name: measure(answers, validation, test, params, {}, []) for name, answers in remembered.items()}
-        _check_same(EmotionClassifier.load(folder, _THREADS), _Mean(list(remembered.values())), test.images[:_CHECKED_ROWS])
-        whole = measure(_Mean(list(remembered.values())), validation, test, params, {}, [])
+        mean = _Mean(list(remembered.values()), views)
+        _check_same(EmotionClassifier.load(folder, _THREADS), mean, test.images[:_CHECKED_ROWS])
+        once = params if views == 1 else params.model_copy(update={"test_time_augmentation": False})  # views of views say nothing
+        whole = measure(mean, validation, test, once, {}, [])
         info = replace(info, temperature=float(whole.calibration["temperature"]), metrics=whole.metrics)
         info.write(folder)
         write_json(folder / METRICS_FILE, whole.metrics)
@@ -108,11 +122,14 @@ class _Remembered:
 class _Mean:
     """What the merged network computes, from logits that are known already."""
 
-    def __init__(self, members: list[_Remembered]) -> None:
+    def __init__(self, members: list[_Remembered], views: int) -> None:
         self._members = members
+        self._views = views
 
     def __call__(self, images: UInt8Array) -> npt.NDArray[np.float32]:
-        mean = np.mean([softmax(member(images), member.temperature) for member in self._members], axis=0)
+        seen = [np.ascontiguousarray(view) for view in islice(views_of(images), self._views)]
+        means = [np.mean([member(view) for view in seen], axis=0) for member in self._members]
+        mean = np.mean([softmax(m, member.temperature) for m, member in zip(means, self._members, strict=True)], axis=0)
         logits: npt.NDArray[np.float32] = np.log(np.maximum(mean, SMALLEST)).astype(np.float32)
         return logits
 
@@ -124,6 +141,10 @@ def _check_same(merged: EmotionClassifier, mean: _Mean, images: UInt8Array) -> N
             f"the merged network's probabilities differ by up to {difference:.2g} from the mean of its members, expected less "
             f"than {_TOLERANCE:g}: report this as a fault, with the members' names"
         )
+
+
+def _with_views(views: int) -> str:
+    return "" if views == 1 else f", mean of {views} views"
 
 
 def _kind(synthetic: bool) -> str:

@@ -11,6 +11,7 @@ from fer_pipeline import params as params_file
 from fer_pipeline import params_editing
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 app = typer.Typer(help="Recipes of training by name.", no_args_is_help=True)
@@ -44,16 +45,30 @@ def use(name: str) -> None:
 def save(
     name: Annotated[str, typer.Argument(help="Name of the new profile: a-z, 0-9 and -.")],
     from_tuning: Annotated[bool, typer.Option("--from-tuning", help="Save the best trial of `fer tune`.")] = False,
+    from_training: Annotated[
+        Path | None, typer.Option(help="Save the recipe of the training whose training.json lies in this folder.")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Folder of the search.")] = Path("data/tuning"),
 ) -> None:
-    """Save the recipe in use, or the best one that `fer tune` found, as a profile of params.yaml.
+    """Save the recipe in use, of an earlier training, or the best one that `fer tune` found, as a profile of params.yaml.
 
     Example: `fer profile save tuned --from-tuning`, then `fer profile use tuned`
+
+    Example: `fer profile save before --from-training benchmarks/attempts/resnet-live-185`, then `fer run --profile before`
     """
     from fer_pipeline.search_result import SearchResult
 
+    if from_tuning and from_training:
+        raise ParamsError(f"--from-tuning and --from-training {from_training} name two recipes: give one of them")
     with exclusive(RUN_LOCK, "fer profile save"):
-        if from_tuning:
+        if from_training:
+            from fer_pipeline.modeling.model_files import read_training
+
+            training = read_training(from_training)
+            learned_from = {"soften_with": "none", "teachers_with": "none"}  # by fingerprint: they belong to a workspace
+            recipe = params_file.TrainParams.model_validate(training["params"]).with_values(learned_from)
+            comment = f"Saved from the training in {from_training.name}, of profile {training['profile']}."
+        elif from_tuning:
             found = SearchResult.read(folder)
             recipe, comment = found.recipe, found.comment
         else:

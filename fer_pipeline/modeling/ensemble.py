@@ -1,4 +1,4 @@
-"""Several exported networks as one: an ONNX file whose probabilities are the mean of the members' calibrated ones."""
+"""Several exported networks, or several views of a picture, as one ONNX file that takes and gives what each network does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import onnx
 from onnx import compose, helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import FACE_SIZE
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.views import OFFSETS, SHIFT
 
 INPUT, OUTPUT = "image", "logits"
 
@@ -17,13 +20,15 @@ SMALLEST = 1e-7
 """Mean probability below which the logarithm is cut off."""
 
 
-def merge(members: Sequence[tuple[Path, float]], target: Path) -> None:
+def merge(members: Sequence[tuple[Path, float]], target: Path, views: int = 1) -> None:
     """Writes the ensemble of ONNX files, each with its temperature, as an ONNX file with the same input and output.
 
     Its logits are the logarithm of mean(softmax(logits / temperature)), so that their softmax is that mean (uniform weights;
-    Lakshminarayanan et al. 2017, arXiv 1612.01474). Raises `ModelError` where a file is no network of this project.
+    Lakshminarayanan et al. 2017, arXiv 1612.01474). With `views` the logits of a member are its mean over the first so many of
+    `modeling.views.views`. Raises `ModelError` where a file is no network of this project.
     """
-    nodes, constants, means = [], [], []
+    nodes, constants = _views(views)
+    means = []
     opsets: dict[str, int] = {}
     for index, (file, temperature) in enumerate(members):
         prefix = f"member{index}/"
@@ -40,10 +45,12 @@ def merge(members: Sequence[tuple[Path, float]], target: Path) -> None:
                     f"{file} has ONNX opset {entry.version}, an earlier member {opsets[entry.domain]}: export both with this code"
                 )
         graph = compose.add_prefix(model, prefix).graph
-        nodes += [helper.make_node("Identity", [INPUT], [prefix + INPUT], name=f"{prefix}input"), *graph.node]
+        nodes += [helper.make_node("Identity", ["views"], [prefix + INPUT], name=f"{prefix}input"), *graph.node]
         constants += [*graph.initializer, numpy_helper.from_array(np.full((), temperature, np.float32), f"{prefix}temperature")]
         nodes += [
-            helper.make_node("Div", [prefix + OUTPUT, f"{prefix}temperature"], [f"{prefix}scaled"], name=f"{prefix}scale"),
+            helper.make_node("Reshape", [prefix + OUTPUT, "by view"], [f"seen{index}"], name=f"seen{index}"),
+            helper.make_node("ReduceMean", [f"seen{index}"], [f"answer{index}"], name=f"answer{index}", axes=[0], keepdims=0),
+            helper.make_node("Div", [f"answer{index}", f"{prefix}temperature"], [f"{prefix}scaled"], name=f"{prefix}scale"),
             helper.make_node("Softmax", [f"{prefix}scaled"], [f"{prefix}probabilities"], name=f"{prefix}softmax", axis=1),
         ]
         means.append(f"{prefix}probabilities")
@@ -61,3 +68,32 @@ def merge(members: Sequence[tuple[Path, float]], target: Path) -> None:
     )
     onnx.checker.check_model(merged)
     onnx.save(merged, str(target))
+
+
+def _views(count: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Nodes that make of the input (N, 48, 48, 1) the tensor "views" (count * N, 48, 48, 1), all pictures of a view together."""
+    corners = np.array([[SHIFT + down, SHIFT + right] for down, right in OFFSETS])
+    constants = {
+        "padding": [0, SHIFT, SHIFT, 0, 0, SHIFT, SHIFT, 0],
+        "rows and columns": [1, 2],
+        "columns": [2],
+        "last": [-1],
+        "before the first": [np.iinfo(np.int64).min],
+        "backwards": [-1],
+        "by view": [count, -1, len(EMOTIONS)],
+    }
+    nodes = [helper.make_node("Pad", [INPUT, "padding"], ["padded"], name="pad", mode="edge")]
+    made = []
+    for index in range(count):
+        place, mirrored = divmod(index, 2)
+        moved, name = f"moved{place}", f"view{index}"
+        if mirrored:
+            backwards = [moved, "last", "before the first", "columns", "backwards"]
+            nodes.append(helper.make_node("Slice", backwards, [name], name=name))
+        else:
+            constants |= {f"{moved} from": corners[place], f"{moved} to": corners[place] + FACE_SIZE}
+            cut = ["padded", f"{moved} from", f"{moved} to", "rows and columns"]
+            nodes.append(helper.make_node("Slice", cut, [moved], name=name))
+        made.append(name if mirrored else moved)
+    nodes.append(helper.make_node("Concat", made, ["views"], name="views", axis=0))
+    return nodes, [numpy_helper.from_array(np.asarray(values, np.int64), name) for name, values in constants.items()]

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fer_pipeline.ensembling import combine
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.shipped import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.modeling.soft_labels import with_soft_labels
@@ -70,9 +72,32 @@ def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities(
     assert made.info.metrics["rows"] == 28
 
 
+@pytest.mark.parametrize("count", [2, 10])
+def test_one_model_answers_with_the_mean_of_its_logits_over_the_views_of_a_picture(
+    processed: Path, tmp_path: Path, count: int
+) -> None:
+    trained = Path(shutil.copytree(shipped_folder("fast"), tmp_path / "trained"))
+    replace(ModelInfo.read(trained), synthetic=True).write(trained)  # the faces of these tests are generated
+    params = EvaluateParams(bootstrap=100, test_time_augmentation=True)
+    made = combine({"one": trained}, processed, tmp_path / "views", params, {}, views=count)
+    images = load_split(processed, "test").images
+    one = EmotionClassifier.load(trained)
+    seen = [one.logits(np.ascontiguousarray(view)) for view in islice(views(images), count)]
+    assert np.ptp(seen, axis=0).max() > 0.01  # the views are not all the same to the network
+    mean = np.mean(seen, axis=0) / one.info.temperature
+    expected = mean - np.log(np.exp(mean).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(EmotionClassifier.load(tmp_path / "views").logits(images), expected, atol=1e-4)
+    assert made.info.network.endswith(f"mean of {count} views")
+    assert "accuracy_tta" not in made.info.metrics  # views of views
+    if count == 10:
+        assert made.info.metrics["accuracy"] == made.members["one"]["accuracy_tta"]
+
+
 def test_models_that_do_not_fit_together_are_no_ensemble(processed: Path, models: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match="an ensemble of 1, expected at least two"):
+    with pytest.raises(ParamsError, match="an ensemble of 1 model and one view, expected two"):
         combine({"one": models["sharp"]}, processed, tmp_path / "ensemble", PLAIN, {})
+    with pytest.raises(ParamsError, match="11 views of a picture, expected 1 to 10"):
+        combine(models, processed, tmp_path / "ensemble", PLAIN, {}, views=11)
     replace(ModelInfo.read(models["soft"]), image_spec=ImageSpec(denoise="median")).write(models["soft"])
     with pytest.raises(ModelError, match=r"soft expects image spec .*median"):
         combine(models, processed, tmp_path / "ensemble", PLAIN, {})

@@ -239,6 +239,20 @@ def test_the_best_trial_becomes_a_profile_by_one_command(tmp_path: Path, monkeyp
     assert "has a profile 'tuned' already" in str(again.exception)
 
 
+def test_the_recipe_of_an_earlier_training_becomes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    earlier = ROOT / "fer_pipeline" / "weights" / "fast"
+    assert CliRunner().invoke(app, ["profile", "save", "before", "--from-training", str(earlier)]).exit_code == 0
+    params = params_file.load(Path("params.yaml"))
+    assert params.recipe("before") == params.recipe("gpu-distill").model_copy(update={"profile": "before"})
+    assert "# Saved from the training in fast, of profile gpu-distill." in Path("params.yaml").read_text()
+    both = CliRunner().invoke(app, ["profile", "save", "two", "--from-tuning", "--from-training", str(earlier)])
+    assert "give one of them" in str(both.exception)
+    missing = CliRunner().invoke(app, ["profile", "save", "none-there", "--from-training", "elsewhere"])
+    assert "training.json cannot be read" in str(missing.exception)
+
+
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "best.json").write_text('{"recipe"')
     with pytest.raises(ParamsError, match=r"best.json cannot be read"):
