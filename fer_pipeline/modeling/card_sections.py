@@ -110,7 +110,7 @@ def _protocol(facts: CardFacts) -> Section:
     )
     if training["profile"] not in ("none", "smoke"):
         used += (
-            " The profiles that come with this project were developed by figures of FER-2013's validation rows and of PublicTest, "
+            " The profiles that come with this project were developed by figures of FER-2013's validation rows and PublicTest, "
             "so figures on PublicTest are a little too good."
         )
     taught = _taught(params)
