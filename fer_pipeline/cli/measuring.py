@@ -228,13 +228,17 @@ def _explainer(method: str, model: Path, classifier: EmotionClassifier, seed: in
         raise ParamsError(f"--method is {method}, expected one of {', '.join(METHODS)}")
     if method == "gradcam":
         from fer_pipeline.modeling.gradcam import GradCam
-        from fer_pipeline.modeling.model_files import read_model
+        from fer_pipeline.modeling.model_files import KERAS_FILE, read_model
 
+        if not (model / KERAS_FILE).is_file():
+            raise ModelError(f"Grad-CAM needs {KERAS_FILE}, which this model does not ship; lime and occlusion do without")
         return GradCam(read_model(model)).maps
-    from fer_pipeline.modeling.explanation import lime_maps, occlusion_maps
-
     if method == "lime":
+        from fer_pipeline.modeling.explanation import lime_maps
+
         return lambda image: lime_maps(image, classifier.probabilities, seed=seed)
+    from fer_pipeline.occlusion import occlusion_maps
+
     return lambda image: occlusion_maps(image, classifier.probabilities)
 
 
