@@ -17,10 +17,10 @@ from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.loading import Faces, load_facts
 from fer_pipeline.modeling.search import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
 from fer_pipeline.modeling.search_page import write_search
+from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.params import Params, TrainParams, TuneParams
 from fer_pipeline.search_result import SearchResult
-from fer_pipeline.stages import load_training_faces
 
 CHECKPOINTS = "checkpoints"
 
@@ -44,7 +44,7 @@ def tune(
     Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
     """
     facts = load_facts(processed)
-    faces = load_training_faces(processed, soft_labels, params)
+    faces = load_training_faces(processed, soft_labels, params.train)
     check_space(params.train, params.tune)
     search = Search(folder, study_name(*faces, params), params.tune)
     tags = {
