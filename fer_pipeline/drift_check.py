@@ -14,8 +14,8 @@ from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.modeling.training_pictures import load_held_out
+from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.training_pictures import load_held_out, read_training_pictures
 from fer_pipeline.monitoring import drift, drift_page, log_files
 from fer_pipeline.monitoring.observations import Observations
 from fer_pipeline.params import DriftParams
@@ -29,7 +29,7 @@ class DriftCheck:
     """What a check found on the predictions of `info`'s model in `since <= time < until`, and the page that shows it.
 
     `other_models` counts the predictions that the log holds of other models in that time, by fingerprint; `unreadable` names its
-    files that could not be read.
+    files that could not be read. `unlisted`: the model has no list of the pictures that it learned from.
     """
 
     info: ModelInfo
@@ -39,6 +39,7 @@ class DriftCheck:
     page: Path
     other_models: Mapping[str, int]
     unreadable: tuple[str, ...] = ()
+    unlisted: bool = False
 
     @property
     def advice(self) -> str:
@@ -55,7 +56,7 @@ class DriftCheck:
     def message(self) -> str:
         """The verdict in one line; where it could not be judged, with the reason and what to do."""
         said = [self.result.verdict] if self.result.judged else [f"{self.result.verdict}: {self.advice}", self._left_out]
-        return "; ".join(filter(None, said))
+        return "; ".join(filter(None, [*said, drift_page.UNLISTED if self.unlisted else ""]))
 
     def markdown(self) -> str:
         """Verdict, span, and the comparisons, or why there are none."""
@@ -65,6 +66,8 @@ class DriftCheck:
             lines += [f"| {one.name} | {'yes' if one.drifted else 'no'} | {one.reason} |" for one in self.result.comparisons]
         else:
             lines.append(f"What to do: {self.advice}.")
+        if self.unlisted:
+            lines += ["", f"{drift_page.UNLISTED}."]
         if self.unreadable:
             lines += ["", f"{self._left_out[0].upper()}{self._left_out[1:]}."]
         return "\n".join([*lines, "", f"Page: `{self.page}`"])
@@ -92,18 +95,23 @@ def check(
     # Serving measures the face before the image spec's own steps, the table holds it after them.
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
-    page = drift_page.write(out, result, reference, window, info, _span(since, until))
-    return DriftCheck(info, since, until, result, page, window.other_versions, window.unreadable)
+    unlisted = read_training_pictures(model) is None
+    page = drift_page.write(out, result, reference, window, info, _span(since, until), unlisted=unlisted)
+    return DriftCheck(info, since, until, result, page, window.other_versions, window.unreadable, unlisted)
 
 
 def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) -> Observations:
     """What the model of this folder answers on the validation rows that it did not learn from, each picture once.
 
+    It is all of them where it has no list of what it learned from, so that a service of any model can be watched.
+
     Raises `MonitoringError` where the table is missing, holds another kind of faces, or was prepared for another image spec, or
     where the model learned from nearly all of these rows.
     """
     try:
-        facts, faces = load_facts(processed), load_held_out(processed, {str(model): model})
+        facts = load_facts(processed)
+        listed = read_training_pictures(model) is not None
+        faces = load_held_out(processed, {str(model): model}) if listed else load_split(processed, "validation")
     except (SourceError, ModelError) as error:  # whose exit code would read as drift
         raise MonitoringError(f"no reference to compare with: {error}") from error
     _check_fit(classifier.info, facts["source"]["synthetic"], ImageSpec.from_dict(facts["image_spec"]), processed)

@@ -17,14 +17,14 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.ensemble import SMALLEST, merge
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.modeling.metrics import METRICS_FILE, softmax
+from fer_pipeline.modeling.metrics import softmax
 from fer_pipeline.modeling.training_pictures import (
     joined_training_pictures,
     load_held_out,
     load_test,
     write_training_pictures,
 )
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
 _THREADS = 2
@@ -48,7 +48,7 @@ def combine(
     Members are folders of exported models by name. A temperature of its own is fitted on the validation split, since a mean of
     calibrated answers is too modest; validation rows that a member learned from are left out. It has no model.keras; whatever
     takes an exported model takes it. metrics.json in the folder holds the figures on the test split. Raises `ParamsError` for
-    fewer than two members, `ModelError` where they do not fit together or the table.
+    fewer than two members, `ModelError` where they do not fit together or the table, or one has no list of its pictures.
     """
     if len(members) < 2:
         raise ParamsError(f"an ensemble of {len(members)}, expected at least two models")
@@ -68,8 +68,7 @@ def combine(
             [(path / MODEL_FILE, info.temperature) for path, info in zip(members.values(), infos, strict=True)],
             folder / MODEL_FILE,
         )
-        if learned is not None:
-            write_training_pictures(folder, learned)
+        write_training_pictures(folder, learned)
         info = ModelInfo(
             network=f"ensemble of {len(infos)}: {', '.join(info.network for info in infos)}",
             sha256=file_sha256(folder / MODEL_FILE),

@@ -34,6 +34,7 @@ def drift(
     Example: `fer drift --window 24`
     """
     from fer_pipeline.drift_check import check
+    from fer_pipeline.monitoring.drift_page import UNLISTED
 
     until = datetime.now(UTC)
     start = since.replace(tzinfo=UTC) if since is not None else until - timedelta(hours=window)
@@ -44,6 +45,8 @@ def drift(
     for one in found.result.comparisons:
         results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")
     results.print(f"{found.result.verdict}; page: {found.page}")
+    if found.unlisted:
+        results.print(f"[yellow]note:[/] {UNLISTED}")
     if not found.result.judged:
         raise MonitoringError(found.message)
     if found.result.drifted:
