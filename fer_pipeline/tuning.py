@@ -19,8 +19,11 @@ from fer_pipeline.modeling.search import COMPLETE, FAILED, STOPPED, Search, Stop
 from fer_pipeline.modeling.search_page import write_search
 from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training import recipe_key, train
-from fer_pipeline.params import Params, TrainParams, TuneParams
+from fer_pipeline.params import Params
+from fer_pipeline.recipe import TrainParams
 from fer_pipeline.search_result import SearchResult
+from fer_pipeline.search_space import TuneParams
+from fer_pipeline.sections import fingerprint
 
 CHECKPOINTS = "checkpoints"
 
@@ -95,7 +98,7 @@ def check_space(train_params: TrainParams, params: TuneParams) -> None:
 def study_name(data_train: Faces, data_validation: Faces, params: Params) -> str:
     """The same for searches whose trials can be compared: equal recipe, data, backend and section tune, but for its `trials`."""
     plan = params.tune.model_copy(update={"trials": 1})
-    key = recipe_key(data_train, data_validation, params.train) + params_file.fingerprint(plan)
+    key = recipe_key(data_train, data_validation, params.train) + fingerprint(plan)
     return f"{params.train.network}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 

@@ -23,7 +23,7 @@ from fer_pipeline.modeling.resident import Resident, can_stay
 from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
 from fer_pipeline.modeling.teachers import Teaching, load_teachers
 from fer_pipeline.modeling.transfer import BACKBONE
-from fer_pipeline.params import TRANSFER_PREFIX, TrainParams
+from fer_pipeline.recipe import TRANSFER_PREFIX, TrainParams
 from fer_pipeline.workspace import TEACHERS
 
 ESTIMATION_BATCHES = 32

@@ -19,7 +19,7 @@ from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling.loading import Faces, load_split
 from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 SOFT_LABELS_FILE = "soft_labels.parquet"
 FACTS_FILE = "facts.json"

@@ -10,7 +10,7 @@ from fer_pipeline.modeling.model_files import TrainingResult, write_model
 from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training import train
 from fer_pipeline.modeling.training_pictures import training_keys
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 
 def train_untracked(

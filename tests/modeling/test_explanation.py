@@ -17,7 +17,7 @@ from fer_pipeline.modeling.gradcam import GradCam
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.occlusion import occlusion_maps
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 MOUTH = (slice(32, 40), slice(16, 32))
 HAPPY = 3
