@@ -25,7 +25,7 @@ from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:
-    from fer_pipeline.modeling.promotion import Decision
+    from fer_pipeline.modeling.decision import Decision
 
 CROWN_WAIT_SECONDS = 60.0
 """How long a promotion waits for another one that is moving the alias, which takes about a second."""

@@ -10,8 +10,8 @@ import pytest
 
 from fer_pipeline.modeling.comparison import SHOWN, Comparison, compare
 from fer_pipeline.modeling.comparison_page import write_comparison
+from fer_pipeline.modeling.decision import Contestant
 from fer_pipeline.modeling.paired import mcnemar, mean_interval
-from fer_pipeline.modeling.promotion import Contestant
 from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE
 from fer_pipeline.params import PromoteParams
 
