@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 FOLDERS = (Path("benchmarks/attempts"), Path("fer_pipeline/weights"))
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from rich.table import Table
 
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.decision import Contestant
 from fer_pipeline.modeling.metrics import confusion, recalls
-from fer_pipeline.modeling.promotion import RECALL_FALL, Contestant, decide
+from fer_pipeline.modeling.promotion import RECALL_FALL, decide
 from fer_pipeline.params import PromoteParams
 
 ROWS = (467, 56, 496, 895, 653, 415, 607)

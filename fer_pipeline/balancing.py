@@ -14,9 +14,8 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.adjustment import choose_adjustment, store_adjusted
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts, load_split
-from fer_pipeline.modeling.metrics import METRICS_FILE
 from fer_pipeline.modeling.training_pictures import copy_training_pictures, load_held_out, load_test
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
 _THREADS = 2
@@ -37,7 +36,8 @@ def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max
     They are chosen on the validation rows that it did not learn from, where they may cost at most `max_loss` of the accuracy.
     The variant has no model.keras, and a temperature of its own; metrics.json in the folder holds its figures on the test split.
     Its probabilities are those of a world where rare emotions are more frequent than in the data. Raises `ModelError` where the
-    model was trained for other pictures than those of `processed`, or learned from nearly all of these rows.
+    model was trained for other pictures than those of `processed`, learned from nearly all of these rows, or has no list of what
+    it learned from.
     """
     classifier = EmotionClassifier.load(model, _THREADS)
     info, facts = classifier.info, load_facts(processed)

@@ -19,9 +19,8 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts, load_split
-from fer_pipeline.modeling.metrics import METRICS_FILE
 from fer_pipeline.modeling.training_pictures import training_keys, write_training_pictures
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams, Params
 
 NAME = "hog-logistic"

@@ -22,8 +22,8 @@ from fer_pipeline.model_info import MODEL_FILE
 from fer_pipeline.modeling import registry, robustness
 from fer_pipeline.modeling.comparison import Comparison, compare
 from fer_pipeline.modeling.comparison_page import write_comparison
+from fer_pipeline.modeling.decision import Contestant
 from fer_pipeline.modeling.loading import Faces, load_facts, load_split
-from fer_pipeline.modeling.promotion import Contestant
 from fer_pipeline.modeling.training_pictures import learned_from
 
 _BATCH = 256

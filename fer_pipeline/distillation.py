@@ -39,8 +39,8 @@ def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperatu
     of this table, as those of `fer run` on it have not: a student learns what they know.
 
     Raises `ParamsError` without a teacher, for a temperature that is not positive or a count beyond 1 to 10, `ModelError` where a
-    teacher learned from such rows, expects another image spec, or was trained on generated faces and the table is of real ones,
-    or the reverse; `SourceError` without a table.
+    teacher learned from such rows or has no list of what it learned from, expects another image spec, or was trained on
+    generated faces and the table is of real ones, or the reverse; `SourceError` without a table.
     """
     if not teachers or not temperature > 0:
         raise ParamsError(f"{len(teachers)} teachers, temperature {temperature:g}: expected at least one, and a positive number")

@@ -14,7 +14,7 @@ from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_facts
+from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.training_pictures import load_held_out, read_training_pictures, share_learned
 from fer_pipeline.monitoring import drift, drift_page, log_files
 from fer_pipeline.monitoring.observations import Observations
@@ -33,7 +33,7 @@ class DriftCheck:
     """What a check found on the predictions of `info`'s model in the time `span`, in words, and the page that shows it.
 
     `other_models` counts the predictions that the log holds of other models in that time, by fingerprint; `unreadable` names its
-    files that could not be read.
+    files that could not be read. `unlisted`: the model has no list of the pictures that it learned from.
     """
 
     info: ModelInfo
@@ -42,6 +42,7 @@ class DriftCheck:
     page: Path
     other_models: Mapping[str, int]
     unreadable: tuple[str, ...] = ()
+    unlisted: bool = False
 
     @property
     def advice(self) -> str:
@@ -62,7 +63,7 @@ class DriftCheck:
         """The verdict and its window in one line; where it could not be judged, with the reason and what to do."""
         verdict = f"{self.result.verdict}, {self.span}"
         said = [verdict] if self.result.judged else [f"{verdict}: {self.advice}", self._left_out]
-        return "; ".join(filter(None, said))
+        return "; ".join(filter(None, [*said, drift_page.UNLISTED if self.unlisted else ""]))
 
     def markdown(self) -> str:
         """Verdict, window, and the comparisons, or why there are none."""
@@ -72,6 +73,8 @@ class DriftCheck:
             lines += [f"| {one.name} | {'yes' if one.drifted else 'no'} | {one.reason} |" for one in self.result.comparisons]
         else:
             lines.append(f"What to do: {self.advice}.")
+        if self.unlisted:
+            lines += ["", f"{drift_page.UNLISTED}."]
         if self.unreadable:
             lines += ["", f"{self._left_out[0].upper()}{self._left_out[1:]}."]
         return "\n".join([*lines, "", f"Page: `{self.page}`"])
@@ -109,19 +112,23 @@ def check(
     # Serving measures the face before the image spec's own steps, the table holds it after them.
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
-    page = drift_page.write(out, result, reference, window, info, span)
-    return DriftCheck(info, span, result, page, window.other_versions, window.unreadable)
+    unlisted = read_training_pictures(model) is None
+    page = drift_page.write(out, result, reference, window, info, span, unlisted=unlisted)
+    return DriftCheck(info, span, result, page, window.other_versions, window.unreadable, unlisted)
 
 
 def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) -> Observations:
     """What the model of this folder answers on the validation rows that it did not learn from, each picture once.
+
+    It is all of them where it has no list of what it learned from, so that a service of any model can be watched.
 
     Raises `MonitoringError` where the table is missing, holds another kind of faces or other data than the model's, or was
     prepared for another image spec, or where the model learned from nearly all of these rows.
     """
     try:
         _check_fit(classifier.info, model, processed)
-        faces = load_held_out(processed, {str(model): model})
+        listed = read_training_pictures(model) is not None
+        faces = load_held_out(processed, {str(model): model}) if listed else load_split(processed, "validation")
     except (SourceError, ModelError) as error:  # whose exit code would read as drift
         raise MonitoringError(f"no reference to compare with: {error}") from error
     images: UInt8Array = faces.images[faces.unseen]

@@ -18,7 +18,7 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.ensemble import SMALLEST, merge
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.modeling.metrics import METRICS_FILE, softmax
+from fer_pipeline.modeling.metrics import softmax
 from fer_pipeline.modeling.training_pictures import (
     joined_training_pictures,
     load_held_out,
@@ -27,7 +27,7 @@ from fer_pipeline.modeling.training_pictures import (
 )
 from fer_pipeline.modeling.views import VIEWS
 from fer_pipeline.modeling.views import views as views_of
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
 _THREADS = 2
@@ -57,7 +57,8 @@ def combine(
     that one member with ten is test-time augmentation that can be served. A temperature of its own is fitted on the validation
     split, since a mean of calibrated answers is too modest; validation rows that a member learned from are left out. It has no
     model.keras; whatever takes an exported model takes it. metrics.json in the folder holds the figures on the test split.
-    Raises `ParamsError` for fewer than two answers to join, `ModelError` where models do not fit together or the table.
+    Raises `ParamsError` for fewer than two answers to join, `ModelError` where models do not fit together or the table, or one
+    has no list of its pictures.
     """
     if not 1 <= views <= VIEWS:
         raise ParamsError(f"{views} views of a picture, expected 1 to {VIEWS}")
@@ -80,8 +81,7 @@ def combine(
             folder / MODEL_FILE,
             views,
         )
-        if learned is not None:
-            write_training_pictures(folder, learned)
+        write_training_pictures(folder, learned)
         info = ModelInfo(
             network=f"ensemble of {len(infos)}: {', '.join(info.network for info in infos)}" + _with_views(views),
             sha256=file_sha256(folder / MODEL_FILE),

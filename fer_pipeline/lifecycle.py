@@ -18,12 +18,13 @@ from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG
+from fer_pipeline.outputs import METRICS_FILE
 from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:
-    from fer_pipeline.modeling.promotion import Decision
+    from fer_pipeline.modeling.decision import Decision
 
 CROWN_WAIT_SECONDS = 60.0
 """How long a promotion waits for another one that is moving the alias, which takes about a second."""
@@ -193,7 +194,7 @@ def champion_tag(root: Path) -> str | None:
 
 def summarise(root: Path, challenger: registry.Version, decision: Decision, cached: list[str]) -> Summary:
     """The summary of a run that ended with this decision."""
-    metrics = json.loads((versioning.output(root, "evaluate") / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((versioning.output(root, "evaluate") / METRICS_FILE).read_text(encoding="utf-8"))
     name = _promote_params(root).model_name
     reigning = registry.by_alias(name, registry.CHAMPION)
     bundle = reigning.tags.get(BUNDLE_TAG) if reigning else None

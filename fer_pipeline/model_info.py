@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from fer_pipeline.errors import ModelError
-from fer_pipeline.imaging import ImageSpec
+from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.labels import EMOTIONS
 
 MODEL_FILE = "model.onnx"
@@ -21,6 +25,9 @@ INFO_FILE = "model.json"
 
 TRAINING_PICTURES_FILE = "training_pictures.npy"
 """Beside the weights, where it is known, what they learned from; see modeling/training_pictures.py."""
+
+Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
+"""What a model is to those who only ask it: from model inputs uint8 (N, 48, 48, 1) to calibrated probabilities (N, 7)."""
 
 OPSET = 17
 """ONNX opset of every exported model: an ensemble needs members of one."""

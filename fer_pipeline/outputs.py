@@ -15,6 +15,10 @@ import psutil
 
 from fer_pipeline.errors import EnvironmentFault
 
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+"""The figures in a folder of results, and the page that shows them."""
+
 
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:

@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.outputs import write_text
-from fer_pipeline.params import TrainParams, load, parse
+from fer_pipeline.params import load, parse
+from fer_pipeline.recipe import TrainParams
 
 
 def write_values(path: Path, values: Mapping[str, Any]) -> None:

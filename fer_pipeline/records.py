@@ -12,6 +12,13 @@ SPLITS: Final = ("train", "validation", "test")
 USAGE_SPLITS: Final = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 """Which split each `Usage` of FER-2013 stands for when all three are there."""
 
+SPLIT_WORDS: Final = {
+    "test": ("test", "testing", "test_set", "privatetest", "fer2013test"),
+    "validation": ("validation", "valid", "val", "val_set", "publictest", "fer2013valid"),
+    "train": ("train", "training", "train_set", "fer2013train"),
+}
+"""Words, lower case, by which data sets name the folders or rows of each split; the one to measure on comes first."""
+
 FEEDBACK_USAGE: Final = "Feedback"
 """`usage` of rows that people corrected: rows of train that are never carved into another split."""
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.outputs import write_json
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 RESULT_FILE = "best.json"
 

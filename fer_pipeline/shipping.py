@@ -25,10 +25,9 @@ from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.evaluation_files import write_evaluation
 from fer_pipeline.modeling.half_weights import store_half
 from fer_pipeline.modeling.loading import load_facts, load_split
-from fer_pipeline.modeling.metrics import METRICS_FILE
 from fer_pipeline.modeling.model_files import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
-from fer_pipeline.modeling.training_pictures import copy_training_pictures, load_test
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.modeling.training_pictures import copy_training_pictures, joined_training_pictures, load_test
+from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
 from fer_pipeline.params import EvaluateParams
 
 TOLERANCE = 0.01
@@ -82,8 +81,8 @@ def ship(
     there, and ship again.
 
     Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or for
-    other pictures than those of `processed`, or where storing it changes its answers by more than `tolerance` and
-    `LEAST_AGREEMENT` allow.
+    other pictures than those of `processed`, where export and training are of two models or without a list of what they learned
+    from, or where storing it changes its answers by more than `tolerance` and `LEAST_AGREEMENT` allow.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in _RESERVED:
         raise ParamsError(f"the name is {name!r}, expected small letters, digits and -, and none of {', '.join(_RESERVED)}")
@@ -94,6 +93,7 @@ def ship(
     if spec != asdict(info.image_spec):
         raise ModelError(f"{sources.export} expects image spec {asdict(info.image_spec)}, {sources.processed} holds {spec}")
     training = read_training(sources.training)
+    _check_one_model(sources, info, training)
     with tempfile.TemporaryDirectory(prefix="fer-ship-") as scratch, replaced_folder(weights / name) as folder:
         store_half(sources.export / MODEL_FILE, folder / MODEL_FILE)
         stored = replace(info, sha256=file_sha256(folder / MODEL_FILE), lineage={**info.lineage, "shipped_as": name})
@@ -128,6 +128,24 @@ def ship(
         model = ShippedModel(_hashes(folder), _provenance(info, training), _main_figures(evaluation.metrics))
     write_json(weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**shipped_models(weights), name: model}.items())})
     return Shipment(weights / name, model, difference, agreement, facts.stale)
+
+
+def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]) -> None:
+    """Raises `ModelError` where the weights are of another model than the recipe, the curves and the list beside them."""
+    told = {"network": training["network"], "data": training["source"], "run": training["run_id"] or "none"}
+    exported = {"network": info.network, "data": info.data, "run": info.lineage.get("run_id", "none")}
+    differing = [f"{name} {told[name]} in training, {exported[name]} in export" for name in told if told[name] != exported[name]]
+    networks = [folder / KERAS_FILE for folder in (sources.training, sources.export)]
+    if all(file.exists() for file in networks) and len({file_sha256(file) for file in networks}) > 1:
+        differing.append(f"another {KERAS_FILE}")
+    listed, shown = (joined_training_pictures([folder]) for folder in (sources.training, sources.export))
+    if not np.array_equal(listed, shown):
+        differing.append(f"{len(listed):,} pictures learned from in training, {len(shown):,} in export, not the same ones")
+    if differing:
+        raise ModelError(
+            f"{sources.training} and {sources.export} are of two models: {'; '.join(differing)}. Give the folder of the training "
+            "that was exported as --training, or run `fer export` again"
+        )
 
 
 def _reports(facts: CardFacts) -> dict[str, Any]:

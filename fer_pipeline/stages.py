@@ -11,8 +11,8 @@ from fer_pipeline.datasets import sources, versioning
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.loading import Faces, load_facts, load_split
-from fer_pipeline.modeling.soft_labels import with_soft_labels
+from fer_pipeline.modeling.loading import load_facts
+from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training_pictures import training_keys
 from fer_pipeline.params import Params
 
@@ -33,14 +33,6 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
 
 
-def load_training_faces(processed: Path, soft_labels: Path, params: Params) -> tuple[Faces, Faces]:
-    """Rows of train and of validation, those of train with the soft labels of that folder where the recipe softens labels."""
-    train_set = load_split(processed, "train")
-    if params.train.soften:
-        train_set = with_soft_labels(train_set, soft_labels, params.train.soften_with)
-    return train_set, load_split(processed, "validation")
-
-
 def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path, teachers: Path) -> str:
     """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
     from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
@@ -55,7 +47,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
         "data": facts["source"]["name"],
         "synthetic": str(facts["source"]["synthetic"]).lower(),
     }
-    train_set, validation_set = load_training_faces(processed, soft_labels, params)
+    train_set, validation_set = load_training_faces(processed, soft_labels, params.train)
     memo = checkpoints.with_name(".training-run.json")
     recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
     run_id = tracking.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)

@@ -17,10 +17,13 @@ from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.loading import Faces, load_facts
 from fer_pipeline.modeling.search import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
 from fer_pipeline.modeling.search_page import write_search
+from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training import recipe_key, train
-from fer_pipeline.params import Params, TrainParams, TuneParams
+from fer_pipeline.params import Params
+from fer_pipeline.recipe import TrainParams
 from fer_pipeline.search_result import SearchResult
-from fer_pipeline.stages import load_training_faces
+from fer_pipeline.search_space import TuneParams
+from fer_pipeline.sections import fingerprint
 
 CHECKPOINTS = "checkpoints"
 
@@ -44,7 +47,7 @@ def tune(
     Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
     """
     facts = load_facts(processed)
-    faces = load_training_faces(processed, soft_labels, params)
+    faces = load_training_faces(processed, soft_labels, params.train)
     check_space(params.train, params.tune)
     search = Search(folder, study_name(*faces, params), params.tune)
     tags = {
@@ -95,7 +98,7 @@ def check_space(train_params: TrainParams, params: TuneParams) -> None:
 def study_name(data_train: Faces, data_validation: Faces, params: Params) -> str:
     """The same for searches whose trials can be compared: equal recipe, data, backend and section tune, but for its `trials`."""
     plan = params.tune.model_copy(update={"trials": 1})
-    key = recipe_key(data_train, data_validation, params.train) + params_file.fingerprint(plan)
+    key = recipe_key(data_train, data_validation, params.train) + fingerprint(plan)
     return f"{params.train.network}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 

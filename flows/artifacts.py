@@ -10,7 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from fer_pipeline import gate
 from fer_pipeline.datasets import versioning
 from fer_pipeline.modeling import registry
-from fer_pipeline.modeling.promotion import Decision
+from fer_pipeline.modeling.decision import Decision
 
 _REPORTS = {
     "report of the model": "evaluation/report.html",

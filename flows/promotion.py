@@ -11,7 +11,7 @@ from prefect.states import Failed
 
 from fer_pipeline import lifecycle, settings
 from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
-from fer_pipeline.modeling.promotion import Decision, Trial
+from fer_pipeline.modeling.decision import Decision, Trial
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 from flows import tasks

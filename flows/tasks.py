@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from fer_pipeline import gate, lifecycle, params
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import EnvironmentFault, FerError
-from fer_pipeline.modeling.promotion import Decision, Trial
+from fer_pipeline.modeling.decision import Decision, Trial
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.search_result import SearchResult
 from fer_pipeline.workspace import SOFT_LABELS, exclusive

@@ -24,7 +24,8 @@ from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.model_info import TRAINING_PICTURES_FILE, ModelInfo
+from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
 from fer_pipeline.params_editing import write_values
@@ -81,7 +82,7 @@ def log_predictions(folder: Path, model: Path, pictures: npt.NDArray[np.uint8], 
 def workspace(brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy2(ROOT / name, tmp_path)
-    shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
+    write_training_pictures(Path(shutil.copytree(brightness_model, tmp_path / "data" / "bundle")), keys([]))
     write_processed(tmp_path / "data" / "processed")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -115,8 +116,20 @@ def test_the_exit_code_the_numbers_and_the_page_say_whether_it_drifted(
     assert (values["rows"], values["reference_rows"]) == (300, ROWS - 10)  # ten have a copy in training
     page = (workspace / "data" / "reports" / "drift" / "report.html").read_text()
     assert values["verdict"] in page
+    assert values["training_pictures_known"] is True
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_a_model_of_unknown_training_pictures_is_checked_with_a_warning(workspace: Path) -> None:
+    (workspace / "data" / "bundle" / TRAINING_PICTURES_FILE).unlink()
+    log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(300, 1))
+    outcome = CliRunner().invoke(app, ["drift"])
+    assert outcome.exit_code == 0, outcome.output
+    report = workspace / "data" / "reports" / "drift" / "report.html"
+    for text in (" ".join(outcome.output.split()), report.read_text()):
+        assert "it is not known which pictures this model learned from" in text
+    assert result_of(workspace)["training_pictures_known"] is False
 
 
 def test_too_few_predictions_are_told_apart_from_no_drift(workspace: Path) -> None:

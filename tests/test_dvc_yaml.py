@@ -22,8 +22,10 @@ ENTRY = {  # stage -> modules that its command calls
     "evaluate": ["modeling/evaluation"],
     "export": ["modeling/export"],
 }
-# Code that moves results about but does not shape them, and params.py, whose values DVC watches one by one.
-PLUMBING = {"__init__", "datasets/__init__", "modeling/__init__", "errors", "outputs", "params", "workspace", "modeling/progress"}
+# Code that moves results about but does not shape them, and that of params.yaml, whose values DVC watches one by one.
+PARAMETERS = {"params", "recipe", "search_space", "sections"}
+MOVERS = {"__init__", "datasets/__init__", "modeling/__init__", "errors", "outputs", "workspace", "modeling/progress"}
+PLUMBING = MOVERS | PARAMETERS
 TEMPLATES = {"validate": ["data_quality", "base"], "evaluate": ["evaluation", "base"]}
 
 

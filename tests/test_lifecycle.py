@@ -21,7 +21,7 @@ from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsEr
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry
-from fer_pipeline.modeling.promotion import Decision, Trial
+from fer_pipeline.modeling.decision import Decision, Trial
 from fer_pipeline.rollback import roll_back
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import use_data

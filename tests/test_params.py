@@ -8,6 +8,7 @@ import yaml
 
 from fer_pipeline import params
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.sections import fingerprint
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 
@@ -97,8 +98,8 @@ def test_a_broken_file_is_reported_as_such(file: Path) -> None:
 
 def test_the_fingerprint_changes_with_any_value() -> None:
     recipe = params.load(SHIPPED).train
-    assert params.fingerprint(recipe) == params.fingerprint(recipe.model_copy())
-    assert params.fingerprint(recipe) != params.fingerprint(recipe.model_copy(update={"seed": 1}))
+    assert fingerprint(recipe) == fingerprint(recipe.model_copy())
+    assert fingerprint(recipe) != fingerprint(recipe.model_copy(update={"seed": 1}))
 
 
 def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:

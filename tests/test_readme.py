@@ -9,6 +9,7 @@ from statistics import mean, stdev
 import pytest
 
 from fer_pipeline import params
+from fer_pipeline.recipe import TrainParams
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -80,7 +81,7 @@ def test_the_readme_gives_the_measured_figures_of_the_attempts(row: str, attempt
 def test_a_shipped_model_was_trained_by_the_profile_of_params_yaml(name: str) -> None:
     trained = json.loads((ROOT / "fer_pipeline" / "weights" / name / "training.json").read_text(encoding="utf-8"))
     recipe = params.load(ROOT / "params.yaml").recipe(trained["profile"])
-    used = params.TrainParams.model_validate(trained["params"])  # keys that came later have their defaults
+    used = TrainParams.model_validate(trained["params"])  # keys that came later have their defaults
     learned_from = {"soften_with": used.soften_with, "teachers_with": used.teachers_with}  # by fingerprint, no part of a profile
     assert used == recipe.with_values(learned_from)
 

@@ -8,6 +8,7 @@ from fer_pipeline.cli import (
     baseline,
     data,
     drifting,
+    explaining,
     feedback,
     filming,
     jobs,
@@ -44,8 +45,8 @@ app.command(rich_help_panel=JOBS)(jobs.report)
 app.command(rich_help_panel=JOBS)(measuring.evaluate_on)
 app.command(rich_help_panel=JOBS)(baseline.baseline)
 app.command(rich_help_panel=JOBS)(measuring.robustness)
-app.command(rich_help_panel=JOBS)(measuring.explain)
-app.command(rich_help_panel=JOBS)(measuring.explain_report)
+app.command(rich_help_panel=JOBS)(explaining.explain)
+app.command(rich_help_panel=JOBS)(explaining.explain_report)
 app.command(rich_help_panel=JOBS)(measuring.card)
 app.command(rich_help_panel=JOBS)(overview.compare)
 app.command(rich_help_panel=JOBS)(searching.tune)
@@ -65,6 +66,7 @@ app.command(rich_help_panel=JOBS)(scoring.score)
 models.app.command()(weights.ship)
 models.app.command()(weights.register)
 models.app.command()(weights.fetch)
+models.app.command()(weights.trained_on)
 app.add_typer(data.app, name="data", rich_help_panel=JOBS)
 app.add_typer(feedback.app, name="feedback", rich_help_panel=JOBS)
 app.add_typer(models.app, name="models", rich_help_panel=JOBS)

@@ -50,10 +50,11 @@ def video(
 
     Example: `fer video talk.mp4 --out results`
     """
-    from fer_pipeline.inference.result_folder import REPORT_FILE, has_finished_results
+    from fer_pipeline.inference.result_folder import has_finished_results
     from fer_pipeline.inference.temporal import WAYS
     from fer_pipeline.inference.video import VideoOptions, analyse
     from fer_pipeline.inference.video_files import PARQUET_FILE
+    from fer_pipeline.outputs import REPORT_FILE
 
     if temporal not in WAYS:
         raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
@@ -155,7 +156,7 @@ def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
 
 
 def _tell(summary: VideoSummary, folder: Path) -> None:
-    from fer_pipeline.inference.result_folder import REPORT_FILE
+    from fer_pipeline.outputs import REPORT_FILE
 
     if summary.skipped:
         results.print(f"[bold]{plain(summary.source)}[/]: finished before, skipped; results in {folder}")

@@ -1,4 +1,4 @@
-"""Commands that measure and explain an exported model beyond its own test split."""
+"""Commands that measure an exported model beyond its own test split, and write its card."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import chosen_detector, chosen_model, model_path
+from fer_pipeline.cli.choosing import model_path
 from fer_pipeline.cli.console import results
-from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
+from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.workspace import exclusive
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fer_pipeline.imaging import ImageSpec, UInt8Array
     from fer_pipeline.inference.classifier import EmotionClassifier
     from fer_pipeline.inference.recognizer import Recognizer
-    from fer_pipeline.modeling.faithfulness import Explain
 
 Model = Annotated[
     Path,
@@ -32,7 +31,6 @@ Model = Annotated[
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
 EXPORT, PROCESSED, REPORTS = Path("data/export"), Path("data/processed"), Path("data/reports")
-METHODS = ("lime", "gradcam", "occlusion")
 
 
 def evaluate_on(
@@ -62,14 +60,14 @@ def evaluate_on(
     classifier = EmotionClassifier.load(model, threads=2)
     data = open_set(path, labels, part)
     detect = faces == "detect" or (faces == "auto" and data.framing == "picture")
-    recognizer = _recognizer(model, classifier) if detect else None
+    recognizer = recognizer_of(model, classifier) if detect else None
     target = out or REPORTS / "external" / labels
     with exclusive(target, "fer evaluate-on"):
         result = measure(
             data,
             classifier.probabilities,
             classifier.info.image_spec,
-            find_face=partial(_largest_face, recognizer) if recognizer else None,
+            find_face=partial(largest_face, recognizer) if recognizer else None,
             detector=recognizer.detector.name if recognizer else None,
         )
         write_external(target, result, classifier.info)
@@ -102,7 +100,7 @@ def robustness(
     from fer_pipeline.modeling.robustness import measure, write_robustness
 
     classifier = EmotionClassifier.load(model, threads=2)
-    _check_spec(classifier.info.image_spec, processed)
+    check_spec(classifier.info.image_spec, processed)
     test = load_split(processed, "test")
     with exclusive(out, "fer robustness"):
         result = measure(test, classifier.probabilities, pictures=pictures, seed=seed)
@@ -111,92 +109,6 @@ def robustness(
         f"mean corruption accuracy {result.mean_corruption_accuracy.estimate:.4f}, clean {result.clean.estimate:.4f} on "
         f"{result.rows:,} test pictures; report: {out / 'report.html'}"
     )
-
-
-def explain(
-    picture: Annotated[Path, typer.Argument(help="Picture file with a face.")],
-    out: Annotated[Path, typer.Option(help="PNG file to write.")],
-    method: Annotated[str, typer.Option(help="lime, gradcam or occlusion.")] = "occlusion",
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            parser=model_path,
-            metavar="MODEL",
-            help=f"As elsewhere; left out: what was exported to {EXPORT} if there, then the model of `fer predict`.",
-        ),
-    ] = None,
-    faces: Annotated[
-        str, typer.Option(help="detect (the largest face is explained) or crop (the picture is one face).")
-    ] = "detect",
-    seed: Annotated[int, typer.Option(help="Seed of the samples of LIME.")] = 0,
-) -> None:
-    """Show which parts of a face speak for each emotion.
-
-    Example: `fer explain me.jpg --method lime --out me-explained.png`
-    """
-    from fer_pipeline.imaging import decode, to_model_input
-    from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.explanation_page import panel_figure
-
-    if faces not in ("detect", "crop"):
-        raise ParamsError(f"--faces is {faces}, expected detect or crop")
-    try:
-        image = decode(picture.read_bytes())
-    except OSError as error:
-        raise ImageError(f"{picture} cannot be read: {error.strerror}") from error
-    except ImageError as error:
-        raise ImageError(f"{picture}: {error}") from error
-    model = model or (EXPORT if EXPORT.is_dir() else chosen_model(None))
-    classifier = EmotionClassifier.load(model, threads=2)
-    if faces == "detect":
-        found = _largest_face(_recognizer(model, classifier, chosen_detector(None)), image)
-        if found is None:
-            raise ImageError(f"no face was found in {picture}: if it is a cut-out face, add --faces crop")
-        image = found
-    face = to_model_input(image, classifier.info.image_spec)
-    maps = _explainer(method, model, classifier, seed)(face)
-    probabilities = classifier.probabilities(face[None])[0]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    panel_figure(face, maps, probabilities, method).savefig(out, dpi=110, format="png")
-    best = int(probabilities.argmax())
-    results.print(f"{classifier.info.labels[best]} {probabilities[best]:.3f}; {out}")
-
-
-def explain_report(
-    model: Model = EXPORT,
-    processed: Processed = PROCESSED,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "explanation",
-    pictures: Annotated[int, typer.Option(min=7, help="Test pictures for the faithfulness figures.")] = 70,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-) -> None:
-    """Compare LIME, Grad-CAM and occlusion maps, and say which of them to trust.
-
-    Example: `fer explain-report --pictures 210`
-    """
-    from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.explanation_page import examples_figure, write_explanations
-    from fer_pipeline.modeling.faithfulness import measure
-    from fer_pipeline.modeling.loading import load_split
-
-    classifier = EmotionClassifier.load(model, threads=2)
-    _check_spec(classifier.info.image_spec, processed)
-    test = load_split(processed, "test")
-    methods: dict[str, Explain] = {}
-    absent: dict[str, str] = {}
-    for method in METHODS:
-        try:
-            methods[method] = _explainer(method, model, classifier, seed)
-        except (EnvironmentFault, ModelError) as error:
-            absent[method] = str(error).replace(f"{model}/", "")  # a card goes to other machines
-            results.print(f"[yellow]left out:[/] {method}: {error}")
-    with exclusive(out, "fer explain-report"):
-        rows = measure(test, classifier.probabilities, methods, pictures=pictures, seed=seed)
-        examples = examples_figure(test, classifier.probabilities, methods)
-        write_explanations(out, rows, examples, classifier.info, pictures=min(pictures, len(test)), absent=absent)
-    for row in rows:
-        verdict = "" if row.method not in methods else "  trusted" if row.trusted else "  not trusted"
-        results.print(f"{row.method:10} insertion {row.insertion_auc:.3f}, deletion {row.deletion_auc:.3f}{verdict}")
-    results.print(f"report: {out / 'report.html'}")
 
 
 def card(
@@ -223,22 +135,7 @@ def card(
     results.print(f"{out / CARD_FILE} and {MARKDOWN_FILE}")
 
 
-def _explainer(method: str, model: Path, classifier: EmotionClassifier, seed: int) -> Explain:
-    if method not in METHODS:
-        raise ParamsError(f"--method is {method}, expected one of {', '.join(METHODS)}")
-    if method == "gradcam":
-        from fer_pipeline.modeling.gradcam import GradCam
-        from fer_pipeline.modeling.model_files import read_model
-
-        return GradCam(read_model(model)).maps
-    from fer_pipeline.modeling.explanation import lime_maps, occlusion_maps
-
-    if method == "lime":
-        return lambda image: lime_maps(image, classifier.probabilities, seed=seed)
-    return lambda image: occlusion_maps(image, classifier.probabilities)
-
-
-def _check_spec(spec: ImageSpec, processed: Path) -> None:
+def check_spec(spec: ImageSpec, processed: Path) -> None:
     from fer_pipeline.modeling.loading import load_facts
 
     found = load_facts(processed)["image_spec"]
@@ -246,7 +143,7 @@ def _check_spec(spec: ImageSpec, processed: Path) -> None:
         raise ModelError(f"model expects image spec {asdict(spec)}, {processed} holds {found}: preprocess or train again")
 
 
-def _recognizer(model: Path, classifier: EmotionClassifier, detector: FaceDetector | None = None) -> Recognizer:
+def recognizer_of(model: Path, classifier: EmotionClassifier, detector: FaceDetector | None = None) -> Recognizer:
     from fer_pipeline.faces import YUNET_FILE, HaarDetector, YuNetDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
@@ -254,6 +151,6 @@ def _recognizer(model: Path, classifier: EmotionClassifier, detector: FaceDetect
     return Recognizer(classifier, detector or (YuNetDetector(yunet) if yunet.is_file() else HaarDetector()))
 
 
-def _largest_face(recognizer: Recognizer, image: UInt8Array) -> UInt8Array | None:
+def largest_face(recognizer: Recognizer, image: UInt8Array) -> UInt8Array | None:
     found = recognizer.recognize_cut(image)
     return found[0][1] if found else None

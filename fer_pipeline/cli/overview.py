@@ -58,7 +58,7 @@ def compare(
     """
     from fer_pipeline.contest import compare_versions
     from fer_pipeline.modeling import registry
-    from fer_pipeline.modeling.comparison_page import METRICS_FILE, REPORT_FILE
+    from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE
 
     name = params_file.load(PARAMS).promote.model_name
     first, second = (registry.find(name, word) for word in (a, b))

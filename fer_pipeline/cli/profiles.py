@@ -12,6 +12,7 @@ from fer_pipeline import params_editing
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.recipe import TrainParams
 from fer_pipeline.workspace import RUN_LOCK, exclusive
 
 app = typer.Typer(help="Recipes of training by name.", no_args_is_help=True)
@@ -66,7 +67,7 @@ def save(
 
             training = read_training(from_training)
             learned_from = {"soften_with": "none", "teachers_with": "none"}  # by fingerprint: they belong to a workspace
-            recipe = params_file.TrainParams.model_validate(training["params"]).with_values(learned_from)
+            recipe = TrainParams.model_validate(training["params"]).with_values(learned_from)
             comment = f"Saved from the training in {from_training.name}, of profile {training['profile']}."
         elif from_tuning:
             found = SearchResult.read(folder)

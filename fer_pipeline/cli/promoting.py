@@ -18,7 +18,7 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
     from fer_pipeline import gate, lifecycle
 
     lifecycle.challenger(Path.cwd(), version)  # a wrong number is told at once, before Prefect is loaded and its server started
-    from fer_pipeline.modeling.promotion import Decision
+    from fer_pipeline.modeling.decision import Decision
     from flows.promotion import promote_challenger
 
     decision = promote_challenger(version)

@@ -1,4 +1,4 @@
-"""`fer models ship`, `register` and `fetch`: weights that come with the package, and those that are fetched."""
+"""`fer models ship`, `register`, `fetch`, `trained-on`: weights that come with the package or are fetched, and their origin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import fetched_yunet
+from fer_pipeline.cli.choosing import fetched_yunet, model_path
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
@@ -89,3 +89,20 @@ def fetch(
     target = to or fetched_yunet()
     new = fetch_yunet(target, url or YUNET_URL)
     results.print(f"{'fetched' if new else 'already there:'} {target}, SHA-256 as pinned", markup=False)
+
+
+def trained_on(
+    model: Annotated[str, typer.Argument(help="Folder of a trained or exported model, or a version of the registry (`fer/3`).")],
+    processed: Annotated[Path, typer.Option(help="Processed table whose train split the model was trained on.")],
+) -> None:
+    """Note which pictures a model learned from, where its folder lacks the list, as one of an earlier release.
+
+    Without the list it takes part in nothing that would measure, calibrate or let it teach on pictures that it knows.
+
+    Example: `fer models trained-on old/export --processed data/processed`
+    """
+    from fer_pipeline.modeling.training_pictures import note_training_pictures
+
+    folder = model_path(model)
+    count = note_training_pictures(folder, processed)
+    results.print(f"{folder} now names the {count:,} pictures of the train split of {processed}", markup=False)

@@ -7,30 +7,18 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import Final
 
 from fer_pipeline.datasets.archives import DAMAGE, PICTURE_SUFFIXES, Tree
 from fer_pipeline.datasets.raw_table import Notes, RawRow
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
+from fer_pipeline.records import SPLIT_WORDS
 
 MAX_PICTURE_BYTES: Final = 20 * 2**20
 """Largest picture file that is read; the row of a larger one has no image."""
 
-SPLIT_FOLDERS: Final = MappingProxyType(
-    {
-        "train": "train",
-        "training": "train",
-        "valid": "validation",
-        "val": "validation",
-        "validation": "validation",
-        "publictest": "validation",
-        "test": "test",
-        "testing": "test",
-        "privatetest": "test",
-    }
-)
+SPLIT_FOLDERS: Final = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 """Usage of each known split folder, lower case."""
 
 

@@ -19,8 +19,8 @@ import psutil
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.inference.video_files import FILES, PARQUET_FILE
 from fer_pipeline.inference.video_summary import PEAKS, SUMMARY_FILE
+from fer_pipeline.outputs import REPORT_FILE
 
-REPORT_FILE = "report.html"
 """Written by `video_report`, where there are jinja2 and matplotlib."""
 
 # Those by which a reader knows a result go first and come last: a folder in between has neither.

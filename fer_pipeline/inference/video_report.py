@@ -12,10 +12,10 @@ from matplotlib.patches import Patch
 
 from fer_pipeline.imaging import UInt8Array, decode
 from fer_pipeline.inference.annotate import COLOURS
-from fer_pipeline.inference.result_folder import REPORT_FILE
 from fer_pipeline.inference.video_files import CSV_FILE, JSONL_FILE, PARQUET_FILE, VIDEO_FILE, VTT_FILE
 from fer_pipeline.inference.video_summary import BRIEF_SECONDS, TrackSummary, VideoSummary
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.outputs import REPORT_FILE
 from fer_pipeline.pages import write_page
 
 MOST_PEOPLE = 12

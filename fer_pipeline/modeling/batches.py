@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS, FERPLUS_EMOTIONS
 from fer_pipeline.modeling.loading import Faces
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 Floats = npt.NDArray[np.float32]
 Batch = tuple[tuple[npt.NDArray[Any], Floats], dict[str, Floats], dict[str, Floats]]

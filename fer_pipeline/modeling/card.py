@@ -15,7 +15,7 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.outputs import replaced_folder, write_text
+from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_text
 from fer_pipeline.pages import write_page
 
 MARKDOWN_FILE = "model_card.md"
@@ -71,13 +71,13 @@ def read_card_facts(model: Path, training: Path, processed: Path, evaluation: Pa
     `SourceError` where the processed table's facts cannot be read.
     """
     info = ModelInfo.read(model)
-    figures = _read(evaluation / "metrics.json", "fer evaluate")
+    figures = _read(evaluation / METRICS_FILE, "fer evaluate")
     if {name: float(value) for name, value in figures.items()} != info.metrics:
         raise ModelError(
             f"{evaluation} was measured for another model than {model / INFO_FILE}: run `fer evaluate` and `fer export`"
         )
-    optional = {name: reports / name / "metrics.json" for name in ("robustness", "explanation")}
-    optional |= {f"external/{path.parent.name}": path for path in sorted((reports / "external").glob("*/metrics.json"))}
+    optional = {name: reports / name / METRICS_FILE for name in ("robustness", "explanation")}
+    optional |= {f"external/{path.parent.name}": path for path in sorted((reports / "external").glob(f"*/{METRICS_FILE}"))}
     found = {name: _read(path, f"fer {name}") for name, path in optional.items() if path.is_file()}
     fresh = {name: values for name, values in found.items() if values.get("model") == info.fingerprint}
     return CardFacts(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.modeling.decision import Contestant
 from fer_pipeline.modeling.metrics import (
     Floats,
     Interval,
@@ -24,7 +25,6 @@ from fer_pipeline.modeling.metrics import (
     reliability,
 )
 from fer_pipeline.modeling.paired import McNemar, mcnemar, mean_interval
-from fer_pipeline.modeling.promotion import Contestant
 from fer_pipeline.params import PromoteParams
 
 SHOWN: Final = 12

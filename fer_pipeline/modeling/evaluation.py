@@ -76,8 +76,8 @@ def evaluate(
     `model_dir`. Rows without a copy are those without one in train and in the model's own list of training pictures.
 
     Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv,
-    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing or was trained for other pictures, and
-    `SourceError` or `DataQualityError` where the table cannot be used.
+    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing, was trained for other pictures or has no
+    list of what it learned from, and `SourceError` or `DataQualityError` where the table cannot be used.
     """
     training, facts = read_training(model_dir), load_facts(processed)
     if training["image_spec"] != facts["image_spec"]:

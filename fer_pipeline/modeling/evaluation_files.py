@@ -21,14 +21,12 @@ from fer_pipeline.modeling.figures import (
     reliability_figure,
     roc_figure,
 )
-from fer_pipeline.modeling.metrics import METRICS_FILE
-from fer_pipeline.outputs import write_json
+from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE, write_json
 
 if TYPE_CHECKING:
     from fer_pipeline.modeling.evaluation import Evaluation
 
 PREDICTIONS_FILE = "predictions.parquet"
-REPORT_FILE = "report.html"
 FIGURES_FOLDER = "figures"
 
 PREDICTIONS = pa.schema(

@@ -1,7 +1,4 @@
-"""Which parts of a face an answer rests on, asked of any model by changing the picture: LIME and occlusion maps.
-
-A map is float64 (48, 48); where it is positive, the pixels there speak for the class, where it is negative, against it.
-"""
+"""Which parts of a face an answer rests on by LIME: a simple model of how the answer changes as parts are hidden."""
 
 from __future__ import annotations
 
@@ -14,7 +11,8 @@ from lime.lime_image import LimeImageExplainer
 
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.faithfulness import Maps, Predict
+from fer_pipeline.model_info import Predict
+from fer_pipeline.modeling.faithfulness import Maps
 
 CELL: Final = 8
 """Side of a superpixel of LIME in pixels: 36 of them, about the size of an eye, where outlines found by colour fail at 48 px."""
@@ -45,20 +43,3 @@ def lime_maps(image: UInt8Array, predict: Predict, *, samples: int = 1000, seed:
         for cell, weight in pairs:
             weights[label, cell] = weight
     return weights[:, cells]
-
-
-def occlusion_maps(image: UInt8Array, predict: Predict, *, side: int = 12, stride: int = 4) -> Maps:
-    """How far the probability falls when a square of mean gray covers the place (Zeiler and Fergus 2014).
-
-    A pixel's value is the mean over all squares that cover it.
-    """
-    starts = range(0, FACE_SIZE - side + 1, stride)
-    places = [(top, left) for top in starts for left in starts]
-    covered = np.repeat(image[np.newaxis], len(places), axis=0)
-    masks = np.zeros((len(places), FACE_SIZE, FACE_SIZE))
-    for number, (top, left) in enumerate(places):
-        covered[number, top : top + side, left : left + side] = round(float(image.mean()))
-        masks[number, top : top + side, left : left + side] = 1
-    fall = predict(image[np.newaxis]) - predict(covered)
-    maps: Maps = np.einsum("nk,nhw->khw", fall, masks) / masks.sum(axis=0)
-    return maps

@@ -19,10 +19,9 @@ from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
 from fer_pipeline.model_info import MODEL_FILE, OPSET, ModelInfo, file_sha256
 from fer_pipeline.modeling.calibration import CALIBRATION_FILE
 from fer_pipeline.modeling.loading import load_split
-from fer_pipeline.modeling.metrics import METRICS_FILE
 from fer_pipeline.modeling.model_files import KERAS_FILE, read_model, read_training
 from fer_pipeline.modeling.training_pictures import copy_training_pictures
-from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.outputs import METRICS_FILE, replaced_folder
 from fer_pipeline.params import ExportParams
 
 INPUT, OUTPUT = "image", "logits"

@@ -14,24 +14,19 @@ import numpy.typing as npt
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, to_model_input
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.model_info import ModelInfo, Predict
 from fer_pipeline.modeling import metrics
 from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.external_pictures import ExternalSet
 from fer_pipeline.modeling.figures import confusion_figure
 from fer_pipeline.modeling.metrics import Interval
 from fer_pipeline.modeling.shares import share_interval
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 from fer_pipeline.pages import write_page
-
-Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
-"""From model inputs uint8 (N, 48, 48, 1) to calibrated probabilities float64 (N, 7)."""
 
 FindFace = Callable[[UInt8Array], UInt8Array | None]
 """From a picture, RGB (H, W, 3) or gray (H, W), to its largest face in the framing of FER-2013; None where there is none."""
 
-METRICS_FILE = "metrics.json"
-REPORT_FILE = "report.html"
 
 _BATCH = 256
 

@@ -16,16 +16,10 @@ import numpy as np
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import ALLOWED_FORMATS, FACE_SIZE, UInt8Array, crop, decode
 from fer_pipeline.labels import common_name
+from fer_pipeline.records import SPLIT_WORDS
 
 Framing = Literal["face", "picture"]
 """Whether a picture is one cut-out face, or a scene in which the face must be found first."""
-
-PARTS: Final = {
-    "test": ("test", "testing", "privatetest", "test_set", "fer2013test"),
-    "validation": ("validation", "valid", "val", "val_set", "publictest", "fer2013valid"),
-    "train": ("train", "training", "train_set", "fer2013train"),
-}
-"""Names that data sets give to their parts, lower case; without a choice the first one that is there is measured."""
 
 FERPLUS_TITLE: Final = "FER+ (majority of the votes)"
 """Title of the one layout whose pictures are those of FER-2013: it measures other labels, not other pictures."""
@@ -74,10 +68,10 @@ def pictures_below(path: Path) -> list[Path]:
 def choose_part(rows: list[tuple[str, _Row]], part: str | None, path: Path) -> tuple[str, tuple[_Row, ...]]:
     """Name of the part, and its pictures. `rows` are pairs of the set's own word for the part and the picture, or its file.
 
-    Without a part it is the first of `PARTS` that has rows, else all. Raises `SourceError` where the part has no rows.
+    Without a part it is the first of `SPLIT_WORDS` that has rows, else all. Raises `SourceError` where the part has no rows.
     """
     if part != "all":
-        for name, words in PARTS.items():
+        for name, words in SPLIT_WORDS.items():
             pictures = tuple(picture for word, picture in rows if word.lower() in words)
             if pictures and part in (None, name):
                 return f"{name} rows", pictures

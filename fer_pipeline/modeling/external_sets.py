@@ -22,7 +22,6 @@ from fer_pipeline.labels import (
 from fer_pipeline.modeling.external_affectnet import affectnet
 from fer_pipeline.modeling.external_pictures import (
     FERPLUS_TITLE,
-    PARTS,
     SUFFIXES,
     ExternalSet,
     Picture,
@@ -36,6 +35,7 @@ from fer_pipeline.modeling.external_pictures import (
     refuse_part,
     whole_number,
 )
+from fer_pipeline.records import SPLIT_WORDS
 
 LAYOUTS: Final = ("ckplus", "jaffe", "rafdb", "affectnet", "ferplus", "imagefolder")
 
@@ -48,8 +48,8 @@ def open_set(path: Path, layout: str, part: str | None = None) -> ExternalSet:
     """
     if layout not in LAYOUTS:
         raise SourceError(f"no layout {layout!r}, expected one of {', '.join(LAYOUTS)}")
-    if part not in (None, "all", *PARTS):
-        raise SourceError(f"no part {part!r}, expected one of {', '.join(PARTS)}, all")
+    if part not in (None, "all", *SPLIT_WORDS):
+        raise SourceError(f"no part {part!r}, expected one of {', '.join(SPLIT_WORDS)}, all")
     if not path.exists():
         raise SourceError(f"{path} does not exist: give the folder of the unpacked data set")
     readers = {
@@ -177,7 +177,7 @@ def majority(votes: list[int]) -> str:
 
 
 def _imagefolder(path: Path, part: str | None) -> ExternalSet:
-    parts = {name for names in PARTS.values() for name in names}
+    parts = {word for words in SPLIT_WORDS.values() for word in words}
     below = [folder for folder in sorted(path.iterdir()) if folder.is_dir()] if path.is_dir() else []
     if any(folder.name.lower() in parts for folder in below):
         rows = [(folder.name, picture) for folder in below for picture in in_class_folders(folder)]

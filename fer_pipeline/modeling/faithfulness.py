@@ -15,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+from fer_pipeline.model_info import Predict
 from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.metrics import Interval
 
 Maps = npt.NDArray[np.float64]
-"""One map per class, float64 (7, 48, 48)."""
-
-Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
-"""From model inputs uint8 (N, 48, 48, 1) to probabilities float64 (N, 7)."""
+"""One map per class, float64 (7, 48, 48); where it is positive, the pixels there speak for the class, else against it."""
 
 Explain = Callable[[UInt8Array], Maps]
 """From one model input uint8 (48, 48, 1) to its maps."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fer_pipeline.modeling.comparison import Comparison
 from fer_pipeline.modeling.comparison_page import changes_figure
-from fer_pipeline.modeling.promotion import Decision
+from fer_pipeline.modeling.decision import Decision
 from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.pages import write_page
 

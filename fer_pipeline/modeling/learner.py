@@ -19,11 +19,12 @@ from fer_pipeline.modeling.batches import LABELS, VOTES, Batches
 from fer_pipeline.modeling.checkpoints import Arrays, State
 from fer_pipeline.modeling.devices import device_count
 from fer_pipeline.modeling.networks import build
+from fer_pipeline.modeling.optimizers import carry_over, optimizer_of
 from fer_pipeline.modeling.resident import Resident, can_stay
 from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
 from fer_pipeline.modeling.teachers import Teaching, load_teachers
 from fer_pipeline.modeling.transfer import BACKBONE
-from fer_pipeline.params import TRANSFER_PREFIX, TrainParams
+from fer_pipeline.recipe import TRANSFER_PREFIX, TrainParams
 from fer_pipeline.workspace import TEACHERS
 
 ESTIMATION_BATCHES = 32
@@ -79,9 +80,9 @@ class Learner:
         if self._teaching is not None:
             outputs[LABELS] = self._teaching(seen, outputs[LABELS])
         self._trainer = keras.Model((image, share), outputs)
-        self._optimizer = _optimizer(self.params, self.rates * PLATEAU_FACTOR**cuts, self._heads)
+        self._optimizer = optimizer_of(self.params, self.rates * PLATEAU_FACTOR**cuts, self._heads)
         if old is not None:
-            _carry_over(old, self._optimizer)
+            carry_over(old, self._optimizer)
         self._trainer.compile(
             optimizer=self._optimizer,
             loss={
@@ -193,49 +194,6 @@ class _LiveWeights(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.weights = self.network.get_weights()
-
-
-class _Table(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of each step, looked up."""
-
-    def __init__(self, rates: npt.NDArray[np.float32]) -> None:
-        self.rates = rates
-
-    def __call__(self, step: Any) -> Any:
-        return ops.take(ops.convert_to_tensor(self.rates), ops.minimum(ops.cast(step, "int32"), len(self.rates) - 1))
-
-    def get_config(self) -> dict[str, Any]:
-        return {"rates": self.rates.tolist()}
-
-
-def _optimizer(params: TrainParams, rates: npt.NDArray[np.float32], network: keras.Model) -> keras.optimizers.Optimizer:
-    """The built optimizer; weight decay acts on kernels only.
-
-    Keras takes decay off the weights by themselves. `weight_decay` of SGD means what it does in most recipes, a term of the
-    gradient, which momentum multiplies by 1 / (1 - momentum).
-    """
-    averaging = {"use_ema": True, "ema_momentum": params.ema} if params.ema else {}
-    if params.optimizer == "sgd":
-        decay = params.weight_decay / (1 - params.momentum) or None
-        optimizer = keras.optimizers.SGD(
-            _Table(rates), momentum=params.momentum, nesterov=params.momentum > 0, weight_decay=decay, **averaging
-        )
-    elif params.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(_Table(rates), weight_decay=params.weight_decay, **averaging)
-    else:
-        optimizer = keras.optimizers.Adam(_Table(rates), **averaging)
-    weights = network.trainable_variables
-    optimizer.exclude_from_weight_decay(var_list=[weight for weight in weights if len(weight.shape) < 2])
-    optimizer.build(weights)
-    return optimizer
-
-
-def _carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
-    """Copies the step count, and the rest of the state where both act on the same weights."""
-    new.iterations.assign(old.iterations)
-    if [v.shape for v in old.variables] == [v.shape for v in new.variables]:
-        for target, source in zip(new.variables, old.variables, strict=True):
-            target.assign(source)
 
 
 def _values(variables: list[keras.Variable]) -> Arrays:

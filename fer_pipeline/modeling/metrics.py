@@ -20,9 +20,6 @@ Floats = npt.NDArray[np.floating[Any]]
 Statistic = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 """From confusion matrices (..., 7, 7) to one number each (...)."""
 
-METRICS_FILE = "metrics.json"
-"""Where evaluation leaves its figures."""
-
 CLASSES = len(EMOTIONS)
 
 

@@ -14,7 +14,8 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling.training_pictures import Keys, write_training_pictures
 from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.params import TrainParams, fingerprint
+from fer_pipeline.recipe import TrainParams
+from fer_pipeline.sections import fingerprint
 
 KERAS_FILE = "model.keras"
 HISTORY_FILE = "history.csv"

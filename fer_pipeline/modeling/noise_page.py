@@ -18,10 +18,9 @@ from fer_pipeline.modeling.curves import roc
 from fer_pipeline.modeling.external_sets import majority
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.out_of_fold import OutOfFold
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import REPORT_FILE, replaced_folder, write_json
 from fer_pipeline.pages import write_page
 
-REPORT_FILE = "report.html"
 TABLE_FILE = "suspicious.csv"
 FIGURES_FILE = "noise.json"
 

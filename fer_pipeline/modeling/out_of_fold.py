@@ -21,7 +21,7 @@ from fer_pipeline.modeling.folds import grouped_folds, read_groups
 from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 PREDICTIONS_FILE = "out_of_fold.parquet"
 FACTS_FILE = "out_of_fold.json"

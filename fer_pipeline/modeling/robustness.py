@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,15 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.model_info import ModelInfo, Predict
 from fer_pipeline.modeling import metrics
 from fer_pipeline.modeling.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.metrics import Interval
 from fer_pipeline.modeling.paired import mean_interval
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 from fer_pipeline.pages import write_page
-
-Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
-"""From model inputs uint8 (N, 48, 48, 1) to calibrated probabilities float64 (N, 7)."""
-
-METRICS_FILE = "metrics.json"
-REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)

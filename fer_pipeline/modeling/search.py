@@ -19,7 +19,8 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.params import Candidates, Choices, Range, TrainParams, TuneParams
+from fer_pipeline.recipe import TrainParams
+from fer_pipeline.search_space import Candidates, Choices, Range, TuneParams
 
 STUDY_FILE = "study.db"
 

@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fer_pipeline.modeling.search import COMPLETE, FAILED, MIN_FOR_IMPORTANCES, Search, Tried
-from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.outputs import REPORT_FILE, replaced_folder
 from fer_pipeline.pages import write_page
-from fer_pipeline.params import Choices, TuneParams
 from fer_pipeline.search_result import SearchResult
+from fer_pipeline.search_space import Choices, TuneParams
 
-REPORT_FILE = "report.html"
 TRIALS_FILE = "trials.csv"
 
 _PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}

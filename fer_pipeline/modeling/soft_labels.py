@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.loading import Faces
+from fer_pipeline.modeling.loading import Faces, load_split
 from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.recipe import TrainParams
 
 SOFT_LABELS_FILE = "soft_labels.parquet"
 FACTS_FILE = "facts.json"
@@ -69,6 +70,14 @@ def with_soft_labels(faces: Faces, folder: Path, fingerprint: str) -> Faces:
     if found != fingerprint:
         raise SourceError(f"{file} has fingerprint {found}, train.soften_with is {fingerprint}: {again}")
     return replace(faces, soft_labels=probabilities)
+
+
+def load_training_faces(processed: Path, soft_labels: Path, params: TrainParams) -> tuple[Faces, Faces]:
+    """Rows of train and of validation, those of train with the soft labels of that folder where the recipe softens labels."""
+    faces = load_split(processed, "train")
+    if params.soften:
+        faces = with_soft_labels(faces, soft_labels, params.soften_with)
+    return faces, load_split(processed, "validation")
 
 
 def _fingerprint(probabilities: npt.NDArray[np.float32]) -> str:

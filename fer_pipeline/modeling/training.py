@@ -25,7 +25,8 @@ from fer_pipeline.modeling.model_files import TrainingResult
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.progress import EpochProgress
 from fer_pipeline.modeling.schedules import Phase, learning_rates, phases, plateau_reductions
-from fer_pipeline.params import TrainParams, fingerprint
+from fer_pipeline.recipe import TrainParams
+from fer_pipeline.sections import fingerprint
 from fer_pipeline.workspace import TEACHERS
 
 OnEpoch = Callable[[int, dict[str, float]], None]

@@ -62,6 +62,20 @@ def write_training_pictures(folder: Path, known: Keys) -> None:
     np.save(folder / TRAINING_PICTURES_FILE, known, allow_pickle=False)
 
 
+def note_training_pictures(folder: Path, processed: Path) -> int:
+    """Writes the list of a model without one, trained on this table, into its folder; returns how many pictures it names.
+
+    Raises `ModelError` where it has a list, or is no folder.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is no folder, expected that of a trained or exported model")
+    if read_training_pictures(folder) is not None:
+        raise ModelError(f"{folder / TRAINING_PICTURES_FILE} is there already: remove it first if it is wrong")
+    known = training_keys(processed)
+    write_training_pictures(folder, known)
+    return len(known)
+
+
 def read_training_pictures(folder: Path) -> Keys | None:
     """The list of a model; None for one without, as of an earlier release. Raises `ModelError` where it is damaged."""
     file = folder / TRAINING_PICTURES_FILE
@@ -82,11 +96,9 @@ def copy_training_pictures(source: Path, target: Path) -> None:
         shutil.copyfile(source / TRAINING_PICTURES_FILE, target / TRAINING_PICTURES_FILE)
 
 
-def joined_training_pictures(folders: Iterable[Path]) -> Keys | None:
-    """What any of these models learned from; None where it is not known of one of them."""
-    lists = [read_training_pictures(folder) for folder in folders]
-    known = [found for found in lists if found is not None]
-    return np.unique(np.concatenate(known)) if known and len(known) == len(lists) else None
+def joined_training_pictures(folders: Iterable[Path]) -> Keys:
+    """What any of these models, at least one, learned from. Raises `ModelError` where it is not known of one of them."""
+    return np.unique(np.concatenate([_known(folder) for folder in folders]))
 
 
 def learned_from(faces: Faces, processed: Path, split: str, known: Keys) -> npt.NDArray[np.bool_]:
@@ -97,24 +109,22 @@ def learned_from(faces: Faces, processed: Path, split: str, known: Keys) -> npt.
 
 
 def load_test(processed: Path, *models: Path) -> Faces:
-    """The test split, with `in_train` also where one of these models learned from the picture, perhaps on another table."""
-    faces, known = load_split(processed, "test"), joined_training_pictures(models)
-    if known is None:
-        return faces
+    """The test split, with `in_train` also where one of these models learned from the picture, perhaps on another table.
+
+    Raises `ModelError` for a model without a list.
+    """
+    known, faces = joined_training_pictures(models), load_split(processed, "test")
     return replace(faces, in_train=faces.in_train | learned_from(faces, processed, "test", known))
 
 
 def load_held_out(processed: Path, models: Mapping[str, Path]) -> Faces:
     """The validation rows that none of these models, folders by name, learned from: for choices and calibration.
 
-    All of them for models that were trained on this table. Raises `ModelError` where fewer than `LEAST_ROWS` are left.
+    All of them for models that were trained on this table. Raises `ModelError` for a model without a list, and where fewer than
+    `LEAST_ROWS` are left.
     """
-    faces = load_split(processed, "validation")
-    unseen = np.ones(len(faces), bool)
-    for folder in models.values():
-        known = read_training_pictures(folder)
-        if known is not None:
-            unseen &= ~learned_from(faces, processed, "validation", known)
+    known, faces = joined_training_pictures(models.values()), load_split(processed, "validation")
+    unseen = ~learned_from(faces, processed, "validation", known)
     if unseen.all():
         return faces
     if unseen.sum() < LEAST_ROWS:
@@ -128,21 +138,31 @@ def load_held_out(processed: Path, models: Mapping[str, Path]) -> Faces:
 def check_teachers(teachers: Mapping[str, Path], processed: Path) -> None:
     """Raises `ModelError` where a teacher learned from validation or test rows of this table: its student would know them, too.
 
-    A share of `_MOST_KNOWN` is let pass: without the FER+ votes, say, a few rows go into the other split.
+    So it does for a teacher without a list. A share of `_MOST_KNOWN` is let pass: without the FER+ votes, say, a few rows go into
+    the other split.
     """
+    lists = {name: _known(folder) for name, folder in teachers.items()}
     for split in ("validation", "test"):
         faces = load_split(processed, split)
         fresh = ~faces.in_train
-        for name, folder in teachers.items():
-            known = read_training_pictures(folder)
-            if known is None:
-                continue
+        for name, known in lists.items():
             seen = int((learned_from(faces, processed, split, known) & fresh).sum())
             if seen > _MOST_KNOWN * len(faces):
                 raise ModelError(
                     f"teacher {name} learned from {seen:,} of the {len(faces):,} {split} rows of {processed}; its student would "
                     f"be measured and calibrated on pictures that its teacher knows: {_REMEDY}"
                 )
+
+
+def _known(folder: Path) -> Keys:
+    found = read_training_pictures(folder)
+    if found is None:
+        raise ModelError(
+            f"{folder} holds no {TRAINING_PICTURES_FILE}, so it is not known which pictures this model learned from, and on "
+            f"which it can be measured, calibrated or let teach: `fer models trained-on {folder} --processed TABLE` writes the "
+            "list, with the processed table of its own training"
+        )
+    return found
 
 
 _MOST_KNOWN = 0.01

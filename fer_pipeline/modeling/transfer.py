@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from fer_pipeline.errors import EnvironmentFault, ParamsError
-from fer_pipeline.params import TRANSFER_PREFIX, TransferParams
+from fer_pipeline.recipe import TRANSFER_PREFIX, TransferParams
 
 BACKBONE = "backbone"
 """Name of the backbone inside the network."""

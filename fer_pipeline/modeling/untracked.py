@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.loading import load_facts, load_split
+from fer_pipeline.modeling.loading import load_facts
 from fer_pipeline.modeling.model_files import TrainingResult, write_model
-from fer_pipeline.modeling.soft_labels import with_soft_labels
+from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training import train
 from fer_pipeline.modeling.training_pictures import training_keys
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 
 def train_untracked(
@@ -22,10 +22,7 @@ def train_untracked(
     where it has teachers. Raises what `train` raises, and `SourceError` where the table or the soft labels cannot be read.
     """
     facts = load_facts(processed)
-    faces = load_split(processed, "train")
-    if params.soften:
-        faces = with_soft_labels(faces, soft_labels, params.soften_with)
-    result = train(faces, load_split(processed, "validation"), params, checkpoints, teachers=teachers)
+    result = train(*load_training_faces(processed, soft_labels, params), params, checkpoints, teachers=teachers)
     write_model(out, result, params, facts, training_keys(processed), run_id=None)
     discard(checkpoints)
     return result

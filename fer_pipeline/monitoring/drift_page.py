@@ -13,10 +13,16 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring.drift import EMOTION_MIX, DriftResult, as_values
 from fer_pipeline.monitoring.log_files import Window
 from fer_pipeline.monitoring.observations import Floats, Observations
-from fer_pipeline.outputs import replaced_folder, write_json
+from fer_pipeline.outputs import REPORT_FILE, replaced_folder, write_json
 from fer_pipeline.pages import write_page
 
-RESULT_FILE, REPORT_FILE = "drift.json", "report.html"
+RESULT_FILE = "drift.json"
+
+UNLISTED = (
+    "it is not known which pictures this model learned from (no training_pictures.npy beside its weights): its reference may "
+    "hold some, on which it is surer of itself than on new ones, and that would look like drift"
+)
+"""What is said of a model whose reference could not be cleared of its training pictures."""
 
 _UNITS = {
     "confidence": "largest probability",
@@ -27,8 +33,10 @@ _UNITS = {
 _BINS = 30
 
 
-def write(out: Path, result: DriftResult, reference: Observations, window: Window, info: ModelInfo, span: str) -> Path:
-    """The page. Replaces the folder `out`."""
+def write(
+    out: Path, result: DriftResult, reference: Observations, window: Window, info: ModelInfo, span: str, *, unlisted: bool
+) -> Path:
+    """The page. Replaces the folder `out`. `unlisted`: it is not known which pictures the model learned from."""
     values = {
         **as_values(result),
         "model": info.fingerprint,
@@ -39,6 +47,7 @@ def write(out: Path, result: DriftResult, reference: Observations, window: Windo
         "median_size": window.median_size,
         "other_versions": window.other_versions,
         "unreadable": list(window.unreadable),
+        "training_pictures_known": not unlisted,
     }
     with replaced_folder(out) as folder:
         write_json(folder / RESULT_FILE, values)
@@ -49,6 +58,7 @@ def write(out: Path, result: DriftResult, reference: Observations, window: Windo
             window=window,
             info=info,
             span=span,
+            unlisted=UNLISTED if unlisted else None,
             figure=drift_figure(result, reference, window.observations) if result.judged else None,
         )
     return out / REPORT_FILE

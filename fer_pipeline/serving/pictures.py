@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.annotate import annotate
-from fer_pipeline.inference.occlusion import heat_picture, occlusion_map
+from fer_pipeline.inference.heat import heat_picture
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import emotion_index
+from fer_pipeline.occlusion import occlusion_maps
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header
@@ -169,7 +170,7 @@ def _explain(desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, 
             raise RefusedError(422, "no_such_face", f"{len(found)} face(s) found, face {number} was asked for")
         answer, cut = found[number - 1]
     seen = to_model_input(cut, recognizer.info.image_spec)
-    importance = occlusion_map(recognizer.classifier, seen, emotion_index(answer.top_emotion))
+    importance = occlusion_maps(seen, recognizer.classifier.probabilities)[emotion_index(answer.top_emotion)]
     return encode_png(heat_picture(seen, importance)), answer.top_emotion
 
 

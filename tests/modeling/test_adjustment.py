@@ -15,6 +15,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.adjustment import Adjustment, choose_adjustment, store_adjusted
 from fer_pipeline.modeling.loading import load_split
+from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.params import EvaluateParams
 
 SHARES = np.array([0.01, *[0.99 / 6] * 6])
@@ -66,6 +67,7 @@ def test_the_variant_is_an_exported_model_measured_as_it_is_stored(
         balance(brightness_model, processed, tmp_path / "balanced", EvaluateParams(bootstrap=100), 0.01)
     model = Path(shutil.copytree(brightness_model, tmp_path / "model"))
     replace(ModelInfo.read(model), synthetic=True).write(model)
+    write_training_pictures(model, keys([]))
     made = balance(model, processed, tmp_path / "balanced", EvaluateParams(bootstrap=100), 1.0)
     stored = EmotionClassifier.load(tmp_path / "balanced")
     assert stored.info == made.info

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.modeling.augmentation import Augmentation, area_matrix
-from fer_pipeline.params import AugmentParams
+from fer_pipeline.recipe import AugmentParams
 
 NOTHING = {
     "flip": False,

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.modeling.comparison import SHOWN, Comparison, compare
-from fer_pipeline.modeling.comparison_page import METRICS_FILE, REPORT_FILE, write_comparison
+from fer_pipeline.modeling.comparison_page import write_comparison
+from fer_pipeline.modeling.decision import Contestant
 from fer_pipeline.modeling.paired import mcnemar, mean_interval
-from fer_pipeline.modeling.promotion import Contestant
+from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE
 from fer_pipeline.params import PromoteParams
 
 PARAMS = PromoteParams(bootstrap=400)

@@ -27,7 +27,8 @@ from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.training import train
 from fer_pipeline.modeling.training_pictures import keys
 from fer_pipeline.modeling.views import VIEWS, views
-from fer_pipeline.params import AugmentParams, EvaluateParams, ExportParams, TrainParams
+from fer_pipeline.params import EvaluateParams, ExportParams
+from fer_pipeline.recipe import AugmentParams, TrainParams
 
 
 @pytest.fixture(scope="module")

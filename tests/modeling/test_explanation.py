@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.modeling.explanation import CELL, lime_maps, occlusion_maps
+from fer_pipeline.modeling.explanation import CELL, lime_maps
 from fer_pipeline.modeling.faithfulness import BASELINES, STEPS, curves_of, measure, spread
 from fer_pipeline.modeling.gradcam import GradCam
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.networks import build
-from fer_pipeline.params import TrainParams
+from fer_pipeline.occlusion import occlusion_maps
+from fer_pipeline.recipe import TrainParams
 
 MOUTH = (slice(32, 40), slice(16, 32))
 HAPPY = 3
@@ -164,7 +165,7 @@ def test_the_report_compares_what_can_be_measured_and_names_what_cannot(workspac
     out = workspace / "data" / "reports" / "explanation"
     values = json.loads((out / "metrics.json").read_text())
     assert list(values["methods"]) == ["lime", "occlusion", *BASELINES]
-    assert "model.keras is missing" in values["absent"]["gradcam"]
+    assert "needs model.keras, which this model does not ship" in values["absent"]["gradcam"]
     assert "gradcam was not measured" in (out / "report.html").read_text()
 
 
@@ -182,7 +183,7 @@ def test_one_picture_is_explained_as_a_png(workspace: Path, drawn_face: npt.NDAr
         (["wall.png"], "no face was found"),
         (["missing.png"], "cannot be read"),
         (["face.png", "--method", "shap"], "expected one of lime"),
-        (["face.png", "--method", "gradcam"], "model.keras is missing"),
+        (["face.png", "--method", "gradcam"], "needs model.keras, which this model does not ship"),
     ):
         refused = CliRunner().invoke(app, ["explain", *arguments, "--out", "x.png"])
         assert message in str(refused.exception)

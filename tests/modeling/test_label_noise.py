@@ -23,7 +23,7 @@ from fer_pipeline.modeling.loading import Faces, load_split
 from fer_pipeline.modeling.noise_page import check_votes, write_noise
 from fer_pipeline.modeling.out_of_fold import OutOfFold, predict_out_of_fold
 from fer_pipeline.modeling.soft_labels import with_soft_labels
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 ROWS = 84
 RECIPE = TrainParams(network="plain_cnn", epochs=1, batch_size=28, lr=0.02)

@@ -15,7 +15,7 @@ import pytest
 from fer_pipeline.errors import DataQualityError, EnvironmentFault
 from fer_pipeline.modeling.batches import Batches
 from fer_pipeline.modeling.loading import load_split
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 from fer_pipeline.records import PROCESSED
 
 

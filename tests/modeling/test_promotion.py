@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline.modeling.promotion import SERVES, Contestant, Decision, Trial, decide
+from fer_pipeline.modeling.decision import Contestant, Decision, Trial
+from fer_pipeline.modeling.promotion import SERVES, decide
 from fer_pipeline.params import PromoteParams
 
 LABELS = np.arange(700) % 7

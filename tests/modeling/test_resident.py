@@ -23,7 +23,7 @@ from fer_pipeline.modeling.compiled_loop import compiled_loop
 from fer_pipeline.modeling.devices import data_parallel, device_count
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.schedules import Phase
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 Make = Callable[[int, int], Faces]
 PARAMS = TrainParams(

@@ -28,9 +28,16 @@ from fer_pipeline.shipping import Sources, ship
 PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)
 TRAINING = {
     "network": "brightness", "profile": "cpu", "parameters": 8, "epochs": 1, "best_epoch": 1, "seconds": 60.0,
-    "images_per_second": 300.0, "backend": "tensorflow", "keras_version": "3.15.1", "source": "stripes", "synthetic": False,
-    "params": {"seed": 7, "early_stopping_patience": 0}, "labels": list(EMOTIONS), "image_spec": asdict(ImageSpec()),
+    "images_per_second": 300.0, "backend": "tensorflow", "keras_version": "3.15.1", "source": "nothing", "synthetic": False,
+    "run_id": "abc", "labels": list(EMOTIONS), "image_spec": asdict(ImageSpec()),
+    "params": {"seed": 7, "early_stopping_patience": 0},
 }  # fmt: skip
+
+
+def learned_from(data: Path, hashes: list[str]) -> None:
+    """Notes that this model learned from the pictures of these hashes."""
+    for folder in ("export", "model"):
+        write_training_pictures(data / folder, keys(hashes))
 
 
 @pytest.fixture
@@ -44,6 +51,7 @@ def sources(tmp_path: Path, brightness_model: Path, make_processed: Callable[...
     (data / "model" / "training.json").write_text(json.dumps(TRAINING))
     columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1", "lr", "size", "seconds")
     (data / "model" / "history.csv").write_text(",".join(columns) + "\n1" + ",0.5" * (len(columns) - 1) + "\n")
+    learned_from(data, [])
     return Sources(data / "export", data / "model", data / "processed", data / "reports")
 
 
@@ -53,7 +61,7 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     weights = tmp_path / "weights"
     test = load_split(sources.processed, "test")
     learned = int(content_hashes(sources.processed, "test")[test.ids[5]], 16)  # it was trained on another table
-    write_training_pictures(sources.training, keys([f"{learned:032x}"]))
+    learned_from(tmp_path / "data", [f"{learned:032x}"])
     shipment = ship("fast", sources, weights, PARAMS, keras=False)
     assert (shipment.difference, shipment.agreement) == (0.0, 1.0)  # all its weights are too few to be stored in 16 bits
     monkeypatch.setattr(shipped, "WEIGHTS", weights)
@@ -133,3 +141,22 @@ def test_a_model_of_generated_faces_or_of_other_pictures_is_not_shipped(sources:
         with pytest.raises(ModelError, match=reason):
             ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
     assert (sources.export / MODEL_FILE).exists()
+
+
+def test_weights_and_training_of_two_models_are_not_shipped(sources: Sources, tmp_path: Path) -> None:
+    def refused(message: str) -> None:
+        with pytest.raises(ModelError, match=message):
+            ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
+
+    training = sources.training / "training.json"
+    training.write_text(json.dumps({**TRAINING, "network": "wide", "run_id": "def"}))
+    refused("are of two models: network wide in training, brightness in export; run def in training, abc in export. Give")
+    training.write_text(json.dumps(TRAINING))
+    (sources.training / "model.keras").write_bytes(b"others")
+    refused("another model.keras")
+    (sources.training / "model.keras").unlink()
+    write_training_pictures(sources.training, keys([f"{1:032x}"]))
+    refused("1 pictures learned from in training, 0 in export")
+    (sources.export / "training_pictures.npy").unlink()
+    refused(f"{sources.export} holds no training_pictures.npy")
+    assert not (tmp_path / "weights").exists()

@@ -12,7 +12,7 @@ from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.modeling.batches import Batches
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.soft_labels import with_soft_labels, write_soft_labels
-from fer_pipeline.params import TrainParams
+from fer_pipeline.recipe import TrainParams
 
 
 @pytest.fixture

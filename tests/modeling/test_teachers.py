@@ -25,8 +25,8 @@ from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.teachers import load_teachers, store_teachers
 from fer_pipeline.modeling.training import train
 from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
-from fer_pipeline.params import AugmentParams, TrainParams
 from fer_pipeline.params_editing import use_profile
+from fer_pipeline.recipe import AugmentParams, TrainParams
 
 Make = Callable[[int, int], Faces]
 PARAMS = TrainParams(

@@ -25,6 +25,7 @@ from fer_pipeline.inference.shipped import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.modeling.soft_labels import with_soft_labels
+from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.modeling.views import views
 from fer_pipeline.params import EvaluateParams
 from fer_pipeline.params_editing import use_profile
@@ -44,6 +45,7 @@ def models(tmp_path: Path, brightness_model: Path) -> dict[str, Path]:
     for name, temperature in (("sharp", 0.5), ("plain", 1.0), ("soft", 4.0)):
         found[name] = Path(shutil.copytree(brightness_model, tmp_path / name))
         replace(ModelInfo.read(found[name]), temperature=temperature, synthetic=True).write(found[name])
+        write_training_pictures(found[name], keys([]))
     return found
 
 

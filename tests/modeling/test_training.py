@@ -19,7 +19,7 @@ from fer_pipeline.modeling.model_files import TrainingResult, read_history, read
 from fer_pipeline.modeling.schedules import Phase
 from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.modeling.training_pictures import keys, read_training_pictures
-from fer_pipeline.params import AugmentParams, TrainParams, TransferParams
+from fer_pipeline.recipe import AugmentParams, TrainParams, TransferParams
 
 Make = Callable[[int, int], Faces]
 FACTS = {"image_spec": {"size": 48}, "source": {"synthetic": True, "name": "stripes"}}

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fer_pipeline.balancing import balance
+from fer_pipeline.cli.app import app
 from fer_pipeline.distillation import teach
 from fer_pipeline.drift_check import reference_of
 from fer_pipeline.ensembling import combine
@@ -39,8 +41,14 @@ def processed(tmp_path: Path, make_processed: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path, brightness_model: Path) -> Path:
+def unlisted(tmp_path: Path, brightness_model: Path) -> Path:
+    """A model of which it is not known what it learned from."""
     return Path(shutil.copytree(brightness_model, tmp_path / "old"))
+
+
+@pytest.fixture
+def model(unlisted: Path) -> Path:
+    return learn(unlisted)
 
 
 def learn(model: Path, *rows: range) -> Path:
@@ -74,16 +82,39 @@ def test_a_list_of_other_numbers_is_a_model_error(tmp_path: Path) -> None:
         read_training_pictures(tmp_path)
 
 
-def test_the_list_of_several_models_is_not_known_where_one_has_none(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in "abc"]
+def test_the_list_of_several_models_is_the_union_of_theirs(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
     for number, folder in enumerate(folders):
         folder.mkdir()
-        if number < 2:
-            learn(folder, range(number, number + 2))
-    joined = joined_training_pictures(folders[:2])
-    assert joined is not None
-    assert joined.tolist() == [0, 1, 2]
-    assert joined_training_pictures(folders) is None
+        learn(folder, range(number, number + 2))
+    assert joined_training_pictures(folders).tolist() == [0, 1, 2]
+
+
+def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
+    processed: Path, model: Path, tmp_path: Path, brightness_model: Path
+) -> None:
+    models = {"listed": model, "other": brightness_model}
+    expected = f"{brightness_model} holds no training_pictures.npy.*`fer models trained-on {brightness_model}"
+    for refused in (
+        lambda: load_test(processed, *models.values()),
+        lambda: load_held_out(processed, models),
+        lambda: check_teachers(models, processed),
+        lambda: combine(models, processed, tmp_path / "out", PLAIN, {}),
+        lambda: balance(brightness_model, processed, tmp_path / "out", PLAIN, 0.5),
+        lambda: teach(models, processed, tmp_path / "out"),
+    ):
+        with pytest.raises(ModelError, match=expected):
+            refused()
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_list_of_a_model_without_one_can_be_made_of_its_table_once(processed: Path, unlisted: Path) -> None:
+    command = ["models", "trained-on", str(unlisted), "--processed", str(processed)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "names the 28 pictures" in done.output.replace("\n", " ")
+    assert joined_training_pictures([unlisted]).tolist() == list(range(28))
+    assert "is there already" in str(CliRunner().invoke(app, command).exception)
 
 
 def test_test_rows_that_a_model_learned_from_count_as_seen(processed: Path, model: Path) -> None:

@@ -22,8 +22,10 @@ from fer_pipeline import tuning
 from fer_pipeline.cli.app import app
 from fer_pipeline.errors import DivergedError, EnvironmentFault, FerError, ParamsError
 from fer_pipeline.modeling.training import OnEpoch
-from fer_pipeline.params import Choices, Params, Range, TrainParams, TuneParams
+from fer_pipeline.params import Params
+from fer_pipeline.recipe import TrainParams
 from fer_pipeline.search_result import SearchResult
+from fer_pipeline.search_space import Choices, Range, TuneParams
 from flows import tasks
 
 ROOT = Path(__file__).parents[2]

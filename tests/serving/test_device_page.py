@@ -19,13 +19,13 @@ from browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 from fer_pipeline import imaging
 from fer_pipeline.faces import FaceBox, HaarDetector
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
-from fer_pipeline.inference.occlusion import occlusion_map
 from fer_pipeline.inference.quality import NOSE, FacePose, measure
 from fer_pipeline.inference.shipped import model_folder
 from fer_pipeline.inference.temporal import EVIDENCE_SECONDS, LEAST, EmotionFilter, ProbabilitySmoother
 from fer_pipeline.inference.tracks import FaceTracker
 from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.occlusion import occlusion_maps
 from fer_pipeline.serving.device_files import haar_cascade
 from fer_pipeline.serving.served_model import ServedModel
 
@@ -311,7 +311,7 @@ def test_the_heat_map_weighs_the_parts_of_a_face_as_on_the_server(visit: Visit, 
       return Array.from((await recognizer.explained(1)).importance);
     """
     importance = called(visit, script, face=face, labels=list(EMOTIONS))
-    expected = occlusion_map(classifier, face[:, :, np.newaxis], top)
+    expected = occlusion_maps(face[:, :, np.newaxis], classifier.probabilities)[top]
     assert np.abs(np.array(importance).reshape(48, 48) - expected).max() < 1e-3
     assert emotion_index(EMOTIONS[top]) == top
 

@@ -1,0 +1,129 @@
+"""The recipe of a training: the section `train` of params.yaml, and what each profile there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.imaging import FACE_SIZE
+from fer_pipeline.sections import Count, Natural, Positive, Section, Share, explained, suggested
+
+NETWORKS = ("plain_cnn", "mini_xception", "compact", "wide", "se_resnet18")
+TRANSFER_PREFIX = "transfer:"
+
+
+class AugmentParams(Section):
+    """Random changes of a training picture, all drawn anew for each picture; 0 switches one off.
+
+    `blur` (standard deviation, in pixels) and `noise` (likewise, in gray levels) are the largest amounts; half of the pictures
+    get none.
+    """
+
+    flip: bool = True
+    rotate_degrees: Annotated[float, Field(ge=0, le=45)] = 12.0
+    scale: Annotated[float, Field(ge=0, lt=0.5)] = 0.13
+    shift: Annotated[float, Field(ge=0, lt=0.5)] = 0.10
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    erase_probability: Share = 0.3
+    blur: Annotated[float, Field(ge=0, le=4)] = 0.0
+    noise: Annotated[float, Field(ge=0, le=64)] = 0.0
+
+
+class TransferParams(Section):
+    """Only for networks `transfer:<name>`. With pretrained weights the backbone is first frozen, then trained at a lower rate.
+
+    `weights` is "none" (all is trained from the start), "imagenet", or the path of a .weights.h5 file of the backbone.
+    """
+
+    weights: str = "none"
+    frozen_epochs: Natural = 2
+    unfrozen_lr_factor: Positive = 0.1
+    input_size: Annotated[int, Field(ge=32, le=331)] = 96
+
+
+class TrainParams(Section):
+    """The recipe. Learning rates are per step of one batch, shares and probabilities in 0..1."""
+
+    profile: str = "smoke"
+    network: str = "compact"
+    epochs: Count = 20
+    batch_size: Count = 128
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "one_cycle"
+    warmup_share: Share = 0.2
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
+    mixup_off_share: Share = 0.2
+    class_weights: Literal["none", "balanced", "sqrt"] = "none"
+    votes_weight: Annotated[float, Field(ge=0)] = 0.0
+    soften: Share = 0.0
+    soften_with: str = "none"
+    teachers_weight: Share = 0.0
+    teachers_with: str = "none"
+    evaluate_every: Count = 1
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    early_stopping_patience: Natural = 0
+    mixed_precision: bool = False
+    low_resolution_size: Literal[24, 32, 40, 48] = 48
+    low_resolution_epochs: Natural = 0
+    seed: int = 0
+    augment: AugmentParams = AugmentParams()
+    transfer: TransferParams = TransferParams()
+
+    @field_validator("network")
+    @classmethod
+    def _known_network(cls, value: str) -> str:
+        if value not in NETWORKS and not value.startswith(TRANSFER_PREFIX):
+            hint = suggested(value, NETWORKS)
+            raise ValueError(f"no network {value!r}{hint}; expected {', '.join(NETWORKS)} or {TRANSFER_PREFIX}<name>")
+        return value
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> TrainParams:
+        if self.low_resolution_epochs > self.epochs:
+            raise ValueError(f"low_resolution_epochs {self.low_resolution_epochs} exceeds epochs {self.epochs}")
+        if self.low_resolution_epochs == self.epochs and self.low_resolution_size < FACE_SIZE:
+            raise ValueError(f"low_resolution_epochs {self.epochs} leaves no epoch at {FACE_SIZE} px, the size that is served")
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ValueError(f"adam has no weight decay: set weight_decay {self.weight_decay:g} to 0.0, or optimizer to adamw")
+        if self.teachers_weight and self.low_resolution_epochs and self.low_resolution_size < FACE_SIZE:
+            raise ValueError(
+                f"teachers answer at {FACE_SIZE} px only: set low_resolution_epochs {self.low_resolution_epochs} to 0, or "
+                "teachers_weight to 0"
+            )
+        if self.evaluate_every > 1 and (self.early_stopping_patience or self.schedule == "plateau"):
+            raise ValueError(
+                f"early stopping and schedule plateau look at every epoch: set evaluate_every {self.evaluate_every} to 1"
+            )
+        if self.network.startswith(TRANSFER_PREFIX) and self.transfer.frozen_epochs > self.epochs:
+            raise ValueError(f"transfer.frozen_epochs {self.transfer.frozen_epochs} exceeds epochs {self.epochs}")
+        return self
+
+    def shortened(self, epochs: int) -> TrainParams:
+        """The same recipe for so many epochs; those on small pictures and those with a frozen backbone shrink in proportion."""
+        small, frozen = (
+            min(round(part * epochs / self.epochs), epochs - 1)
+            for part in (self.low_resolution_epochs, self.transfer.frozen_epochs)
+        )
+        return self.with_values({"epochs": epochs, "low_resolution_epochs": small, "transfer.frozen_epochs": frozen})
+
+    def with_values(self, values: Mapping[str, Any]) -> TrainParams:
+        """The recipe with other values of dotted keys such as "augment.flip". Raises `ParamsError` where they do not fit."""
+        content = self.model_dump(mode="json")
+        for key, value in values.items():
+            *parents, last = key.split(".")
+            section = content
+            for parent in parents:
+                section = section[parent]
+            section[last] = value
+        try:
+            return TrainParams.model_validate(content)
+        except ValidationError as error:
+            raise ParamsError(f"train: {explained(error, TrainParams)}") from error
