@@ -20,7 +20,7 @@ run: install ## raw faces to a packaged champion; DATA=path, VOTES=path and PROF
 	$(UV) run --frozen fer run $(if $(DATA),--data "$(DATA)") $(if $(VOTES),--votes "$(VOTES)") $(if $(PROFILE),--profile "$(PROFILE)")
 
 test: install ## the test suite, its files shared between two processes
-	$(UV) run --frozen pytest -q --numprocesses 2 --dist loadfile
+	$(UV) run --frozen pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: install ## the tests that take minutes each; installs the extras that some of them need
 	$(UV) run --frozen --extra postgres --extra s3 pytest -q -m slow

@@ -361,7 +361,11 @@ def test_a_killed_deletion_is_finished_by_the_next_command_in_the_cache_as_well(
     assert not [*(workspace.root / "data").glob(".feedback*-*")]
 
 
-@pytest.mark.parametrize("after", [0, 1, 2], ids=["before", "between", "after"])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)],
+    ids=["before", "between", "after"],
+)
 def test_a_deletion_killed_while_the_folder_is_replaced_leaves_no_copy_of_the_face(workspace: Workspace, after: int) -> None:
     gone, _ = workspace.give(face(47)), workspace.give(face(48))
     workspace.accept()

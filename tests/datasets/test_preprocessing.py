@@ -124,6 +124,7 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Row], Path]:
     return rows, folder
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_files_however_the_work_is_divided(
     tmp_path: Path, spark: SparkSession, divided: tuple[list[Row], Path]
 ) -> None:
@@ -191,6 +192,7 @@ def test_a_missing_or_foreign_raw_table_is_named(tmp_path: Path) -> None:
         preprocess(tmp_path, tmp_path / "out", tmp_path / "bad", params())
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_earlier_outputs_and_a_second_start_works(
     tmp_path: Path, divided: tuple[list[Row], Path]
 ) -> None:

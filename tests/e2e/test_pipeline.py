@@ -186,6 +186,7 @@ def test_a_second_run_at_the_same_time_is_told_who_is_first(workspace: Path, thi
         train_champion()
 
 
+@pytest.mark.slow
 def test_data_of_one_class_ends_the_flow_with_its_message_and_keeps_the_champion(
     workspace: Path, third: Run, tmp_path: Path
 ) -> None:
