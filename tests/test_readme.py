@@ -77,6 +77,22 @@ def test_the_readme_gives_the_measured_figures_of_the_attempts(row: str, attempt
     assert not views or (min(views) in line and max(views) in line)
 
 
+def test_the_readme_gives_the_measured_figures_of_the_baseline_and_of_balanced_variants() -> None:
+    names = ("hog", "compact-cpu-again", "balanced-cpu", "balanced-fast")
+    files = {name: ROOT / "benchmarks" / "attempts" / name / "metrics.json" for name in names}
+    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
+    assert f"`uv run fer baseline`: {100 * found['hog']['accuracy']:.1f} % on PublicTest" in README
+    pairs = [(found["compact-cpu-again"], found["balanced-cpu"]), (FIGURES["fast"], found["balanced-fast"])]
+    text = " ".join(README.split())
+    ranges = [f"{100 * before['recall_disgust']:.0f} to {100 * after['recall_disgust']:.0f} %" for before, after in pairs]
+    assert f"({ranges[0]} of 56 rows with a `cpu` network, {ranges[1]} with `fast`)" in text
+    lost = [f"{100 * (before[name] - after[name]):.1f}" for name in ("accuracy", "macro_f1") for before, after in pairs]
+    assert (
+        f"accuracy falls by {lost[0]} and {lost[1]} points, and macro-F1, for which it is chosen, by {lost[2]} and {lost[3]}"
+        in text
+    )
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_was_trained_by_the_profile_of_params_yaml(name: str) -> None:
     trained = json.loads((ROOT / "fer_pipeline" / "weights" / name / "training.json").read_text(encoding="utf-8"))

@@ -105,7 +105,7 @@ def _protocol(facts: CardFacts) -> Section:
         else "The recipe fixed the number of epochs; on the validation split the temperature was fitted."
     )
     used = (
-        "Neither was done on the test split; it was read for the figures below, by the promotion gate, and, for a shipped model, "
+        "The test split had no part in that; it was read for the figures below, by the promotion gate, and, for a shipped model, "
         "to check its 16-bit file. Figures come from one pass over the plain picture, as in serving, where nothing else is said."
     )
     if training["profile"] not in ("none", "smoke"):
