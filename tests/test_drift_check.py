@@ -33,6 +33,8 @@ from fer_pipeline.records import PROCESSED
 
 ROOT = Path(__file__).parents[1]
 ROWS = 320
+TRAINED = [f"{number:032x}" for number in range(1, 11)]
+"""Content hashes of the training rows."""
 
 
 def faces(rows: int, seed: int) -> npt.NDArray[np.uint8]:
@@ -43,23 +45,24 @@ def faces(rows: int, seed: int) -> npt.NDArray[np.uint8]:
 
 
 def write_processed(folder: Path, *, synthetic: bool = False, source: str = "nothing") -> None:
-    """The table of the source that the brightness model names, unless told otherwise."""
+    """The table of the source that the brightness model names, unless told otherwise; first the validation rows."""
     (folder / "faces").mkdir(parents=True)
+    rows = ROWS + len(TRAINED)
     known: dict[str, Any] = {
-        "id": [f"{row:08d}" for row in range(ROWS)],
-        "row": range(ROWS),
-        "name": ["toy"] * ROWS,
-        "split": ["validation"] * ROWS,
-        "label": [0] * ROWS,
-        "image": [face.tobytes() for face in faces(ROWS, 0)],
-        "content_hash": ["0"] * ROWS,
-        "perceptual_hash": ["0"] * ROWS,
-        "copies": [1] * ROWS,
-        "in_train": [row < 10 for row in range(ROWS)],
+        "id": [f"{row:08d}" for row in range(rows)],
+        "row": range(rows),
+        "name": ["toy"] * rows,
+        "split": ["validation"] * ROWS + ["train"] * len(TRAINED),
+        "label": [0] * rows,
+        "image": [face.tobytes() for face in (*faces(ROWS, 0), *faces(len(TRAINED), 9))],
+        "content_hash": ["0"] * ROWS + TRAINED,
+        "perceptual_hash": ["0"] * rows,
+        "copies": [1] * rows,
+        "in_train": [row < 10 for row in range(rows)],
     }
     zeros = {"copy_rank", "brightness", "contrast"}
     columns = {
-        field.name: known.get(field.name, [None if field.nullable else 0 if field.name in zeros else False] * ROWS)
+        field.name: known.get(field.name, [None if field.nullable else 0 if field.name in zeros else False] * rows)
         for field in PROCESSED
     }
     pq.write_table(pa.table(columns, schema=PROCESSED), folder / "faces" / "part.parquet")
@@ -82,7 +85,7 @@ def log_predictions(folder: Path, model: Path, pictures: npt.NDArray[np.uint8], 
 def workspace(brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy2(ROOT / name, tmp_path)
-    write_training_pictures(Path(shutil.copytree(brightness_model, tmp_path / "data" / "bundle")), keys([]))
+    write_training_pictures(Path(shutil.copytree(brightness_model, tmp_path / "data" / "bundle")), keys(TRAINED))
     write_processed(tmp_path / "data" / "processed")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -196,6 +199,9 @@ def test_a_missing_log_table_or_kind_of_data_is_an_error_whose_code_does_not_rea
     error_of("holds synthetic faces: make the data of the model the source again")
     shutil.rmtree(processed)
     write_processed(processed, source="other.csv")
+    write_training_pictures(workspace / "data" / "bundle", keys([*TRAINED[:4], "f" * 32]))
+    error_of("it learned from 40% of the training pictures of data/processed (other.csv), expected at least 50%")
+    (workspace / "data" / "bundle" / TRAINING_PICTURES_FILE).unlink()
     error_of("the model was trained on nothing, data/processed holds other.csv: make the data of the model the source again")
 
 

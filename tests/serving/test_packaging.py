@@ -82,7 +82,8 @@ def test_packaging_leaves_the_metrics_of_a_running_service_alone(packaged: Packa
 def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged) -> None:
     source = packaged.bento / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    core = {f"fer_pipeline/{name}.py" for name in ("__init__", "errors", "faces", "imaging", "labels", "model_info", "outputs")}
+    modules = ("__init__", "errors", "faces", "imaging", "labels", "model_info", "occlusion", "outputs")
+    core = {f"fer_pipeline/{name}.py" for name in modules}
     logs = ("__init__", "corrections", "log_files", "observations", "prediction_log", "shadow_log")
     core |= {f"fer_pipeline/monitoring/{name}.py" for name in logs}
     rooms = {
@@ -91,7 +92,7 @@ def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged)
         for path in (packaged.root / "fer_pipeline").glob(pattern)
         if path.is_file()
     }
-    assert found == core | rooms - {f"fer_pipeline/serving/{name}.py" for name in ("packaging", "vendoring")} | {
+    assert found == core | rooms - {f"fer_pipeline/serving/{name}.py" for name in ("components", "packaging", "vendoring")} | {
         "bentofile.yaml",
         f"data/bundle/{MODEL_FILE}",
         f"data/bundle/{INFO_FILE}",
