@@ -1,4 +1,4 @@
-"""What joins the rooms behind `fer balance`: an exported model, fairer to rare emotions, calibrated and measured again."""
+"""`fer balance`: an exported model, fairer to rare emotions, calibrated and measured again."""
 
 from __future__ import annotations
 

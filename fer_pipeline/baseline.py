@@ -1,4 +1,4 @@
-"""What joins the rooms in the baseline: Spark MLlib fits it, then it is exported, measured and registered as networks are."""
+"""The baseline: Spark MLlib fits it, then it is exported, measured and registered as networks are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What joins the rooms in distillation: exported models as teachers, their stored answers as soft labels of the training rows."""
+"""Distillation: exported models as teachers, their stored answers as soft labels of the training rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What joins the rooms in a drift check: the reference, made of model and validation split, the log, the tests and the page."""
+"""A drift check: the reference, made of model and validation split, the log, the tests and the page."""
 
 from __future__ import annotations
 

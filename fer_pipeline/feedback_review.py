@@ -1,4 +1,4 @@
-"""What joins the rooms from a person's correction to training data: review, checks, acceptance as a data version, deletion."""
+"""From a person's correction to training data: review, checks, acceptance as a data version, deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What joins the rooms behind the stages: an export with its version, the champion with its bundle.
+"""What comes after the stages: an export with its version, the champion with its bundle.
 
 Used by the flows and by the `fer` command; the gate is in gate.py, the way back in rollback.py.
 """

@@ -1,4 +1,4 @@
-"""What joins the rooms in batch scoring: the pictures of a folder or a Parquet table, the recognizer, and Spark.
+"""Batch scoring: the pictures of a folder or a Parquet table, the recognizer, and Spark.
 
 The input is worked through in chunks. Each finished chunk is one Parquet file and one line of `finished.jsonl`; a run that was
 killed goes on after the last one, and does again what was half written.

@@ -1,6 +1,6 @@
 """Makes an exported model one that comes with the package: weights in 16 bits, measured again as stored, card, index.
 
-Joins the rooms behind `fer models ship`; loading is inference/shipped.py.
+Behind `fer models ship`; loading is inference/shipped.py.
 """
 
 from __future__ import annotations

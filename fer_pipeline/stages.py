@@ -1,4 +1,4 @@
-"""What joins the rooms in a stage: a source with its parameters, a training and an evaluation with their MLflow run."""
+"""Stages that take several packages: a source with its parameters, a training and an evaluation with their MLflow run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What joins the rooms in a search: the data with its version, trainings with other recipes, one MLflow run each, the page.
+"""A search for a recipe: the data with its version, trainings with other recipes, one MLflow run each, the page.
 
 Trials are chosen on the validation split; the test split is never read.
 """

@@ -1,4 +1,4 @@
-"""Who may import what. The rules are those of the docstring of each room; a breach is named with file and line."""
+"""Who may import what, by the packages ("rooms") of fer_pipeline; a breach is named with file and line."""
 
 from __future__ import annotations
 
