@@ -57,6 +57,7 @@ def test_the_readme_gives_the_measured_robustness_and_agreement_with_ferplus_of_
         ("labels alone, 185 epochs", ["resnet-gpu-185"]),
         ("of the 3 seeds; of 5", ["ensemble-gpu-160"]),
         ("of the 3 seeds; of 5", ["ensemble-5"]),
+        ("each with ten views", ["ensemble-7"]),
         ("profile `gpu-wide`", ["wide-gpu-0", "wide-gpu-1", "wide-gpu-2"]),
         ("profile `cpu-quick`", ["compact-cpu-quick"]),
         ("profile `cpu`, seed 0 twice", ["compact-cpu", "compact-cpu-again", "compact-cpu-1", "compact-cpu-2"]),
