@@ -83,7 +83,7 @@ def combine(
         )
         write_training_pictures(folder, learned)
         info = ModelInfo(
-            network=f"ensemble of {len(infos)}: {', '.join(info.network for info in infos)}" + _with_views(views),
+            network=_network(infos, views),
             sha256=file_sha256(folder / MODEL_FILE),
             temperature=1.0,
             image_spec=infos[0].image_spec,
@@ -143,8 +143,9 @@ def _check_same(merged: EmotionClassifier, mean: _Mean, images: UInt8Array) -> N
         )
 
 
-def _with_views(views: int) -> str:
-    return "" if views == 1 else f", mean of {views} views"
+def _network(infos: list[ModelInfo], views: int) -> str:
+    names = ", ".join(info.network for info in infos)
+    return (names if len(infos) == 1 else f"ensemble of {len(infos)}: {names}") + ("" if views == 1 else f", mean of {views} views")
 
 
 def _kind(synthetic: bool) -> str:

@@ -89,7 +89,7 @@ def test_one_model_answers_with_the_mean_of_its_logits_over_the_views_of_a_pictu
     mean = np.mean(seen, axis=0) / one.info.temperature
     expected = mean - np.log(np.exp(mean).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(EmotionClassifier.load(tmp_path / "views").logits(images), expected, atol=1e-4)
-    assert made.info.network.endswith(f"mean of {count} views")
+    assert made.info.network == f"compact, mean of {count} views"
     assert "accuracy_tta" not in made.info.metrics  # views of views
     if count == 10:
         assert made.info.metrics["accuracy"] == made.members["one"]["accuracy_tta"]
