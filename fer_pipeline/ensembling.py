@@ -145,7 +145,8 @@ def _check_same(merged: EmotionClassifier, mean: _Mean, images: UInt8Array) -> N
 
 def _network(infos: list[ModelInfo], views: int) -> str:
     names = ", ".join(info.network for info in infos)
-    return (names if len(infos) == 1 else f"ensemble of {len(infos)}: {names}") + ("" if views == 1 else f", mean of {views} views")
+    joined = names if len(infos) == 1 else f"ensemble of {len(infos)}: {names}"
+    return joined if views == 1 else f"{joined}, mean of {views} views"
 
 
 def _kind(synthetic: bool) -> str:
