@@ -60,7 +60,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def isolated_homes(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated_homes(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A fresh home of every tool for each test, so that no test reads or leaves state."""
     home = next(homes)
     home.mkdir()
@@ -68,7 +68,9 @@ def isolated_homes(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
     monkeypatch.setenv("PREFECT_HOME", str(home / "prefect"))
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
-    return home
+    yield home
+    if mlflow := sys.modules.get("mlflow"):
+        mlflow.set_tracking_uri(None)  # MLflow prefers what a test has set in this way to the environment of a later one
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +151,7 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An MLflow database of its own, in use, with the artifacts in tmp_path, which becomes the working directory."""
     import mlflow
 
@@ -158,8 +160,7 @@ def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
     mlflow.set_tracking_uri(f"sqlite:///{file}")
-    yield file
-    mlflow.set_tracking_uri(None)  # MLflow prefers what was set in this way to the environment of a later test
+    return file
 
 
 @pytest.fixture

@@ -113,7 +113,8 @@ def test_a_run_whose_workers_are_all_gone_ends_with_one_sentence_and_leaves_noth
         os.killpg(worker.pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert errors.splitlines()[-1].startswith(
-        f"EnvironmentFault: {running.url} had no worker for this run for 6 s: start workers"
+    told = (
+        rf"EnvironmentFault: {running.url} had no worker for this run for \d+ s: start workers"  # 6, and more on a busy machine
     )
+    assert re.match(told, errors.splitlines()[-1])
     assert list((tmp_path / "out").iterdir()) == []

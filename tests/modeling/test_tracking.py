@@ -81,9 +81,6 @@ def test_a_locked_database_is_named_as_the_cause(tracking_store: Path, impatient
 def test_a_server_that_is_away_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     mlflow.set_tracking_uri("http://me:secret@127.0.0.1:9")
-    try:
-        with pytest.raises(EnvironmentFault, match=r"server at http://127.0.0.1:9 cannot be reached: start it") as caught:
-            tracking.recent_runs(1)
-    finally:
-        mlflow.set_tracking_uri("")
+    with pytest.raises(EnvironmentFault, match=r"server at http://127.0.0.1:9 cannot be reached: start it") as caught:
+        tracking.recent_runs(1)
     assert "secret" not in str(caught.value)
