@@ -103,6 +103,13 @@ def test_a_shipped_model_was_trained_by_the_profile_of_params_yaml(name: str) ->
     assert used == recipe.with_values(learned_from)
 
 
+def test_the_readme_gives_the_measured_label_noise() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "label-noise.json").read_text(encoding="utf-8"))
+    rows, text = sum(fold["rows"] for fold in found["per_fold"]), " ".join(README.split())
+    assert f"({100 * found['accuracy']:.1f} % out of fold" in text
+    assert f"suspects {found['suspicious']:,} of {rows:,} training labels" in text
+
+
 def test_every_command_in_the_readme_exists() -> None:
     from fer_pipeline.cli.app import app
 
