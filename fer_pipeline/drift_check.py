@@ -27,6 +27,10 @@ _LEAST_LEARNED = 0.5
 """Share of the table's training pictures that its model knows. Accepted corrections and another cut of the splits leave far more,
 another data set next to nothing."""
 
+_OTHER_DATA = (
+    "make the data of the model the source again (`fer data add`, `dvc repro preprocess`), or train and promote one on these"
+)
+
 
 @dataclass(frozen=True)
 class DriftCheck:
@@ -171,11 +175,6 @@ def _check_fit(info: ModelInfo, model: Path, processed: Path) -> None:
             f"the model was trained on other data ({info.data}): it learned from {share:.0%} of the training pictures of "
             f"{processed} ({source['name']}), expected at least {_LEAST_LEARNED:.0%}: {_OTHER_DATA}"
         )
-
-
-_OTHER_DATA = (
-    "make the data of the model the source again (`fer data add`, `dvc repro preprocess`), or train and promote one on these"
-)
 
 
 def _span(since: datetime, until: datetime) -> str:
