@@ -15,8 +15,8 @@ import numpy.typing as npt
 from rich.table import Table
 
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.metrics.classification import confusion, recalls
 from fer_pipeline.modeling.decision import Contestant
-from fer_pipeline.modeling.metrics import confusion, recalls
 from fer_pipeline.modeling.promotion import RECALL_FALL, decide
 from fer_pipeline.params import PromoteParams
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from fer_pipeline import imaging, records
+from fer_pipeline import imaging, schemas
 from fer_pipeline.datasets.synthetic import draw_faces
 
 ROWS = 32_298
@@ -42,7 +42,7 @@ def raw_table(folder: Path, rows: int = ROWS) -> Path:
     generator = np.random.default_rng(0)
     images, labels = draw_faces(700, 0)
     usages = ("Training",) * 8 + ("PublicTest", "PrivateTest")
-    with pq.ParquetWriter(folder / "faces.parquet", records.RAW) as writer:
+    with pq.ParquetWriter(folder / "faces.parquet", schemas.RAW) as writer:
         for start in range(0, rows, 2000):
             part = []
             for row in range(start, min(start + 2000, rows)):
@@ -58,7 +58,7 @@ def raw_table(folder: Path, rows: int = ROWS) -> Path:
                         "votes": None,
                     }
                 )
-            writer.write_table(pa.Table.from_pylist(part, schema=records.RAW))
+            writer.write_table(pa.Table.from_pylist(part, schema=schemas.RAW))
     facts = {"kind": "made", "name": "made", "rows": rows, "synthetic": True}
     (folder / "source.json").write_text(json.dumps(facts), encoding="utf-8")
     return folder

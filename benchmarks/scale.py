@@ -33,7 +33,7 @@ from rich.table import Table
 from benchmarks.cluster import Cluster, cluster
 from benchmarks.preprocessing import raw_table
 from fer_pipeline.errors import FerError
-from fer_pipeline.records import RAW
+from fer_pipeline.schemas import RAW
 
 RAW_FOLDER = Path("data/raw")
 MODES = ("local[2]", "cluster", "loop")

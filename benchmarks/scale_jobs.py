@@ -19,7 +19,7 @@ from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.shipped import DEFAULT_MODEL, shipped_folder
 from fer_pipeline.params import PreprocessParams
-from fer_pipeline.records import USAGE_SPLITS
+from fer_pipeline.schemas import USAGE_SPLITS
 
 GROUP = 1024
 

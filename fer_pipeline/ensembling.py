@@ -14,11 +14,11 @@ import numpy.typing as npt
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.ensemble import SMALLEST, merge
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.modeling.metrics import softmax
 from fer_pipeline.modeling.training_pictures import (
     joined_training_pictures,
     load_held_out,

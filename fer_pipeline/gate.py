@@ -13,11 +13,11 @@ from fer_pipeline import params as params_file
 from fer_pipeline.contest import contestant, judged_rows
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError
+from fer_pipeline.metrics.classification import Ints
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.comparison import compare
 from fer_pipeline.modeling.decision import REIGNING, Check, Contestant, Decision, Trial
 from fer_pipeline.modeling.gate_page import PAGE_FILE, write_gate
-from fer_pipeline.modeling.metrics import Ints
 from fer_pipeline.modeling.promotion import OVERTAKEN, decide
 from fer_pipeline.modeling.registry import ROLLED_BACK_TAG
 from fer_pipeline.params import PromoteParams

@@ -31,7 +31,7 @@ from fer_pipeline.inference.score_output import COUNTS, FACES, Counts, claim, fi
 from fer_pipeline.inference.scores import SCORES, Framing, scorer
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.loading import FACTS_FILE, parse_facts
-from fer_pipeline.records import PROCESSED
+from fer_pipeline.schemas import PROCESSED
 from fer_pipeline.storage import place
 from fer_pipeline.storage.place import Place
 

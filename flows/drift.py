@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from fer_pipeline import drift_check, params, settings
+from fer_pipeline import drift_check, environment, params
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError
 from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
@@ -40,7 +40,7 @@ def check_drift(
     whose message says why and which time was looked at, and emits the event `fer.drift.detected` on drift. Where no service has
     ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with its message.
     """
-    settings.apply()
+    environment.apply()
     root, until = Path.cwd(), datetime.now(UTC)
     folder = root / (log or os.environ.get(LOG_VARIABLE) or LOG)
     if not folder.is_dir():

@@ -17,7 +17,7 @@ from prefect.events import Event, Resource, get_events_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Failed
 
-from fer_pipeline import feedback_review, settings
+from fer_pipeline import environment, feedback_review
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.monitoring.corrections import INBOX, INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -42,7 +42,7 @@ def purge_feedback(
     `inbox` is the folder of corrections; left out, it is found as the commands find it. What has expired waits for no other run
     of the workspace. A `FerError` becomes a failed state with its message.
     """
-    settings.apply()
+    environment.apply()
     root = Path.cwd()
     try:
         corrections = Corrections(root / (inbox or os.environ.get(INBOX_VARIABLE) or INBOX))

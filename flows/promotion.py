@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import lifecycle, settings
+from fer_pipeline import environment, lifecycle
 from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
 from fer_pipeline.modeling.decision import Decision, Trial
 from fer_pipeline.modeling.registry import Version
@@ -31,7 +31,7 @@ def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> D
     The bundle is tried before the decision, so that a champion can always be served. A `FerError` becomes a failed state
     with its message.
     """
-    settings.apply()
+    environment.apply()
     root = Path.cwd()
     try:
         with exclusive(root / RUN_LOCK, "promote-challenger", wait_seconds):

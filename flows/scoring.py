@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import scoring, settings
+from fer_pipeline import environment, scoring
 from fer_pipeline.errors import FerError
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.score_output import FACES
@@ -40,7 +40,7 @@ def score_pictures(
     Source and output are paths, or s3:// or gs:// URIs. What an earlier run of the same output has finished is not done again. A
     `FerError` becomes a failed state with its message.
     """
-    settings.apply()
+    environment.apply()
     root = Path.cwd()
     try:
         pictures, out = place(source, root), place(output, root)

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import lifecycle, params, params_editing, settings, stages
+from fer_pipeline import environment, lifecycle, params, params_editing, stages
 from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.workspace import RUN_LOCK, exclusive
@@ -33,7 +33,7 @@ def train_champion(
     A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another run holds the workspace for longer
     than `wait_seconds`.
     """
-    settings.apply()
+    environment.apply()
     root = Path.cwd()
     try:
         with exclusive(root / RUN_LOCK, "train-champion", wait_seconds):

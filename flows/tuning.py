@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import settings
+from fer_pipeline import environment
 from fer_pipeline.errors import FerError
 from fer_pipeline.search_result import SearchResult
 from flows import tasks
@@ -28,7 +28,7 @@ def tune_recipe(trials: int | None = None, wait_seconds: float = 0) -> SearchRes
     It reads the processed table of the last run and changes no recipe: `fer profile save NAME --from-tuning` does. A `FerError`
     becomes a failed state with its message: `WorkspaceBusyError` where another search runs for longer than `wait_seconds`.
     """
-    settings.apply()
+    environment.apply()
     try:
         result = tasks.search(Path.cwd(), trials, wait_seconds)
     except FerError as error:

@@ -188,7 +188,7 @@ def levels(registered: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from fer_pipeline import params_editing, records
+    from fer_pipeline import params_editing, schemas
     from fer_pipeline.imaging import ImageSpec
 
     shutil.copy2(Path(__file__).parents[1] / "dvc.yaml", registered)
@@ -201,7 +201,7 @@ def levels(registered: Path) -> Path:
         rows.append({**flags, **words, **numbers, "image": image, "content_hash": f"{row:032x}"})
     folder = registered / "data" / "processed"
     (folder / "faces").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=records.PROCESSED), folder / "faces" / "part-00000.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.PROCESSED), folder / "faces" / "part-00000.parquet")
     facts = {"image_spec": asdict(ImageSpec()), "source": {"synthetic": False, "name": "levels"}}
     (folder / "facts.json").write_text(json.dumps(facts))
     params_editing.write_values(registered / "params.yaml", {"promote.max_ece": 1.0, "promote.bootstrap": 200})

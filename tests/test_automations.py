@@ -11,7 +11,7 @@ from prefect.server import models, schemas
 from prefect.server.database import provide_database_interface
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
-from fer_pipeline import settings
+from fer_pipeline import environment
 
 ROOT = Path(__file__).parents[1]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "flows" / "automations.yaml").read_text())["automations"]
@@ -25,7 +25,7 @@ def test_prefect_accepts_the_automation(automation: dict[str, Any]) -> None:
 
 def test_a_run_counts_as_killed_only_after_several_missed_heartbeats() -> None:
     trigger = next(a["trigger"] for a in AUTOMATIONS if a["name"] == "mark killed runs as crashed")
-    assert trigger["within"] >= 3 * int(settings.DEFAULTS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    assert trigger["within"] >= 3 * int(environment.DEFAULTS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
 
 
 def test_every_deployment_carries_the_tag_that_the_automations_look_for() -> None:

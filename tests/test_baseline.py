@@ -33,7 +33,7 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.ensemble import merge
 from fer_pipeline.outputs import write_json
-from fer_pipeline.records import PROCESSED, SPLITS
+from fer_pipeline.schemas import PROCESSED, SPLITS
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 MASTER = "local[2]"

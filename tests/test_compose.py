@@ -18,7 +18,7 @@ import pyspark
 import pytest
 import yaml
 
-from fer_pipeline import settings
+from fer_pipeline import environment as settings
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "compose.yaml").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ from fer_pipeline.modeling.training_pictures import keys, write_training_picture
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
 from fer_pipeline.params_editing import write_values
-from fer_pipeline.records import PROCESSED
+from fer_pipeline.schemas import PROCESSED
 
 ROOT = Path(__file__).parents[1]
 ROWS = 320

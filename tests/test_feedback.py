@@ -29,7 +29,7 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
-from fer_pipeline import feedback_review, params, records
+from fer_pipeline import feedback_review, params, schemas
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.datasets import feedback, sources, versioning
 from fer_pipeline.datasets.feedback_quality import KnownFaces
@@ -68,7 +68,7 @@ def write_processed(folder: Path, faces: list[tuple[UInt8Array, str]]) -> None:
         words = {"id": f"{row:08d}", "name": f"n{row}", "usage": split, "split": split, "votes": None}
         rows.append({**flags, **numbers, **hashes, **words, "image": gray.tobytes()})
     (folder / "faces").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=records.PROCESSED), folder / "faces" / "part-00000.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.PROCESSED), folder / "faces" / "part-00000.parquet")
 
 
 def write_csv(target: Path, rows: list[tuple[int, str | None]]) -> None:

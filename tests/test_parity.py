@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.imaging import ImageSpec, UInt8Array, decode, encode_png, to_model_input
@@ -51,7 +51,7 @@ def raw_table(folder: Path, encoded: list[bytes], pixels: str) -> Path:
     rows.append({**rows[0], "row": len(rows), "name": "csv", "image": None, "pixels": pixels})
     for usage in ("PublicTest", "PrivateTest"):
         rows.append({**rows[0], "row": len(rows), "name": usage, "usage": usage})
-    pq.write_table(pa.Table.from_pylist(rows, schema=records.RAW), folder / "faces.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.RAW), folder / "faces.parquet")
     (folder / "source.json").write_text(json.dumps({"kind": "test", "name": "test", "rows": len(rows), "synthetic": False}))
     return folder
 

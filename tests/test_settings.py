@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fer_pipeline import settings
+from fer_pipeline import environment
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_text())["deployments"]
 
@@ -15,15 +15,15 @@ DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_t
 def test_a_deployed_flow_starts_with_the_same_defaults_as_the_command(
     deployment: dict[str, dict[str, dict[str, object]]],
 ) -> None:
-    assert deployment["work_pool"]["job_variables"]["env"] == dict(settings.DEFAULTS)
+    assert deployment["work_pool"]["job_variables"]["env"] == dict(environment.DEFAULTS)
 
 
 def test_what_the_user_has_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "DEBUG")
-    for name in settings.DEFAULTS:
+    for name in environment.DEFAULTS:
         if name != "MLFLOW_LOGGING_LEVEL":
             monkeypatch.setenv(name, "")  # so that monkeypatch restores what apply() sets
             monkeypatch.delenv(name)
-    settings.apply()
+    environment.apply()
     assert os.environ["MLFLOW_LOGGING_LEVEL"] == "DEBUG"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline import params, params_editing, settings
+from fer_pipeline import environment as settings
+from fer_pipeline import params, params_editing
 from fer_pipeline.errors import FerError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

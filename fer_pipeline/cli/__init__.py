@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from fer_pipeline import settings
+from fer_pipeline import environment
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.owner import OWNER_VARIABLE, end_with
 
@@ -21,7 +21,7 @@ def main() -> None:
 
     As a stage that a flow started, it ends when the flow's process has ended.
     """
-    settings.apply()
+    environment.apply()
     if OWNER_VARIABLE in os.environ:
         end_with(os.environ[OWNER_VARIABLE])
     from fer_pipeline.cli.app import app  # typer and rich are imported after the environment is set

@@ -19,7 +19,7 @@ from fer_pipeline.datasets.raw_table import RawRow
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import content_hash, decode, to_gray
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.records import FEEDBACK_USAGE
+from fer_pipeline.schemas import FEEDBACK_USAGE
 
 INDEX_FILE: Final = "corrections.jsonl"
 """One line per accepted correction, ordered by `file`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
-from fer_pipeline.records import FEEDBACK_USAGE
+from fer_pipeline.schemas import FEEDBACK_USAGE
 
 
 def is_feedback() -> Column:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fer_pipeline import imaging, records
+from fer_pipeline import imaging, schemas
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.params import PreprocessParams
 
@@ -23,7 +23,7 @@ def finisher(params: PreprocessParams) -> Callable[[Iterator[pa.RecordBatch]], I
     def finish(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             rows = [finished for row in batch.to_pylist() for finished in finish_row(row, params)]
-            yield pa.RecordBatch.from_pylist(rows, schema=records.PROCESSED)
+            yield pa.RecordBatch.from_pylist(rows, schema=schemas.PROCESSED)
 
     return finish
 
@@ -32,7 +32,7 @@ def finish_row(row: dict[str, Any], params: PreprocessParams) -> Iterator[dict[s
     """The values of `records.PROCESSED` of a planned row, then of its augmented copies."""
     row_id = f"{row['row']:08d}"
     gray = np.frombuffer(row["image"], dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
-    common = {name: row[name] for name in records.PROCESSED.names if name in row}
+    common = {name: row[name] for name in schemas.PROCESSED.names if name in row}
     yield {**common, **_picture(gray, params), "id": row_id, "augmented": False}
     for number in range(1, row["variants"] + 1):
         variant_id = f"{row_id}-a{number}"

@@ -13,7 +13,7 @@ from fer_pipeline.datasets.archives import DAMAGE, PICTURE_SUFFIXES, Tree
 from fer_pipeline.datasets.raw_table import Notes, RawRow
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
-from fer_pipeline.records import SPLIT_WORDS
+from fer_pipeline.schemas import SPLIT_WORDS
 
 MAX_PICTURE_BYTES: Final = 20 * 2**20
 """Largest picture file that is read; the row of a larger one has no image."""

@@ -11,21 +11,21 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from fer_pipeline import imaging, records
+from fer_pipeline import imaging, schemas
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import FERPLUS_COLUMNS, emotion_index
 
 PARSED: Final = pa.schema(
     [
-        *(records.RAW.field(name) for name in ("row", "name", "emotion", "usage")),
+        *(schemas.RAW.field(name) for name in ("row", "name", "emotion", "usage")),
         pa.field("split", pa.string()),  # what the usage word says; null where the source has none
         pa.field("label", pa.int8()),
         pa.field("image", pa.binary()),  # before denoising and contrast
         pa.field("content_hash", pa.string()),
         pa.field("perceptual_hash", pa.string()),
         pa.field("flat", pa.bool_()),
-        pa.field("votes", records.VOTES),
+        pa.field("votes", schemas.VOTES),
         pa.field("reason", pa.string()),  # null for a good row; else the columns above are null as far as they were not reached
         pa.field("detail", pa.string()),
     ]
@@ -33,9 +33,9 @@ PARSED: Final = pa.schema(
 """One row per raw row: a face, or `reason` and `detail`."""
 
 SPLIT_OF_USAGE: Final = {
-    **{word.lower(): split for word, split in records.USAGE_SPLITS.items()},
-    **{split: split for split in records.SPLITS},
-    records.FEEDBACK_USAGE.lower(): "train",
+    **{word.lower(): split for word, split in schemas.USAGE_SPLITS.items()},
+    **{split: split for split in schemas.SPLITS},
+    schemas.FEEDBACK_USAGE.lower(): "train",
 }
 """Split of each known usage word, lower case."""
 
@@ -83,7 +83,7 @@ def split_of(usage: str | None, has_splits: bool) -> str | None:
     if not word and not has_splits:
         return None
     if word not in SPLIT_OF_USAGE:
-        raise RowFault("usage", f"usage {usage!r}, expected {', '.join((*records.USAGE_SPLITS, *records.SPLITS))}")
+        raise RowFault("usage", f"usage {usage!r}, expected {', '.join((*schemas.USAGE_SPLITS, *schemas.SPLITS))}")
     return SPLIT_OF_USAGE[word]
 
 

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.datasets.finishing import finisher
 from fer_pipeline.params import PreprocessParams
 
@@ -39,7 +39,7 @@ def write_faces(
     """
     size = file_rows(rows_in)
     ordered = table.repartitionById(-(-rows_in // size), (sf.col("row") / size).cast("int")).sortWithinPartitions("row")
-    found = _write_parts(ordered, finisher(params), records.PROCESSED, scratch, ["split", "label", "augmented"], _GROUP_ROWS)
+    found = _write_parts(ordered, finisher(params), schemas.PROCESSED, scratch, ["split", "label", "augmented"], _GROUP_ROWS)
     target.mkdir()
     for number, part in enumerate(sorted(scratch.glob("*.parquet"))):
         os.replace(part, target / f"part-{number:05d}.parquet")
@@ -49,11 +49,11 @@ def write_faces(
 def write_left_out(rows: DataFrame, scratch: Path, target: Path) -> dict[str, int]:
     """Writes the quarantine table, ordered by row, and returns its rows by reason."""
     ordered = rows.repartition(1).sortWithinPartitions("row")
-    found = _write_parts(ordered, iter, records.QUARANTINE, scratch, ["reason"], _LEFT_OUT_GROUP_ROWS)
+    found = _write_parts(ordered, iter, schemas.QUARANTINE, scratch, ["reason"], _LEFT_OUT_GROUP_ROWS)
     for part in scratch.glob("*.parquet"):
         os.replace(part, target)
     if not found:
-        pq.write_table(records.QUARANTINE.empty_table(), target)
+        pq.write_table(schemas.QUARANTINE.empty_table(), target)
     return {str(reason): count for reason, count in sorted(found)}
 
 

@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.datasets import parsing
 from fer_pipeline.datasets.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
 from fer_pipeline.datasets.feedback_joining import is_feedback, join_feedback
@@ -96,19 +96,19 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
         rows = _spark_read(spark, raw / "faces.parquet")
         _map_arrow(rows, parsing.parser(has_splits), parsing.PARSED).write.parquet(str(scratch / "parsed"))
         parsed = _spark_read(spark, scratch / "parsed")
-        faults = parsed.filter("reason is not null").select(*records.QUARANTINE.names)
+        faults = parsed.filter("reason is not null").select(*schemas.QUARANTINE.names)
         valid = parsed.filter("reason is null").drop("image", "reason", "detail")
         own = valid.filter(~is_feedback()) if has_feedback else valid
         found: dict[str | None, int] = {row["split"]: row["count"] for row in own.groupBy("split").count().collect()}
         if not found:
             raise SourceError(_why_no_row(raw, faults))
         marked = _mark_choices(mark_copies(valid), params).cache()
-        left_out = faults.unionByName(marked.filter("reason is not null").select(*records.QUARANTINE.names))
+        left_out = faults.unionByName(marked.filter("reason is not null").select(*schemas.QUARANTINE.names))
         kept = marked.filter("reason is null").drop("reason", "detail")
         table, rule = assign_splits(kept.filter(~is_feedback()) if has_feedback else kept, found, params)
         if has_feedback:
             joined = join_feedback(table, kept.filter(is_feedback())).cache()
-            left_out = left_out.unionByName(joined.filter("reason is not null").select(*records.QUARANTINE.names))
+            left_out = left_out.unionByName(joined.filter("reason is not null").select(*schemas.QUARANTINE.names))
             table = joined.filter("reason is null").drop("reason", "detail")
         table = _plan_variants(relate_to_train(table), params).join(parsed.select("row", "image"), "row")
         counts = write_faces(table, rows_in, scratch / "faces", aside / "faces", params)
@@ -128,7 +128,7 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
                     emotion: sum(counts[split, index, augmented] for augmented in (False, True))
                     for index, emotion in enumerate(EMOTIONS)
                 }
-                for split in records.SPLITS
+                for split in schemas.SPLITS
             },
             split_rule=rule,
             duplicates=duplicates,
@@ -144,9 +144,9 @@ def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool, bool]:
     try:
         source = json.loads((raw / "source.json").read_text(encoding="utf-8"))
         table = pq.ParquetFile(raw / "faces.parquet")
-        if not table.schema_arrow.equals(records.RAW):
+        if not table.schema_arrow.equals(schemas.RAW):
             raise SourceError(
-                f"{raw}/faces.parquet has columns {table.schema_arrow.names}, expected {records.RAW.names}: fetch again"
+                f"{raw}/faces.parquet has columns {table.schema_arrow.names}, expected {schemas.RAW.names}: fetch again"
             )
         usages: set[str] = set()
         for batch in table.iter_batches(columns=["usage"]):
@@ -159,7 +159,7 @@ def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool, bool]:
         raise SourceError(f"{raw}/source.json lacks kind, name or synthetic: run `fer fetch` again")
     if not table.metadata.num_rows:
         raise SourceError(f"{raw}/faces.parquet has no rows: check the source and fetch again")
-    feedback = {usage for usage in usages if usage.lower() == records.FEEDBACK_USAGE.lower()}
+    feedback = {usage for usage in usages if usage.lower() == schemas.FEEDBACK_USAGE.lower()}
     return source, table.metadata.num_rows, usages - feedback != {""}, bool(feedback)
 
 

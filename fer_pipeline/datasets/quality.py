@@ -15,7 +15,7 @@ import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.datasets import quality_data, quality_page
 from fer_pipeline.datasets.quality_data import MEASURED_SPLITS, Check, QualityData
 from fer_pipeline.errors import DataQualityError
@@ -96,7 +96,7 @@ def suites(data: QualityData, params: ValidateParams) -> dict[str, list[Any]]:
 
 
 def _fields() -> list[Any]:
-    wanted = [f"{field.name}: {field.type}" for field in records.PROCESSED]
+    wanted = [f"{field.name}: {field.type}" for field in schemas.PROCESSED]
     return [
         gxe.ExpectColumnDistinctValuesToEqualSet(
             column="field",
@@ -130,8 +130,8 @@ def _rows(data: QualityData) -> list[Any]:
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="split",
-            value_set=list(records.SPLITS),
-            **_words("splits", ", ".join(records.SPLITS), "The three split names."),
+            value_set=list(schemas.SPLITS),
+            **_words("splits", ", ".join(schemas.SPLITS), "The three split names."),
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="image_length",
@@ -219,7 +219,7 @@ def _table(table: pd.DataFrame, params: ValidateParams) -> list[Any]:
             max_value=high,
             **_words(f"mean brightness of {split}", f"{low:g}..{high:g}", "Darker or brighter sets need another look.", WARNING),
         )
-        for split in records.SPLITS
+        for split in schemas.SPLITS
         if table[f"brightness_{split}"].notna().all()
     ]
     contrast = [
@@ -228,7 +228,7 @@ def _table(table: pd.DataFrame, params: ValidateParams) -> list[Any]:
             min_value=params.min_mean_contrast,
             **_words(f"mean contrast of {split}", f"at least {params.min_mean_contrast:g}", "Faces need some contrast.", WARNING),
         )
-        for split in records.SPLITS
+        for split in schemas.SPLITS
         if table[f"contrast_{split}"].notna().all()
     ]
     return [

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
@@ -72,7 +72,7 @@ def read(processed: Path, quarantine: Path) -> QualityData:
         quarantine_facts = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
         left_out = pq.read_table(quarantine / "rows.parquet").to_pandas()
         dataset = ds.dataset(processed / "faces", format="parquet")
-        missing = [name for name in records.PROCESSED.names if name not in dataset.schema.names]
+        missing = [name for name in schemas.PROCESSED.names if name not in dataset.schema.names]
         if missing:
             raise DataQualityError(f"{processed}/faces lacks the columns {', '.join(missing)}: run `fer preprocess` again")
         rows = _rows(dataset)
@@ -99,18 +99,18 @@ def pictures(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
 
 def _type(field: pa.Field) -> pa.DataType:
     """The type of a field; of equal types, whose items may be named differently, the one in `records.PROCESSED`."""
-    at = records.PROCESSED.get_field_index(field.name)
-    same = at >= 0 and records.PROCESSED.field(at).type.equals(field.type)
-    return records.PROCESSED.field(at).type if same else field.type
+    at = schemas.PROCESSED.get_field_index(field.name)
+    same = at >= 0 and schemas.PROCESSED.field(at).type.equals(field.type)
+    return schemas.PROCESSED.field(at).type if same else field.type
 
 
 def _rows(dataset: ds.Dataset) -> pd.DataFrame:
-    columns = {name: ds.field(name) for name in records.PROCESSED.names if name != "image"}
+    columns = {name: ds.field(name) for name in schemas.PROCESSED.names if name != "image"}
     # The length is taken while reading, so that the pictures never lie in memory together.
     table = dataset.to_table(columns={**columns, "image_length": pc.binary_length(ds.field("image"))})
     rows: pd.DataFrame = table.to_pandas()
     rows["votes_sum"] = [np.nan if votes is None else float(np.sum(votes)) for votes in rows["votes"]]
-    required = [field.name for field in records.PROCESSED if not field.nullable and field.name != "image"]
+    required = [field.name for field in schemas.PROCESSED if not field.nullable and field.name != "image"]
     rows["nulls"] = rows[[*required, "image_length"]].isna().sum(axis=1)
     return rows
 
@@ -119,7 +119,7 @@ def _classes(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of each split and emotion; the share and its distance from FER-2013's are of rows that are no augmented copies."""
     found = rows[~rows["augmented"]]
     parts = []
-    for split in records.SPLITS:
+    for split in schemas.SPLITS:
         counts = found.loc[found["split"] == split, "label"].value_counts().reindex(range(len(EMOTIONS)), fill_value=0)
         part = pd.DataFrame({"split": split, "emotion": EMOTIONS, "rows": counts.to_numpy()})
         part["share"] = part["rows"] / max(int(part["rows"].sum()), 1)
@@ -139,7 +139,7 @@ def _table(rows: pd.DataFrame, classes: pd.DataFrame, facts: dict[str, Any], qua
         "augmented_outside_train": int((rows["augmented"] & (rows["split"] != "train")).sum()),
         "classes_in_train": int(((classes["split"] == "train") & (classes["rows"] > 0)).sum()),
     }
-    for split in records.SPLITS:
+    for split in schemas.SPLITS:
         part = found[found["split"] == split]
         values[f"brightness_{split}"] = float(part["brightness"].mean())
         values[f"contrast_{split}"] = float(part["contrast"].mean())

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.datasets.quality_data import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, pictures
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS, SYNONYMS
@@ -157,7 +157,7 @@ def _agreement(rows: pd.DataFrame) -> Agreement | None:
 def _class_table(classes: pd.DataFrame) -> list[dict[str, Any]]:
     found = {(row["split"], row["emotion"]): (row["rows"], row["share"]) for row in classes.to_dict("records")}
     return [
-        {"emotion": emotion, "reference": reference, "splits": [found[split, emotion] for split in records.SPLITS]}
+        {"emotion": emotion, "reference": reference, "splits": [found[split, emotion] for split in schemas.SPLITS]}
         for emotion, reference in zip(EMOTIONS, REFERENCE_SHARES, strict=True)
     ]
 
@@ -166,7 +166,7 @@ def _balance_figure(classes: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9, 3.4))
     axes = figure.subplots()
     places = np.arange(len(EMOTIONS))
-    for number, split in enumerate(records.SPLITS):
+    for number, split in enumerate(schemas.SPLITS):
         shares = classes.loc[classes["split"] == split, "share"].to_numpy()
         axes.bar(places + (number - 1) * 0.26, 100 * shares, width=0.25, label=split, color=_COLORS[split])
     axes.hlines(100 * np.array(REFERENCE_SHARES), places - 0.42, places + 0.42, color="black", linewidth=1.5, label="FER-2013")
@@ -184,7 +184,7 @@ def _histograms(rows: pd.DataFrame) -> Figure:
         (("brightness", 255, "brightness (mean gray value)"), ("contrast", 128, "contrast (standard deviation)")),
         strict=True,
     ):
-        for split in records.SPLITS:
+        for split in schemas.SPLITS:
             values = rows.loc[(rows["split"] == split) & ~rows["augmented"], column].to_numpy()
             if len(values):
                 weights = np.full(len(values), 100 / len(values))

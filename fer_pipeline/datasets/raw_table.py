@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.records import RAW
+from fer_pipeline.schemas import RAW
 
 GROUP_ROWS: Final = 2_000
 """Most rows of one parquet row group."""

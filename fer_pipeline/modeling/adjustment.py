@@ -15,7 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.modeling import metrics
+from fer_pipeline.metrics import classification
 
 STRENGTHS = tuple(step / 20 for step in range(21))
 """Values that are tried: 0 changes nothing, 1 answers as if all classes were equally frequent."""
@@ -80,5 +80,5 @@ def store_adjusted(source: Path, temperature: float, adjustment: Adjustment, tar
 
 
 def _figures(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
-    table = metrics.confusion(labels, logits.argmax(axis=1))
-    return float(metrics.accuracy(table)), float(metrics.macro_f1(table))
+    table = classification.confusion(labels, logits.argmax(axis=1))
+    return float(classification.accuracy(table)), float(classification.macro_f1(table))

@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling import card_texts, metrics
+from fer_pipeline.metrics import classification
+from fer_pipeline.modeling import card_texts
 from fer_pipeline.modeling.card import CardFacts, Points, Section, Table
 from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 from fer_pipeline.modeling.faithfulness import BASELINES
@@ -54,7 +55,7 @@ def results(facts: CardFacts) -> Section:
 def per_emotion(facts: CardFacts) -> Section:
     """Recall with its interval, precision and F1 of each emotion."""
     table = facts.confusion
-    precision, f1 = metrics.precisions(table), metrics.f1_scores(table)
+    precision, f1 = classification.precisions(table), classification.f1_scores(table)
     rows = []
     for index, name in enumerate(EMOTIONS):
         pictures = int(table[index].sum())
@@ -161,7 +162,7 @@ def explanations(facts: CardFacts) -> Section:
 
 def limits(facts: CardFacts) -> Section:
     """The limits of every model, and which emotion this one finds least."""
-    recalls = metrics.recalls(facts.confusion)
+    recalls = classification.recalls(facts.confusion)
     weakest, best = int(recalls.argmin()), int(recalls.argmax())
     unequal = (
         f"It is unequal between emotions: it finds {percent(float(recalls[best]), 0)} of {EMOTIONS[best]}, but "

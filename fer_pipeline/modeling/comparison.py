@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.decision import Contestant
-from fer_pipeline.modeling.metrics import (
+from fer_pipeline.metrics.classification import (
     Floats,
     Interval,
     Ints,
@@ -24,7 +23,8 @@ from fer_pipeline.modeling.metrics import (
     recalls,
     reliability,
 )
-from fer_pipeline.modeling.paired import McNemar, mcnemar, mean_interval
+from fer_pipeline.metrics.intervals import McNemar, mcnemar, mean_interval
+from fer_pipeline.modeling.decision import Contestant
 from fer_pipeline.params import PromoteParams
 
 SHOWN: Final = 12

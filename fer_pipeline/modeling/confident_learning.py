@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.modeling.metrics import CLASSES, Floats, Ints
+from fer_pipeline.metrics.classification import CLASSES, Floats, Ints
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fer_pipeline.modeling.metrics import Floats
+from fer_pipeline.metrics.classification import Floats
 
 REIGNING = "is the champion already"
 """Name of the only check where champion and challenger are one version."""

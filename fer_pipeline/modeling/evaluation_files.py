@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.calibration import CALIBRATION_FILE
-from fer_pipeline.modeling.curves import Curve
+from fer_pipeline.metrics.calibration import CALIBRATION_FILE
+from fer_pipeline.metrics.curves import Curve
 from fer_pipeline.modeling.evaluation_page import write_report
 from fer_pipeline.modeling.figures import (
     confusion_figure,

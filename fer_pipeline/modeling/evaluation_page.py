@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling import metrics
+from fer_pipeline.metrics import classification
 from fer_pipeline.pages import write_page
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def write_report(path: Path, evaluation: Evaluation, figures: Mapping[str, Figur
 
 
 def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
-    precision, f1 = metrics.precisions(evaluation.confusion), metrics.f1_scores(evaluation.confusion)
+    precision, f1 = classification.precisions(evaluation.confusion), classification.f1_scores(evaluation.confusion)
     return [
         {
             "name": name,

@@ -16,8 +16,8 @@ import tf2onnx
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
+from fer_pipeline.metrics.calibration import CALIBRATION_FILE
 from fer_pipeline.model_info import MODEL_FILE, OPSET, ModelInfo, file_sha256
-from fer_pipeline.modeling.calibration import CALIBRATION_FILE
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.modeling.model_files import KERAS_FILE, read_model, read_training
 from fer_pipeline.modeling.training_pictures import copy_training_pictures

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, to_model_input
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.metrics import classification
+from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.modeling import metrics
 from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.external_pictures import ExternalSet
 from fer_pipeline.modeling.figures import confusion_figure
-from fer_pipeline.modeling.metrics import Interval
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 from fer_pipeline.pages import write_page
@@ -158,8 +158,8 @@ def _result(
 ) -> ExternalResult:
     there = np.unique(labels)
     among_shared = there[probabilities[:, there].argmax(axis=1)]
-    free = metrics.confusion(labels, probabilities.argmax(axis=1))
-    restricted = metrics.confusion(labels, among_shared)
+    free = classification.confusion(labels, probabilities.argmax(axis=1))
+    restricted = classification.confusion(labels, among_shared)
 
     return ExternalResult(
         data=data,
@@ -171,10 +171,10 @@ def _result(
         without_face=tuple(without_face),
         confusion=free,
         accuracy=share_interval(int(np.trace(free)), len(labels)),
-        macro_f1=metrics.bootstrap(
-            free, lambda tables: metrics.f1_scores(tables)[..., there].mean(axis=-1), resamples=resamples, seed=seed
+        macro_f1=classification.bootstrap(
+            free, lambda tables: classification.f1_scores(tables)[..., there].mean(axis=-1), resamples=resamples, seed=seed
         ),
         restricted_accuracy=share_interval(int(np.trace(restricted)), len(labels)),
         recalls={EMOTIONS[i]: share_interval(int(free[i, i]), int(free[i].sum())) for i in there},
-        ece=metrics.reliability(labels, probabilities).ece,
+        ece=classification.reliability(labels, probabilities).ece,
     )

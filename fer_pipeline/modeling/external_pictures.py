@@ -16,7 +16,7 @@ import numpy as np
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import ALLOWED_FORMATS, FACE_SIZE, UInt8Array, crop, decode
 from fer_pipeline.labels import common_name
-from fer_pipeline.records import SPLIT_WORDS
+from fer_pipeline.schemas import SPLIT_WORDS
 
 Framing = Literal["face", "picture"]
 """Whether a picture is one cut-out face, or a scene in which the face must be found first."""

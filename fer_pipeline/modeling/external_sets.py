@@ -35,7 +35,7 @@ from fer_pipeline.modeling.external_pictures import (
     refuse_part,
     whole_number,
 )
-from fer_pipeline.records import SPLIT_WORDS
+from fer_pipeline.schemas import SPLIT_WORDS
 
 LAYOUTS: Final = ("ckplus", "jaffe", "rafdb", "affectnet", "ferplus", "imagefolder")
 

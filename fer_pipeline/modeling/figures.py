@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.curves import Curve
-from fer_pipeline.modeling.metrics import Reliability
+from fer_pipeline.metrics.classification import Reliability
+from fer_pipeline.metrics.curves import Curve
 
 COLORS = ("#c1121f", "#6a994e", "#7b2cbf", "#f4a300", "#1d4e89", "#e36414", "#6c757d")
 """One colour per emotion."""

@@ -17,7 +17,7 @@ from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling.picture_rows import read_pictures
-from fer_pipeline.records import SPLITS
+from fer_pipeline.schemas import SPLITS
 
 COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")
 """What is read of each row beside its picture."""

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling import metrics
-from fer_pipeline.modeling.calibration import fit_temperature
+from fer_pipeline.metrics import classification
+from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.folds import grouped_folds, read_groups
 from fer_pipeline.modeling.loading import Faces, load_facts, load_split
@@ -123,7 +123,7 @@ def _fold(
     checkpoints = folder / "checkpoints"
     result = train(rest, validation, params, checkpoints)
     temperature = fit_temperature(_logits(result.network, validation), validation.labels)
-    probabilities = metrics.softmax(_logits(result.network, held_out), temperature)
+    probabilities = classification.softmax(_logits(result.network, held_out), temperature)
     facts = {
         "key": key,
         "rows": len(held_out),

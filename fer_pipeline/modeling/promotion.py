@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.decision import Check, Contestant, Decision, Trial
-from fer_pipeline.modeling.metrics import (
+from fer_pipeline.metrics.classification import (
     Floats,
     Interval,
     Ints,
@@ -20,7 +19,8 @@ from fer_pipeline.modeling.metrics import (
     recalls,
     reliability,
 )
-from fer_pipeline.modeling.paired import mean_interval
+from fer_pipeline.metrics.intervals import mean_interval
+from fer_pipeline.modeling.decision import Check, Contestant, Decision, Trial
 from fer_pipeline.params import PromoteParams
 
 RECALL_FALL = "largest fall of a class's recall"

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.metrics import classification
+from fer_pipeline.metrics.classification import Interval
+from fer_pipeline.metrics.intervals import mean_interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.modeling import metrics
 from fer_pipeline.modeling.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.loading import Faces
-from fer_pipeline.modeling.metrics import Interval
-from fer_pipeline.modeling.paired import mean_interval
 from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 from fer_pipeline.pages import write_page
 
@@ -64,7 +64,7 @@ def measure(test: Faces, predict: Predict, *, pictures: int | None = None, resam
     clean = predict(images).argmax(axis=1) == labels
     predictions = predictions_under_corruption(images, predict, seed)
     right = predictions == labels
-    macro_f1 = [float(metrics.macro_f1(metrics.confusion(labels, row))) for row in predictions]
+    macro_f1 = [float(classification.macro_f1(classification.confusion(labels, row))) for row in predictions]
     accuracy = right.mean(axis=1)
     curves = tuple(
         Curve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fer_pipeline.modeling.metrics import Interval
+from fer_pipeline.metrics.classification import Interval
 
 _Z: Final = 1.959964  # of the standard normal distribution, two-sided 95 %
 

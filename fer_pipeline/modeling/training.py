@@ -16,7 +16,8 @@ import numpy as np
 
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling import checkpoints, metrics
+from fer_pipeline.metrics import classification
+from fer_pipeline.modeling import checkpoints
 from fer_pipeline.modeling.batches import Batches, steps_per_epoch, vote_shares
 from fer_pipeline.modeling.devices import data_parallel, hardware
 from fer_pipeline.modeling.learner import Learner
@@ -143,16 +144,16 @@ def _cuts(params: TrainParams, history: list[dict[str, float]]) -> int:
 
 
 def _figures(
-    epoch: int, fitted: dict[str, float], logits: metrics.Floats, validation: Faces, learner: Learner, seconds: float
+    epoch: int, fitted: dict[str, float], logits: classification.Floats, validation: Faces, learner: Learner, seconds: float
 ) -> dict[str, float]:
-    table = metrics.confusion(validation.labels, logits.argmax(axis=1))
+    table = classification.confusion(validation.labels, logits.argmax(axis=1))
     return {
         "epoch": epoch + 1,
         "loss": fitted["loss"],
         "accuracy": fitted["accuracy"],
-        "val_loss": metrics.nll(validation.labels, metrics.softmax(logits)),
-        "val_accuracy": float(metrics.accuracy(table)),
-        "val_macro_f1": float(metrics.macro_f1(table)),
+        "val_loss": classification.nll(validation.labels, classification.softmax(logits)),
+        "val_accuracy": float(classification.accuracy(table)),
+        "val_macro_f1": float(classification.macro_f1(table)),
         "lr": learner.rate_after(epoch),
         "size": learner.phase.size,
         "seconds": round(seconds, 3),

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from packing import Fetched
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.datasets.sources import SourceFacts, fetch
 from fer_pipeline.params import FetchParams
 
@@ -27,7 +27,7 @@ def fetched(tmp_path: Path) -> Fetched:
         out = tmp_path / "out" / "raw"
         facts = fetch(source, out, FetchParams())
         table = pq.read_table(out / "faces.parquet")
-        assert table.schema.equals(records.RAW)
+        assert table.schema.equals(schemas.RAW)
         assert json.loads((out / "source.json").read_text())["rows"] == table.num_rows == facts.rows
         rows: list[dict[str, Any]] = table.to_pylist()
         assert [row["row"] for row in rows] == list(range(len(rows)))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_pipeline import records
+from fer_pipeline import schemas
 from fer_pipeline.datasets.preprocessing import PreprocessFacts, preprocess
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.params import PreprocessParams
@@ -41,7 +41,7 @@ def row(picture: UInt8Array | None, emotion: str | None, usage: str | None, **ot
 def write_raw(folder: Path, rows: list[Row], group: int = 1000) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     named = [{"row": number, "name": f"made.csv:{number + 2}", **row} for number, row in enumerate(rows)]
-    pq.write_table(pa.Table.from_pylist(named, schema=records.RAW), folder / "faces.parquet", row_group_size=group)
+    pq.write_table(pa.Table.from_pylist(named, schema=schemas.RAW), folder / "faces.parquet", row_group_size=group)
     source = {"kind": "made", "name": "made.csv", "synthetic": True, "rows": len(rows)}
     (folder / "source.json").write_text(json.dumps(source))
     return folder

@@ -19,7 +19,7 @@ import pytest
 from made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
 from pyspark.sql import SparkSession
 
-from fer_pipeline import imaging, records
+from fer_pipeline import imaging, schemas
 from fer_pipeline.datasets.preprocessing import PreprocessFacts, preprocess
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec
@@ -71,7 +71,7 @@ def test_each_damaged_row_goes_to_quarantine_with_its_reason(damaged: tuple[Path
         (14, "votes"),
         (15, "votes"),
     ]
-    assert pq.read_schema(folder / "bad" / "rows.parquet").equals(records.QUARANTINE)
+    assert pq.read_schema(folder / "bad" / "rows.parquet").equals(schemas.QUARANTINE)
     assert facts.quarantined == {
         "image": 2,
         "label": 2,
@@ -109,7 +109,7 @@ def test_the_files_have_the_agreed_schema_names_and_nothing_else(damaged: tuple[
     folder, _ = damaged
     files = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file() and "raw" not in path.parts]
     assert files == ["bad/facts.json", "bad/rows.parquet", "out/faces/part-00000.parquet", "out/facts.json"]
-    assert pq.read_schema(folder / "out" / "faces" / "part-00000.parquet").equals(records.PROCESSED)
+    assert pq.read_schema(folder / "out" / "faces" / "part-00000.parquet").equals(schemas.PROCESSED)
     facts = json.loads((folder / "out" / "facts.json").read_text())
     assert facts["source"]["synthetic"] is True
     assert ImageSpec.from_dict(facts["image_spec"]).fingerprint == facts["image_spec_fingerprint"]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_pipeline import imaging, records
+from fer_pipeline import imaging, schemas
 from fer_pipeline.datasets.quality import QualityResult, validate
 from fer_pipeline.datasets.quality_data import REFERENCE_COUNTS
 from fer_pipeline.errors import DataQualityError, SourceError
@@ -58,7 +58,7 @@ def healthy() -> list[Row]:
     return rows
 
 
-def write(folder: Path, rows: list[Row], schema: pa.Schema = records.PROCESSED, **facts: Any) -> Path:
+def write(folder: Path, rows: list[Row], schema: pa.Schema = schemas.PROCESSED, **facts: Any) -> Path:
     (folder / "processed" / "faces").mkdir(parents=True)
     (folder / "quarantine").mkdir()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "processed" / "faces" / "part-00000.parquet")
@@ -101,7 +101,7 @@ def write(folder: Path, rows: list[Row], schema: pa.Schema = records.PROCESSED, 
     (folder / "processed" / "facts.json").write_text(json.dumps(values))
     bad = {"rows_in": values["rows_in"], "quarantined": quarantined, "removed_by_choice": {}}
     (folder / "quarantine" / "facts.json").write_text(json.dumps(bad))
-    pq.write_table(pa.Table.from_pylist(left_out, schema=records.QUARANTINE), folder / "quarantine" / "rows.parquet")
+    pq.write_table(pa.Table.from_pylist(left_out, schema=schemas.QUARANTINE), folder / "quarantine" / "rows.parquet")
     return folder
 
 
@@ -184,8 +184,8 @@ def test_missing_files_of_the_table_are_noticed(tmp_path: Path) -> None:
 
 
 def test_another_column_type_is_an_error(tmp_path: Path) -> None:
-    at = records.PROCESSED.get_field_index("label")
-    schema = records.PROCESSED.set(at, pa.field("label", pa.int64()))
+    at = schemas.PROCESSED.get_field_index("label")
+    schema = schemas.PROCESSED.set(at, pa.field("label", pa.int64()))
     with pytest.raises(DataQualityError, match="columns and types: observed missing label: int8; unknown label: int64"):
         check(write(tmp_path, healthy(), schema=schema))
 

@@ -16,12 +16,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from servers import free_port, served
 
 from benchmarks.lifecycle.prefect_api import PrefectApi
-from fer_pipeline import settings
+from fer_pipeline import environment
 
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 AUTOMATIONS = yaml.safe_load((Path(__file__).parents[2] / "flows" / "automations.yaml").read_text())
 (KILLED,) = AUTOMATIONS["automations"]
-WITHIN = int(settings.DEFAULTS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) + 10
+WITHIN = int(environment.DEFAULTS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) + 10
 """Seconds without a heartbeat, fewer than in the file; Prefect allows no heartbeats that come faster."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -33,7 +33,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectApi]
     port = free_port()
     address = f"http://127.0.0.1:{port}/api"
     quicker = {"PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5", "PREFECT_WORKER_QUERY_SECONDS": "2"}
-    for name, value in {**settings.DEFAULTS, **quicker, "PREFECT_API_URL": address}.items():
+    for name, value in {**environment.DEFAULTS, **quicker, "PREFECT_API_URL": address}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     Path("sleeper.py").write_text("import time, prefect\n@prefect.flow\ndef sleeper(seconds: int):\n    time.sleep(seconds)\n")

@@ -26,7 +26,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
-from fer_pipeline import params, records
+from fer_pipeline import params, schemas
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.datasets import versioning
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
@@ -75,14 +75,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def write_processed(folder: Path) -> None:
     """What `fer feedback` compares corrections with."""
     rows = []
-    for row, split in enumerate(records.SPLITS):
+    for row, split in enumerate(schemas.SPLITS):
         flags = dict.fromkeys(("in_train", "near_in_train", "conflicting", "flat", "low_contrast", "augmented"), False)
         numbers = {"row": row, "label": 0, "copies": 1, "copy_rank": 0, "brightness": 0.0, "contrast": 0.0}
         hashes = {"content_hash": content_hash(face(row)), "perceptual_hash": perceptual_hash(face(row))}
         words = {"id": f"{row:08d}", "name": f"n{row}", "usage": split, "split": split, "votes": None}
         rows.append({**flags, **numbers, **hashes, **words, "image": face(row).tobytes()})
     (folder / "faces").mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=records.PROCESSED), folder / "faces" / "part-00000.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.PROCESSED), folder / "faces" / "part-00000.parquet")
 
 
 def give(root: Path, seeds: range) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.modeling.loading import Faces
-from fer_pipeline.records import PROCESSED
+from fer_pipeline.schemas import PROCESSED
 
 
 def striped(rows: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

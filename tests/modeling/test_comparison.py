@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.metrics.intervals import mcnemar, mean_interval
 from fer_pipeline.modeling.comparison import SHOWN, Comparison, compare
 from fer_pipeline.modeling.comparison_page import write_comparison
 from fer_pipeline.modeling.decision import Contestant
-from fer_pipeline.modeling.paired import mcnemar, mean_interval
 from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE
 from fer_pipeline.params import PromoteParams
 

@@ -10,7 +10,7 @@ import pytest
 
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.modeling.loading import load_facts, load_split
-from fer_pipeline.records import PROCESSED
+from fer_pipeline.schemas import PROCESSED
 
 
 def rewrite(processed: Path, **columns: list[object]) -> None:

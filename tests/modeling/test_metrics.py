@@ -4,60 +4,60 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from fer_pipeline.modeling import metrics
-from fer_pipeline.modeling.calibration import fit_temperature
-from fer_pipeline.modeling.curves import precision_recall, roc, thinned
+from fer_pipeline.metrics import classification
+from fer_pipeline.metrics.calibration import fit_temperature
+from fer_pipeline.metrics.curves import precision_recall, roc, thinned
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 7, 400)
 LOGITS = RNG.normal(0, 1, (400, 7)) + 1.5 * np.eye(7)[LABELS]
-PROBABILITIES = metrics.softmax(LOGITS)
+PROBABILITIES = classification.softmax(LOGITS)
 PREDICTIONS = LOGITS.argmax(axis=1)
 
 
 def test_a_confusion_matrix_has_labels_in_rows() -> None:
-    table = metrics.confusion(np.array([0, 0, 3]), np.array([0, 3, 3]))
+    table = classification.confusion(np.array([0, 0, 3]), np.array([0, 3, 3]))
     assert table.shape == (7, 7)
     assert (table[0, 0], table[0, 3], table[3, 3], table.sum()) == (1, 1, 1, 3)
 
 
 def test_class_figures_agree_with_scikit_learn() -> None:
-    table = metrics.confusion(LABELS, PREDICTIONS)
+    table = classification.confusion(LABELS, PREDICTIONS)
     precision, recall, f1, _ = reference.precision_recall_fscore_support(LABELS, PREDICTIONS, labels=range(7))
-    np.testing.assert_allclose(metrics.precisions(table), precision)
-    np.testing.assert_allclose(metrics.recalls(table), recall)
-    np.testing.assert_allclose(metrics.f1_scores(table), f1)
-    assert metrics.accuracy(table) == pytest.approx((LABELS == PREDICTIONS).mean())
-    assert metrics.macro_f1(table) == pytest.approx(f1.mean())
-    assert metrics.weighted_f1(table) == pytest.approx(reference.f1_score(LABELS, PREDICTIONS, average="weighted"))
-    assert metrics.nll(LABELS, PROBABILITIES) == pytest.approx(reference.log_loss(LABELS, PROBABILITIES, labels=range(7)))
-    assert metrics.top_k_accuracy(LABELS, PROBABILITIES) == pytest.approx(
+    np.testing.assert_allclose(classification.precisions(table), precision)
+    np.testing.assert_allclose(classification.recalls(table), recall)
+    np.testing.assert_allclose(classification.f1_scores(table), f1)
+    assert classification.accuracy(table) == pytest.approx((LABELS == PREDICTIONS).mean())
+    assert classification.macro_f1(table) == pytest.approx(f1.mean())
+    assert classification.weighted_f1(table) == pytest.approx(reference.f1_score(LABELS, PREDICTIONS, average="weighted"))
+    assert classification.nll(LABELS, PROBABILITIES) == pytest.approx(reference.log_loss(LABELS, PROBABILITIES, labels=range(7)))
+    assert classification.top_k_accuracy(LABELS, PROBABILITIES) == pytest.approx(
         reference.top_k_accuracy_score(LABELS, PROBABILITIES, k=2, labels=range(7))
     )
 
 
 def test_a_class_that_is_never_there_counts_as_zero_and_not_as_nan() -> None:
-    table = metrics.confusion(np.array([0, 1]), np.array([0, 1]))
-    assert metrics.recalls(table).tolist() == [1, 1, 0, 0, 0, 0, 0]
-    assert metrics.macro_f1(table) == pytest.approx(2 / 7)
+    table = classification.confusion(np.array([0, 1]), np.array([0, 1]))
+    assert classification.recalls(table).tolist() == [1, 1, 0, 0, 0, 0, 0]
+    assert classification.macro_f1(table) == pytest.approx(2 / 7)
 
 
 def test_the_brier_score_of_a_sure_and_wrong_answer_is_2() -> None:
-    assert metrics.brier(np.array([0, 0]), np.eye(7)[[1, 0]]) == pytest.approx(1.0)  # mean of 2 and 0
+    assert classification.brier(np.array([0, 0]), np.eye(7)[[1, 0]]) == pytest.approx(1.0)  # mean of 2 and 0
 
 
 def test_ece_of_known_confidences_is_known() -> None:
     probabilities = np.full((10, 7), 0.2 / 6)
     probabilities[:, 0] = 0.8
     labels = np.array([0] * 6 + [1] * 4)  # 80 % sure, 60 % right
-    table = metrics.reliability(labels, probabilities)
+    table = classification.reliability(labels, probabilities)
     assert table.ece == pytest.approx(0.2)
     assert table.rows.sum() == 10
-    assert metrics.reliability(np.array([0] * 8 + [1] * 2), probabilities).ece == pytest.approx(0.0, abs=1e-12)
+    assert classification.reliability(np.array([0] * 8 + [1] * 2), probabilities).ece == pytest.approx(0.0, abs=1e-12)
 
 
 def test_full_confidence_falls_into_the_last_bin() -> None:
-    table = metrics.reliability(np.array([2]), np.eye(7)[[2]])
+    table = classification.reliability(np.array([2]), np.eye(7)[[2]])
     assert table.rows[-1] == 1
     assert table.ece == 0
 
@@ -65,7 +65,9 @@ def test_full_confidence_falls_into_the_last_bin() -> None:
 def test_the_bootstrap_interval_has_the_width_of_the_binomial_one() -> None:
     labels = np.zeros(1000, int)
     predictions = np.r_[np.zeros(700, int), np.ones(300, int)]
-    found = metrics.bootstrap(metrics.confusion(labels, predictions), metrics.accuracy, resamples=4000, seed=0)
+    found = classification.bootstrap(
+        classification.confusion(labels, predictions), classification.accuracy, resamples=4000, seed=0
+    )
     spread = 1.96 * np.sqrt(0.7 * 0.3 / 1000)
     assert found.estimate == pytest.approx(0.7)
     assert found.low == pytest.approx(0.7 - spread, abs=0.004)
@@ -73,7 +75,7 @@ def test_the_bootstrap_interval_has_the_width_of_the_binomial_one() -> None:
 
 
 def test_two_equal_models_differ_by_exactly_nothing() -> None:
-    found = metrics.paired_bootstrap(LABELS, PREDICTIONS, PREDICTIONS, metrics.macro_f1)
+    found = classification.paired_bootstrap(LABELS, PREDICTIONS, PREDICTIONS, classification.macro_f1)
     assert (found.estimate, found.low, found.high) == (0, 0, 0)
 
 
@@ -81,10 +83,10 @@ def test_pairing_makes_the_interval_of_a_difference_narrow() -> None:
     better = PREDICTIONS.copy()
     wrong = np.nonzero(better != LABELS)[0][:20]
     better[wrong] = LABELS[wrong]  # right on 20 of 400 rows more, the same elsewhere
-    found = metrics.paired_bootstrap(LABELS, better, PREDICTIONS, metrics.accuracy, confidence=0.95)
+    found = classification.paired_bootstrap(LABELS, better, PREDICTIONS, classification.accuracy, confidence=0.95)
     assert found.estimate == pytest.approx(0.05)
     assert 0.02 < found.low < 0.05 < found.high < 0.08
-    swapped = metrics.paired_bootstrap(LABELS, PREDICTIONS, better, metrics.accuracy)
+    swapped = classification.paired_bootstrap(LABELS, PREDICTIONS, better, classification.accuracy)
     assert swapped.estimate == pytest.approx(-0.05)
 
 
@@ -112,6 +114,6 @@ def test_a_thinned_curve_keeps_its_ends_and_area() -> None:
 def test_a_known_temperature_is_recovered(temperature: float) -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 2, (20_000, 7))
-    chances = metrics.softmax(logits)
+    chances = classification.softmax(logits)
     labels = (chances.cumsum(axis=1) > rng.uniform(size=(20_000, 1))).argmax(axis=1)
     assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)

@@ -16,7 +16,7 @@ from fer_pipeline.errors import DataQualityError, EnvironmentFault
 from fer_pipeline.modeling.batches import Batches
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.recipe import TrainParams
-from fer_pipeline.records import PROCESSED
+from fer_pipeline.schemas import PROCESSED
 
 
 @pytest.fixture

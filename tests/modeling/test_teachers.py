@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 from fer_pipeline import params as params_file
 from fer_pipeline.cli.app import app
 from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import checkpoints, learner, metrics, training
+from fer_pipeline.modeling import checkpoints, learner, training
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.teachers import load_teachers, store_teachers
 from fer_pipeline.modeling.training import train
@@ -80,7 +81,7 @@ def test_a_student_of_weight_1_learns_what_its_teacher_says_and_nothing_of_the_l
     recipe = taught(tmp_path / "teachers", teacher, mixed_precision=mixed_precision, epochs=8)
     faces = make_stripes(70, 0)
     result = train(faces, make_stripes(21, 1), recipe, tmp_path / "checkpoints", teachers=tmp_path / "teachers")
-    answers = metrics.softmax(result.network.predict(faces.images, verbose=0)).mean(axis=0)
+    answers = classification.softmax(result.network.predict(faces.images, verbose=0)).mean(axis=0)
     np.testing.assert_allclose(answers[3:5], [2 / 3, 1 / 3], atol=0.15)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
 

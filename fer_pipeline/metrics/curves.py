@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.modeling.metrics import Floats
+from fer_pipeline.metrics.classification import Floats
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from fer_pipeline.modeling.metrics import Interval
+from fer_pipeline.metrics.classification import Interval
 
 
 @dataclass(frozen=True)

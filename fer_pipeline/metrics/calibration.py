@@ -7,7 +7,7 @@ import math
 from scipy.optimize import minimize_scalar
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.modeling.metrics import Floats, Ints, nll, softmax
+from fer_pipeline.metrics.classification import Floats, Ints, nll, softmax
 
 CALIBRATION_FILE = "calibration.json"
 """Where evaluation leaves the temperature for export."""
