@@ -14,11 +14,11 @@ import keras
 import numpy as np
 from rich.table import Table
 
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.modeling.batch_norm import fused
 from fer_pipeline.modeling.networks import build
-from fer_pipeline.recipe import TrainParams
 
 BATCH, STEPS, TURNS = 128, 8, 3
 

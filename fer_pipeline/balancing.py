@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
@@ -15,8 +16,7 @@ from fer_pipeline.modeling.adjustment import choose_adjustment, store_adjusted
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.training_pictures import copy_training_pictures, load_held_out, load_test
-from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
-from fer_pipeline.params import EvaluateParams
+from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 _THREADS = 2
 

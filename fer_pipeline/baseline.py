@@ -8,8 +8,8 @@ from typing import Any
 
 import onnx
 
-from fer_pipeline import params as params_file
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import EvaluateParams, Params
 from fer_pipeline.datasets.hog import BINS, CELL, hog_logistic
 from fer_pipeline.datasets.logistic import REGULARISATIONS, HogLogistic, fit_hog_logistic
 from fer_pipeline.errors import FerError
@@ -20,8 +20,8 @@ from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.training_pictures import training_keys, write_training_pictures
-from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
-from fer_pipeline.params import EvaluateParams, Params
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 NAME = "hog-logistic"
 
@@ -37,7 +37,7 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     `DataQualityError` or `EnvironmentFault`, and the run has failed then.
     """
     facts = load_facts(processed)
-    lineage = versioning.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
+    lineage = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     recipe = {
         "baseline": {"features": NAME, "cell": CELL, "bins": BINS, "regularisations": list(REGULARISATIONS)},
         "preprocess": params.preprocess.model_dump(mode="json"),

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline import params as params_file
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -25,6 +24,7 @@ from fer_pipeline.modeling.comparison_page import write_comparison
 from fer_pipeline.modeling.decision import Contestant
 from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.training_pictures import learned_from
+from fer_pipeline.workspace import dvc
 
 _BATCH = 256
 
@@ -107,7 +107,7 @@ def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: 
     if str(a) == str(b):
         raise ModelError(f"both are {a}: name two versions (`fer models list`)")
     params = params_file.load(root / "params.yaml").promote
-    rows = judged_rows(versioning.output(root, "preprocess"), [a, b])
+    rows = judged_rows(dvc.output(root, "preprocess"), [a, b])
     first, second = (contestant(version, rows) for version in (a, b))
     result = compare(first, second, rows.labels, params)
     source = rows.facts["source"]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import yaml
 
-from fer_pipeline import params
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import params
 from fer_pipeline.datasets.spark import java_version
 from fer_pipeline.errors import FerError
+from fer_pipeline.workspace import dvc
 
 PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
 GIBIBYTES_NEEDED = 5
@@ -111,7 +111,7 @@ def _ports() -> list[Finding]:
 
 
 def _git(root: Path) -> Finding:
-    commit = versioning.git_commit(root)
+    commit = dvc.git_commit(root)
     if commit == "none":
         return Finding("git", False, "no commit here, so models cannot name theirs: `git init && git add -A && git commit`")
     return Finding("git", True, commit)
@@ -131,6 +131,6 @@ def _data(root: Path) -> Finding:
         tracked = (root / f"{source}.dvc").exists()
         return Finding("data", False, f"{source} is missing: " + ("`dvc pull`" if tracked else "`fer data add PATH`"))
     try:
-        return Finding("data", True, f"{source}, fetched version {versioning.data_version(root)}")
+        return Finding("data", True, f"{source}, fetched version {dvc.data_version(root)}")
     except (FerError, yaml.YAMLError):
         return Finding("data", True, f"{source}, not fetched yet")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_pipeline.config.params import DriftParams
 from fer_pipeline.errors import ModelError, MonitoringError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -18,7 +19,6 @@ from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.training_pictures import load_held_out, read_training_pictures, share_learned
 from fer_pipeline.monitoring import drift, drift_page, log_files
 from fer_pipeline.monitoring.observations import Observations
-from fer_pipeline.params import DriftParams
 
 _BATCH = 256
 _NAMED = 8

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -27,8 +28,7 @@ from fer_pipeline.modeling.training_pictures import (
 )
 from fer_pipeline.modeling.views import VIEWS
 from fer_pipeline.modeling.views import views as views_of
-from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
-from fer_pipeline.params import EvaluateParams
+from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 _THREADS = 2
 _CHECKED_ROWS = 64

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.feedback_review import Review, Reviewed
-from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.pages import write_page
+from fer_pipeline.workspace.files import replaced_folder, write_json
 
 
 def write(out: Path, review: Review, inbox: Path) -> Path:

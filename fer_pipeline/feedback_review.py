@@ -10,16 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fer_pipeline.datasets import feedback, versioning
+from fer_pipeline.config.editing import write_values
+from fer_pipeline.config.params import FeedbackParams, load
+from fer_pipeline.datasets import feedback
 from fer_pipeline.datasets.feedback import AcceptedCorrection
 from fer_pipeline.datasets.feedback_quality import BatchCheck, Candidate, KnownFaces, check
 from fer_pipeline.errors import DataQualityError, FeedbackError, ImageError
 from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
 from fer_pipeline.inference.quality import FaceQuality, measure
 from fer_pipeline.monitoring.corrections import INBOX_VARIABLE, Correction, Corrections
-from fer_pipeline.outputs import replaced_folder, tidy, write_json
-from fer_pipeline.params import FeedbackParams, load
-from fer_pipeline.params_editing import write_values
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.files import replaced_folder, tidy, write_json
 
 FOLDER: Final = Path("data/feedback")
 """The accepted corrections, under DVC, relative to the root of the repository."""
@@ -193,7 +194,7 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
         held = feedback.read(root / FOLDER)
         held_version = feedback.version_of(held)
         if (held_version, load(root / "params.yaml").fetch.feedback) == (began["to"], began["from"]):
-            versioning.track(root, root / FOLDER)
+            dvc.track(root, root / FOLDER)
             write_values(root / "params.yaml", {"fetch.feedback": held_version})
         forgotten = began.get("forget", {})
         _forget_pictures(root, forgotten)
@@ -222,7 +223,7 @@ def publish(
     write_json(root / _NOTE, {"from": load(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten})
     with replaced_folder(target) as folder:
         feedback.write(folder, corrections, pictures)
-    versioning.track(root, target)
+    dvc.track(root, target)
     write_values(root / "params.yaml", {"fetch.feedback": version})
     _forget_pictures(root, forgotten)
     (root / _NOTE).unlink()
@@ -233,7 +234,7 @@ def _forget_pictures(root: Path, forgotten: Mapping[str, str]) -> None:
     """Takes pictures out of DVC's cache, but none that data/feedback holds: the change was not made, or two are equal."""
     if forgotten:
         held = {_md5(file.read_bytes()) for file in (root / FOLDER).rglob("*.png")}
-        versioning.forget(root, [one for one in forgotten.values() if one not in held])
+        dvc.forget(root, [one for one in forgotten.values() if one not in held])
 
 
 def _md5(data: bytes) -> str:

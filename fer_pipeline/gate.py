@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_pipeline import params as params_file
+from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.contest import contestant, judged_rows
-from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import ModelError
 from fer_pipeline.metrics.classification import Ints
 from fer_pipeline.modeling import registry, tracking
@@ -20,7 +20,7 @@ from fer_pipeline.modeling.decision import REIGNING, Check, Contestant, Decision
 from fer_pipeline.modeling.gate_page import PAGE_FILE, write_gate
 from fer_pipeline.modeling.promotion import OVERTAKEN, decide
 from fer_pipeline.modeling.registry import ROLLED_BACK_TAG
-from fer_pipeline.params import PromoteParams
+from fer_pipeline.workspace import dvc
 
 _TAG = "gate."
 
@@ -70,7 +70,7 @@ def judge(root: Path, challenger: registry.Version) -> Judgement:
         check = Check("history", False, f"rolled back on {when}", required)
         return Judgement(Decision(str(challenger), str(reigning), (check,)))
     versions = [challenger, *([reigning] if reigning else [])]
-    rows = judged_rows(versioning.output(root, "preprocess"), versions)
+    rows = judged_rows(dvc.output(root, "preprocess"), versions)
     pictures = params.corruption_pictures if reigning else 0  # they only serve to compare two
     new, *old = (contestant(version, rows, pictures, params.seed) for version in versions)
     source = rows.facts["source"]
@@ -110,7 +110,7 @@ def publish(root: Path, challenger: registry.Version, judgement: Judgement, tria
 
 def page(root: Path) -> Path:
     """Where the page of the last decision that was measured lies."""
-    return versioning.output(root, "evaluate").parent / "gate" / PAGE_FILE
+    return dvc.output(root, "evaluate").parent / "gate" / PAGE_FILE
 
 
 def _tag(version: registry.Version, decision: Decision, outcome: str) -> None:

@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_pipeline import params as params_file
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG
-from fer_pipeline.outputs import METRICS_FILE
-from fer_pipeline.params import PromoteParams
 from fer_pipeline.serving import packaging
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.files import METRICS_FILE
+from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
     from fer_pipeline.modeling.decision import Decision
@@ -79,16 +79,16 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     from fer_pipeline.modeling.card_sections import card_sections
 
     params = params_file.load(root / "params.yaml")
-    export = versioning.output(root, "export")
+    export = dvc.output(root, "export")
     info = ModelInfo.read(export)
     tags = registry.describing_tags(info)
     run_id = tracking.ensure_run(info.lineage.get("run_id"), info.network, tags)
     card = card_folder(root)
     facts = read_card_facts(
         export,
-        versioning.output(root, "train"),
-        versioning.output(root, "preprocess"),
-        versioning.output(root, "evaluate"),
+        dvc.output(root, "train"),
+        dvc.output(root, "preprocess"),
+        dvc.output(root, "evaluate"),
         card.parent,
     )
     write_card(card, facts, card_sections(facts))
@@ -109,7 +109,7 @@ def shadow(root: Path, reference: str) -> registry.Version:
 
 def card_folder(root: Path) -> Path:
     """Where the model card lies: beside the reports."""
-    return versioning.output(root, "evaluate").parent / "card"
+    return dvc.output(root, "evaluate").parent / "card"
 
 
 def challenger(root: Path, number: int | None) -> registry.Version:
@@ -194,11 +194,11 @@ def champion_tag(root: Path) -> str | None:
 
 def summarise(root: Path, challenger: registry.Version, decision: Decision, cached: list[str]) -> Summary:
     """The summary of a run that ended with this decision."""
-    metrics = json.loads((versioning.output(root, "evaluate") / METRICS_FILE).read_text(encoding="utf-8"))
+    metrics = json.loads((dvc.output(root, "evaluate") / METRICS_FILE).read_text(encoding="utf-8"))
     name = _promote_params(root).model_name
     reigning = registry.by_alias(name, registry.CHAMPION)
     bundle = reigning.tags.get(BUNDLE_TAG) if reigning else None
-    unchanged = set(cached) == set(versioning.stage_names(root))
+    unchanged = set(cached) == set(dvc.stage_names(root))
     return Summary(metrics, decision, tuple(cached), challenger.tags.get("synthetic") == "true", bundle, unchanged)
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from fer_pipeline.imaging import UInt8Array, encode_png
-from fer_pipeline.outputs import write_text
+from fer_pipeline.workspace.files import write_text
 
 
 def write_page(target: Path, template: str, **values: Any) -> None:

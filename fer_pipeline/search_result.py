@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.outputs import write_json
-from fer_pipeline.recipe import TrainParams
+from fer_pipeline.workspace.files import write_json
 
 RESULT_FILE = "best.json"
 

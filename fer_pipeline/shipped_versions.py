@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline import lifecycle
-from fer_pipeline import params as params_file
+from fer_pipeline.config import params as params_file
 from fer_pipeline.inference.shipped import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking

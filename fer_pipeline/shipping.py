@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.shipped import INDEX_FILE, ShippedModel, shipped_models
@@ -27,8 +28,7 @@ from fer_pipeline.modeling.half_weights import store_half
 from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.modeling.model_files import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
 from fer_pipeline.modeling.training_pictures import copy_training_pictures, joined_training_pictures, load_test
-from fer_pipeline.outputs import METRICS_FILE, replaced_folder, write_json
-from fer_pipeline.params import EvaluateParams
+from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 TOLERANCE = 0.01
 """By how much a logit of a test picture may move, at most, when the weights are stored in 16 bits."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fer_pipeline import params as params_file
-from fer_pipeline import params_editing
-from fer_pipeline.datasets import sources, versioning
+from fer_pipeline.config import editing
+from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import Params
+from fer_pipeline.datasets import sources
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.loading import load_facts
 from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training_pictures import training_keys
-from fer_pipeline.params import Params
+from fer_pipeline.workspace import dvc
 
 SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
 
@@ -25,11 +26,11 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     if str(path) == "synthetic":
         if votes is not None:
             raise ParamsError(f"votes {votes} were given with synthetic faces, which have none: leave them out")
-        params_editing.write_values(parameter_file, {"fetch.source": SYNTHETIC})
+        editing.write_values(parameter_file, {"fetch.source": SYNTHETIC})
         return "the source is now the embedded synthetic faces"
     sources.check(path)
-    version = versioning.add_source(root, [path, *([votes] if votes else [])])
-    params_editing.write_values(parameter_file, {"fetch.source": "data/source"})
+    version = dvc.add_source(root, [path, *([votes] if votes else [])])
+    editing.write_values(parameter_file, {"fetch.source": "data/source"})
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
 
 
@@ -39,7 +40,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     from fer_pipeline.modeling.training import train
 
     facts = load_facts(processed)
-    origin = versioning.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
+    origin = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     tags = {
         **origin,
         "network": params.train.network,
@@ -91,7 +92,7 @@ def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) 
 
     metrics = evaluation.evaluate(model, processed, out, params.evaluate)
     facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
-    tags = versioning.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
+    tags = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     run_id = tracking.ensure_run(facts["run_id"], str(facts["network"]), tags)
     tracking.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
     tracking.log_files(run_id, out, "evaluation")

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer_pipeline import params as params_file
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import FerError, ModelError, SourceError
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.serving import packaging
 from fer_pipeline.versions import VersionFacts, version_facts
-from fer_pipeline.workspace import RUN_LOCK, holder
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.locks import RUN_LOCK, holder
 
 RUNS = 5
 """Last runs that are listed."""
@@ -196,7 +196,7 @@ def _drift(file: Path, champion: VersionFacts | None, known: bool, faults: list[
 
 def _data_version(root: Path) -> str | None:
     try:
-        return versioning.data_version(root)
+        return dvc.data_version(root)
     except SourceError:
         return None
 

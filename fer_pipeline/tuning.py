@@ -9,8 +9,11 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_pipeline import params as params_file
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import params as params_file
+from fer_pipeline.config.base import fingerprint
+from fer_pipeline.config.params import Params
+from fer_pipeline.config.training import TrainParams
+from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.errors import DivergedError, FerError
 from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
@@ -19,11 +22,8 @@ from fer_pipeline.modeling.search import COMPLETE, FAILED, STOPPED, Search, Stop
 from fer_pipeline.modeling.search_page import write_search
 from fer_pipeline.modeling.soft_labels import load_training_faces
 from fer_pipeline.modeling.training import recipe_key, train
-from fer_pipeline.params import Params
-from fer_pipeline.recipe import TrainParams
 from fer_pipeline.search_result import SearchResult
-from fer_pipeline.search_space import TuneParams
-from fer_pipeline.sections import fingerprint
+from fer_pipeline.workspace import dvc
 
 CHECKPOINTS = "checkpoints"
 
@@ -51,7 +51,7 @@ def tune(
     check_space(params.train, params.tune)
     search = Search(folder, study_name(*faces, params), params.tune)
     tags = {
-        **versioning.lineage(Path.cwd(), params_file.recipe_fingerprint(params)),
+        **dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params)),
         "network": params.train.network,
         "profile": params.train.profile,
         "data": facts["source"]["name"],

@@ -8,9 +8,9 @@ from pathlib import Path
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from fer_pipeline import gate
-from fer_pipeline.datasets import versioning
 from fer_pipeline.modeling import registry
 from fer_pipeline.modeling.decision import Decision
+from fer_pipeline.workspace import dvc
 
 _REPORTS = {
     "report of the model": "evaluation/report.html",
@@ -37,5 +37,5 @@ def show_decision(root: Path, version: registry.Version, decision: Decision) -> 
 
 def report_links(root: Path) -> dict[str, str]:
     """Links to the report pages that are there."""
-    folder = versioning.output(root, "evaluate").parent.absolute()
+    folder = dvc.output(root, "evaluate").parent.absolute()
     return {name: (folder / page).as_uri() for name, page in _REPORTS.items() if (folder / page).exists()}

@@ -12,12 +12,13 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from fer_pipeline import drift_check, environment, params
-from fer_pipeline.datasets import versioning
+from fer_pipeline import drift_check, environment
+from fer_pipeline.config import params
 from fer_pipeline.errors import FerError
 from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
 from fer_pipeline.serving import packaging
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise
 
 DRIFT_EVENT = "fer.drift.detected"
@@ -47,7 +48,7 @@ def check_drift(
         why = f"not judged: no log of predictions in {folder}; {LOG_VARIABLE} switches it on in a service, and names it here"
         create_markdown_artifact(f"# {why}", key="fer-drift", description="What the drift check found")
         return Completed(name="NotJudged", message=why)
-    processed, out = versioning.output(root, "preprocess"), versioning.output(root, "evaluate").parent / "drift"
+    processed, out = dvc.output(root, "preprocess"), dvc.output(root, "evaluate").parent / "drift"
     try:
         with exclusive(out, "check-drift", wait_seconds):
             bounds = params.load(root / "params.yaml").drift

@@ -20,7 +20,7 @@ from prefect.states import Failed
 from fer_pipeline import environment, feedback_review
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.monitoring.corrections import INBOX, INBOX_VARIABLE, Corrections
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows.artifacts import publish
 from flows.ends import LIMITS, advise
 

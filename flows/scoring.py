@@ -16,7 +16,7 @@ from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.inference.score_output import FACES
 from fer_pipeline.serving import packaging
 from fer_pipeline.storage import place
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise
 
 

@@ -9,13 +9,14 @@ from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from fer_pipeline import gate, lifecycle, params
-from fer_pipeline.datasets import versioning
+from fer_pipeline import gate, lifecycle
+from fer_pipeline.config import params
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.modeling.decision import Decision, Trial
 from fer_pipeline.modeling.registry import Version
 from fer_pipeline.search_result import SearchResult
-from fer_pipeline.workspace import SOFT_LABELS, exclusive
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.locks import SOFT_LABELS, exclusive
 from flows.artifacts import publish, report_links, show_decision
 
 
@@ -31,7 +32,7 @@ DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20]
 def run_stage(root: Path, stage: str) -> State[bool]:
     """Runs one DVC stage; ends as Completed, as Cached where nothing it depends on has changed, or as Failed with its message."""
     try:
-        ran = versioning.reproduce(root, stage)
+        ran = dvc.reproduce(root, stage)
     except FerError as error:
         return Failed(message=str(error), data=error)
     return Completed(
@@ -77,8 +78,8 @@ def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     """Searches for a recipe; a search that was killed goes on."""
     from fer_pipeline import tuning  # Keras takes ten seconds to import
 
-    folder, report = root / "data/tuning", versioning.output(root, "evaluate").parent / "tuning"
-    processed, soft_labels = versioning.output(root, "preprocess"), root / SOFT_LABELS
+    folder, report = root / "data/tuning", dvc.output(root, "evaluate").parent / "tuning"
+    processed, soft_labels = dvc.output(root, "preprocess"), root / SOFT_LABELS
     logger = get_run_logger()
     with exclusive(folder, "tune-recipe", wait_seconds):
         recipe = params.load(root / "params.yaml")

@@ -8,10 +8,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import environment, lifecycle, params, params_editing, stages
-from fer_pipeline.datasets import versioning
+from fer_pipeline import environment, lifecycle, stages
+from fer_pipeline.config import editing, params
 from fer_pipeline.errors import FerError, ParamsError
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows import tasks
 from flows.ends import LIMITS, advise
 from flows.promotion import promote_version
@@ -44,14 +45,14 @@ def train_champion(
             if data is not None:
                 stages.use_data(root, Path(data), Path(votes) if votes else None)
             if profile is not None:
-                params_editing.use_profile(root / "params.yaml", profile)
+                editing.use_profile(root / "params.yaml", profile)
             return _run(root)
     except FerError as error:
         return Failed(message=str(error), data=error)
 
 
 def _run(root: Path) -> lifecycle.Summary:
-    cached = [stage for stage in versioning.stage_names(root) if not tasks.run_stage(root, stage).result()]
+    cached = [stage for stage in dvc.stage_names(root) if not tasks.run_stage(root, stage).result()]
     challenger = tasks.register(root).result()
     decision = promote_version(root, challenger)
     summary = lifecycle.summarise(root, challenger, decision, cached)

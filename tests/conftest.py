@@ -188,7 +188,8 @@ def levels(registered: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from fer_pipeline import params_editing, schemas
+    from fer_pipeline import schemas
+    from fer_pipeline.config import editing
     from fer_pipeline.imaging import ImageSpec
 
     shutil.copy2(Path(__file__).parents[1] / "dvc.yaml", registered)
@@ -204,7 +205,7 @@ def levels(registered: Path) -> Path:
     pq.write_table(pa.Table.from_pylist(rows, schema=schemas.PROCESSED), folder / "faces" / "part-00000.parquet")
     facts = {"image_spec": asdict(ImageSpec()), "source": {"synthetic": False, "name": "levels"}}
     (folder / "facts.json").write_text(json.dumps(facts))
-    params_editing.write_values(registered / "params.yaml", {"promote.max_ece": 1.0, "promote.bootstrap": 200})
+    editing.write_values(registered / "params.yaml", {"promote.max_ece": 1.0, "promote.bootstrap": 200})
     return folder
 
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from fer_pipeline import params as params_file
 from fer_pipeline.baseline import baseline_and_track
+from fer_pipeline.config import params as params_file
 from fer_pipeline.datasets import logistic
 from fer_pipeline.datasets.hog import FEATURES, hog, hog_logistic
 from fer_pipeline.datasets.logistic import REGULARISATIONS
@@ -32,8 +32,8 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.ensemble import merge
-from fer_pipeline.outputs import write_json
 from fer_pipeline.schemas import PROCESSED, SPLITS
+from fer_pipeline.workspace.files import write_json
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 MASTER = "local[2]"

@@ -28,7 +28,7 @@ ONLY_ROOMS = {  # package -> the files or folders that may import it
     ),
     "great_expectations": ("fer_pipeline/datasets/quality.py", "fer_pipeline/datasets/feedback_quality.py"),
     "mlflow": ("fer_pipeline/modeling/tracking.py", "fer_pipeline/modeling/registry.py", "fer_pipeline/modeling/store.py"),
-    "dvc": ("fer_pipeline/datasets/versioning.py",),
+    "dvc": ("fer_pipeline/workspace/dvc.py",),
     "prefect": ("flows/",),
     "bentoml": (
         "fer_pipeline/serving/service.py",
@@ -73,9 +73,9 @@ JOINS = (
     "fer_pipeline/doctor.py",
 )  # core-level modules whose purpose is to join rooms
 PARAMETER_ROOMS = (
-    "fer_pipeline/params.py",
-    "fer_pipeline/params_editing.py",
-    "fer_pipeline/datasets/versioning.py",
+    "fer_pipeline/config/params.py",
+    "fer_pipeline/config/editing.py",
+    "fer_pipeline/workspace/dvc.py",
     "fer_pipeline/doctor.py",
 )
 RESIZERS = {"resize", "cvtColor", "warpAffine", "INTER_AREA"}

@@ -19,6 +19,7 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
+from fer_pipeline.config.editing import write_values
 from fer_pipeline.errors import FerError, MonitoringError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -28,7 +29,6 @@ from fer_pipeline.model_info import TRAINING_PICTURES_FILE, ModelInfo
 from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
-from fer_pipeline.params_editing import write_values
 from fer_pipeline.schemas import PROCESSED
 
 ROOT = Path(__file__).parents[1]

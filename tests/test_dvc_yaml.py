@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fer_pipeline import params
+from fer_pipeline.config import params
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

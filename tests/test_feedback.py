@@ -29,9 +29,12 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
-from fer_pipeline import feedback_review, params, schemas
+from fer_pipeline import feedback_review, schemas
 from fer_pipeline.cli.app import app as fer
-from fer_pipeline.datasets import feedback, sources, versioning
+from fer_pipeline.config import params
+from fer_pipeline.config.editing import write_values
+from fer_pipeline.config.params import FeedbackParams, FetchParams, PreprocessParams
+from fer_pipeline.datasets import feedback, sources
 from fer_pipeline.datasets.feedback_quality import KnownFaces
 from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, FeedbackError, ParamsError, SourceError
@@ -39,14 +42,13 @@ from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.monitoring.corrections import Correction, Corrections
-from fer_pipeline.params import FeedbackParams, FetchParams, PreprocessParams
-from fer_pipeline.params_editing import write_values
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.intake import open_intake
 from fer_pipeline.serving.jobs import Jobs
 from fer_pipeline.serving.uploads import Limits
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows.feedback import ACCEPTED_EVENT, announce, purge_feedback
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -316,7 +318,7 @@ def test_a_killed_acceptance_is_finished_by_the_next_command(workspace: Workspac
     for step in ("versioning", "inbox"):
         with monkeypatch.context() as patch:
             if step == "versioning":
-                patch.setattr(versioning, "track", _killed)
+                patch.setattr(dvc, "track", _killed)
             else:
                 workspace.give(face(41))
                 patch.setattr(workspace.inbox, "accept", _killed)
@@ -347,7 +349,7 @@ def test_a_killed_deletion_is_finished_by_the_next_command_in_the_cache_as_well(
     workspace.accept()
     assert workspace.inbox.delete(gone) == "withdrawn"
     with monkeypatch.context() as patch:
-        patch.setattr(feedback_review if step == "write_values" else versioning, step.rpartition(".")[2], _killed)
+        patch.setattr(feedback_review if step == "write_values" else dvc, step.rpartition(".")[2], _killed)
         with pytest.raises(KeyboardInterrupt):
             feedback_review.purge(workspace.inbox, workspace.root)
     assert workspace.cached(encode_png(face(45)))

@@ -14,9 +14,9 @@ import mlflow
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline import gate, lifecycle, params_editing
+from fer_pipeline import gate, lifecycle
 from fer_pipeline.cli.app import app
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import editing
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
@@ -25,7 +25,8 @@ from fer_pipeline.modeling.decision import Decision, Trial
 from fer_pipeline.rollback import roll_back
 from fer_pipeline.serving import packaging
 from fer_pipeline.stages import use_data
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 
 @pytest.fixture
@@ -307,11 +308,11 @@ def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(
 def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is_switched_off(
     root: Path, processed: Path
 ) -> None:
-    params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
+    editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
     crown(root, 1)
     checks = {check.name: check for check in judge(root, lifecycle.challenger(root, 2)).checks}
     assert checks["mean accuracy on corrupted pictures (10 test rows)"].observed == "+0.0 points [+0.0, +0.0]"
-    params_editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
+    editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
     assert not [check for check in judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
 
 
@@ -429,12 +430,12 @@ def test_a_decision_without_measurement_has_no_numbers_and_leaves_the_page_alone
 
 
 def test_a_run_that_had_nothing_new_to_learn_from_says_so_and_what_would_be_new(root: Path, processed: Path) -> None:
-    evaluation = versioning.output(root, "evaluate")
+    evaluation = dvc.output(root, "evaluate")
     evaluation.mkdir(parents=True)
     figures = {f"{name}{end}": 0.5 for name in ("accuracy", "macro_f1") for end in ("", "_low", "_high")}
     (evaluation / "metrics.json").write_text(json.dumps(figures))
     crown(root, 2)
-    stages = [*versioning.stage_names(root)]
+    stages = [*dvc.stage_names(root)]
 
     def text(number: int, cached: list[str]) -> str:
         version = lifecycle.challenger(root, number)

@@ -19,7 +19,7 @@ from benchmarks.lifecycle import servers, workspace
 from benchmarks.lifecycle.prefect_api import PrefectApi
 from benchmarks.lifecycle.traffic import Service
 from benchmarks.lifecycle.transcript import Transcript
-from fer_pipeline import params
+from fer_pipeline.config import params
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError
 
 METRICS = b"""# HELP fer_shadow_faces_total Faces for the challenger.

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from fer_pipeline.errors import EnvironmentFault, WorkspaceBusyError
-from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.files import replaced_folder, write_json
+from fer_pipeline.workspace.locks import exclusive
 
 
 def test_a_folder_takes_its_place_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_what_a_killed_run_left_aside_is_cleared_by_the_next(tmp_path: Path) -> 
     script = f"""
 import os, signal
 from pathlib import Path
-from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.workspace.files import replaced_folder
 with replaced_folder(Path({str(target)!r})) as folder:
     (folder / "half").touch()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -122,7 +122,7 @@ def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.locks import exclusive
 with exclusive(Path({str(tmp_path / "out")!r}), "run that is killed"):
     Path({str(tmp_path / "held")!r}).touch()
     time.sleep(60)

@@ -19,9 +19,10 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline import contest, gate, lifecycle, params_editing
+from fer_pipeline import contest, gate, lifecycle
 from fer_pipeline.cli import models, overview
 from fer_pipeline.cli.app import app as fer
+from fer_pipeline.config import editing
 from fer_pipeline.datasets.hog import FEATURES, hog_logistic
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import ImageSpec
@@ -31,7 +32,7 @@ from fer_pipeline.modeling.training_pictures import keys, write_training_picture
 from fer_pipeline.serving import packaging
 from fer_pipeline.status import workspace_status
 from fer_pipeline.versions import differences, version_facts
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 
 def version(number: int) -> registry.Version:
@@ -301,7 +302,7 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
     import typer
 
     lifecycle.crown(registered, version(1), None)
-    params_editing.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
+    editing.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
     app = typer.Typer()
     app.command()(overview.status)
     app.command()(overview.compare)
@@ -330,7 +331,7 @@ def test_the_commands_on_models_name_a_wrong_version_what_there_is_and_what_to_r
         (["promote", "--version", "9"], "no version 9 (versions are 1, 2, 3)"),
     ):
         assert words in str(CliRunner().invoke(fer, arguments).exception), arguments
-    params_editing.write_values(registered / "params.yaml", {"promote.model_name": "other"})
+    editing.write_values(registered / "params.yaml", {"promote.model_name": "other"})
     assert "no version of model other yet: `fer run`" in CliRunner().invoke(fer, ["models", "list"]).output
     for arguments, words in (
         (["models", "show"], "no version or alias 'champion' (there is: none yet: run `fer run`)"),

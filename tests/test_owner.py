@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from fer_pipeline import owner
+from fer_pipeline.workspace import parent_process
 
 STUBBORN = "signal.signal(signal.SIGINT, signal.SIG_IGN); "
 
@@ -53,6 +53,6 @@ def test_a_number_that_was_given_to_another_process_is_no_owner() -> None:
 
 
 def test_this_process_is_marked_by_its_number_and_start() -> None:
-    number, _, since = owner.mark().partition(":")
+    number, _, since = parent_process.mark().partition(":")
     assert int(number) == os.getpid()
     assert 0 < time.time() - float(since) < 24 * 3600

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fer_pipeline import params
+from fer_pipeline.config import params
+from fer_pipeline.config.base import fingerprint
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.sections import fingerprint
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline import params, params_editing
+from fer_pipeline.config import editing, params
 from fer_pipeline.errors import ParamsError
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_writing_a_value_keeps_every_comment(file: Path) -> None:
     before = file.read_text()
-    params_editing.write_values(file, {"fetch.source": "data/source"})
+    editing.write_values(file, {"fetch.source": "data/source"})
     after = file.read_text()
     assert after == before.replace("source: fer_pipeline/datasets/synthetic.py", "source: data/source")
 
@@ -27,25 +27,25 @@ def test_writing_a_value_keeps_every_comment(file: Path) -> None:
 def test_an_unfit_value_is_not_written(file: Path) -> None:
     before = file.read_text()
     with pytest.raises(ParamsError):
-        params_editing.write_values(file, {"train.lr": -1.0})
+        editing.write_values(file, {"train.lr": -1.0})
     assert file.read_text() == before
 
 
 def test_using_a_profile_writes_its_whole_recipe(file: Path) -> None:
-    params_editing.write_values(file, {"train.lr": 0.5, "train.augment.flip": False})
-    recipe = params_editing.use_profile(file, "smoke")
+    editing.write_values(file, {"train.lr": 0.5, "train.augment.flip": False})
+    recipe = editing.use_profile(file, "smoke")
     assert params.load(file).train == recipe == params.load(SHIPPED).recipe("smoke")
 
 
 def test_an_unknown_profile_gets_a_suggestion(file: Path) -> None:
     with pytest.raises(ParamsError, match="did you mean 'smoke'"):
-        params_editing.use_profile(file, "smok")
+        editing.use_profile(file, "smok")
 
 
 def test_a_saved_profile_names_only_what_differs_and_keeps_every_comment(file: Path) -> None:
     before = file.read_text()
     recipe = params.load(file).recipe("cpu").with_values({"augment.shift": 0.02, "lr": 0.07})
-    params_editing.save_profile(file, "cpu-tuned", recipe, "Found by a search.\nNot measured.")
+    editing.save_profile(file, "cpu-tuned", recipe, "Found by a search.\nNot measured.")
     after = file.read_text()
     assert after.startswith(before.rstrip("\n"))
     added = after[len(before.rstrip("\n")) :]
@@ -57,4 +57,4 @@ def test_a_saved_profile_names_only_what_differs_and_keeps_every_comment(file: P
 @pytest.mark.parametrize(("name", "message"), [("smoke", "has a profile 'smoke' already"), ("My profile", "use a-z, 0-9 and -")])
 def test_a_profile_is_not_saved_under_an_unfit_name(file: Path, name: str, message: str) -> None:
     with pytest.raises(ParamsError, match=message):
-        params_editing.save_profile(file, name, params.load(file).train, "")
+        editing.save_profile(file, name, params.load(file).train, "")

@@ -16,6 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fer_pipeline import schemas
+from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.imaging import ImageSpec, UInt8Array, decode, encode_png, to_model_input
@@ -23,7 +24,6 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.loading import load_split
-from fer_pipeline.params import PreprocessParams
 
 
 def pictures() -> dict[str, UInt8Array]:

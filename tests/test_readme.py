@@ -8,8 +8,8 @@ from statistics import mean, stdev
 
 import pytest
 
-from fer_pipeline import params
-from fer_pipeline.recipe import TrainParams
+from fer_pipeline.config import params
+from fer_pipeline.config.training import TrainParams
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

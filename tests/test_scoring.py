@@ -27,9 +27,9 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.score_output import claim
 from fer_pipeline.inference.scores import score_picture
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.outputs import write_json
 from fer_pipeline.schemas import PROCESSED
 from fer_pipeline.storage import bucket, place
+from fer_pipeline.workspace.files import write_json
 
 WHERE = "local[2]"
 

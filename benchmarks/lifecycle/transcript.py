@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fer_pipeline.outputs import write_text
+from fer_pipeline.workspace.files import write_text
 
 
 class ClaimError(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline import environment as settings
-from fer_pipeline import params, params_editing
+from fer_pipeline.config import editing, params
 from fer_pipeline.errors import FerError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -100,11 +100,11 @@ def make(home: Path, mark: str, mlflow_port: int, prefect_port: int) -> Workspac
 
 
 def _set_recipes(file: Path) -> None:
-    params_editing.write_values(file, _SETTINGS)
+    editing.write_values(file, _SETTINGS)
     recipe = params.load(file).recipe(_RECIPE)
     for name, epochs in _EPOCHS.items():
         short = recipe.with_values({"epochs": epochs, "low_resolution_epochs": max(epochs - 3, 1)})
-        params_editing.save_profile(file, name, short, f"Of the demonstration: {epochs} epochs instead of {recipe.epochs}.")
+        editing.save_profile(file, name, short, f"Of the demonstration: {epochs} epochs instead of {recipe.epochs}.")
 
 
 def _environment(home: Path, mark: str, mlflow_port: int, prefect_port: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from fer_pipeline import environment
 from fer_pipeline.errors import EnvironmentFault, FerError
-from fer_pipeline.owner import OWNER_VARIABLE, end_with
+from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, end_with
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

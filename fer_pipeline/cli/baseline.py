@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS, Params, Processed
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.config import params as params_file
+from fer_pipeline.workspace.locks import exclusive
 
 
 def baseline(

@@ -94,7 +94,7 @@ def _registered(model: str) -> Version | None:
     reference = _VERSION.fullmatch(model)
     if model not in ALIASES and (reference is None or Path(model).is_dir()):
         return None
-    from fer_pipeline import params as params_file
+    from fer_pipeline.config import params as params_file
 
     own = params_file.load(PARAMS).promote.model_name  # first: where this is no workspace, MLflow would start a store
     from fer_pipeline.modeling import registry
@@ -106,7 +106,7 @@ def _downloaded(version: Version) -> Path:
     """The version's exported folder, kept in the workspace; downloaded where it is not there or is of another model."""
     from fer_pipeline.model_info import ModelInfo
     from fer_pipeline.modeling import registry
-    from fer_pipeline.outputs import replaced_folder
+    from fer_pipeline.workspace.files import replaced_folder
 
     kept = _DOWNLOADS / f"{version.name}-{version.number}"
     try:

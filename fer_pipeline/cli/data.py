@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.config import params as params_file
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 app = typer.Typer(help="Bring raw data in, under DVC.", no_args_is_help=True)
 
@@ -52,7 +52,7 @@ def status() -> None:
 
     Example: `fer data status`
     """
-    from fer_pipeline.datasets import versioning
+    from fer_pipeline.workspace import dvc
 
     source = params_file.load(PARAMS).fetch.source
-    results.print(f"source {source}, version of the fetched table {versioning.data_version(Path.cwd())}")
+    results.print(f"source {source}, version of the fetched table {dvc.data_version(Path.cwd())}")

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import MonitoringError
 from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.locks import exclusive
 
 DRIFT_EXIT_CODE = 3
 

@@ -11,7 +11,7 @@ from fer_pipeline.cli.choosing import chosen_detector, chosen_model, model_path
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.measuring import EXPORT, PROCESSED, REPORTS, Model, Processed, check_spec, largest_face, recognizer_of
 from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
     from fer_pipeline.inference.classifier import EmotionClassifier

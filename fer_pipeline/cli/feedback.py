@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import FeedbackError, ParamsError
 from fer_pipeline.monitoring.corrections import INBOX, INBOX_VARIABLE, Corrections
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 if TYPE_CHECKING:
     from fer_pipeline.feedback_review import Review

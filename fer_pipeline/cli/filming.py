@@ -54,7 +54,7 @@ def video(
     from fer_pipeline.inference.temporal import WAYS
     from fer_pipeline.inference.video import VideoOptions, analyse
     from fer_pipeline.inference.video_files import PARQUET_FILE
-    from fer_pipeline.outputs import REPORT_FILE
+    from fer_pipeline.workspace.files import REPORT_FILE
 
     if temporal not in WAYS:
         raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
@@ -156,7 +156,7 @@ def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
 
 
 def _tell(summary: VideoSummary, folder: Path) -> None:
-    from fer_pipeline.outputs import REPORT_FILE
+    from fer_pipeline.workspace.files import REPORT_FILE
 
     if summary.skipped:
         results.print(f"[bold]{plain(summary.source)}[/]: finished before, skipped; results in {folder}")

@@ -40,10 +40,10 @@ def report(
 
     Example: `fer report --open`
     """
-    from fer_pipeline.datasets import versioning
+    from fer_pipeline.workspace import dvc
 
     root = Path.cwd()
-    found = sorted(versioning.output(root, "evaluate").parent.rglob("*.html"))
+    found = sorted(dvc.output(root, "evaluate").parent.rglob("*.html"))
     if not found:
         raise FerError("there is no report yet: run `fer run` first")
     for page in found:

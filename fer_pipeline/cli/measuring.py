@@ -12,7 +12,7 @@ import typer
 from fer_pipeline.cli.choosing import model_path
 from fer_pipeline.cli.console import results
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
     from fer_pipeline.faces import FaceDetector

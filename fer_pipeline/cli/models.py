@@ -11,9 +11,9 @@ import typer
 from rich.markdown import Markdown
 from rich.table import Table
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import ModelError
 
 app = typer.Typer(help="The registered models.", no_args_is_help=True)

@@ -12,11 +12,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
     from fer_pipeline.status import Bundle, Drift, RunLine, Status
@@ -58,7 +58,7 @@ def compare(
     """
     from fer_pipeline.contest import compare_versions
     from fer_pipeline.modeling import registry
-    from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE
+    from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE
 
     name = params_file.load(PARAMS).promote.model_name
     first, second = (registry.find(name, word) for word in (a, b))

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline import params as params_file
-from fer_pipeline import params_editing
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.config import editing
+from fer_pipeline.config import params as params_file
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.recipe import TrainParams
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 app = typer.Typer(help="Recipes of training by name.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def use(name: str) -> None:
     Example: `fer profile use cpu`, then `dvc repro`
     """
     with exclusive(RUN_LOCK, "fer profile use"):
-        recipe = params_editing.use_profile(PARAMS, name)
+        recipe = editing.use_profile(PARAMS, name)
     results.print(f"params.yaml now trains {recipe.network} for {recipe.epochs} epochs (profile {name})")
 
 
@@ -75,5 +75,5 @@ def save(
         else:
             recipe = params_file.load(PARAMS).train
             comment = f"Saved from the recipe in use, which began as profile {recipe.profile}. Not measured."
-        params_editing.save_profile(PARAMS, name, recipe, comment)
+        editing.save_profile(PARAMS, name, recipe, comment)
     results.print(f"params.yaml has a profile {name} now: train with it by `fer run --profile {name}`")

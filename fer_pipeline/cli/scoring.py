@@ -11,7 +11,7 @@ from fer_pipeline.cli.choosing import chosen_detector_file, chosen_model
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.inference import Detector, Model, Threshold
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.locks import exclusive
 
 
 def score(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline import params as params_file
-from fer_pipeline import params_editing
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
-from fer_pipeline.workspace import RUN_LOCK, SOFT_LABELS, exclusive
+from fer_pipeline.config import editing
+from fer_pipeline.config import params as params_file
+from fer_pipeline.workspace.locks import RUN_LOCK, SOFT_LABELS, exclusive
 
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
@@ -71,11 +71,11 @@ def label_noise(
 
     Example: `fer label-noise --folds 5 --epochs 20`
     """
-    from fer_pipeline.datasets.versioning import track
     from fer_pipeline.modeling.loading import load_split
     from fer_pipeline.modeling.noise_page import write_noise
     from fer_pipeline.modeling.out_of_fold import predict_out_of_fold
     from fer_pipeline.modeling.soft_labels import write_soft_labels
+    from fer_pipeline.workspace.dvc import track
 
     recipe = params_file.load(PARAMS).train
     with exclusive(folder, "fer label-noise"):
@@ -93,7 +93,7 @@ def label_noise(
         with exclusive(RUN_LOCK, "fer label-noise"):
             fingerprint = write_soft_labels(SOFT_LABELS, faces, predicted.probabilities, predicted.facts)
             version = track(Path.cwd(), SOFT_LABELS)
-            params_editing.write_values(PARAMS, {"train.soften": soften, "train.soften_with": fingerprint})
+            editing.write_values(PARAMS, {"train.soften": soften, "train.soften_with": fingerprint})
         results.print(
             f"params.yaml now trains with {soften:g} of these probabilities in the target of each label; they lie in "
             f"{SOFT_LABELS}, version {version}: commit params.yaml and {SOFT_LABELS}.dvc"

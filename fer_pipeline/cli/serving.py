@@ -11,7 +11,7 @@ import typer
 
 from fer_pipeline.cli.console import results
 from fer_pipeline.errors import ModelError
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 
 def package() -> None:

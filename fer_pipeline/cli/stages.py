@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.console import results
-from fer_pipeline.outputs import write_text
-from fer_pipeline.workspace import SOFT_LABELS, TEACHERS, exclusive
+from fer_pipeline.config import params as params_file
+from fer_pipeline.workspace.files import write_text
+from fer_pipeline.workspace.locks import SOFT_LABELS, TEACHERS, exclusive
 
 Params = Annotated[Path, typer.Option(help="The parameter file.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; it is replaced as a whole when the stage ends well.")]
@@ -153,8 +153,8 @@ def export(
 
     Example: `fer export --processed data/processed --model data/model --evaluation data/reports/evaluation --out data/export`
     """
-    from fer_pipeline.datasets.versioning import lineage
     from fer_pipeline.modeling.export import export as export_model
+    from fer_pipeline.workspace.dvc import lineage
 
     everything = params_file.load(params)
     with exclusive(out, "fer export"):

@@ -11,7 +11,7 @@ from fer_pipeline.cli.choosing import model_path
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.workspace import RUN_LOCK, SOFT_LABELS, TEACHERS, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, SOFT_LABELS, TEACHERS, exclusive
 
 Models = Annotated[
     list[str],
@@ -36,9 +36,9 @@ def soft_labels(
 
     Example: `fer soft-labels champion fer/3`, then `fer run --profile distill`
     """
-    from fer_pipeline.datasets.versioning import track
+    from fer_pipeline.config.editing import write_values
     from fer_pipeline.distillation import teach
-    from fer_pipeline.params_editing import write_values
+    from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer soft-labels"):
         taught = teach(_chosen(models), processed, out, temperature, views)
@@ -65,10 +65,10 @@ def teachers(
 
     Example: `fer teachers fer/3 fer/4`, then `fer run --profile gpu-record`
     """
-    from fer_pipeline.datasets.versioning import track
+    from fer_pipeline.config.editing import write_values
     from fer_pipeline.modeling.teachers import store_teachers
     from fer_pipeline.modeling.training_pictures import check_teachers
-    from fer_pipeline.params_editing import write_values
+    from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer teachers"):
         chosen = _chosen(models)
@@ -100,9 +100,9 @@ def ensemble(
     """
     from rich.table import Table
 
-    from fer_pipeline import params as params_file
-    from fer_pipeline.datasets.versioning import lineage
+    from fer_pipeline.config import params as params_file
     from fer_pipeline.ensembling import combine
+    from fer_pipeline.workspace.dvc import lineage
 
     params = params_file.load(PARAMS)
     with exclusive(out, "fer ensemble"), errors.status("merging and measuring …"):
@@ -130,8 +130,8 @@ def balance(
     """
     from rich.table import Table
 
-    from fer_pipeline import params as params_file
     from fer_pipeline.balancing import balance as balance_model
+    from fer_pipeline.config import params as params_file
     from fer_pipeline.labels import EMOTIONS
 
     params = params_file.load(PARAMS)

@@ -12,7 +12,7 @@ from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.shipped import DEFAULT_MODEL
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 YUNET_NAME = "yunet"
 
@@ -35,8 +35,8 @@ def ship(
 
     Example: `fer models ship fast --from data/export`
     """
-    from fer_pipeline import params as params_file
     from fer_pipeline import shipping
+    from fer_pipeline.config import params as params_file
 
     params = params_file.load(PARAMS)
     with exclusive(RUN_LOCK, "fer models ship"), errors.status("storing and measuring …"):

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from fer_pipeline import imaging, schemas
+from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
-from fer_pipeline.params import PreprocessParams
 
 
 def finisher(params: PreprocessParams) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fer_pipeline.errors import EnvironmentFault, SourceError
-from fer_pipeline.outputs import replaced_folder
+from fer_pipeline.workspace.files import replaced_folder
 
 PREFIX: Final = "kaggle:"
 """How the name of a data set on Kaggle starts."""

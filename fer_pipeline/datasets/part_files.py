@@ -18,8 +18,8 @@ from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline import schemas
+from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.datasets.finishing import finisher
-from fer_pipeline.params import PreprocessParams
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 

@@ -23,6 +23,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline import schemas
+from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.datasets import parsing
 from fer_pipeline.datasets.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
 from fer_pipeline.datasets.feedback_joining import is_feedback, join_feedback
@@ -33,8 +34,7 @@ from fer_pipeline.datasets.splitting import assign_splits
 from fer_pipeline.errors import FerError, SourceError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS
-from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.params import PreprocessParams
+from fer_pipeline.workspace.files import replaced_folder, write_json
 
 CHOICES: Final = ("training-copy", "non-face", "feedback-leak")
 """Reasons of rows that were left out because the parameters ask for it; all other reasons are faults."""

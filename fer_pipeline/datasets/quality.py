@@ -16,13 +16,13 @@ import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from fer_pipeline import schemas
+from fer_pipeline.config.params import ValidateParams
 from fer_pipeline.datasets import quality_data, quality_page
 from fer_pipeline.datasets.quality_data import MEASURED_SPLITS, Check, QualityData
 from fer_pipeline.errors import DataQualityError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.params import ValidateParams
+from fer_pipeline.workspace.files import replaced_folder, write_json
 
 ERROR: Final = "critical"
 WARNING: Final = "warning"

@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
+from fer_pipeline.config.params import FetchParams, SyntheticParams
 from fer_pipeline.datasets import feedback, synthetic
 from fer_pipeline.datasets.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
 from fer_pipeline.datasets.csv_source import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
 from fer_pipeline.datasets.image_folder import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
 from fer_pipeline.datasets.raw_table import Notes, RawRow, write_rows
 from fer_pipeline.errors import SourceError
-from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.params import FetchParams, SyntheticParams
+from fer_pipeline.workspace.files import replaced_folder, write_json
 
 FACES_FILE = "faces.parquet"
 """The raw table inside the output folder."""

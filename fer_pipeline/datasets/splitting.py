@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
+from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.datasets.places import bucket_of, with_places
 from fer_pipeline.errors import SourceError
-from fer_pipeline.params import PreprocessParams
 
 
 def assign_splits(rows: DataFrame, found: Mapping[str | None, int], params: PreprocessParams) -> tuple[DataFrame, str]:

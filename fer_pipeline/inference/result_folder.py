@@ -19,7 +19,7 @@ import psutil
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.inference.video_files import FILES, PARQUET_FILE
 from fer_pipeline.inference.video_summary import PEAKS, SUMMARY_FILE
-from fer_pipeline.outputs import REPORT_FILE
+from fer_pipeline.workspace.files import REPORT_FILE
 
 """Written by `video_report`, where there are jinja2 and matplotlib."""
 

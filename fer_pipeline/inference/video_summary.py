@@ -13,7 +13,7 @@ from fer_pipeline.inference.decoding import VideoInfo
 from fer_pipeline.inference.recognizer import UNCERTAIN
 from fer_pipeline.inference.tracks import FORGET_SECONDS, TrackedFace
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.outputs import write_json
+from fer_pipeline.workspace.files import write_json
 
 SUMMARY_FILE = "summary.json"
 PEAKS = "peaks"

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from fer_pipeline.config.training import AugmentParams
 from fer_pipeline.imaging import FACE_SIZE
-from fer_pipeline.recipe import AugmentParams
 
 ERASED_AREA = (0.02, 0.2)
 """Smallest and largest share of the picture that is erased (Zhong et al. 2017, arXiv 1708.04896)."""

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import (
     Floats,
@@ -25,7 +26,6 @@ from fer_pipeline.metrics.classification import (
 )
 from fer_pipeline.metrics.intervals import McNemar, mcnemar, mean_interval
 from fer_pipeline.modeling.decision import Contestant
-from fer_pipeline.params import PromoteParams
 
 SHOWN: Final = 12
 """Disagreements listed of each kind."""

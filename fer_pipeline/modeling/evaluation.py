@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
@@ -24,8 +25,7 @@ from fer_pipeline.modeling.model_files import read_history, read_model, read_tra
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.training_pictures import load_test
 from fer_pipeline.modeling.views import VIEWS, views
-from fer_pipeline.outputs import replaced_folder
-from fer_pipeline.params import EvaluateParams
+from fer_pipeline.workspace.files import replaced_folder
 
 Answers = Callable[[UInt8Array], npt.NDArray[np.float32]]
 """What is measured: logits (N, 7) of pictures uint8 (N, 48, 48, 1)."""

@@ -21,7 +21,7 @@ from fer_pipeline.modeling.figures import (
     reliability_figure,
     roc_figure,
 )
-from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE, write_json
+from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, write_json
 
 if TYPE_CHECKING:
     from fer_pipeline.modeling.evaluation import Evaluation

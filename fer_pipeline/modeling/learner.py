@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from fer_pipeline.config.training import TRANSFER_PREFIX, TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import FERPLUS_EMOTIONS
@@ -24,8 +25,7 @@ from fer_pipeline.modeling.resident import Resident, can_stay
 from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
 from fer_pipeline.modeling.teachers import Teaching, load_teachers
 from fer_pipeline.modeling.transfer import BACKBONE
-from fer_pipeline.recipe import TRANSFER_PREFIX, TrainParams
-from fer_pipeline.workspace import TEACHERS
+from fer_pipeline.workspace.locks import TEACHERS
 
 ESTIMATION_BATCHES = 32
 """Batches of plain training pictures from which the batch-norm statistics of averaged weights are estimated."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from fer_pipeline.recipe import TrainParams
+from fer_pipeline.config.training import TrainParams
 
 
 class _Table(keras.optimizers.schedules.LearningRateSchedule):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
@@ -20,8 +21,7 @@ from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.folds import grouped_folds, read_groups
 from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.training import recipe_key, train
-from fer_pipeline.outputs import replaced_folder, write_json
-from fer_pipeline.recipe import TrainParams
+from fer_pipeline.workspace.files import replaced_folder, write_json
 
 PREDICTIONS_FILE = "out_of_fold.parquet"
 FACTS_FILE = "out_of_fold.json"

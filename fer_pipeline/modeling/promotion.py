@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import (
     Floats,
@@ -21,7 +22,6 @@ from fer_pipeline.metrics.classification import (
 )
 from fer_pipeline.metrics.intervals import mean_interval
 from fer_pipeline.modeling.decision import Check, Contestant, Decision, Trial
-from fer_pipeline.params import PromoteParams
 
 RECALL_FALL = "largest fall of a class's recall"
 """Name of the check that no class is given up."""

@@ -18,9 +18,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from fer_pipeline.config.training import TrainParams
+from fer_pipeline.config.tuning import Candidates, Choices, Range, TuneParams
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.recipe import TrainParams
-from fer_pipeline.search_space import Candidates, Choices, Range, TuneParams
 
 STUDY_FILE = "study.db"
 

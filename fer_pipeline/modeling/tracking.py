@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.modeling.store import clear_errors, is_missing
-from fer_pipeline.outputs import write_json
+from fer_pipeline.workspace.files import write_json
 
 EXPERIMENT = "fer"
 SEARCH_EXPERIMENT = "fer-search"

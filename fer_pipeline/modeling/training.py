@@ -14,6 +14,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from fer_pipeline.config.base import fingerprint
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
@@ -26,9 +28,7 @@ from fer_pipeline.modeling.model_files import TrainingResult
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.progress import EpochProgress
 from fer_pipeline.modeling.schedules import Phase, learning_rates, phases, plateau_reductions
-from fer_pipeline.recipe import TrainParams
-from fer_pipeline.sections import fingerprint
-from fer_pipeline.workspace import TEACHERS
+from fer_pipeline.workspace.locks import TEACHERS
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from fer_pipeline.config.training import TRANSFER_PREFIX, TransferParams
 from fer_pipeline.errors import EnvironmentFault, ParamsError
-from fer_pipeline.recipe import TRANSFER_PREFIX, TransferParams
 
 BACKBONE = "backbone"
 """Name of the backbone inside the network."""

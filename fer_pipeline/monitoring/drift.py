@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from fer_pipeline.config.params import DriftParams
 from fer_pipeline.errors import MonitoringError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.monitoring.observations import Floats, Observations
-from fer_pipeline.params import DriftParams
 
 PICTURE_QUANTITIES = ("brightness", "contrast", "sharpness")
 EMOTION_MIX = "emotion mix"

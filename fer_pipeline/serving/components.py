@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.outputs import write_json
 from fer_pipeline.serving.device_files import MANIFEST, RUNTIME
+from fer_pipeline.workspace.files import write_json
 
 
 def add_vendored(bom: Path, vendor: Path = RUNTIME.parent) -> None:

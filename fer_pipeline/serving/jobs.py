@@ -26,10 +26,10 @@ from typing import IO, Any
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.inference.temporal import Way
 from fer_pipeline.inference.video_files import FILES
-from fer_pipeline.outputs import write_json
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.uploads import Limits, RefusedError
+from fer_pipeline.workspace.files import write_json
 
 UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
 UNFINISHED = ("queued", "running")

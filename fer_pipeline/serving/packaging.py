@@ -33,8 +33,8 @@ from fer_pipeline.imaging import FACE_SIZE, UInt8Array, encode_png, to_model_inp
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
-from fer_pipeline.outputs import replaced_folder
-from fer_pipeline.workspace import exclusive
+from fer_pipeline.workspace.files import replaced_folder
+from fer_pipeline.workspace.locks import exclusive
 
 START_SECONDS = 90.0
 """How long a packaged service may take to become ready; it takes about 5 s on a quiet machine."""

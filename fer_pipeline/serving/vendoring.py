@@ -18,8 +18,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
-from fer_pipeline.outputs import replaced_folder, write_json
 from fer_pipeline.serving.device_files import MANIFEST, RUNTIME, WASM
+from fer_pipeline.workspace.files import replaced_folder, write_json
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="

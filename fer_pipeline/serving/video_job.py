@@ -19,10 +19,10 @@ from fer_pipeline.inference.decoding import VideoLimits
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.temporal import seconds_of
 from fer_pipeline.inference.video import VideoOptions, VideoProgress, analyse
-from fer_pipeline.outputs import write_json
 from fer_pipeline.serving.confinement import NETWORK, die_with, limit, refuse_calls
 from fer_pipeline.serving.jobs import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
 from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.workspace.files import write_json
 
 _TELL_SECONDS = 0.25
 _RESULT_BYTES = 500_000_000  # of one file

@@ -12,8 +12,8 @@ import pytest
 from packing import Fetched
 
 from fer_pipeline import schemas
+from fer_pipeline.config.params import FetchParams
 from fer_pipeline.datasets.sources import SourceFacts, fetch
-from fer_pipeline.params import FetchParams
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline import schemas
+from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.datasets.preprocessing import PreprocessFacts, preprocess
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.params import PreprocessParams
 
 Row = dict[str, Any]
 MASTER = "local[2]"

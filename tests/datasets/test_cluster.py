@@ -27,7 +27,7 @@ from pathlib import Path
 from fer_pipeline.datasets import spark_faults
 from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.errors import FerError
-from fer_pipeline.params import PreprocessParams
+from fer_pipeline.config.params import PreprocessParams
 
 spark_faults.GIVE_UP_SECONDS = float(sys.argv[4])
 master, raw, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])

@@ -201,7 +201,7 @@ def test_a_kill_in_the_middle_leaves_earlier_outputs_and_a_second_start_works(
     earlier = content(tmp_path)
     code = (
         "import sys; from pathlib import Path; from fer_pipeline.datasets.preprocessing import preprocess; "
-        "from fer_pipeline.params import PreprocessParams; root = Path(sys.argv[1]); "
+        "from fer_pipeline.config.params import PreprocessParams; root = Path(sys.argv[1]); "
         f"preprocess(root / 'raw', root / 'out', root / 'bad', PreprocessParams(master={MASTER!r}, balance_to=0.5))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)

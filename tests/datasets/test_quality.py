@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_pipeline import imaging, schemas
+from fer_pipeline.config.params import ValidateParams
 from fer_pipeline.datasets.quality import QualityResult, validate
 from fer_pipeline.datasets.quality_data import REFERENCE_COUNTS
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.params import ValidateParams
 
 Row = dict[str, Any]
 COUNTS = {"train": 20, "validation": 6, "test": 6}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from packing import FER2013, PIXELS, VOTES, packed_as, tarred, tree, zipped
 
+from fer_pipeline.config.params import FetchParams
 from fer_pipeline.datasets import archives, raw_table
 from fer_pipeline.datasets.sources import fetch
 from fer_pipeline.errors import EnvironmentFault, SourceError
-from fer_pipeline.params import FetchParams
 
 
 def text(name: str, content: str) -> Callable[[Path], Path]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
+from fer_pipeline.config.params import FetchParams, SyntheticParams
 from fer_pipeline.datasets import synthetic
 from fer_pipeline.datasets.face_drawing import draw_face
 from fer_pipeline.datasets.sources import fetch
@@ -18,7 +19,6 @@ from fer_pipeline.datasets.synthetic import CLASS_SHARES, EMOTION_ACTION_UNITS, 
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, emotion_index
-from fer_pipeline.params import FetchParams, SyntheticParams
 
 GENERATOR = Path(synthetic.__file__)
 Drawn = tuple[UInt8Array, npt.NDArray[np.int8]]

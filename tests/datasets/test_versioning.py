@@ -11,9 +11,9 @@ import psutil
 import pytest
 from dvc.repo import Repo
 
-from fer_pipeline.datasets import versioning
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 STAGES = """
 stages:
@@ -51,26 +51,26 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_stages_and_outputs_come_from_dvc_yaml(root: Path) -> None:
-    assert versioning.stage_names(root) == ("first", "second")
-    assert versioning.output(root, "first") == root / "first.txt"
-    assert versioning.output(root, "second") == root / "second.txt"
+    assert dvc.stage_names(root) == ("first", "second")
+    assert dvc.output(root, "first") == root / "first.txt"
+    assert dvc.output(root, "second") == root / "second.txt"
 
 
 def test_a_stage_runs_once_until_its_data_changes(root: Path, source: Path) -> None:
-    version = versioning.add_source(root, [source])
-    assert [versioning.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
-    assert [versioning.reproduce(root, stage) for stage in ("first", "second")] == [False, False]
+    version = dvc.add_source(root, [source])
+    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
+    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [False, False]
     source.write_text("2\n")
-    assert versioning.add_source(root, [source]) != version
-    assert [versioning.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
+    assert dvc.add_source(root, [source]) != version
+    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
     assert (root / "second.txt").read_text() == "2\n"
 
 
 def test_every_version_can_be_brought_back_and_pushed_to_a_remote(root: Path, source: Path, tmp_path: Path) -> None:
-    versioning.add_source(root, [source])
+    dvc.add_source(root, [source])
     first = (root / "data" / "source.dvc").read_text()
     source.write_text("2\n")
-    versioning.add_source(root, [source])
+    dvc.add_source(root, [source])
     (root / "data" / "source.dvc").write_text(first)
     with Repo(str(root)) as repo:
         repo.checkout(targets=["data/source.dvc"], force=True)
@@ -82,49 +82,49 @@ def test_every_version_can_be_brought_back_and_pushed_to_a_remote(root: Path, so
 
 
 def test_a_failing_stage_ends_with_the_message_and_code_that_it_left(root: Path, source: Path) -> None:
-    versioning.add_source(root, [source])
-    versioning.reproduce(root, "first")
+    dvc.add_source(root, [source])
+    dvc.reproduce(root, "first")
     (root / "second.sh").write_text('printf "4\\nonly one class" > "$FER_ERROR_FILE"; exit 4')
     with pytest.raises(FerError, match="stage second: only one class") as failure:
-        versioning.reproduce(root, "second")
+        dvc.reproduce(root, "second")
     assert failure.value.exit_code == 4
 
 
 def test_a_stage_that_dies_without_a_word_is_reported_with_its_command(root: Path, source: Path) -> None:
-    versioning.add_source(root, [source])
-    versioning.reproduce(root, "first")
+    dvc.add_source(root, [source])
+    dvc.reproduce(root, "first")
     (root / "second.sh").write_text("exit 9")
     with pytest.raises(FerError, match=r"stage second: .*exited with 9"):
-        versioning.reproduce(root, "second")
+        dvc.reproduce(root, "second")
 
 
 def test_a_stage_that_was_killed_says_so(root: Path, source: Path) -> None:
-    versioning.add_source(root, [source])
-    versioning.reproduce(root, "first")
+    dvc.add_source(root, [source])
+    dvc.reproduce(root, "first")
     (root / "dvc.yaml").write_text(STAGES.replace("sh second.sh", "kill -9 $$"))
     with pytest.raises(FerError, match="stage second: its process was killed by signal 9"):
-        versioning.reproduce(root, "second")
+        dvc.reproduce(root, "second")
 
 
 def test_a_failure_leaves_an_output_that_persists(root: Path, source: Path) -> None:
-    versioning.add_source(root, [source])
-    versioning.reproduce(root, "first")
+    dvc.add_source(root, [source])
+    dvc.reproduce(root, "first")
     (root / "data" / "source" / "a.csv").unlink()
     with pytest.raises(FerError):
-        versioning.reproduce(root, "first")
+        dvc.reproduce(root, "first")
     assert (root / "first.txt").read_text() == "1\n"
 
 
 def test_a_stage_held_by_another_process_says_so(root: Path, source: Path) -> None:
-    versioning.add_source(root, [source])
-    versioning.reproduce(root, "first")
+    dvc.add_source(root, [source])
+    dvc.reproduce(root, "first")
     (root / "second.sh").write_text("touch running; sleep 20; cp first.txt second.txt")
     other = subprocess.Popen(["dvc", "repro", "--single-item", "second"], cwd=root, env=_environment())
     try:
         while not (root / "running").exists():
             assert other.poll() is None
         with pytest.raises(WorkspaceBusyError, match="second"):
-            versioning.reproduce(root, "second")
+            dvc.reproduce(root, "second")
     finally:
         other.kill()
         other.wait()
@@ -132,13 +132,13 @@ def test_a_stage_held_by_another_process_says_so(root: Path, source: Path) -> No
 
 def test_data_is_not_put_under_dvc_while_another_dvc_process_holds_the_repository(root: Path, source: Path) -> None:
     with Repo(str(root)) as other, other.lock, pytest.raises(WorkspaceBusyError, match="source is not under DVC yet"):
-        versioning.add_source(root, [source])
-    versioning.add_source(root, [source])
+        dvc.add_source(root, [source])
+    dvc.add_source(root, [source])
 
 
 def test_a_stage_whose_run_is_cut_short_does_not_go_on_alone(root: Path, source: Path) -> None:
-    versioning.add_source(root, [source])
-    versioning.reproduce(root, "first")
+    dvc.add_source(root, [source])
+    dvc.reproduce(root, "first")
     (root / "second.sh").write_text("echo $$ > running; sleep 60")
 
     def cut_short(_number: int, _frame: object) -> None:
@@ -148,7 +148,7 @@ def test_a_stage_whose_run_is_cut_short_does_not_go_on_alone(root: Path, source:
     try:
         signal.setitimer(signal.ITIMER_REAL, 3)
         with pytest.raises(KeyboardInterrupt):
-            versioning.reproduce(root, "second")
+            dvc.reproduce(root, "second")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -158,8 +158,8 @@ def test_a_stage_whose_run_is_cut_short_does_not_go_on_alone(root: Path, source:
 def test_a_stage_whose_run_was_killed_ends_and_the_next_run_takes_over(root: Path, source: Path) -> None:
     shutil.copy2(Path(__file__).parents[2] / "params.yaml", root)
     (root / "dvc.yaml").write_text(STAGES.replace("sh second.sh", "fer feedback purge --wait -1 && cp first.txt second.txt"))
-    versioning.add_source(root, [source])
-    versioning.reproduce(root, "first")
+    dvc.add_source(root, [source])
+    dvc.reproduce(root, "first")
     script = "from pathlib import Path; from fer_pipeline.datasets import versioning; versioning.reproduce(Path.cwd(), 'second')"
     with exclusive(root / RUN_LOCK, "a test"):  # the stage waits for it without end
         run = psutil.Popen([sys.executable, "-c", script], cwd=root)
@@ -173,7 +173,7 @@ def test_a_stage_whose_run_was_killed_ends_and_the_next_run_takes_over(root: Pat
         _, alive = psutil.wait_procs(stages, timeout=30)
     assert not alive
     assert not (root / "second.txt").exists()
-    assert versioning.reproduce(root, "second")
+    assert dvc.reproduce(root, "second")
 
 
 @pytest.mark.parametrize(
@@ -186,32 +186,32 @@ def test_a_stage_whose_run_was_killed_ends_and_the_next_run_takes_over(root: Pat
 def test_a_source_that_cannot_be_added_leaves_the_earlier_one(
     root: Path, source: Path, tmp_path: Path, names: list[str], message: str
 ) -> None:
-    versioning.add_source(root, [source])
+    dvc.add_source(root, [source])
     with pytest.raises(SourceError, match=message):
-        versioning.add_source(root, [tmp_path / name for name in names])
+        dvc.add_source(root, [tmp_path / name for name in names])
     assert (root / "data" / "source" / "a.csv").read_text() == "1\n"
 
 
 def test_the_data_version_is_unknown_before_the_first_fetch(root: Path) -> None:
     with pytest.raises(SourceError, match="fer run"):
-        versioning.data_version(root)
-    assert versioning.lineage(root, "p")["data_version"] == "none"
+        dvc.data_version(root)
+    assert dvc.lineage(root, "p")["data_version"] == "none"
 
 
 def test_the_commit_is_named_and_marked_where_code_differs(root: Path) -> None:
-    assert versioning.git_commit(root) == "none"
+    assert dvc.git_commit(root) == "none"
     (root / "code.py").write_text("")
     for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"]):
         subprocess.run(["git", *command], cwd=root, check=True)
-    clean = versioning.git_commit(root)
+    clean = dvc.git_commit(root)
     assert len(clean) == 40
     (root / "code.py").write_text("1")
-    assert versioning.git_commit(root) == f"{clean}-dirty"
+    assert dvc.git_commit(root) == f"{clean}-dirty"
 
 
 def test_outside_of_a_repository_the_message_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(FerError, match="run from the root"):
-        versioning.stage_names(tmp_path)
+        dvc.stage_names(tmp_path)
 
 
 def _environment() -> dict[str, str]:

@@ -18,11 +18,11 @@ from pyarrow.fs import S3FileSystem
 from servers import free_port, served
 
 from fer_pipeline import scoring
-from fer_pipeline.datasets import versioning
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.portable import PortableModel
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.workspace import dvc as versioning
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

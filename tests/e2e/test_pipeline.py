@@ -16,12 +16,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.testing.utilities import prefect_test_harness
 
-from fer_pipeline import params_editing
+from fer_pipeline.config import editing
 from fer_pipeline.errors import FerError
 from fer_pipeline.lifecycle import Summary
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import tracking
-from fer_pipeline.workspace import RUN_LOCK, exclusive
+from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows.training import train_champion
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "evaluate.bootstrap": 100,
         "validate.min_rows_per_class": 1,
     }
-    params_editing.write_values(root / "params.yaml", small)
+    editing.write_values(root / "params.yaml", small)
     with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=120):
         patch.chdir(root)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
@@ -105,7 +105,7 @@ def second(workspace: Path, first: Run) -> Run:
 
 @pytest.fixture(scope="module")
 def third(workspace: Path, second: Run) -> Run:
-    params_editing.write_values(workspace / "params.yaml", {"evaluate.bootstrap": 120})
+    editing.write_values(workspace / "params.yaml", {"evaluate.bootstrap": 120})
     return run(workspace)
 
 

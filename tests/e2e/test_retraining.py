@@ -26,13 +26,14 @@ from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 from typer.testing import CliRunner
 
-from fer_pipeline import params, schemas
+from fer_pipeline import schemas
 from fer_pipeline.cli.app import app as fer
-from fer_pipeline.datasets import versioning
+from fer_pipeline.config import params
+from fer_pipeline.config.editing import write_values
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.monitoring.corrections import Correction, Corrections
-from fer_pipeline.params_editing import write_values
+from fer_pipeline.workspace import dvc
 from flows.feedback import ACCEPTED_EVENT
 
 ROOT = Path(__file__).parents[2]
@@ -153,10 +154,10 @@ def test_the_fiftieth_accepted_correction_asks_for_a_training_that_fetches_them_
     assert run.parameters == deployment.parameters == {"wait_seconds": 14400}  # no data, no profile: params.yaml as it is
 
     # The run's stages, in order, are those of DVC; the first takes the version that the acceptance wrote into params.yaml.
-    assert versioning.stage_names(workspace)[0] == "fetch"
+    assert dvc.stage_names(workspace)[0] == "fetch"
     version = params.load(workspace / "params.yaml").fetch.feedback
     assert version != "none"
-    assert versioning.reproduce(workspace, "fetch")
+    assert dvc.reproduce(workspace, "fetch")
     facts = json.loads((workspace / "data" / "raw" / "source.json").read_text())
     assert facts["rows_per_usage"] == {"Feedback": THRESHOLD, "Training": 7}
-    assert not versioning.reproduce(workspace, "fetch")
+    assert not dvc.reproduce(workspace, "fetch")

@@ -5,8 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.config.training import AugmentParams
 from fer_pipeline.modeling.augmentation import Augmentation, area_matrix
-from fer_pipeline.recipe import AugmentParams
 
 NOTHING = {
     "flip": False,

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.metrics.intervals import mcnemar, mean_interval
 from fer_pipeline.modeling.comparison import SHOWN, Comparison, compare
 from fer_pipeline.modeling.comparison_page import write_comparison
 from fer_pipeline.modeling.decision import Contestant
-from fer_pipeline.outputs import METRICS_FILE, REPORT_FILE
-from fer_pipeline.params import PromoteParams
+from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE
 
 PARAMS = PromoteParams(bootstrap=400)
 LABELS = np.arange(700) % 7

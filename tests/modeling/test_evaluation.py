@@ -14,6 +14,8 @@ import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 
+from fer_pipeline.config.params import EvaluateParams, ExportParams
+from fer_pipeline.config.training import AugmentParams, TrainParams
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import softmax
@@ -27,8 +29,6 @@ from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.training import train
 from fer_pipeline.modeling.training_pictures import keys
 from fer_pipeline.modeling.views import VIEWS, views
-from fer_pipeline.params import EvaluateParams, ExportParams
-from fer_pipeline.recipe import AugmentParams, TrainParams
 
 
 @pytest.fixture(scope="module")

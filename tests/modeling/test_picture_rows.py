@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import DataQualityError, EnvironmentFault
 from fer_pipeline.modeling.batches import Batches
 from fer_pipeline.modeling.loading import load_split
-from fer_pipeline.recipe import TrainParams
 from fer_pipeline.schemas import PROCESSED
 
 

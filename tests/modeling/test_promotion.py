@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.modeling.decision import Contestant, Decision, Trial
 from fer_pipeline.modeling.promotion import SERVES, decide
-from fer_pipeline.params import PromoteParams
 
 LABELS = np.arange(700) % 7
 PARAMS = PromoteParams(bootstrap=500, max_ece=0.5, max_ece_rise=0.5)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.modeling import checkpoints, learner, resident, training
 from fer_pipeline.modeling.batches import Batches, Table, compose
@@ -23,7 +24,6 @@ from fer_pipeline.modeling.compiled_loop import compiled_loop
 from fer_pipeline.modeling.devices import data_parallel, device_count
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.schedules import Phase
-from fer_pipeline.recipe import TrainParams
 
 Make = Callable[[int, int], Faces]
 PARAMS = TrainParams(

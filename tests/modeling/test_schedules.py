@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fer_pipeline.config.training import TrainParams, TransferParams
 from fer_pipeline.modeling.schedules import learning_rates, phases, plateau_reductions
-from fer_pipeline.recipe import TrainParams, TransferParams
 
 
 def test_one_cycle_peaks_after_the_warm_up_and_ends_at_zero() -> None:

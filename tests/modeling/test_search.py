@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from fer_pipeline.config.tuning import Choices, Range, TuneParams
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.modeling.search import STUDY_FILE, Search, Stopped
-from fer_pipeline.search_space import Choices, Range, TuneParams
 
 SPACE = {
     "lr": Range(low=0.01, high=0.4, log=True),

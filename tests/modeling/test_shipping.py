@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from fer_pipeline import shipping
 from fer_pipeline.cli.app import app
+from fer_pipeline.config.editing import write_values
+from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference import shipped
@@ -21,8 +23,6 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling.loading import content_hashes, load_split
 from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
-from fer_pipeline.params import EvaluateParams
-from fer_pipeline.params_editing import write_values
 from fer_pipeline.shipping import Sources, ship
 
 PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)

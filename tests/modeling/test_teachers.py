@@ -16,8 +16,10 @@ from dvc.repo import Repo
 from keras import layers
 from typer.testing import CliRunner
 
-from fer_pipeline import params as params_file
 from fer_pipeline.cli.app import app
+from fer_pipeline.config import params as params_file
+from fer_pipeline.config.editing import use_profile
+from fer_pipeline.config.training import AugmentParams, TrainParams
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import ModelInfo
@@ -26,8 +28,6 @@ from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.teachers import load_teachers, store_teachers
 from fer_pipeline.modeling.training import train
 from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
-from fer_pipeline.params_editing import use_profile
-from fer_pipeline.recipe import AugmentParams, TrainParams
 
 Make = Callable[[int, int], Faces]
 PARAMS = TrainParams(

@@ -13,9 +13,11 @@ import pytest
 from dvc.repo import Repo
 from typer.testing import CliRunner
 
-from fer_pipeline import params
 from fer_pipeline.cli import teaching
 from fer_pipeline.cli.app import app
+from fer_pipeline.config import params
+from fer_pipeline.config.editing import use_profile
+from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.distillation import teach
 from fer_pipeline.ensembling import combine
 from fer_pipeline.errors import ModelError, ParamsError
@@ -27,8 +29,6 @@ from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.modeling.soft_labels import with_soft_labels
 from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.modeling.views import views
-from fer_pipeline.params import EvaluateParams
-from fer_pipeline.params_editing import use_profile
 
 PLAIN = EvaluateParams(bootstrap=100)
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from fer_pipeline.config.training import AugmentParams, TrainParams, TransferParams
 from fer_pipeline.errors import DataQualityError, FerError, ParamsError
 from fer_pipeline.modeling import checkpoints
 from fer_pipeline.modeling.batch_norm import FusedBatchNormalization, fused
@@ -19,7 +20,6 @@ from fer_pipeline.modeling.model_files import TrainingResult, read_history, read
 from fer_pipeline.modeling.schedules import Phase
 from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.modeling.training_pictures import keys, read_training_pictures
-from fer_pipeline.recipe import AugmentParams, TrainParams, TransferParams
 
 Make = Callable[[int, int], Faces]
 FACTS = {"image_spec": {"size": 48}, "source": {"synthetic": True, "name": "stripes"}}

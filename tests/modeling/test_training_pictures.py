@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline.balancing import balance
 from fer_pipeline.cli.app import app
+from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.distillation import teach
 from fer_pipeline.drift_check import reference_of
 from fer_pipeline.ensembling import combine
@@ -29,7 +30,6 @@ from fer_pipeline.modeling.training_pictures import (
     share_learned,
     write_training_pictures,
 )
-from fer_pipeline.params import EvaluateParams
 
 PLAIN = EvaluateParams(bootstrap=100)
 

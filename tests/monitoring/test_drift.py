@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fer_pipeline.config.params import DriftParams
 from fer_pipeline.errors import MonitoringError
 from fer_pipeline.monitoring import drift
 from fer_pipeline.monitoring.observations import Observations
-from fer_pipeline.params import DriftParams
 
 MIX = np.array([0.14, 0.02, 0.14, 0.25, 0.17, 0.11, 0.17])
 

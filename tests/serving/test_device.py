@@ -19,7 +19,6 @@ from fastapi.testclient import TestClient
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.inference.temporal import DWELL_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.serving import desk, device_files, vendoring
 from fer_pipeline.serving.api import WEB, create_app, open_desk
 from fer_pipeline.serving.desk import Desk
@@ -29,6 +28,7 @@ from fer_pipeline.serving.headers import WORKER
 from fer_pipeline.serving.jobs import Jobs
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.workspace.files import replaced_folder
 
 
 class Service:

@@ -18,7 +18,6 @@ from prometheus_client import REGISTRY
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.model_info import MODEL_FILE
-from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.following import Follower, reload_seconds
@@ -26,6 +25,7 @@ from fer_pipeline.serving.jobs import Jobs
 from fer_pipeline.serving.reload_call import ReloadCall
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.workspace.files import replaced_folder
 
 FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3 of the brightness model, happy
 ADMIT_ALL = Limits(max_uploads=64, max_waiting=64)

@@ -26,7 +26,6 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.monitoring import shadow_log
-from fer_pipeline.outputs import replaced_folder
 from fer_pipeline.serving import packaging
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
@@ -34,6 +33,7 @@ from fer_pipeline.serving.jobs import Jobs
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.shadow import Shadow, ShadowSettings, open_shadow
 from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.workspace.files import replaced_folder
 
 HAPPY = encode_png(np.full((48, 48), 125, np.uint8))  # happy to the brightness model and to its mirrored copy
 ANGRY = encode_png(np.full((48, 48), 20, np.uint8))  # angry, and neutral to the mirrored copy

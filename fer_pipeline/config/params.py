@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from fer_pipeline.config.base import Count, Natural, Positive, Section, Share, explained, fingerprint, suggested
+from fer_pipeline.config.training import TrainParams
+from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import ImageSpec
-from fer_pipeline.recipe import TrainParams
-from fer_pipeline.search_space import TuneParams
-from fer_pipeline.sections import Count, Natural, Positive, Section, Share, explained, fingerprint, suggested
 
 
 class SyntheticParams(Section):

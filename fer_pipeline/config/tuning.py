@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from fer_pipeline.config.base import Count, Natural, Section, suggested
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.recipe import TrainParams
-from fer_pipeline.sections import Count, Natural, Section, suggested
 
 
 class Range(Section):

@@ -20,8 +20,8 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
-from fer_pipeline.outputs import replaced_folder
-from fer_pipeline.owner import OWNER_VARIABLE, mark
+from fer_pipeline.workspace.files import replaced_folder
+from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
 """Names the file into which a stage command writes its error message, for the flow that started it."""

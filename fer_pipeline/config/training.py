@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from fer_pipeline.config.base import Count, Natural, Positive, Section, Share, explained, suggested
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE
-from fer_pipeline.sections import Count, Natural, Positive, Section, Share, explained, suggested
 
 NETWORKS = ("plain_cnn", "mini_xception", "compact", "wide", "se_resnet18")
 TRANSFER_PREFIX = "transfer:"

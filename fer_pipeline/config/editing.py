@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 
+from fer_pipeline.config.params import load, parse
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.outputs import write_text
-from fer_pipeline.params import load, parse
-from fer_pipeline.recipe import TrainParams
+from fer_pipeline.workspace.files import write_text
 
 
 def write_values(path: Path, values: Mapping[str, Any]) -> None:

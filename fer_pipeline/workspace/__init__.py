@@ -1,0 +1,1 @@
+"""Files, locks, paths and DVC of a workspace."""
