@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.feedback_review import Review, Reviewed
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 

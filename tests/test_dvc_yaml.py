@@ -57,7 +57,7 @@ def closure(modules: list[str]) -> set[str]:
 def test_a_stage_depends_on_exactly_the_code_it_runs(stage: str) -> None:
     listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("fer_pipeline/")}
     needed = {f"fer_pipeline/{module}.py" for module in closure(ENTRY[stage])}
-    needed |= {f"fer_pipeline/templates/{name}.html" for name in TEMPLATES.get(stage, [])}
+    needed |= {f"fer_pipeline/reports/templates/{name}.html" for name in TEMPLATES.get(stage, [])}
     assert listed | {"fer_pipeline/datasets/synthetic.py"} == needed | {"fer_pipeline/datasets/synthetic.py"}
 
 

@@ -15,7 +15,7 @@ from fer_pipeline import schemas
 from fer_pipeline.datasets.quality_data import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, pictures
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS, SYNONYMS
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 
 _PER_CLASS: Final = 8
 _PAIRS: Final = 12

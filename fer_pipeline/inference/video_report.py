@@ -15,7 +15,7 @@ from fer_pipeline.inference.annotate import COLOURS
 from fer_pipeline.inference.video_files import CSV_FILE, JSONL_FILE, PARQUET_FILE, VIDEO_FILE, VTT_FILE
 from fer_pipeline.inference.video_summary import BRIEF_SECONDS, TrackSummary, VideoSummary
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE
 
 MOST_PEOPLE = 12

@@ -13,7 +13,7 @@ from fer_pipeline.modeling.card import CardFacts, Points, Section, Table
 from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 from fer_pipeline.modeling.faithfulness import BASELINES
 from fer_pipeline.modeling.shares import share_interval
-from fer_pipeline.pages import percent
+from fer_pipeline.reports.page import percent
 
 _NAMES: Final = {
     "accuracy": "accuracy",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.modeling.comparison import Comparison
 from fer_pipeline.modeling.decision import Contestant, judged_on
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 
 

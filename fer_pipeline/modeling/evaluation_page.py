@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 
 if TYPE_CHECKING:
     from fer_pipeline.modeling.evaluation import Evaluation

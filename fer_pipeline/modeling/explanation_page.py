@@ -17,7 +17,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo, Predict
 from fer_pipeline.modeling.faithfulness import BASELINES, Explain, Faithfulness, Maps
 from fer_pipeline.modeling.loading import Faces
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 
 _COLORS = ("#1d4e89", "#e36414", "#2a9d8f", "#6c757d", "#adb5bd")

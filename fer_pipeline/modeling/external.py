@@ -21,7 +21,7 @@ from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.external_pictures import ExternalSet
 from fer_pipeline.modeling.figures import confusion_figure
 from fer_pipeline.modeling.shares import share_interval
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 
 FindFace = Callable[[UInt8Array], UInt8Array | None]

@@ -18,7 +18,7 @@ from fer_pipeline.modeling.confident_learning import LabelNoise, find_noise
 from fer_pipeline.modeling.external_sets import majority
 from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.out_of_fold import OutOfFold
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder, write_json
 
 TABLE_FILE = "suspicious.csv"

@@ -18,7 +18,7 @@ from fer_pipeline.model_info import ModelInfo, Predict
 from fer_pipeline.modeling.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from fer_pipeline.modeling.counting import counted
 from fer_pipeline.modeling.loading import Faces
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fer_pipeline.config.tuning import Choices, TuneParams
 from fer_pipeline.modeling.search import COMPLETE, FAILED, MIN_FOR_IMPORTANCES, Search, Tried
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.search_result import SearchResult
 from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder
 

@@ -13,7 +13,7 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring.drift import EMOTION_MIX, DriftResult, as_values
 from fer_pipeline.monitoring.log_files import Window
 from fer_pipeline.monitoring.observations import Floats, Observations
-from fer_pipeline.pages import write_page
+from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder, write_json
 
 RESULT_FILE = "drift.json"

@@ -17,9 +17,9 @@ from fer_pipeline.workspace.files import write_text
 
 
 def write_page(target: Path, template: str, **values: Any) -> None:
-    """Writes the page of a template in `fer_pipeline/templates`, such as "evaluation.html"; all values are escaped."""
+    """Writes the page of a template in `fer_pipeline/reports/templates`, such as "evaluation.html"; all values are escaped."""
     environment = Environment(
-        loader=PackageLoader("fer_pipeline"),
+        loader=PackageLoader("fer_pipeline.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
