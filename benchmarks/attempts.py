@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fer_pipeline.recipe import TrainParams
+from fer_pipeline.config.training import TrainParams
 
 FOLDERS = (Path("benchmarks/attempts"), Path("fer_pipeline/weights"))
 

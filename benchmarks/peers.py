@@ -25,11 +25,11 @@ from benchmarks.inference import MODEL
 from benchmarks.service import chosen, verdict
 from fer_pipeline.datasets.synthetic import draw_faces
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.faces import HaarDetector, published_yunet
 from fer_pipeline.imaging import shrink
-from fer_pipeline.inference.decoding import frames
+from fer_pipeline.inference.detection.detectors import HaarDetector, published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.video import VideoOptions, analyse
+from fer_pipeline.inference.video.analysis import VideoOptions, analyse
+from fer_pipeline.inference.video.decoding import frames
 
 ROOT = Path(__file__).resolve().parents[1]
 

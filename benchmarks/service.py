@@ -26,8 +26,8 @@ from benchmarks.load import Client, Server, closed_loop, form, open_loop, percen
 from fer_pipeline.cli.choosing import chosen_detector_file
 from fer_pipeline.datasets.synthetic import draw_faces
 from fer_pipeline.errors import ImageError
-from fer_pipeline.faces import published_yunet
 from fer_pipeline.imaging import decode
+from fer_pipeline.inference.detection.detectors import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.picture_sandbox import PictureSandbox
 from fer_pipeline.serving.uploads import Limits

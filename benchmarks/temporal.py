@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.inference import MODEL
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.temporal import EmotionFilter, ProbabilitySmoother, TemporalModel
+from fer_pipeline.inference.smoothing import EmotionFilter, ProbabilitySmoother, TemporalModel
 from fer_pipeline.modeling.loading import load_split
 
 PROCESSED = Path("data/processed")

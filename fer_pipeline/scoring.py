@@ -16,7 +16,7 @@ from typing import Any, Literal
 from fer_pipeline.datasets.mapping import map_rows
 from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.errors import EnvironmentFault, ModelError, SourceError
-from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD
 from fer_pipeline.inference.score_input import (
     SUFFIXES,

@@ -8,7 +8,7 @@ from typing import Any
 
 from fer_pipeline import lifecycle
 from fer_pipeline.config import params as params_file
-from fer_pipeline.inference.shipped import shipped_folder
+from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, read_history, read_training

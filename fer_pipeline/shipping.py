@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.shipped import INDEX_FILE, ShippedModel, shipped_models
+from fer_pipeline.inference.pretrained import INDEX_FILE, ShippedModel, shipped_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.card import MARKDOWN_FILE, CardFacts, read_card_facts, write_card
 from fer_pipeline.modeling.card_sections import card_sections

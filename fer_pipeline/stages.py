@@ -77,7 +77,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
 def evaluate_shipped(processed: Path, name: str, out: Path, params: Params) -> dict[str, float]:
     """Measures a model that comes with the package as it is served, by onnxruntime and with its temperature; no run changes."""
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.inference.shipped import shipped_folder
+    from fer_pipeline.inference.pretrained import shipped_folder
     from fer_pipeline.modeling import evaluation
 
     folder = shipped_folder(name)

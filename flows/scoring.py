@@ -12,7 +12,7 @@ from prefect.states import Failed
 
 from fer_pipeline import environment, scoring
 from fer_pipeline.errors import FerError
-from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.score_output import FACES
 from fer_pipeline.serving import packaging
 from fer_pipeline.storage import place

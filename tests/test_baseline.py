@@ -27,7 +27,7 @@ from fer_pipeline.datasets.synthetic import draw_faces
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.shipped import shipped_folder
+from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling import registry, tracking

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.faces import FaceBox, HaarDetector, YuNetDetector, crop_box, published_yunet
+from fer_pipeline.inference.detection.detectors import FaceBox, HaarDetector, YuNetDetector, crop_box, published_yunet
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -137,5 +137,5 @@ def test_a_changed_yunet_is_not_taken_for_the_published_one(monkeypatch: pytest.
 def test_the_published_yunet_is_known_by_its_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "yunet.onnx").write_bytes(b"published")
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: OneFace())
-    monkeypatch.setattr("fer_pipeline.faces.YUNET_SHA256", hashlib.sha256(b"published").hexdigest())
+    monkeypatch.setattr("fer_pipeline.inference.detection.detectors.YUNET_SHA256", hashlib.sha256(b"published").hexdigest())
     assert published_yunet(tmp_path / "yunet.onnx").name == "yunet"

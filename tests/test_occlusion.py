@@ -8,8 +8,8 @@ import pytest
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.saliency import PATCH, occlusion_maps
 from fer_pipeline.labels import emotion_index
-from fer_pipeline.occlusion import PATCH, occlusion_maps
 
 HAPPY, SAD = emotion_index("happy"), emotion_index("sad")
 SPOT = (slice(12, 20), slice(28, 36))

@@ -22,7 +22,7 @@ from fer_pipeline import scoring
 from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
-from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.score_output import claim
 from fer_pipeline.inference.scores import score_picture
@@ -224,7 +224,8 @@ def test_a_store_that_fails_ends_the_run_and_does_not_call_its_pictures_unreadab
 def test_one_core_and_two_give_equal_tables(pictures: Path, tmp_path: Path, model: PortableModel) -> None:
     scoring.score(pictures, tmp_path / "two", model, master=WHERE)
     script = (
-        "from pathlib import Path; from fer_pipeline import scoring; from fer_pipeline.inference.portable import PortableModel\n"
+        "from pathlib import Path; from fer_pipeline import scoring\n"
+        "from fer_pipeline.inference.model_files import PortableModel\n"
         f"scoring.score(Path({str(pictures)!r}), Path('one'), PortableModel(files={model.files!r}), master='local[1]')"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
-from fer_pipeline.inference.shipped import shipped_folder
+from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.serving import packaging

@@ -14,7 +14,7 @@ from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ModelError
 
 if TYPE_CHECKING:
-    from fer_pipeline.faces import FaceDetector
+    from fer_pipeline.inference.detection.detectors import FaceDetector
     from fer_pipeline.modeling.registry import Version
 
 BUNDLE = Path("data/bundle")
@@ -31,7 +31,7 @@ def chosen_model(model: str | None) -> Path:
     It is a shipped name, an alias ("champion") or version ("fer/3") of the registry, or a folder; None: the champion's bundle of
     this workspace, or else the shipped default. Raises `ModelError` where there is no such model.
     """
-    from fer_pipeline.inference.shipped import DEFAULT_MODEL, model_folder, shipped_folder, shipped_models
+    from fer_pipeline.inference.pretrained import DEFAULT_MODEL, model_folder, shipped_folder, shipped_models
     from fer_pipeline.model_info import ModelInfo
 
     if model is None and BUNDLE.is_dir():
@@ -61,7 +61,7 @@ def chosen_model(model: str | None) -> Path:
 
 def model_path(word: str | Path) -> Path:
     """The same for commands that take a folder: a shipped name or a version of the registry; any other word is a path."""
-    from fer_pipeline.inference.shipped import shipped_models
+    from fer_pipeline.inference.pretrained import shipped_models
 
     model = str(word)  # typer hands over the default of an option as it is
     named = model in shipped_models() or model in ALIASES or (_VERSION.fullmatch(model) and not Path(model).exists())
@@ -73,7 +73,7 @@ def chosen_detector(file: Path | None) -> FaceDetector | None:
 
     Raises `ModelError` where the file is not the published one.
     """
-    from fer_pipeline.faces import published_yunet
+    from fer_pipeline.inference.detection.detectors import published_yunet
 
     found = chosen_detector_file(file)
     return published_yunet(found) if found else None

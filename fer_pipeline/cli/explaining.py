@@ -120,6 +120,6 @@ def _explainer(method: str, model: Path, classifier: EmotionClassifier, seed: in
         from fer_pipeline.modeling.explanation import lime_maps
 
         return lambda image: lime_maps(image, classifier.probabilities, seed=seed)
-    from fer_pipeline.occlusion import occlusion_maps
+    from fer_pipeline.inference.saliency import occlusion_maps
 
     return lambda image: occlusion_maps(image, classifier.probabilities)

@@ -17,7 +17,7 @@ from fer_pipeline.cli.inference import Detector, Model, Threshold, chosen_recogn
 from fer_pipeline.errors import ParamsError, VideoError
 
 if TYPE_CHECKING:  # OpenCV, onnxruntime and PyAV are loaded by the command, not by `fer --help`
-    from fer_pipeline.inference.video import VideoProgress, VideoSummary
+    from fer_pipeline.inference.video.analysis import VideoProgress, VideoSummary
 
 
 def video(
@@ -50,10 +50,10 @@ def video(
 
     Example: `fer video talk.mp4 --out results`
     """
-    from fer_pipeline.inference.result_folder import has_finished_results
-    from fer_pipeline.inference.temporal import WAYS
-    from fer_pipeline.inference.video import VideoOptions, analyse
-    from fer_pipeline.inference.video_files import PARQUET_FILE
+    from fer_pipeline.inference.smoothing import WAYS
+    from fer_pipeline.inference.video.analysis import VideoOptions, analyse
+    from fer_pipeline.inference.video.results import has_finished_results
+    from fer_pipeline.inference.video.writers import PARQUET_FILE
     from fer_pipeline.workspace.files import REPORT_FILE
 
     if temporal not in WAYS:
@@ -148,7 +148,7 @@ def _bar(name: str) -> Iterator[Any]:
 
 
 def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
-    from fer_pipeline.inference.video_report import write_report
+    from fer_pipeline.inference.video.report import write_report
     from fer_pipeline.inference.video_table import write_table
 
     write_table(folder)

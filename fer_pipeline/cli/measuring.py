@@ -15,9 +15,9 @@ from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
-    from fer_pipeline.faces import FaceDetector
     from fer_pipeline.imaging import ImageSpec, UInt8Array
     from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.inference.detection.detectors import FaceDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
 Model = Annotated[
@@ -144,7 +144,7 @@ def check_spec(spec: ImageSpec, processed: Path) -> None:
 
 
 def recognizer_of(model: Path, classifier: EmotionClassifier, detector: FaceDetector | None = None) -> Recognizer:
-    from fer_pipeline.faces import YUNET_FILE, HaarDetector, YuNetDetector
+    from fer_pipeline.inference.detection.detectors import YUNET_FILE, HaarDetector, YuNetDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
     yunet = model / YUNET_FILE

@@ -49,7 +49,7 @@ def predict(
 
 def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
     from fer_pipeline import imaging
-    from fer_pipeline.inference.annotate import annotate as draw
+    from fer_pipeline.inference.drawing import annotate as draw
 
     pictures = []
     for file in files:
@@ -103,13 +103,13 @@ class _JsonLines:
 
 class _CsvRows:
     def __init__(self) -> None:
-        from fer_pipeline.inference.face_rows import FACE_COLUMNS
+        from fer_pipeline.inference.face_table import FACE_COLUMNS
 
         self._writer = csv.DictWriter(sys.stdout, ["file", *FACE_COLUMNS])
         self._writer.writeheader()
 
     def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        from fer_pipeline.inference.face_rows import face_rows
+        from fer_pipeline.inference.face_table import face_rows
 
         for row in face_rows(faces, file=file):
             self._writer.writerow({name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()})

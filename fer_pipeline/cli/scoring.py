@@ -37,8 +37,8 @@ def score(
     from tqdm import tqdm
 
     from fer_pipeline import scoring
-    from fer_pipeline.faces import published_yunet
-    from fer_pipeline.inference.portable import PortableModel
+    from fer_pipeline.inference.detection.detectors import published_yunet
+    from fer_pipeline.inference.model_files import PortableModel
     from fer_pipeline.inference.score_output import FACES
     from fer_pipeline.storage import place
 

@@ -130,7 +130,7 @@ def evaluate(
 
     Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`
     """
-    from fer_pipeline.inference.shipped import shipped_models
+    from fer_pipeline.inference.pretrained import shipped_models
     from fer_pipeline.stages import evaluate_and_track, evaluate_shipped
 
     with exclusive(out, "fer evaluate"):

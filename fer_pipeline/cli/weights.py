@@ -11,7 +11,7 @@ from fer_pipeline.cli.choosing import fetched_yunet, model_path
 from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.inference.shipped import DEFAULT_MODEL
+from fer_pipeline.inference.pretrained import DEFAULT_MODEL
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 YUNET_NAME = "yunet"
@@ -82,7 +82,7 @@ def fetch(
 
     Example: `fer models fetch yunet`
     """
-    from fer_pipeline.inference.yunet_download import YUNET_URL, fetch_yunet
+    from fer_pipeline.inference.detection.yunet_download import YUNET_URL, fetch_yunet
 
     if what != YUNET_NAME:
         raise ParamsError(f"{what} cannot be fetched, expected {YUNET_NAME}")

@@ -11,11 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.faces import DETECTION_SIDE, YUNET_FILE, Box, FaceBox, FaceDetector, HaarDetector, YuNetDetector, crop_box
 from fer_pipeline.imaging import UInt8Array, crop, crop_turned, shrink, to_model_input, turned, turned_box
 from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.detection.detectors import (
+    DETECTION_SIDE,
+    YUNET_FILE,
+    Box,
+    FaceBox,
+    FaceDetector,
+    HaarDetector,
+    YuNetDetector,
+    crop_box,
+)
+from fer_pipeline.inference.pretrained import model_folder
 from fer_pipeline.inference.quality import FacePose, FaceQuality, measure, share_outside
-from fer_pipeline.inference.shipped import model_folder
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 

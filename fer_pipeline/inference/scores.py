@@ -18,8 +18,8 @@ import pyarrow as pa
 from fer_pipeline import imaging
 from fer_pipeline.errors import EnvironmentFault, ImageError
 from fer_pipeline.imaging import FACE_SIZE
-from fer_pipeline.inference.face_rows import face_rows
-from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.face_table import face_rows
+from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.storage import place

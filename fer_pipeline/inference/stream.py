@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.faces import DETECTION_SIDE, Box, FaceBox
 from fer_pipeline.imaging import UInt8Array, shrink
+from fer_pipeline.inference.detection.detectors import DETECTION_SIDE, Box, FaceBox
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
-from fer_pipeline.inference.temporal import SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
-from fer_pipeline.inference.tracks import COAST_SECONDS, FaceTracker, TrackedFace
+from fer_pipeline.inference.smoothing import SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
+from fer_pipeline.inference.tracking import COAST_SECONDS, FaceTracker, TrackedFace
 
 
 class FaceStream:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_pipeline.inference.video_files import COLUMNS, JSONL_FILE, PARQUET_FILE, table_row
+from fer_pipeline.inference.video.writers import COLUMNS, JSONL_FILE, PARQUET_FILE, table_row
 from fer_pipeline.labels import EMOTIONS
 
 GROUP_ROWS = 10_000

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.imaging import MAX_PIXELS
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.temporal import Way
+from fer_pipeline.inference.smoothing import Way
 
 NOTICE = (
     "Names the facial expression that the annotators of FER-2013 would have seen; it does not read what a person feels. "

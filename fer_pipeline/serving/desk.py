@@ -16,9 +16,9 @@ import anyio.to_thread
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
 from fer_pipeline.imaging import decode as decode_here
-from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.temporal import Way
+from fer_pipeline.inference.smoothing import Way
 from fer_pipeline.serving.intake import Intake
 from fer_pipeline.serving.logbook import Logbook
 from fer_pipeline.serving.shadow import Shadow

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import MAX_PIXELS
-from fer_pipeline.inference import quality, temporal
-from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference import quality
+from fer_pipeline.inference import smoothing as temporal
+from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import LEVEL_DEGREES
-from fer_pipeline.inference.tracks import COAST_SECONDS, FORGET_SECONDS
+from fer_pipeline.inference.tracking import COAST_SECONDS, FORGET_SECONDS
 from fer_pipeline.serving import device_files, live
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import Lineage, lineage, refusals

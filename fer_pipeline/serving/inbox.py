@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from fer_pipeline.inference.temporal import WAYS, Way
+from fer_pipeline.inference.smoothing import WAYS, Way
 from fer_pipeline.serving.uploads import SIGNATURES, Limits, RefusedError
 
 MOST_UNANSWERED = 64

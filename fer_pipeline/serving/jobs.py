@@ -24,8 +24,8 @@ from threading import Event, Thread
 from typing import IO, Any
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.inference.temporal import Way
-from fer_pipeline.inference.video_files import FILES
+from fer_pipeline.inference.smoothing import Way
+from fer_pipeline.inference.video.writers import FILES
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.served_model import ServedModel
 from fer_pipeline.serving.uploads import Limits, RefusedError

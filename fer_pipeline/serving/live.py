@@ -19,8 +19,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.smoothing import WAYS, Way, seconds_of
 from fer_pipeline.inference.stream import FaceStream
-from fer_pipeline.inference.temporal import WAYS, Way, seconds_of
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import check_origin
 from fer_pipeline.serving.answers import lineage

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import UInt8Array, encode_png, to_model_input
-from fer_pipeline.inference.annotate import annotate
+from fer_pipeline.inference.drawing import annotate
 from fer_pipeline.inference.heat import heat_picture
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.inference.saliency import occlusion_maps
 from fer_pipeline.labels import emotion_index
-from fer_pipeline.occlusion import occlusion_maps
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header

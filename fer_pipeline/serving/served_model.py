@@ -9,7 +9,7 @@ import numpy as np
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import FACE_SIZE
-from fer_pipeline.inference.portable import PORTABLE_FILES, PortableModel
+from fer_pipeline.inference.model_files import PORTABLE_FILES, PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
 
 Marks = tuple[tuple[str, int, int, int], ...]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.errors import VideoError
-from fer_pipeline.inference.decoding import VideoLimits
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.temporal import seconds_of
-from fer_pipeline.inference.video import VideoOptions, VideoProgress, analyse
+from fer_pipeline.inference.smoothing import seconds_of
+from fer_pipeline.inference.video.analysis import VideoOptions, VideoProgress, analyse
+from fer_pipeline.inference.video.decoding import VideoLimits
 from fer_pipeline.serving.confinement import NETWORK, die_with, limit, refuse_calls
 from fer_pipeline.serving.jobs import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
 from fer_pipeline.serving.uploads import Limits

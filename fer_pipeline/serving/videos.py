@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 
-from fer_pipeline.inference.temporal import Way
+from fer_pipeline.inference.smoothing import Way
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import VideoAnswer, VideoJob, lineage, refusals
 from fer_pipeline.serving.desk import Desk

@@ -19,7 +19,7 @@ from servers import free_port, served
 
 from fer_pipeline import scoring
 from fer_pipeline.imaging import UInt8Array, encode_png
-from fer_pipeline.inference.portable import PortableModel
+from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.workspace import dvc as versioning

@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from fer_pipeline.cli.app import app
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError
 from fer_pipeline.imaging import encode_png
-from fer_pipeline.inference import shipped
-from fer_pipeline.inference.face_rows import FACE_COLUMNS
-from fer_pipeline.inference.shipped import INDEX_FILE
+from fer_pipeline.inference import pretrained
+from fer_pipeline.inference.face_table import FACE_COLUMNS
+from fer_pipeline.inference.pretrained import INDEX_FILE
 from fer_pipeline.model_info import ModelInfo, file_sha256
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -28,7 +28,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory and a user's data folder with nothing in them, and a package that ships no model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "weights")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.errors import VideoError
-from fer_pipeline.inference import decoding
-from fer_pipeline.inference.decoding import VideoInfo, VideoLimits, frames
+from fer_pipeline.inference.video import decoding
+from fer_pipeline.inference.video.decoding import VideoInfo, VideoLimits, frames
 
 UInt8Array = npt.NDArray[np.uint8]
 

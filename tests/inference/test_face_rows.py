@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from fer_pipeline.inference.face_rows import FACE_COLUMNS, face_rows
+from fer_pipeline.inference.face_table import FACE_COLUMNS, face_rows
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.scores import SCORES
 from fer_pipeline.labels import EMOTIONS

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline import faces
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.faces import FaceBox
 from fer_pipeline.imaging import crop, crop_turned, to_model_input
 from fer_pipeline.inference import recognizer as recognizer_module
-from fer_pipeline.inference.annotate import COLOURS, annotate
 from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.detection import detectors as faces
+from fer_pipeline.inference.detection.detectors import FaceBox
+from fer_pipeline.inference.drawing import COLOURS, annotate
 from fer_pipeline.inference.quality import NOSE, FaceQuality, measure, share_outside
 from fer_pipeline.inference.recognizer import UNCERTAIN, Recognizer
 from fer_pipeline.labels import EMOTIONS
@@ -276,7 +276,7 @@ def test_there_is_a_colour_for_each_answer() -> None:
 def test_importing_the_recognizer_is_quick_and_light() -> None:
     code = (
         "import sys, time; start = time.perf_counter();"
-        "import fer_pipeline.inference.recognizer, fer_pipeline.inference.annotate;"
+        "import fer_pipeline.inference.recognizer, fer_pipeline.inference.drawing;"
         "print(time.perf_counter() - start, *sorted({name.split('.')[0] for name in sys.modules}))"
     )
     seconds, *modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.inference import result_folder
-from fer_pipeline.inference.result_folder import has_finished_results, replaced_results
+from fer_pipeline.inference.video import results
+from fer_pipeline.inference.video.results import has_finished_results, replaced_results
 
 MARKS = ("summary.json", "report.html")
 
@@ -36,7 +36,7 @@ def replace_or_die(out: Path, step: int) -> bool:
                 os._exit(9)
             rename(source, target)
 
-        result_folder.os.replace = dying  # type: ignore[attr-defined]
+        results.os.replace = dying  # type: ignore[attr-defined]
         with replaced_results(out) as aside:
             write_results(aside, "new", names=("faces.jsonl", "faces.csv", *MARKS))
         os._exit(0)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.inference import shipped
+from fer_pipeline.inference import pretrained
+from fer_pipeline.inference.pretrained import INDEX_FILE, model_folder, shipped_folder, shipped_models
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.shipped import INDEX_FILE, model_folder, shipped_folder, shipped_models
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 
 
@@ -21,7 +21,7 @@ def weights(tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPa
     files = {file.name: file_sha256(file) for file in (folder / "fast").iterdir()}
     entry = {"files": files, "provenance": {"profile": "cpu"}, "metrics": {"accuracy": 0.5}}
     (folder / INDEX_FILE).write_text(json.dumps({"fast": entry}))
-    monkeypatch.setattr(shipped, "WEIGHTS", folder)
+    monkeypatch.setattr(pretrained, "WEIGHTS", folder)
     return folder
 
 
@@ -56,7 +56,7 @@ def test_an_alias_is_the_model_that_the_workspace_keeps_for_it(
 
 
 def test_without_an_index_nothing_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path)
     assert shipped_models() == {}
     with pytest.raises(ModelError, match="shipped are: none"):
         shipped_folder("fast")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.inference.temporal import EmotionFilter, ProbabilitySmoother
+from fer_pipeline.inference.smoothing import EmotionFilter, ProbabilitySmoother
 
 
 def test_smoothing_weighs_by_age_in_seconds() -> None:

@@ -17,10 +17,10 @@ import pytest
 
 from fer_pipeline.errors import ParamsError, VideoError
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.video import VideoInfo, VideoLimits, VideoOptions, VideoProgress, analyse
-from fer_pipeline.inference.video_files import COLUMNS, clock
-from fer_pipeline.inference.video_report import write_report
-from fer_pipeline.inference.video_summary import VideoSummary
+from fer_pipeline.inference.video.analysis import VideoInfo, VideoLimits, VideoOptions, VideoProgress, analyse
+from fer_pipeline.inference.video.report import write_report
+from fer_pipeline.inference.video.summary import VideoSummary
+from fer_pipeline.inference.video.writers import COLUMNS, clock
 from fer_pipeline.labels import EMOTIONS
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -292,6 +292,6 @@ def test_batches_of_nothing_are_refused() -> None:
 
 
 def test_importing_the_video_part_is_light() -> None:
-    code = "import sys, fer_pipeline.inference.video; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys, fer_pipeline.inference.video.analysis; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"tensorflow", "keras", "pandas", "pyarrow", "pydantic", "matplotlib", "jinja2", "rich", "typer"} & set(modules)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
-from fer_pipeline.inference import yunet_download
-from fer_pipeline.inference.yunet_download import fetch_yunet
+from fer_pipeline.inference.detection import yunet_download
+from fer_pipeline.inference.detection.yunet_download import fetch_yunet
 
 CONTENT = b"a detector" * 1000
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from fer_pipeline.errors import SourceError
-from fer_pipeline.faces import HaarDetector
 from fer_pipeline.imaging import ImageSpec, crop
+from fer_pipeline.inference.detection.detectors import HaarDetector
 from fer_pipeline.labels import (
     AFFECTNET_CODES,
     CKPLUS_CODES,

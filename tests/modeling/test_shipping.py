@@ -16,7 +16,7 @@ from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import ImageSpec
-from fer_pipeline.inference import shipped
+from fer_pipeline.inference import pretrained
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
@@ -64,7 +64,7 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     learned_from(tmp_path / "data", [f"{learned:032x}"])
     shipment = ship("fast", sources, weights, PARAMS, keras=False)
     assert (shipment.difference, shipment.agreement) == (0.0, 1.0)  # all its weights are too few to be stored in 16 bits
-    monkeypatch.setattr(shipped, "WEIGHTS", weights)
+    monkeypatch.setattr(pretrained, "WEIGHTS", weights)
     info = Recognizer.load("fast").info
     assert info.metrics["rows_dedup"] == test.unseen.sum() - 1
     answers = EmotionClassifier.load(weights / "fast").logits(test.images).argmax(axis=1)
@@ -81,7 +81,7 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     assert json.loads((tmp_path / "again" / "calibration.json").read_text())["temperature"] == info.temperature
     assert info.lineage == {"run_id": "abc", "shipped_as": "fast"}
     assert (weights / "fast" / "model_card.md").read_text().startswith("# Model card: brightness")
-    entry = shipped.shipped_models(weights)["fast"]
+    entry = pretrained.shipped_models(weights)["fast"]
     assert set(entry.files) == {
         "model.onnx",
         "model.json",
@@ -101,13 +101,13 @@ def test_a_second_model_joins_the_index_and_a_new_one_replaces_the_old(sources: 
     weights = tmp_path / "weights"
     ship("fast", sources, weights, PARAMS, keras=True)
     ship("accurate", sources, weights, PARAMS, keras=False)
-    assert list(shipped.shipped_models(weights)) == ["accurate", "fast"]
-    assert "model.keras" in shipped.shipped_models(weights)["fast"].files
+    assert list(pretrained.shipped_models(weights)) == ["accurate", "fast"]
+    assert "model.keras" in pretrained.shipped_models(weights)["fast"].files
     ship("fast", sources, weights, PARAMS, keras=False)
-    assert "model.keras" not in shipped.shipped_models(weights)["fast"].files
+    assert "model.keras" not in pretrained.shipped_models(weights)["fast"].files
     assert {path.name for path in weights.iterdir()} == {"accurate", "fast", "index.json"}
     for name in ("accurate", "fast"):
-        shipped.shipped_folder(name, weights)
+        pretrained.shipped_folder(name, weights)
 
 
 def test_a_model_whose_answers_change_is_not_shipped(sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_model_whose_answers_change_is_not_shipped(sources: Sources, tmp_path:
     with pytest.raises(ModelError, match="a logit moves by up to"):
         ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
     assert not (tmp_path / "weights" / "fast").exists()
-    assert shipped.shipped_models(tmp_path / "weights") == {}
+    assert pretrained.shipped_models(tmp_path / "weights") == {}
     assert ship("fast", sources, tmp_path / "weights", PARAMS, keras=False, tolerance=10.0).agreement == 1.0
 
 

@@ -23,7 +23,7 @@ from fer_pipeline.ensembling import combine
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.shipped import shipped_folder
+from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.modeling.soft_labels import with_soft_labels

@@ -17,7 +17,7 @@ from asking import error_of
 from fastapi.testclient import TestClient
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
-from fer_pipeline.inference.temporal import DWELL_SECONDS
+from fer_pipeline.inference.smoothing import DWELL_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.serving import desk, device_files, vendoring
 from fer_pipeline.serving.api import WEB, create_app, open_desk

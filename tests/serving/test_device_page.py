@@ -17,15 +17,15 @@ import pytest
 from browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 
 from fer_pipeline import imaging
-from fer_pipeline.faces import FaceBox, HaarDetector
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
+from fer_pipeline.inference.detection.detectors import FaceBox, HaarDetector
+from fer_pipeline.inference.pretrained import model_folder
 from fer_pipeline.inference.quality import NOSE, FacePose, measure
-from fer_pipeline.inference.shipped import model_folder
-from fer_pipeline.inference.temporal import EVIDENCE_SECONDS, LEAST, EmotionFilter, ProbabilitySmoother
-from fer_pipeline.inference.tracks import FaceTracker
+from fer_pipeline.inference.saliency import occlusion_maps
+from fer_pipeline.inference.smoothing import EVIDENCE_SECONDS, LEAST, EmotionFilter, ProbabilitySmoother
+from fer_pipeline.inference.tracking import FaceTracker
 from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.occlusion import occlusion_maps
 from fer_pipeline.serving.device_files import haar_cascade
 from fer_pipeline.serving.served_model import ServedModel
 

@@ -18,8 +18,8 @@ from PIL import Image
 from starlette.testclient import WebSocketTestSession
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.faces import FaceBox
 from fer_pipeline.imaging import UInt8Array, encode_png
+from fer_pipeline.inference.detection.detectors import FaceBox
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.api import create_app, open_desk

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.imaging import UInt8Array, crop, encode_png, shrink
-from fer_pipeline.inference.decoding import VideoInfo
 from fer_pipeline.inference.recognizer import UNCERTAIN
-from fer_pipeline.inference.tracks import FORGET_SECONDS, TrackedFace
+from fer_pipeline.inference.tracking import FORGET_SECONDS, TrackedFace
+from fer_pipeline.inference.video.decoding import VideoInfo
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.workspace.files import write_json
 

@@ -14,9 +14,9 @@ from typing import Any, TextIO
 import av
 
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.inference.annotate import annotate_tracked
-from fer_pipeline.inference.decoding import VideoInfo
-from fer_pipeline.inference.tracks import TrackedFace
+from fer_pipeline.inference.drawing import annotate_tracked
+from fer_pipeline.inference.tracking import TrackedFace
+from fer_pipeline.inference.video.decoding import VideoInfo
 from fer_pipeline.labels import EMOTIONS
 
 JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE = "faces.jsonl", "faces.csv", "subtitles.vtt", "annotated.webm"

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.inference.video_files import FILES, PARQUET_FILE
-from fer_pipeline.inference.video_summary import PEAKS, SUMMARY_FILE
+from fer_pipeline.inference.video.summary import PEAKS, SUMMARY_FILE
+from fer_pipeline.inference.video.writers import FILES, PARQUET_FILE
 from fer_pipeline.workspace.files import REPORT_FILE
 
 """Written by `video_report`, where there are jinja2 and matplotlib."""

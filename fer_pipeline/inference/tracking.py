@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.faces import Box, FaceBox
+from fer_pipeline.inference.detection.detectors import Box, FaceBox
 from fer_pipeline.inference.recognizer import FaceEmotion
 from fer_pipeline.labels import EMOTIONS
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.inference.decoding import VideoInfo, VideoLimits, frames
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.result_folder import replaced_results, tidy
+from fer_pipeline.inference.smoothing import SMOOTHING_SECONDS
 from fer_pipeline.inference.stream import FaceStream
-from fer_pipeline.inference.temporal import SMOOTHING_SECONDS
-from fer_pipeline.inference.tracks import TrackedFace
-from fer_pipeline.inference.video_files import VideoFiles
-from fer_pipeline.inference.video_summary import TrackSummary, VideoFacts, VideoSummary
+from fer_pipeline.inference.tracking import TrackedFace
+from fer_pipeline.inference.video.decoding import VideoInfo, VideoLimits, frames
+from fer_pipeline.inference.video.results import replaced_results, tidy
+from fer_pipeline.inference.video.summary import TrackSummary, VideoFacts, VideoSummary
+from fer_pipeline.inference.video.writers import VideoFiles
 from fer_pipeline.model_info import file_sha256
 
 __all__ = [

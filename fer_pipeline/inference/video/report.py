@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from fer_pipeline.imaging import UInt8Array, decode
-from fer_pipeline.inference.annotate import COLOURS
-from fer_pipeline.inference.video_files import CSV_FILE, JSONL_FILE, PARQUET_FILE, VIDEO_FILE, VTT_FILE
-from fer_pipeline.inference.video_summary import BRIEF_SECONDS, TrackSummary, VideoSummary
+from fer_pipeline.inference.drawing import COLOURS
+from fer_pipeline.inference.video.summary import BRIEF_SECONDS, TrackSummary, VideoSummary
+from fer_pipeline.inference.video.writers import CSV_FILE, JSONL_FILE, PARQUET_FILE, VIDEO_FILE, VTT_FILE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import cv2
 
-from fer_pipeline.faces import Box
 from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.detection.detectors import Box
 from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
-from fer_pipeline.inference.tracks import TrackedFace
+from fer_pipeline.inference.tracking import TrackedFace
 
 # Okabe and Ito's palette, told apart with colour-blind eyes; RGB.
 COLOURS = {

@@ -1,0 +1,1 @@
+"""Emotions over time in video files."""
