@@ -149,7 +149,7 @@ def _bar(name: str) -> Iterator[Any]:
 
 def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
     from fer_pipeline.inference.video.report import write_report
-    from fer_pipeline.inference.video_table import write_table
+    from fer_pipeline.inference.video.table import write_table
 
     write_table(folder)
     write_report(folder, summary)

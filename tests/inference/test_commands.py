@@ -238,7 +238,7 @@ def test_the_parquet_table_holds_what_the_csv_holds(film: str, tmp_path: Path, b
 def test_the_parquet_table_is_written_a_row_group_at_a_time(tmp_path: Path, film: str, brightness_model: Path) -> None:
     import pyarrow.parquet as pq
 
-    from fer_pipeline.inference import video_table
+    from fer_pipeline.inference.video import table as video_table
 
     fer("video", film, "--out", "results", "--no-annotated", "--model", brightness_model)
     folder = tmp_path / "results" / "film"
