@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pyspark
 
-from fer_pipeline.datasets.spark import java_home
+from fer_pipeline.data.spark.session import java_home
 
 
 @dataclass(frozen=True)

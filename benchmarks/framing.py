@@ -20,11 +20,11 @@ from rich.table import Table
 
 from benchmarks.inference import MODEL
 from fer_pipeline.cli.choosing import chosen_detector_file
+from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.imaging import UInt8Array, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.detectors import FaceBox, FaceDetector, HaarDetector, crop_box, published_yunet
 from fer_pipeline.inference.recognizer import cut_out
-from fer_pipeline.modeling.loading import load_split
 
 PROCESSED = Path("data/processed")
 SCALES = (0.84, 0.92, 1.0, 1.08, 1.16, 1.24)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from fer_pipeline.datasets.synthetic import draw_faces
+from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL, shipped_folder

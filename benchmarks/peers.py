@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.inference import MODEL
 from benchmarks.service import chosen, verdict
-from fer_pipeline.datasets.synthetic import draw_faces
+from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.imaging import shrink
 from fer_pipeline.inference.detection.detectors import HaarDetector, published_yunet

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from fer_pipeline import imaging, schemas
-from fer_pipeline.datasets.synthetic import draw_faces
+from fer_pipeline.data.synthetic.generator import draw_faces
 
 ROWS = 32_298
 

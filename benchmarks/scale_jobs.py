@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from fer_pipeline import imaging, scoring
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.datasets.preprocessing import preprocess
+from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL, shipped_folder
 from fer_pipeline.schemas import USAGE_SPLITS

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from rich.table import Table
 
 from benchmarks.inference import MODEL
+from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.smoothing import EmotionFilter, ProbabilitySmoother, TemporalModel
-from fer_pipeline.modeling.loading import load_split
 
 PROCESSED = Path("data/processed")
 SEQUENCES, SECONDS, SEED = 20, 60, 7

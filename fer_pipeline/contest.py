@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config import params as params_file
+from fer_pipeline.data.table.reader import Faces, load_facts, load_split
+from fer_pipeline.data.table.training_images import learned_from
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -22,8 +24,6 @@ from fer_pipeline.modeling import registry, robustness
 from fer_pipeline.modeling.comparison import Comparison, compare
 from fer_pipeline.modeling.comparison_page import write_comparison
 from fer_pipeline.modeling.decision import Contestant
-from fer_pipeline.modeling.loading import Faces, load_facts, load_split
-from fer_pipeline.modeling.training_pictures import learned_from
 from fer_pipeline.workspace import dvc
 
 _BATCH = 256

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from fer_pipeline.config import params
-from fer_pipeline.datasets.spark import java_version
+from fer_pipeline.data.spark.session import java_version
 from fer_pipeline.errors import FerError
 from fer_pipeline.workspace import dvc
 

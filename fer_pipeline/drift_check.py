@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from fer_pipeline.config.params import DriftParams
+from fer_pipeline.data.table.reader import load_facts, load_split
+from fer_pipeline.data.table.training_images import load_held_out, read_training_pictures, share_learned
 from fer_pipeline.errors import ModelError, MonitoringError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_facts, load_split
-from fer_pipeline.modeling.training_pictures import load_held_out, read_training_pictures, share_learned
 from fer_pipeline.monitoring import drift, drift_page, log_files
 from fer_pipeline.monitoring.observations import Observations
 

@@ -12,6 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config.params import EvaluateParams
+from fer_pipeline.data.table.reader import load_facts
+from fer_pipeline.data.table.training_images import (
+    joined_training_pictures,
+    load_held_out,
+    load_test,
+    write_training_pictures,
+)
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -19,13 +26,6 @@ from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.ensemble import SMALLEST, merge
 from fer_pipeline.modeling.evaluation import measure
-from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.modeling.training_pictures import (
-    joined_training_pictures,
-    load_held_out,
-    load_test,
-    write_training_pictures,
-)
 from fer_pipeline.modeling.views import VIEWS
 from fer_pipeline.modeling.views import views as views_of
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json

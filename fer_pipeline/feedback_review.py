@@ -12,8 +12,8 @@ from typing import Final
 
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import FeedbackParams, load
-from fer_pipeline.datasets import feedback
-from fer_pipeline.datasets.feedback import AcceptedCorrection
+from fer_pipeline.data.fetch import accepted_feedback
+from fer_pipeline.data.fetch.accepted_feedback import AcceptedCorrection
 from fer_pipeline.datasets.feedback_quality import BatchCheck, Candidate, KnownFaces, check
 from fer_pipeline.errors import DataQualityError, FeedbackError, ImageError
 from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
@@ -81,7 +81,7 @@ def review(inbox: Corrections, root: Path, processed: Path, params: FeedbackPara
 
     Raises `SourceError` where there is no table to compare with.
     """
-    accepted = feedback.read(root / FOLDER)
+    accepted = accepted_feedback.read(root / FOLDER)
     pending, damaged = inbox.read("pending")
     faces: dict[str, UInt8Array] = {}
     for correction in pending:
@@ -132,7 +132,7 @@ def accept(inbox: Corrections, root: Path, reviewed: Review, ids: Sequence[str] 
         assert item.correction.picture is not None
         pictures[item.correction.id] = item.correction.picture
         added.append(_accepted(item, now))
-    version = publish(root, [*held, *added], pictures) if added else feedback.version_of(held)
+    version = publish(root, [*held, *added], pictures) if added else accepted_feedback.version_of(held)
     for item in chosen:
         inbox.accept(item.correction)
     return FeedbackVersion(version, len(held) + len(added), tuple(one.id for one in added))
@@ -152,7 +152,7 @@ def delete(inbox: Corrections, root: Path, ids: Iterable[str]) -> FeedbackVersio
     _check_all(wanted, lambda one: one in accepted or one in finished or inbox.knows(one))
     removed = [one for one in held if one.id in wanted]
     kept = [one for one in held if one.id not in wanted]
-    version = feedback.version_of(held)
+    version = accepted_feedback.version_of(held)
     if removed:
         pictures = {one.id: (root / FOLDER / one.file).read_bytes() for one in held}
         version = publish(root, kept, pictures, {one.id: _md5(pictures[one.id]) for one in removed})
@@ -191,8 +191,8 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
     if note.exists():
         tidy(root / FOLDER)
         began = json.loads(note.read_text(encoding="utf-8"))
-        held = feedback.read(root / FOLDER)
-        held_version = feedback.version_of(held)
+        held = accepted_feedback.read(root / FOLDER)
+        held_version = accepted_feedback.version_of(held)
         if (held_version, load(root / "params.yaml").fetch.feedback) == (began["to"], began["from"]):
             dvc.track(root, root / FOLDER)
             write_values(root / "params.yaml", {"fetch.feedback": held_version})
@@ -218,11 +218,11 @@ def publish(
     before anything changes, so that `settle` can finish it: nothing else says afterwards what was taken out.
     """
     target = root / FOLDER
-    version = feedback.version_of(corrections)
+    version = accepted_feedback.version_of(corrections)
     forgotten = dict(forget or {})
     write_json(root / _NOTE, {"from": load(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten})
     with replaced_folder(target) as folder:
-        feedback.write(folder, corrections, pictures)
+        accepted_feedback.write(folder, corrections, pictures)
     dvc.track(root, target)
     write_values(root / "params.yaml", {"fetch.feedback": version})
     _forget_pictures(root, forgotten)
@@ -256,7 +256,7 @@ def _accepted(item: Reviewed, now: str) -> AcceptedCorrection:
 
 
 def _held(root: Path) -> tuple[AcceptedCorrection, ...]:
-    return feedback.checked(root / FOLDER, load(root / "params.yaml").fetch.feedback)
+    return accepted_feedback.checked(root / FOLDER, load(root / "params.yaml").fetch.feedback)
 
 
 def _check_all(ids: Iterable[str], is_there: Callable[[str], bool]) -> None:

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from fer_pipeline.datasets.mapping import map_rows
-from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.data.spark.mapping import map_rows
+from fer_pipeline.data.spark.session import spark_session
+from fer_pipeline.data.table.reader import FACTS_FILE, parse_facts
 from fer_pipeline.errors import EnvironmentFault, ModelError, SourceError
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD
@@ -30,7 +31,6 @@ from fer_pipeline.inference.score_input import (
 from fer_pipeline.inference.score_output import COUNTS, FACES, Counts, claim, finish, finished_chunks, remove_stale, writer
 from fer_pipeline.inference.scores import SCORES, Framing, scorer
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import FACTS_FILE, parse_facts
 from fer_pipeline.schemas import PROCESSED
 from fer_pipeline.storage import place
 from fer_pipeline.storage.place import Place

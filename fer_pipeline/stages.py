@@ -8,16 +8,16 @@ from pathlib import Path
 from fer_pipeline.config import editing
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import Params
-from fer_pipeline.datasets import sources
+from fer_pipeline.data.fetch import fetch
+from fer_pipeline.data.table.reader import load_facts
+from fer_pipeline.data.table.soft_labels import load_training_faces
+from fer_pipeline.data.table.training_images import training_keys
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
 from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.loading import load_facts
-from fer_pipeline.modeling.soft_labels import load_training_faces
-from fer_pipeline.modeling.training_pictures import training_keys
 from fer_pipeline.workspace import dvc
 
-SYNTHETIC = "fer_pipeline/datasets/synthetic.py"
+SYNTHETIC = "fer_pipeline/data/synthetic/generator.py"
 
 
 def use_data(root: Path, path: Path, votes: Path | None) -> str:
@@ -28,7 +28,7 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
             raise ParamsError(f"votes {votes} were given with synthetic faces, which have none: leave them out")
         editing.write_values(parameter_file, {"fetch.source": SYNTHETIC})
         return "the source is now the embedded synthetic faces"
-    sources.check(path)
+    fetch.check(path)
     version = dvc.add_source(root, [path, *([votes] if votes else [])])
     editing.write_values(parameter_file, {"fetch.source": "data/source"})
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"

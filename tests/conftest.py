@@ -212,8 +212,8 @@ def levels(registered: Path) -> Path:
 @pytest.fixture
 def note_learned(tmp_path: Path) -> Callable[[str, Iterable[int]], None]:
     """Notes in the export of a run that its model learned from rows of `levels`, by number."""
+    from fer_pipeline.data.table.training_images import keys, write_training_pictures
     from fer_pipeline.modeling import tracking
-    from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 
     def note(run_id: str, rows: Iterable[int]) -> None:
         folder = tmp_path / f"learned-{run_id}"

@@ -19,11 +19,11 @@ from pyspark.sql import SparkSession
 
 from fer_pipeline.baseline import baseline_and_track
 from fer_pipeline.config import params as params_file
+from fer_pipeline.data.spark.session import spark_session
+from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.datasets import logistic
 from fer_pipeline.datasets.hog import FEATURES, hog, hog_logistic
 from fer_pipeline.datasets.logistic import REGULARISATIONS
-from fer_pipeline.datasets.spark import spark_session
-from fer_pipeline.datasets.synthetic import draw_faces
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier

@@ -20,13 +20,13 @@ from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
 from fer_pipeline.config.editing import write_values
+from fer_pipeline.data.table.training_images import keys, write_training_pictures
 from fer_pipeline.errors import FerError, MonitoringError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import TRAINING_PICTURES_FILE, ModelInfo
-from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
 from fer_pipeline.schemas import PROCESSED

@@ -58,7 +58,7 @@ def test_a_stage_depends_on_exactly_the_code_it_runs(stage: str) -> None:
     listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("fer_pipeline/")}
     needed = {f"fer_pipeline/{module}.py" for module in closure(ENTRY[stage])}
     needed |= {f"fer_pipeline/reports/templates/{name}.html" for name in TEMPLATES.get(stage, [])}
-    assert listed | {"fer_pipeline/datasets/synthetic.py"} == needed | {"fer_pipeline/datasets/synthetic.py"}
+    assert listed | {"fer_pipeline/data/synthetic/generator.py"} == needed | {"fer_pipeline/data/synthetic/generator.py"}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -34,9 +34,10 @@ from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import params
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import FeedbackParams, FetchParams, PreprocessParams
-from fer_pipeline.datasets import feedback, sources
+from fer_pipeline.data.fetch import accepted_feedback
+from fer_pipeline.data.fetch import fetch as sources
+from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.datasets.feedback_quality import KnownFaces
-from fer_pipeline.datasets.preprocessing import preprocess
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, FeedbackError, ParamsError, SourceError
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.inference.recognizer import Recognizer
@@ -199,7 +200,7 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
     assert not measured & {row["content_hash"] for row in joined}
     assert prepared.removed_by_choice == {"feedback-leak": len(measured)}
     assert prepared.quarantined == {}
-    accepted = {one.id: one for one in feedback.read(feedback_review.FOLDER)}
+    accepted = {one.id: one for one in accepted_feedback.read(feedback_review.FOLDER)}
     (row,) = [row for row in joined if row["name"] == f"feedback/{accepted[receipt].file}"]
     assert receipt in row["name"]
     assert row["name"].split("/")[1] == accepted[receipt].accepted.replace("-", "").replace(":", "")
@@ -324,7 +325,7 @@ def test_a_killed_acceptance_is_finished_by_the_next_command(workspace: Workspac
                 patch.setattr(workspace.inbox, "accept", _killed)
             with pytest.raises(KeyboardInterrupt):
                 workspace.accept()
-        held = feedback.version_of(feedback.read(feedback_review.FOLDER))
+        held = accepted_feedback.version_of(accepted_feedback.read(feedback_review.FOLDER))
         if step == "versioning":
             with pytest.raises(SourceError, match="fer feedback purge"):
                 workspace.accept()
@@ -358,8 +359,8 @@ def test_a_killed_deletion_is_finished_by_the_next_command_in_the_cache_as_well(
     assert not workspace.cached(encode_png(face(45)))
     assert workspace.cached(encode_png(face(46)))
     assert not workspace.inbox.knows(gone)
-    assert [one.id for one in feedback.read(feedback_review.FOLDER)] == [kept]
-    assert workspace.version == feedback.version_of(feedback.read(feedback_review.FOLDER))
+    assert [one.id for one in accepted_feedback.read(feedback_review.FOLDER)] == [kept]
+    assert workspace.version == accepted_feedback.version_of(accepted_feedback.read(feedback_review.FOLDER))
     assert not [*(workspace.root / "data").glob(".feedback*-*")]
 
 
@@ -401,7 +402,7 @@ feedback_review.purge(Corrections(Path({str(workspace.inbox.folder)!r})), Path.c
 def test_a_picture_that_two_people_sent_stays_in_the_cache_for_the_one_who_keeps_it(workspace: Workspace) -> None:
     first = workspace.give(face(49))
     workspace.accept()
-    second = feedback.read(feedback_review.FOLDER)[0]
+    second = accepted_feedback.read(feedback_review.FOLDER)[0]
     twice = [second, replace(second, id="0" * 32)]
     feedback_review.publish(workspace.root, twice, {one.id: encode_png(face(49)) for one in twice})
     run("delete", first)
@@ -472,7 +473,7 @@ def test_deleting_by_receipts_is_all_or_nothing_and_finds_each_state(workspace: 
     assert "no such correction" in str(CliRunner().invoke(fer, ["feedback", "delete", accepted, "0" * 32]).exception)
     assert workspace.version == before
     assert "2 deleted, 1 of them out of data/feedback" in run("delete", accepted, waiting)
-    assert [one.id for one in feedback.read(feedback_review.FOLDER)] == [kept]
+    assert [one.id for one in accepted_feedback.read(feedback_review.FOLDER)] == [kept]
     assert not workspace.cached(encode_png(face(71)))
     assert workspace.cached(encode_png(face(70)))
     with Repo(str(workspace.root)) as repo:

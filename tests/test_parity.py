@@ -17,13 +17,13 @@ from pyspark.sql import SparkSession
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.datasets.preprocessing import preprocess
-from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.data.preprocess.preprocess import preprocess
+from fer_pipeline.data.spark.session import spark_session
+from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.imaging import ImageSpec, UInt8Array, decode, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_split
 
 
 def pictures() -> dict[str, UInt8Array]:

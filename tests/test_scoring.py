@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.cluster import cluster
 from fer_pipeline import scoring
-from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.model_files import PortableModel

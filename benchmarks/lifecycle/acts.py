@@ -13,11 +13,11 @@ from benchmarks.lifecycle.prefect_api import FlowRun, PrefectApi
 from benchmarks.lifecycle.traffic import Counted, Service
 from benchmarks.lifecycle.transcript import Transcript
 from benchmarks.lifecycle.workspace import GOOD, WEAK, WORSE, Workspace
-from fer_pipeline.datasets.synthetic import draw_faces
+from fer_pipeline.data.synthetic.generator import draw_faces
+from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_split
 
 TRAIN, DRIFT, PURGE = "train-champion/train", "check-drift/check-drift", "purge-feedback/purge-feedback"
 FOLLOW_SECONDS = 1.0

@@ -39,7 +39,7 @@ def download(name: Annotated[str, typer.Argument(help="kaggle:OWNER/SET")]) -> N
 
     Example: `fer data download kaggle:msambare/fer2013`
     """
-    from fer_pipeline.datasets import kaggle
+    from fer_pipeline.data.fetch import kaggle
     from fer_pipeline.stages import use_data
 
     with exclusive(RUN_LOCK, "fer data download"), tempfile.TemporaryDirectory() as scratch:

@@ -80,10 +80,10 @@ def explain_report(
 
     Example: `fer explain-report --pictures 210`
     """
+    from fer_pipeline.data.table.reader import load_split
     from fer_pipeline.inference.classifier import EmotionClassifier
     from fer_pipeline.modeling.explanation_page import examples_figure, write_explanations
     from fer_pipeline.modeling.faithfulness import measure
-    from fer_pipeline.modeling.loading import load_split
 
     classifier = EmotionClassifier.load(model, threads=2)
     check_spec(classifier.info.image_spec, processed)

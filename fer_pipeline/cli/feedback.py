@@ -39,13 +39,13 @@ def status(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
 
     Example: `fer feedback status`
     """
-    from fer_pipeline.datasets import feedback
+    from fer_pipeline.data.fetch import accepted_feedback
     from fer_pipeline.feedback_review import FOLDER
 
     corrections = _open(inbox)
     pending, damaged = corrections.read("pending")
-    held = feedback.read(FOLDER)
-    fetched = feedback.ids_in(Path("data/raw"))
+    held = accepted_feedback.read(FOLDER)
+    fetched = accepted_feedback.ids_in(Path("data/raw"))
     ids = {one.id for one in held}
     pairs = Counter((one.answered, one.corrected) for one in pending)
     facts = {
@@ -53,7 +53,7 @@ def status(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
         "labels_alone": sum(one.picture is None for one in pending),
         "first_expires": min((one.expires.isoformat() for one in pending), default=None),
         "accepted": len(held),
-        "version": feedback.version_of(held),
+        "version": accepted_feedback.version_of(held),
         "joined_by_next_run": len(ids - fetched),
         "deleted_but_in_raw_table": len(fetched - ids),
         "withdrawn": corrections.count("withdrawn"),

@@ -95,8 +95,8 @@ def robustness(
 
     Example: `fer robustness --pictures 1000`
     """
+    from fer_pipeline.data.table.reader import load_split
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.loading import load_split
     from fer_pipeline.modeling.robustness import measure, write_robustness
 
     classifier = EmotionClassifier.load(model, threads=2)
@@ -136,7 +136,7 @@ def card(
 
 
 def check_spec(spec: ImageSpec, processed: Path) -> None:
-    from fer_pipeline.modeling.loading import load_facts
+    from fer_pipeline.data.table.reader import load_facts
 
     found = load_facts(processed)["image_spec"]
     if found != asdict(spec):

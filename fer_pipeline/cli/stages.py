@@ -22,7 +22,7 @@ PARAMS = Path("params.yaml")
 
 
 def fetch(
-    source: Annotated[Path, typer.Option(help="CSV, archive, image folder, or fer_pipeline/datasets/synthetic.py.")],
+    source: Annotated[Path, typer.Option(help="CSV, archive, image folder, or fer_pipeline/data/synthetic/generator.py.")],
     out: Out,
     feedback: Annotated[
         Path | None, typer.Option(help="Folder of accepted corrections; read where fetch.feedback names a version of them.")
@@ -33,7 +33,7 @@ def fetch(
 
     Example: `fer fetch --source fer2013.csv --out data/raw`
     """
-    from fer_pipeline.datasets import sources
+    from fer_pipeline.data.fetch import fetch as sources
 
     with exclusive(out, "fer fetch"):
         facts = sources.fetch(source, out, params_file.load(params).fetch, feedback)
@@ -52,7 +52,7 @@ def preprocess(
 
     Example: `fer preprocess --raw data/raw --out data/processed --quarantine data/quarantine`
     """
-    from fer_pipeline.datasets import preprocessing
+    from fer_pipeline.data.preprocess import preprocess as preprocessing
 
     with exclusive(out, "fer preprocess"):
         facts = preprocessing.preprocess(raw, out, quarantine, params_file.load(params).preprocess)
@@ -70,10 +70,10 @@ def validate(
 
     Example: `fer validate --processed data/processed --quarantine data/quarantine --out data/reports/data`
     """
-    from fer_pipeline.datasets import quality
+    from fer_pipeline.data.validate import suite
 
     with exclusive(out, "fer validate"):
-        result = quality.validate(processed, quarantine, out, params_file.load(params).validate_)
+        result = suite.validate(processed, quarantine, out, params_file.load(params).validate_)
     if stamp is not None:
         write_text(stamp, "passed\n")
     for warning in result.warnings:

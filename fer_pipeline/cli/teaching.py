@@ -66,8 +66,8 @@ def teachers(
     Example: `fer teachers fer/3 fer/4`, then `fer run --profile gpu-record`
     """
     from fer_pipeline.config.editing import write_values
+    from fer_pipeline.data.table.training_images import check_teachers
     from fer_pipeline.modeling.teachers import store_teachers
-    from fer_pipeline.modeling.training_pictures import check_teachers
     from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer teachers"):

@@ -101,7 +101,7 @@ def trained_on(
 
     Example: `fer models trained-on old/export --processed data/processed`
     """
-    from fer_pipeline.modeling.training_pictures import note_training_pictures
+    from fer_pipeline.data.table.training_images import note_training_pictures
 
     folder = model_path(model)
     count = note_training_pictures(folder, processed)

@@ -31,7 +31,7 @@ class SyntheticParams(Section):
 class FetchParams(Section):
     """Where the raw faces come from: a path, or the module that draws them; and the version of the corrections that join them."""
 
-    source: str = "fer_pipeline/datasets/synthetic.py"
+    source: str = "fer_pipeline/data/synthetic/generator.py"
     feedback: Annotated[str, Field(pattern="^(none|[0-9a-f]{12})$")] = "none"
     synthetic: SyntheticParams = SyntheticParams()
 

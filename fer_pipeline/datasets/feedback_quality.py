@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from fer_pipeline.config.params import FeedbackParams
-from fer_pipeline.datasets.quality import ERROR, WARNING
+from fer_pipeline.data.validate.suite import ERROR, WARNING
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array, content_hash, perceptual_hash
 from fer_pipeline.labels import EMOTIONS

@@ -15,8 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.datasets.hog import LABELLED, hog_batches
-from fer_pipeline.datasets.spark import spark_session
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, SourceError
 from fer_pipeline.labels import EMOTIONS
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS, FERPLUS_EMOTIONS
-from fer_pipeline.modeling.loading import Faces
 
 Floats = npt.NDArray[np.float32]
 Batch = tuple[tuple[npt.NDArray[Any], Floats], dict[str, Floats], dict[str, Floats]]

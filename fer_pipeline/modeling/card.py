@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.data.table.reader import load_facts
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
-from fer_pipeline.modeling.loading import load_facts
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_text
 

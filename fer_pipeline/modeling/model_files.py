@@ -12,9 +12,9 @@ import keras
 
 from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.training_images import Keys, write_training_pictures
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.training_pictures import Keys, write_training_pictures
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 KERAS_FILE = "model.keras"

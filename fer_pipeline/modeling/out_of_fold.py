@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.reader import Faces, load_facts, load_split
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.folds import grouped_folds, read_groups
-from fer_pipeline.modeling.loading import Faces, load_facts, load_split
 from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.workspace.files import replaced_folder, write_json
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
@@ -23,7 +24,6 @@ from fer_pipeline.modeling import checkpoints
 from fer_pipeline.modeling.batches import Batches, steps_per_epoch, vote_shares
 from fer_pipeline.modeling.devices import data_parallel, hardware
 from fer_pipeline.modeling.learner import Learner
-from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.model_files import TrainingResult
 from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.progress import EpochProgress

@@ -13,7 +13,7 @@ from packing import Fetched
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import FetchParams
-from fer_pipeline.datasets.sources import SourceFacts, fetch
+from fer_pipeline.data.fetch.fetch import SourceFacts, fetch
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -41,7 +41,7 @@ def spark() -> Iterator[SparkSession]:
     """A session that all `preprocess` of a module work in: each start takes seconds."""
     from made_rows import MASTER
 
-    from fer_pipeline.datasets.spark import spark_session
+    from fer_pipeline.data.spark.session import spark_session
 
     with spark_session(MASTER) as session:
         yield session

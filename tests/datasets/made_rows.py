@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.datasets.preprocessing import PreprocessFacts, preprocess
+from fer_pipeline.data.preprocess.preprocess import PreprocessFacts, preprocess
 from fer_pipeline.imaging import UInt8Array
 
 Row = dict[str, Any]

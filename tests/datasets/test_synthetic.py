@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_pipeline.config.params import FetchParams, SyntheticParams
-from fer_pipeline.datasets import synthetic
-from fer_pipeline.datasets.face_drawing import draw_face
-from fer_pipeline.datasets.sources import fetch
-from fer_pipeline.datasets.synthetic import CLASS_SHARES, EMOTION_ACTION_UNITS, FEWEST_FACES, draw_faces, plan
+from fer_pipeline.data.fetch.fetch import fetch
+from fer_pipeline.data.synthetic import generator
+from fer_pipeline.data.synthetic.face import draw_face
+from fer_pipeline.data.synthetic.generator import CLASS_SHARES, EMOTION_ACTION_UNITS, FEWEST_FACES, draw_faces, plan
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, emotion_index
 
-GENERATOR = Path(synthetic.__file__)
+GENERATOR = Path(generator.__file__)
 Drawn = tuple[UInt8Array, npt.NDArray[np.int8]]
 
 
@@ -146,8 +146,8 @@ def test_two_fetches_of_one_seed_are_byte_equal(tmp_path: Path) -> None:
 def test_a_copy_of_the_generator_counts_and_a_changed_one_does_not(tmp_path: Path) -> None:
     copy = tmp_path / GENERATOR.name
     shutil.copy(GENERATOR, copy)
-    assert synthetic.is_generator(copy)
+    assert generator.is_generator(copy)
     copy.write_text(copy.read_text() + "# changed\n")
     with pytest.raises(SourceError, match="is not the installed generator"):
-        synthetic.is_generator(copy)
-    assert not synthetic.is_generator(tmp_path / "fer2013.csv")
+        generator.is_generator(copy)
+    assert not generator.is_generator(tmp_path / "fer2013.csv")

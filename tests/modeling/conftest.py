@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.imaging import ImageSpec
-from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.schemas import PROCESSED
 
 

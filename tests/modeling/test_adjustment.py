@@ -11,12 +11,12 @@ import pytest
 
 from fer_pipeline.balancing import balance
 from fer_pipeline.config.params import EvaluateParams
+from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.training_images import keys, write_training_pictures
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.adjustment import Adjustment, choose_adjustment, store_adjusted
-from fer_pipeline.modeling.loading import load_split
-from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 
 SHARES = np.array([0.01, *[0.99 / 6] * 6])
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.errors import DataQualityError, SourceError
-from fer_pipeline.modeling.loading import load_facts, load_split
 from fer_pipeline.schemas import PROCESSED
 
 

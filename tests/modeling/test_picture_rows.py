@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.errors import DataQualityError, EnvironmentFault
 from fer_pipeline.modeling.batches import Batches
-from fer_pipeline.modeling.loading import load_split
 from fer_pipeline.schemas import PROCESSED
 
 
@@ -78,7 +78,7 @@ def test_a_disk_without_room_is_told_before_anything_is_read(shuffled: Path, mon
 MEASURE = """
 import sys, threading, time
 from pathlib import Path
-from fer_pipeline.modeling.loading import load_split
+from fer_pipeline.data.table.reader import load_split
 
 def anonymous():
     status = Path("/proc/self/status").read_text()

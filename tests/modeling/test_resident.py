@@ -17,12 +17,12 @@ import pytest
 from keras import layers, ops
 
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.modeling import checkpoints, learner, resident, training
 from fer_pipeline.modeling.batches import Batches, Table, compose
 from fer_pipeline.modeling.compiled_loop import compiled_loop
 from fer_pipeline.modeling.devices import data_parallel, device_count
-from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.schedules import Phase
 
 Make = Callable[[int, int], Faces]

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.corruptions import CORRUPTIONS, Corruption, blur, down_scaling, gain, noise, occlusion, rotation
-from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.robustness import corrupted, measure, write_robustness
 
 RNG = np.random.default_rng(0)

@@ -14,6 +14,8 @@ from fer_pipeline import shipping
 from fer_pipeline.cli.app import app
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import EvaluateParams
+from fer_pipeline.data.table.reader import content_hashes, load_split
+from fer_pipeline.data.table.training_images import keys, write_training_pictures
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference import pretrained
@@ -21,8 +23,6 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.modeling.loading import content_hashes, load_split
-from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.shipping import Sources, ship
 
 PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)

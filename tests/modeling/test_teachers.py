@@ -20,14 +20,14 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.editing import use_profile
 from fer_pipeline.config.training import AugmentParams, TrainParams
+from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.training_images import keys, write_training_pictures
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import checkpoints, learner, training
-from fer_pipeline.modeling.loading import Faces
 from fer_pipeline.modeling.teachers import load_teachers, store_teachers
 from fer_pipeline.modeling.training import train
-from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 
 Make = Callable[[int, int], Faces]
 PARAMS = TrainParams(

@@ -18,6 +18,9 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.config import params
 from fer_pipeline.config.editing import use_profile
 from fer_pipeline.config.params import EvaluateParams
+from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.soft_labels import with_soft_labels
+from fer_pipeline.data.table.training_images import keys, write_training_pictures
 from fer_pipeline.distillation import teach
 from fer_pipeline.ensembling import combine
 from fer_pipeline.errors import ModelError, ParamsError
@@ -25,9 +28,6 @@ from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.loading import load_split
-from fer_pipeline.modeling.soft_labels import with_soft_labels
-from fer_pipeline.modeling.training_pictures import keys, write_training_pictures
 from fer_pipeline.modeling.views import views
 
 PLAIN = EvaluateParams(bootstrap=100)

@@ -13,14 +13,8 @@ from typer.testing import CliRunner
 from fer_pipeline.balancing import balance
 from fer_pipeline.cli.app import app
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.distillation import teach
-from fer_pipeline.drift_check import reference_of
-from fer_pipeline.ensembling import combine
-from fer_pipeline.errors import ModelError, MonitoringError
-from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.model_info import TRAINING_PICTURES_FILE
-from fer_pipeline.modeling.loading import load_split
-from fer_pipeline.modeling.training_pictures import (
+from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.training_images import (
     check_teachers,
     joined_training_pictures,
     keys,
@@ -30,6 +24,12 @@ from fer_pipeline.modeling.training_pictures import (
     share_learned,
     write_training_pictures,
 )
+from fer_pipeline.distillation import teach
+from fer_pipeline.drift_check import reference_of
+from fer_pipeline.ensembling import combine
+from fer_pipeline.errors import ModelError, MonitoringError
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.model_info import TRAINING_PICTURES_FILE
 
 PLAIN = EvaluateParams(bootstrap=100)
 

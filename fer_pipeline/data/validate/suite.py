@@ -17,8 +17,8 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import ValidateParams
-from fer_pipeline.datasets import quality_data, quality_page
-from fer_pipeline.datasets.quality_data import MEASURED_SPLITS, Check, QualityData
+from fer_pipeline.data.validate import frames, report
+from fer_pipeline.data.validate.frames import MEASURED_SPLITS, Check, QualityData
 from fer_pipeline.errors import DataQualityError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
@@ -58,13 +58,13 @@ def validate(processed: Path, quarantine: Path, out: Path, params: ValidateParam
 
     Raises `DataQualityError` after writing both where a check of severity error fails, `SourceError` for unreadable tables.
     """
-    data = quality_data.read(processed, quarantine)
+    data = frames.read(processed, quarantine)
     result = QualityResult(tuple(check_all(data, params)))
     with replaced_folder(out) as aside:
         write_json(
             aside / "validation.json", {"success": not result.errors, "checks": [asdict(check) for check in result.checks]}
         )
-        quality_page.write(aside / "index.html", processed, data, result.checks)
+        report.write(aside / "index.html", processed, data, result.checks)
     if result.errors:
         raise DataQualityError(f"{len(result.errors)} data checks failed (see {out}/index.html): " + "; ".join(result.errors))
     return result

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fer_pipeline import schemas
-from fer_pipeline.datasets.quality_data import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, pictures
+from fer_pipeline.data.validate.frames import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, pictures
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS, SYNONYMS
 from fer_pipeline.reports.page import write_page

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from fer_pipeline.data.table.arrays import read_pictures
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.picture_rows import read_pictures
 from fer_pipeline.schemas import SPLITS
 
 COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")

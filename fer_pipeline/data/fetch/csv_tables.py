@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-from fer_pipeline.datasets.archives import DAMAGE, Tree, unpacked_limit
-from fer_pipeline.datasets.raw_table import Notes, RawRow
+from fer_pipeline.data.fetch.archives import DAMAGE, Tree, unpacked_limit
+from fer_pipeline.data.raw_table import Notes, RawRow
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import FERPLUS_COLUMNS
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from fer_pipeline.datasets.face_canvas import SIDE, Canvas, Pose, curve, ellipse, joined, mirrored
-from fer_pipeline.datasets.face_features import Looks, brow, cheek, eye, forehead, mouth, nose
+from fer_pipeline.data.synthetic.canvas import SIDE, Canvas, Pose, curve, ellipse, joined, mirrored
+from fer_pipeline.data.synthetic.features import Looks, brow, cheek, eye, forehead, mouth, nose
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 
 

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.datasets.places import bucket_of, with_places
+from fer_pipeline.data.preprocess.ranking import bucket_of, with_places
 from fer_pipeline.errors import SourceError
 
 

@@ -14,11 +14,12 @@ from itertools import chain
 from pathlib import Path
 
 from fer_pipeline.config.params import FetchParams, SyntheticParams
-from fer_pipeline.datasets import feedback, synthetic
-from fer_pipeline.datasets.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
-from fer_pipeline.datasets.csv_source import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
-from fer_pipeline.datasets.image_folder import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
-from fer_pipeline.datasets.raw_table import Notes, RawRow, write_rows
+from fer_pipeline.data.fetch import accepted_feedback
+from fer_pipeline.data.fetch.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
+from fer_pipeline.data.fetch.csv_tables import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
+from fer_pipeline.data.fetch.image_folders import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
+from fer_pipeline.data.raw_table import Notes, RawRow, write_rows
+from fer_pipeline.data.synthetic import generator as synthetic
 from fer_pipeline.errors import SourceError
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
@@ -101,14 +102,16 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
 
 
 def _corrections(folder: Path | None, version: str) -> _Joined:
-    if version == feedback.NO_VERSION:
+    if version == accepted_feedback.NO_VERSION:
         return _Joined(iter(()), lambda: (), ())
     if folder is None:
         raise SourceError(f"fetch.feedback is {version}, but no folder of corrections was given: name it with --feedback")
-    accepted = feedback.checked(folder, version)
+    accepted = accepted_feedback.checked(folder, version)
     counted = f"{len(accepted):,} accepted corrections"
-    facts = _file_facts(folder / feedback.INDEX_FILE, counted)
-    return _Joined(feedback.rows(folder, accepted), lambda: (facts,), (f"{counted} of people join train, version {version}",))
+    facts = _file_facts(folder / accepted_feedback.INDEX_FILE, counted)
+    return _Joined(
+        accepted_feedback.rows(folder, accepted), lambda: (facts,), (f"{counted} of people join train, version {version}",)
+    )
 
 
 def check(source: Path) -> None:

@@ -11,7 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from fer_pipeline.datasets.spark_faults import reason
+from fer_pipeline.data.spark.errors import reason
 from fer_pipeline.errors import EnvironmentFault
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.datasets.face_drawing import draw_face
-from fer_pipeline.datasets.raw_table import RawRow
+from fer_pipeline.data.raw_table import RawRow
+from fer_pipeline.data.synthetic.face import draw_face
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS

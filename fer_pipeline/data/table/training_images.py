@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.dataset as ds
 
+from fer_pipeline.data.table.reader import Faces, content_hashes, load_split
 from fer_pipeline.errors import ModelError, SourceError
 from fer_pipeline.model_info import TRAINING_PICTURES_FILE
-from fer_pipeline.modeling.loading import Faces, content_hashes, load_split
 
 LEAST_ROWS = 200
 """So many validation rows must be left for a choice, where some are left out; fewer only where the split has no more."""

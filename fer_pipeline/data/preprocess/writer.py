@@ -19,7 +19,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.datasets.finishing import finisher
+from fer_pipeline.data.preprocess.balancing import finisher
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.reader import Faces, load_split
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.loading import Faces, load_split
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 SOFT_LABELS_FILE = "soft_labels.parquet"

@@ -15,7 +15,7 @@ from typing import Final
 
 import pyarrow.dataset as ds
 
-from fer_pipeline.datasets.raw_table import RawRow
+from fer_pipeline.data.raw_table import RawRow
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import content_hash, decode, to_gray
 from fer_pipeline.labels import EMOTIONS

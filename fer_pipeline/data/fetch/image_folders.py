@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from fer_pipeline.datasets.archives import DAMAGE, PICTURE_SUFFIXES, Tree
-from fer_pipeline.datasets.raw_table import Notes, RawRow
+from fer_pipeline.data.fetch.archives import DAMAGE, PICTURE_SUFFIXES, Tree
+from fer_pipeline.data.raw_table import Notes, RawRow
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
 from fer_pipeline.schemas import SPLIT_WORDS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_pipeline.datasets.face_canvas import Canvas, curve, ellipse, joined, mirrored
+from fer_pipeline.data.synthetic.canvas import Canvas, curve, ellipse, joined, mirrored
 
 
 @dataclass(frozen=True)

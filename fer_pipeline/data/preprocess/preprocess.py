@@ -24,13 +24,13 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.datasets import parsing
-from fer_pipeline.datasets.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
-from fer_pipeline.datasets.feedback_joining import is_feedback, join_feedback
-from fer_pipeline.datasets.part_files import BatchFunction, write_faces, write_left_out
-from fer_pipeline.datasets.places import bucket_of, with_places
-from fer_pipeline.datasets.spark import spark_session
-from fer_pipeline.datasets.splitting import assign_splits
+from fer_pipeline.data.preprocess import parsing
+from fer_pipeline.data.preprocess.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
+from fer_pipeline.data.preprocess.feedback_rows import is_feedback, join_feedback
+from fer_pipeline.data.preprocess.ranking import bucket_of, with_places
+from fer_pipeline.data.preprocess.splitting import assign_splits
+from fer_pipeline.data.preprocess.writer import BatchFunction, write_faces, write_left_out
+from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.errors import FerError, SourceError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS

@@ -1,0 +1,1 @@
+"""The DVC stage fetch: sources to one raw table."""

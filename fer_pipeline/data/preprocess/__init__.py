@@ -1,0 +1,1 @@
+"""The DVC stage preprocess: raw rows to the processed table, in Spark."""

@@ -1,0 +1,1 @@
+"""Drawn faces: the embedded default data."""

@@ -1,0 +1,1 @@
+"""The DVC stage validate: Great Expectations on the processed table."""
