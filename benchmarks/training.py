@@ -17,8 +17,8 @@ from rich.table import Table
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.batch_norm import fused
-from fer_pipeline.modeling.networks import build
+from fer_pipeline.training.networks.batch_norm import fused
+from fer_pipeline.training.networks.zoo import build
 
 BATCH, STEPS, TURNS = 128, 8, 3
 

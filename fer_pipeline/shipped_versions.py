@@ -11,8 +11,8 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
-from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, read_history, read_training
 from fer_pipeline.shipping import REPORTS_FILE
+from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_history, read_training
 
 
 def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:

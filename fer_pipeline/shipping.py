@@ -27,7 +27,7 @@ from fer_pipeline.modeling.card_sections import card_sections
 from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.modeling.evaluation_files import write_evaluation
 from fer_pipeline.modeling.half_weights import store_half
-from fer_pipeline.modeling.model_files import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
+from fer_pipeline.training.artifacts import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 TOLERANCE = 0.01

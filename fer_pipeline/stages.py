@@ -14,7 +14,7 @@ from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.data.table.training_images import training_keys
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.modeling import tracking
-from fer_pipeline.modeling.checkpoints import discard
+from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.workspace import dvc
 
 SYNTHETIC = "fer_pipeline/data/synthetic/generator.py"
@@ -36,8 +36,8 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
 
 def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path, teachers: Path) -> str:
     """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
-    from fer_pipeline.modeling.model_files import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
-    from fer_pipeline.modeling.training import train
+    from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
+    from fer_pipeline.training.train import train
 
     facts = load_facts(processed)
     origin = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))

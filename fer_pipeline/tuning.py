@@ -18,11 +18,11 @@ from fer_pipeline.data.table.reader import Faces, load_facts
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.errors import DivergedError, FerError
 from fer_pipeline.modeling import tracking
-from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.search import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
 from fer_pipeline.modeling.search_page import write_search
-from fer_pipeline.modeling.training import recipe_key, train
 from fer_pipeline.search_result import SearchResult
+from fer_pipeline.training.checkpoints import discard
+from fer_pipeline.training.train import recipe_key, train
 from fer_pipeline.workspace import dvc
 
 CHECKPOINTS = "checkpoints"

@@ -163,7 +163,7 @@ def test_flows_and_the_service_stay_thin(file: Path) -> None:
 
 def test_the_training_core_needs_neither_registry_nor_spark_nor_dvc() -> None:
     _import_blocked(
-        "fer_pipeline.modeling.untracked", ("mlflow", "pyspark", "dvc", "prefect", "great_expectations", "bentoml", "typer")
+        "fer_pipeline.training.untracked", ("mlflow", "pyspark", "dvc", "prefect", "great_expectations", "bentoml", "typer")
     )
 
 

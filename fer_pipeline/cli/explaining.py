@@ -111,7 +111,7 @@ def _explainer(method: str, model: Path, classifier: EmotionClassifier, seed: in
         raise ParamsError(f"--method is {method}, expected one of {', '.join(METHODS)}")
     if method == "gradcam":
         from fer_pipeline.modeling.gradcam import GradCam
-        from fer_pipeline.modeling.model_files import KERAS_FILE, read_model
+        from fer_pipeline.training.artifacts import KERAS_FILE, read_model
 
         if not (model / KERAS_FILE).is_file():
             raise ModelError(f"Grad-CAM needs {KERAS_FILE}, which this model does not ship; lime and occlusion do without")

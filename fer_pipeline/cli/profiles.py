@@ -63,7 +63,7 @@ def save(
         raise ParamsError(f"--from-tuning and --from-training {from_training} name two recipes: give one of them")
     with exclusive(RUN_LOCK, "fer profile save"):
         if from_training:
-            from fer_pipeline.modeling.model_files import read_training
+            from fer_pipeline.training.artifacts import read_training
 
             training = read_training(from_training)
             learned_from = {"soften_with": "none", "teachers_with": "none"}  # by fingerprint: they belong to a workspace

@@ -67,7 +67,7 @@ def teachers(
     """
     from fer_pipeline.config.editing import write_values
     from fer_pipeline.data.table.training_images import check_teachers
-    from fer_pipeline.modeling.teachers import store_teachers
+    from fer_pipeline.training.teachers import store_teachers
     from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer teachers"):

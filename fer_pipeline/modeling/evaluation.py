@@ -22,9 +22,9 @@ from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.metrics.classification import Interval, Reliability
 from fer_pipeline.metrics.curves import Curve, precision_recall, roc, thinned
 from fer_pipeline.modeling.evaluation_files import write_evaluation
-from fer_pipeline.modeling.model_files import read_history, read_model, read_training
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.modeling.views import VIEWS, views
+from fer_pipeline.training.artifacts import read_history, read_model, read_training
 from fer_pipeline.workspace.files import replaced_folder
 
 Answers = Callable[[UInt8Array], npt.NDArray[np.float32]]

@@ -21,7 +21,7 @@ from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
 from fer_pipeline.model_info import MODEL_FILE, OPSET, ModelInfo, file_sha256
-from fer_pipeline.modeling.model_files import KERAS_FILE, read_model, read_training
+from fer_pipeline.training.artifacts import KERAS_FILE, read_model, read_training
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder
 
 INPUT, OUTPUT = "image", "logits"

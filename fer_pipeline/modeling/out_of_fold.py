@@ -18,9 +18,9 @@ from fer_pipeline.data.table.reader import Faces, load_facts, load_split
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
-from fer_pipeline.modeling.checkpoints import discard
 from fer_pipeline.modeling.folds import grouped_folds, read_groups
-from fer_pipeline.modeling.training import recipe_key, train
+from fer_pipeline.training.checkpoints import discard
+from fer_pipeline.training.train import recipe_key, train
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 PREDICTIONS_FILE = "out_of_fold.parquet"

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.config.training import AugmentParams
-from fer_pipeline.modeling.augmentation import Augmentation, area_matrix
+from fer_pipeline.training.networks.augmentation import Augmentation, area_matrix
 
 NOTHING = {
     "flip": False,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fer_pipeline.modeling.devices import hardware
+from fer_pipeline.training.devices import hardware
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, backend: str, module: Any) -> None:

@@ -24,11 +24,11 @@ from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling.evaluation import evaluate, measure
 from fer_pipeline.modeling.export import check_parity, export, to_onnx
-from fer_pipeline.modeling.model_files import read_history, read_model, read_training, write_model
-from fer_pipeline.modeling.networks import build
 from fer_pipeline.modeling.shares import share_interval
-from fer_pipeline.modeling.training import train
 from fer_pipeline.modeling.views import VIEWS, views
+from fer_pipeline.training.artifacts import read_history, read_model, read_training, write_model
+from fer_pipeline.training.networks.zoo import build
+from fer_pipeline.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from fer_pipeline.inference.saliency import occlusion_maps
 from fer_pipeline.modeling.explanation import CELL, lime_maps
 from fer_pipeline.modeling.faithfulness import BASELINES, STEPS, curves_of, measure, spread
 from fer_pipeline.modeling.gradcam import GradCam
-from fer_pipeline.modeling.networks import build
+from fer_pipeline.training.networks.zoo import build
 
 MOUTH = (slice(32, 40), slice(16, 32))
 HAPPY = 3

@@ -9,9 +9,9 @@ import pytest
 
 from fer_pipeline.config.training import NETWORKS, TrainParams, TransferParams
 from fer_pipeline.errors import EnvironmentFault, ParamsError
-from fer_pipeline.modeling import transfer
-from fer_pipeline.modeling.networks import CONVOLUTIONAL, build
-from fer_pipeline.modeling.schedules import learning_rates
+from fer_pipeline.training.networks import transfer
+from fer_pipeline.training.networks.zoo import CONVOLUTIONAL, build
+from fer_pipeline.training.schedules import learning_rates
 
 SIZES = {"plain_cnn": 2_345_607, "mini_xception": 58_423, "compact": 661_095, "wide": 4_656_455, "se_resnet18": 11_269_951}
 

@@ -15,8 +15,8 @@ import pytest
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.errors import DataQualityError, EnvironmentFault
-from fer_pipeline.modeling.batches import Batches
 from fer_pipeline.schemas import PROCESSED
+from fer_pipeline.training.batches import Batches
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from keras import layers, ops
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.modeling import checkpoints, learner, resident, training
-from fer_pipeline.modeling.batches import Batches, Table, compose
 from fer_pipeline.modeling.compiled_loop import compiled_loop
-from fer_pipeline.modeling.devices import data_parallel, device_count
-from fer_pipeline.modeling.schedules import Phase
+from fer_pipeline.training import checkpoints, device_loop, learner, train
+from fer_pipeline.training.batches import Batches, Table, compose
+from fer_pipeline.training.devices import data_parallel, device_count
+from fer_pipeline.training.schedules import Phase
 
 Make = Callable[[int, int], Faces]
 PARAMS = TrainParams(
@@ -59,7 +59,7 @@ def faces(make_stripes: Make) -> Faces:
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (learner, training):
+    for module in (learner, train):
         monkeypatch.setattr(module, "build", tiny)
 
 
@@ -110,10 +110,10 @@ def test_a_resumed_run_on_the_device_ends_exactly_like_one_that_was_not_killed(
         if epoch == 2:
             raise KeyboardInterrupt
 
-    whole = training.train(faces, faces, PARAMS, tmp_path / "whole")
+    whole = train.train(faces, faces, PARAMS, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        training.train(faces, faces, PARAMS, tmp_path / "killed", kill)
-    resumed = training.train(faces, faces, PARAMS, tmp_path / "killed")
+        train.train(faces, faces, PARAMS, tmp_path / "killed", kill)
+    resumed = train.train(faces, faces, PARAMS, tmp_path / "killed")
     assert resumed.resumed_after == 2
     for a, b in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -149,7 +149,7 @@ def test_the_trainer_is_called_with_more_and_more_steps_while_calls_are_short(
     faces: Faces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[int, int]] = []
-    monkeypatch.setattr(resident, "compiled_loop", lambda _, __: lambda first, last, ___: calls.append((first, last)))
+    monkeypatch.setattr(device_loop, "compiled_loop", lambda _, __: lambda first, last, ___: calls.append((first, last)))
     monkeypatch.setattr(learner, "can_stay", lambda _: True)
     params = PARAMS.model_copy(update={"batch_size": 5, "ema": 0.0})
     trained = learner.Learner(params, np.full(42, 0.05, np.float32))
@@ -169,9 +169,9 @@ def test_what_is_too_large_or_runs_slower_in_loops_is_sent_batch_by_batch(faces:
     ):
         monkeypatch.setattr("keras.backend.backend", lambda backend=backend: backend)
         monkeypatch.setattr("keras.distribution.list_devices", lambda devices=devices: devices)
-        assert resident.can_stay(faces) is expected
-    monkeypatch.setattr(resident, "RESIDENT_BYTES", faces.images.nbytes - 1)
-    assert resident.can_stay(faces) is False
+        assert device_loop.can_stay(faces) is expected
+    monkeypatch.setattr(device_loop, "RESIDENT_BYTES", faces.images.nbytes - 1)
+    assert device_loop.can_stay(faces) is False
 
 
 def test_a_batch_that_cannot_be_split_over_the_devices_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ sys.path[:0] = sys.argv[1:3]
 import test_resident as here
 from conftest import stripes
 from fer_pipeline.modeling import learner, training
-from fer_pipeline.modeling.devices import device_count
+from fer_pipeline.training.devices import device_count
 learner.build = training.build = here.tiny
 learner.can_stay = lambda faces: sys.argv[3] == "resident"
 params = here.PARAMS.model_copy(update={"votes_weight": 0.0, "mixup_alpha": 0.3})

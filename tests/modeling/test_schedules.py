@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import TrainParams, TransferParams
-from fer_pipeline.modeling.schedules import learning_rates, phases, plateau_reductions
+from fer_pipeline.training.schedules import learning_rates, phases, plateau_reductions
 
 
 def test_one_cycle_peaks_after_the_warm_up_and_ends_at_zero() -> None:

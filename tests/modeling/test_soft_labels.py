@@ -12,7 +12,7 @@ from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.data.table.soft_labels import with_soft_labels, write_soft_labels
 from fer_pipeline.errors import ParamsError, SourceError
-from fer_pipeline.modeling.batches import Batches
+from fer_pipeline.training.batches import Batches
 
 
 @pytest.fixture

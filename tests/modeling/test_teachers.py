@@ -25,9 +25,10 @@ from fer_pipeline.data.table.training_images import keys, write_training_picture
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import checkpoints, learner, training
-from fer_pipeline.modeling.teachers import load_teachers, store_teachers
-from fer_pipeline.modeling.training import train
+from fer_pipeline.training import checkpoints, learner
+from fer_pipeline.training import train as training
+from fer_pipeline.training.teachers import load_teachers, store_teachers
+from fer_pipeline.training.train import train
 
 Make = Callable[[int, int], Faces]
 PARAMS = TrainParams(

@@ -12,14 +12,14 @@ from fer_pipeline.config.training import AugmentParams, TrainParams, TransferPar
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.data.table.training_images import keys, read_training_pictures
 from fer_pipeline.errors import DataQualityError, FerError, ParamsError
-from fer_pipeline.modeling import checkpoints
-from fer_pipeline.modeling.batch_norm import FusedBatchNormalization, fused
-from fer_pipeline.modeling.batches import Batches, class_weights
-from fer_pipeline.modeling.devices import hardware
-from fer_pipeline.modeling.learner import Learner
-from fer_pipeline.modeling.model_files import TrainingResult, read_history, read_model, read_training, write_model
-from fer_pipeline.modeling.schedules import Phase
-from fer_pipeline.modeling.training import recipe_key, train
+from fer_pipeline.training import checkpoints
+from fer_pipeline.training.artifacts import TrainingResult, read_history, read_model, read_training, write_model
+from fer_pipeline.training.batches import Batches, class_weights
+from fer_pipeline.training.devices import hardware
+from fer_pipeline.training.learner import Learner
+from fer_pipeline.training.networks.batch_norm import FusedBatchNormalization, fused
+from fer_pipeline.training.schedules import Phase
+from fer_pipeline.training.train import recipe_key, train
 
 Make = Callable[[int, int], Faces]
 FACTS = {"image_spec": {"size": 48}, "source": {"synthetic": True, "name": "stripes"}}

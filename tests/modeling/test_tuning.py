@@ -24,8 +24,8 @@ from fer_pipeline.config.params import Params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import Choices, Range, TuneParams
 from fer_pipeline.errors import DivergedError, EnvironmentFault, FerError, ParamsError
-from fer_pipeline.modeling.training import OnEpoch
 from fer_pipeline.search_result import SearchResult
+from fer_pipeline.training.train import OnEpoch
 from flows import tasks
 
 ROOT = Path(__file__).parents[2]

@@ -14,17 +14,17 @@ from fer_pipeline.config.training import TRANSFER_PREFIX, TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import FERPLUS_EMOTIONS
-from fer_pipeline.modeling.augmentation import Augmentation
-from fer_pipeline.modeling.batch_norm import follow_mean, fused
-from fer_pipeline.modeling.batches import LABELS, VOTES, Batches
-from fer_pipeline.modeling.checkpoints import Arrays, State
-from fer_pipeline.modeling.devices import device_count
-from fer_pipeline.modeling.networks import build
-from fer_pipeline.modeling.optimizers import carry_over, optimizer_of
-from fer_pipeline.modeling.resident import Resident, can_stay
-from fer_pipeline.modeling.schedules import PLATEAU_FACTOR, Phase
-from fer_pipeline.modeling.teachers import Teaching, load_teachers
-from fer_pipeline.modeling.transfer import BACKBONE
+from fer_pipeline.training.batches import LABELS, VOTES, Batches
+from fer_pipeline.training.checkpoints import Arrays, State
+from fer_pipeline.training.device_loop import Resident, can_stay
+from fer_pipeline.training.devices import device_count
+from fer_pipeline.training.networks.augmentation import Augmentation
+from fer_pipeline.training.networks.batch_norm import follow_mean, fused
+from fer_pipeline.training.networks.transfer import BACKBONE
+from fer_pipeline.training.networks.zoo import build
+from fer_pipeline.training.optimizers import carry_over, optimizer_of
+from fer_pipeline.training.schedules import PLATEAU_FACTOR, Phase
+from fer_pipeline.training.teachers import Teaching, load_teachers
 from fer_pipeline.workspace.locks import TEACHERS
 
 ESTIMATION_BATCHES = 32

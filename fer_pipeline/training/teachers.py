@@ -17,7 +17,7 @@ from keras import ops
 
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.model_info import INFO_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling.model_files import KERAS_FILE, read_model
+from fer_pipeline.training.artifacts import KERAS_FILE, read_model
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 TEMPERATURE_FILE = "temperature.json"

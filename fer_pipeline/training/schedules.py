@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fer_pipeline.config.training import TRANSFER_PREFIX, TrainParams
 from fer_pipeline.imaging import FACE_SIZE
-from fer_pipeline.modeling.transfer import is_pretrained
+from fer_pipeline.training.networks.transfer import is_pretrained
 
 PLATEAU_FACTOR = 0.5
 PLATEAU_PATIENCE = 3

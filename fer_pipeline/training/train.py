@@ -20,14 +20,14 @@ from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
-from fer_pipeline.modeling import checkpoints
-from fer_pipeline.modeling.batches import Batches, steps_per_epoch, vote_shares
-from fer_pipeline.modeling.devices import data_parallel, hardware
-from fer_pipeline.modeling.learner import Learner
-from fer_pipeline.modeling.model_files import TrainingResult
-from fer_pipeline.modeling.networks import build
-from fer_pipeline.modeling.progress import EpochProgress
-from fer_pipeline.modeling.schedules import Phase, learning_rates, phases, plateau_reductions
+from fer_pipeline.training import checkpoints
+from fer_pipeline.training.artifacts import TrainingResult
+from fer_pipeline.training.batches import Batches, steps_per_epoch, vote_shares
+from fer_pipeline.training.devices import data_parallel, hardware
+from fer_pipeline.training.learner import Learner
+from fer_pipeline.training.networks.zoo import build
+from fer_pipeline.training.progress import EpochProgress
+from fer_pipeline.training.schedules import Phase, learning_rates, phases, plateau_reductions
 from fer_pipeline.workspace.locks import TEACHERS
 
 OnEpoch = Callable[[int, dict[str, float]], None]

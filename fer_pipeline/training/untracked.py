@@ -8,9 +8,9 @@ from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import load_facts
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.data.table.training_images import training_keys
-from fer_pipeline.modeling.checkpoints import discard
-from fer_pipeline.modeling.model_files import TrainingResult, write_model
-from fer_pipeline.modeling.training import train
+from fer_pipeline.training.artifacts import TrainingResult, write_model
+from fer_pipeline.training.checkpoints import discard
+from fer_pipeline.training.train import train
 
 
 def train_untracked(

@@ -11,10 +11,10 @@ import numpy as np
 from keras import ops, tree
 
 from fer_pipeline.data.table.reader import Faces
-from fer_pipeline.modeling.batch_norm import follow_mean
-from fer_pipeline.modeling.batches import Batches, compose
 from fer_pipeline.modeling.compiled_loop import COMPILING_BACKENDS, compiled_loop, train_step
-from fer_pipeline.modeling.devices import copied, split
+from fer_pipeline.training.batches import Batches, compose
+from fer_pipeline.training.devices import copied, split
+from fer_pipeline.training.networks.batch_norm import follow_mean
 
 RESIDENT_BYTES = 2**30
 """Training pictures that take more are sent to the device batch by batch."""

@@ -14,7 +14,7 @@ from fer_pipeline.config.training import TRANSFER_PREFIX, TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.transfer import transfer_features
+from fer_pipeline.training.networks.transfer import transfer_features
 
 CONVOLUTIONAL = ("mini_xception", "compact", "wide", "se_resnet18")
 """Networks that are convolutional up to global pooling and so take pictures of any size."""
