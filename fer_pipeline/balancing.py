@@ -11,11 +11,11 @@ from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.data.table.training_images import copy_training_pictures, load_held_out, load_test
 from fer_pipeline.errors import ModelError
+from fer_pipeline.evaluation.evaluate import measure
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.adjustment import choose_adjustment, store_adjusted
-from fer_pipeline.modeling.evaluation import measure
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 _THREADS = 2

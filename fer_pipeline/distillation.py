@@ -16,8 +16,8 @@ from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.data.table.soft_labels import write_soft_labels
 from fer_pipeline.data.table.training_images import check_teachers
 from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.evaluation.tta import VIEWS, views
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.modeling.views import VIEWS, views
 
 _THREADS = 2
 

@@ -20,14 +20,14 @@ from fer_pipeline.data.table.training_images import (
     write_training_pictures,
 )
 from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.evaluation.evaluate import measure
+from fer_pipeline.evaluation.tta import VIEWS
+from fer_pipeline.evaluation.tta import views as views_of
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling.ensemble import SMALLEST, merge
-from fer_pipeline.modeling.evaluation import measure
-from fer_pipeline.modeling.views import VIEWS
-from fer_pipeline.modeling.views import views as views_of
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 _THREADS = 2

@@ -76,21 +76,21 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
 
 def evaluate_shipped(processed: Path, name: str, out: Path, params: Params) -> dict[str, float]:
     """Measures a model that comes with the package as it is served, by onnxruntime and with its temperature; no run changes."""
+    from fer_pipeline.evaluation import evaluate
     from fer_pipeline.inference.classifier import EmotionClassifier
     from fer_pipeline.inference.pretrained import shipped_folder
-    from fer_pipeline.modeling import evaluation
 
     folder = shipped_folder(name)
     classifier = EmotionClassifier.load(folder, threads=2)
     finished = (classifier.logits, classifier.info.temperature)
-    return evaluation.evaluate(folder, processed, out, params.evaluate, finished)
+    return evaluate.evaluate(folder, processed, out, params.evaluate, finished)
 
 
 def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:
     """Evaluates and adds figures, report and curves to the MLflow run of the training; returns the metrics."""
-    from fer_pipeline.modeling import evaluation
+    from fer_pipeline.evaluation import evaluate
 
-    metrics = evaluation.evaluate(model, processed, out, params.evaluate)
+    metrics = evaluate.evaluate(model, processed, out, params.evaluate)
     facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
     tags = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     run_id = tracking.ensure_run(facts["run_id"], str(facts["network"]), tags)

@@ -10,9 +10,9 @@ import onnx
 from onnx import compose, helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
+from fer_pipeline.evaluation.tta import OFFSETS, SHIFT
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling.views import OFFSETS, SHIFT
 
 INPUT, OUTPUT = "image", "logits"
 

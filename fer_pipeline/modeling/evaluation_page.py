@@ -14,7 +14,7 @@ from fer_pipeline.metrics import classification
 from fer_pipeline.reports.page import write_page
 
 if TYPE_CHECKING:
-    from fer_pipeline.modeling.evaluation import Evaluation
+    from fer_pipeline.evaluation.evaluate import Evaluation
 
 MISTAKES = 24
 """Faces in the gallery."""

@@ -19,13 +19,13 @@ from fer_pipeline.config.training import AugmentParams, TrainParams
 from fer_pipeline.data.table.reader import content_hashes, load_facts, load_split
 from fer_pipeline.data.table.training_images import keys
 from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.evaluation.evaluate import evaluate, measure
+from fer_pipeline.evaluation.tta import VIEWS, views
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.evaluation import evaluate, measure
 from fer_pipeline.modeling.export import check_parity, export, to_onnx
 from fer_pipeline.modeling.shares import share_interval
-from fer_pipeline.modeling.views import VIEWS, views
 from fer_pipeline.training.artifacts import read_history, read_model, read_training, write_model
 from fer_pipeline.training.networks.zoo import build
 from fer_pipeline.training.train import train

@@ -24,11 +24,11 @@ from fer_pipeline.data.table.training_images import keys, write_training_picture
 from fer_pipeline.distillation import teach
 from fer_pipeline.ensembling import combine
 from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.evaluation.tta import views
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.views import views
 
 PLAIN = EvaluateParams(bootstrap=100)
 

@@ -15,15 +15,15 @@ from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import Faces, load_facts, load_split
 from fer_pipeline.data.table.training_images import load_test
 from fer_pipeline.errors import ModelError
+from fer_pipeline.evaluation.report import write_evaluation
+from fer_pipeline.evaluation.tta import VIEWS, views
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification as metrics
 from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.metrics.classification import Interval, Reliability
 from fer_pipeline.metrics.curves import Curve, precision_recall, roc, thinned
-from fer_pipeline.modeling.evaluation_files import write_evaluation
 from fer_pipeline.modeling.shares import share_interval
-from fer_pipeline.modeling.views import VIEWS, views
 from fer_pipeline.training.artifacts import read_history, read_model, read_training
 from fer_pipeline.workspace.files import replaced_folder
 

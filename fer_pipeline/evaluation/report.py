@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.metrics.calibration import CALIBRATION_FILE
-from fer_pipeline.metrics.curves import Curve
-from fer_pipeline.modeling.evaluation_page import write_report
-from fer_pipeline.modeling.figures import (
+from fer_pipeline.evaluation.figures import (
     confusion_figure,
     learning_figure,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
 )
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.metrics.calibration import CALIBRATION_FILE
+from fer_pipeline.metrics.curves import Curve
+from fer_pipeline.modeling.evaluation_page import write_report
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, write_json
 
 if TYPE_CHECKING:
-    from fer_pipeline.modeling.evaluation import Evaluation
+    from fer_pipeline.evaluation.evaluate import Evaluation
 
 PREDICTIONS_FILE = "predictions.parquet"
 FIGURES_FOLDER = "figures"

@@ -1,0 +1,1 @@
+"""What the DVC stage evaluate runs."""
