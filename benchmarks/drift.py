@@ -18,11 +18,11 @@ from rich.table import Table
 from benchmarks.inference import MODEL
 from fer_pipeline.config.params import DriftParams
 from fer_pipeline.data.table.reader import load_split
-from fer_pipeline.drift_check import observe, reference_of
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.monitoring import drift
+from fer_pipeline.monitoring.drift_check import observe, reference_of
 from fer_pipeline.monitoring.observations import Observations
 
 PROCESSED = Path("data/processed")

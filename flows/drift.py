@@ -12,9 +12,10 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from fer_pipeline import drift_check, environment
+from fer_pipeline import environment
 from fer_pipeline.config import params
 from fer_pipeline.errors import FerError
+from fer_pipeline.monitoring import drift_check
 from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import dvc

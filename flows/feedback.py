@@ -17,9 +17,10 @@ from prefect.events import Event, Resource, get_events_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Failed
 
-from fer_pipeline import environment, feedback_review
+from fer_pipeline import environment
 from fer_pipeline.errors import EnvironmentFault, FerError
-from fer_pipeline.monitoring.corrections import INBOX, INBOX_VARIABLE, Corrections
+from fer_pipeline.feedback import review
+from fer_pipeline.feedback.corrections import INBOX, INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows.artifacts import publish
 from flows.ends import LIMITS, advise
@@ -34,9 +35,7 @@ ACCEPTED_EVENT = "fer.feedback.accepted"
     on_failure=[advise],
     on_crashed=[advise],
 )
-def purge_feedback(
-    inbox: str | None = None, wait_seconds: float = 0
-) -> feedback_review.FeedbackVersion | State[feedback_review.FeedbackVersion]:
+def purge_feedback(inbox: str | None = None, wait_seconds: float = 0) -> review.FeedbackVersion | State[review.FeedbackVersion]:
     """Deletes corrections whose time is over, also where no service runs, and those that people took back after acceptance.
 
     `inbox` is the folder of corrections; left out, it is found as the commands find it. What has expired waits for no other run
@@ -48,7 +47,7 @@ def purge_feedback(
         corrections = Corrections(root / (inbox or os.environ.get(INBOX_VARIABLE) or INBOX))
         expired = corrections.expire(datetime.now(UTC))
         with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
-            done = feedback_review.purge(corrections, root)
+            done = review.purge(corrections, root)
     except FerError as error:
         return Failed(message=str(error), data=error)
     text = (
@@ -57,7 +56,7 @@ def purge_feedback(
     )
     if done.ids:
         text += " The next training takes them out of data/raw; `dvc gc` takes earlier versions out of cache and remotes."
-    folder = root / feedback_review.FOLDER
+    folder = root / review.FOLDER
     links = {"accepted corrections": folder.absolute().as_uri()} if folder.exists() else {}
     publish("fer-feedback", text, links, "What the deletion of feedback has done")
     return done

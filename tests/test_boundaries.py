@@ -26,7 +26,7 @@ ONLY_ROOMS = {  # package -> the files or folders that may import it
         "fer_pipeline/data/preprocess/splitting.py",
         "fer_pipeline/data/preprocess/duplicates.py",
     ),
-    "great_expectations": ("fer_pipeline/data/validate/suite.py", "fer_pipeline/datasets/feedback_quality.py"),
+    "great_expectations": ("fer_pipeline/data/validate/suite.py", "fer_pipeline/feedback/checks.py"),
     "mlflow": ("fer_pipeline/modeling/tracking.py", "fer_pipeline/modeling/registry.py", "fer_pipeline/modeling/store.py"),
     "dvc": ("fer_pipeline/workspace/dvc.py",),
     "prefect": ("flows/",),
@@ -68,8 +68,8 @@ JOINS = (
     "fer_pipeline/distillation.py",
     "fer_pipeline/ensembling.py",
     "fer_pipeline/balancing.py",
-    "fer_pipeline/drift_check.py",
-    "fer_pipeline/feedback_review.py",
+    "fer_pipeline/monitoring/drift_check.py",
+    "fer_pipeline/feedback/review.py",
     "fer_pipeline/doctor.py",
 )  # core-level modules whose purpose is to join rooms
 PARAMETER_ROOMS = (

@@ -29,7 +29,7 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
-from fer_pipeline import feedback_review, schemas
+from fer_pipeline import schemas
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import params
 from fer_pipeline.config.editing import write_values
@@ -37,12 +37,13 @@ from fer_pipeline.config.params import FeedbackParams, FetchParams, PreprocessPa
 from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch import fetch as sources
 from fer_pipeline.data.preprocess.preprocess import preprocess
-from fer_pipeline.datasets.feedback_quality import KnownFaces
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, FeedbackError, ParamsError, SourceError
+from fer_pipeline.feedback import review as feedback_review
+from fer_pipeline.feedback.checks import KnownFaces
+from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.monitoring.corrections import Correction, Corrections
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.intake import open_intake
@@ -378,7 +379,7 @@ def test_a_deletion_killed_while_the_folder_is_replaced_leaves_no_copy_of_the_fa
 import os, signal
 from pathlib import Path
 from fer_pipeline import feedback_review
-from fer_pipeline.monitoring.corrections import Corrections
+from fer_pipeline.feedback.corrections import Corrections
 move, moves = os.replace, []
 def killing(source, target):
     if Path(source).name == "feedback" or Path(target).name == "feedback":

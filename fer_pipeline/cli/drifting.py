@@ -34,7 +34,7 @@ def drift(
 
     Example: `fer drift --window 24`
     """
-    from fer_pipeline.drift_check import check
+    from fer_pipeline.monitoring.drift_check import check
 
     until = datetime.now(UTC)
     start = since.replace(tzinfo=UTC) if since is not None else until - timedelta(hours=window)

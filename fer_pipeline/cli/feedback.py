@@ -15,11 +15,11 @@ from fer_pipeline.cli.console import errors, results
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import FeedbackError, ParamsError
-from fer_pipeline.monitoring.corrections import INBOX, INBOX_VARIABLE, Corrections
+from fer_pipeline.feedback.corrections import INBOX, INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 if TYPE_CHECKING:
-    from fer_pipeline.feedback_review import Review
+    from fer_pipeline.feedback.review import Review
 
 app = typer.Typer(help="Review what people corrected, and make it training data.", no_args_is_help=True)
 
@@ -40,7 +40,7 @@ def status(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
     Example: `fer feedback status`
     """
     from fer_pipeline.data.fetch import accepted_feedback
-    from fer_pipeline.feedback_review import FOLDER
+    from fer_pipeline.feedback.review import FOLDER
 
     corrections = _open(inbox)
     pending, damaged = corrections.read("pending")
@@ -108,11 +108,11 @@ def review(
 
     Example: `fer feedback review`
     """
-    from fer_pipeline import feedback_page
+    from fer_pipeline.feedback import report
 
     found = _review(_open(inbox), processed)
     with exclusive(out, "fer feedback review"):
-        page = feedback_page.write(out, found, inbox)
+        page = report.write(out, found, inbox)
     for item in found.items:
         colour = {"passes": "green", "doubtful": "yellow", "refused": "red"}[item.verdict]
         change = f"{item.correction.answered} -> {item.correction.corrected}"
@@ -133,7 +133,7 @@ def accept(
 
     Example: `fer feedback accept --all-passing`, then `fer run`
     """
-    from fer_pipeline import feedback_review
+    from fer_pipeline.feedback import review as feedback_review
     from flows.feedback import announce
 
     named = _ids(ids, file)
@@ -201,7 +201,7 @@ def delete(
 
     Example: `fer feedback delete 0123456789abcdef0123456789abcdef`
     """
-    from fer_pipeline import feedback_review
+    from fer_pipeline.feedback import review as feedback_review
 
     named = _ids(ids, file)
     if not named:
@@ -220,7 +220,7 @@ def purge(inbox: Inbox = INBOX, wait: Wait = 0) -> None:
 
     Example: `fer feedback purge`
     """
-    from fer_pipeline import feedback_review
+    from fer_pipeline.feedback import review as feedback_review
 
     with exclusive(RUN_LOCK, "fer feedback purge", wait):
         done = feedback_review.purge(_open(inbox), Path.cwd())
@@ -253,7 +253,7 @@ def _forget_page() -> None:
 
 
 def _review(corrections: Corrections, processed: Path) -> Review:
-    from fer_pipeline import feedback_review
+    from fer_pipeline.feedback import review as feedback_review
 
     return feedback_review.review(corrections, Path.cwd(), processed, params_file.load(PARAMS).feedback)
 

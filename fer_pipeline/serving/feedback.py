@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 
 from fer_pipeline.errors import ImageError
+from fer_pipeline.feedback.corrections import INBOX_VARIABLE
 from fer_pipeline.imaging import UInt8Array, content_hash
 from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.monitoring.corrections import INBOX_VARIABLE
 from fer_pipeline.serving.access import require_token
 from fer_pipeline.serving.answers import DeletedCorrection, StoredCorrection, refusals
 from fer_pipeline.serving.desk import Desk

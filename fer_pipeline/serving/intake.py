@@ -14,9 +14,9 @@ from threading import Event, Thread
 from typing import Literal
 
 from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import FaceEmotion
-from fer_pipeline.monitoring.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.serving import metrics
 from fer_pipeline.serving.face_tokens import AnsweredFace, FaceTokens
 from fer_pipeline.serving.uploads import RefusedError

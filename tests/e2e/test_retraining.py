@@ -30,9 +30,9 @@ from fer_pipeline import schemas
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import params
 from fer_pipeline.config.editing import write_values
+from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.monitoring.corrections import Correction, Corrections
 from fer_pipeline.workspace import dvc
 from flows.feedback import ACCEPTED_EVENT
 

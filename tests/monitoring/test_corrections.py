@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import EnvironmentFault, FeedbackError
-from fer_pipeline.monitoring.corrections import Correction, Corrections
+from fer_pipeline.feedback.corrections import Correction, Corrections
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import uvicorn
 
+from fer_pipeline.feedback.corrections import Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.monitoring.corrections import Corrections
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.face_tokens import FaceTokens

@@ -15,10 +15,10 @@ from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
 from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import decode, encode_png, to_gray
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.monitoring.corrections import Correction, Corrections
 from fer_pipeline.serving import face_tokens
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk

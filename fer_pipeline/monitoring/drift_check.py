@@ -17,7 +17,7 @@ from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.monitoring import drift, drift_page, log_files
+from fer_pipeline.monitoring import drift, drift_report, log_files
 from fer_pipeline.monitoring.observations import Observations
 
 _BATCH = 256
@@ -67,7 +67,7 @@ class DriftCheck:
         """The verdict and its window in one line; where it could not be judged, with the reason and what to do."""
         verdict = f"{self.result.verdict}, {self.span}"
         said = [verdict] if self.result.judged else [f"{verdict}: {self.advice}", self._left_out]
-        return "; ".join(filter(None, [*said, drift_page.UNLISTED if self.unlisted else ""]))
+        return "; ".join(filter(None, [*said, drift_report.UNLISTED if self.unlisted else ""]))
 
     def markdown(self) -> str:
         """Verdict, window, and the comparisons, or why there are none."""
@@ -78,7 +78,7 @@ class DriftCheck:
         else:
             lines.append(f"What to do: {self.advice}.")
         if self.unlisted:
-            lines += ["", f"{drift_page.UNLISTED}."]
+            lines += ["", f"{drift_report.UNLISTED}."]
         if self.unreadable:
             lines += ["", f"{self._left_out[0].upper()}{self._left_out[1:]}."]
         return "\n".join([*lines, "", f"Page: `{self.page}`"])
@@ -117,7 +117,7 @@ def check(
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
     unlisted = read_training_pictures(model) is None
-    page = drift_page.write(out, result, reference, window, info, span, unlisted=unlisted)
+    page = drift_report.write(out, result, reference, window, info, span, unlisted=unlisted)
     return DriftCheck(info, span, result, page, window.other_versions, window.unreadable, unlisted)
 
 

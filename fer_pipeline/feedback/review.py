@@ -14,11 +14,11 @@ from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import FeedbackParams, load
 from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch.accepted_feedback import AcceptedCorrection
-from fer_pipeline.datasets.feedback_quality import BatchCheck, Candidate, KnownFaces, check
 from fer_pipeline.errors import DataQualityError, FeedbackError, ImageError
+from fer_pipeline.feedback.checks import BatchCheck, Candidate, KnownFaces, check
+from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
 from fer_pipeline.inference.quality import FaceQuality, measure
-from fer_pipeline.monitoring.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import replaced_folder, tidy, write_json
 

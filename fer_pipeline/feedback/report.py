@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.feedback_review import Review, Reviewed
+from fer_pipeline.feedback.review import Review, Reviewed
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
