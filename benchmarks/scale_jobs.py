@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_pipeline import imaging, scoring
+from fer_pipeline import imaging
 from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL, shipped_folder
 from fer_pipeline.schemas import USAGE_SPLITS
+from fer_pipeline.scoring import score
 
 GROUP = 1024
 
@@ -52,7 +53,7 @@ def loop_preprocess(raw: Path, out: Path) -> None:
 
 def spark_score(master: str, processed: Path, out: Path) -> None:
     """`fer score` of the shipped model on a processed table."""
-    scoring.score(processed, out / "scores", PortableModel.read(shipped_folder(DEFAULT_MODEL)), master=master)
+    score.score(processed, out / "scores", PortableModel.read(shipped_folder(DEFAULT_MODEL)), master=master)
 
 
 def loop_score(processed: Path, out: Path) -> None:

@@ -10,12 +10,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import environment, scoring
+from fer_pipeline import environment
 from fer_pipeline.errors import FerError
 from fer_pipeline.inference.model_files import PortableModel
-from fer_pipeline.inference.score_output import FACES
+from fer_pipeline.scoring import score
+from fer_pipeline.scoring.outputs import FACES
+from fer_pipeline.scoring.storage import location
 from fer_pipeline.serving import packaging
-from fer_pipeline.storage import place
 from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise
 
@@ -34,7 +35,7 @@ def score_pictures(
     master: str = "local[*]",
     faces: Literal["detect", "crop"] = "detect",
     wait_seconds: float = 0,
-) -> scoring.ScoreFacts | State[scoring.ScoreFacts]:
+) -> score.ScoreFacts | State[score.ScoreFacts]:
     """Scores a folder of pictures or a Parquet table with the champion's bundle, or the exported model's folder `model`.
 
     Source and output are paths, or s3:// or gs:// URIs. What an earlier run of the same output has finished is not done again. A
@@ -43,10 +44,10 @@ def score_pictures(
     environment.apply()
     root = Path.cwd()
     try:
-        pictures, out = place(source, root), place(output, root)
+        pictures, out = location(source, root), location(output, root)
         with exclusive(out.lock, "score-pictures", wait_seconds):
             portable = PortableModel.read(Path(model) if model else packaging.bundle_folder(root))
-            facts = scoring.score(pictures, out, portable, master=master, faces=faces)
+            facts = score.score(pictures, out, portable, master=master, faces=faces)
     except FerError as error:
         return Failed(message=str(error), data=error)
     create_markdown_artifact(

@@ -62,7 +62,7 @@ JOINS = (
     "fer_pipeline/stages.py",
     "fer_pipeline/shipped_versions.py",
     "fer_pipeline/shipping.py",
-    "fer_pipeline/scoring.py",
+    "fer_pipeline/scoring/score.py",
     "fer_pipeline/baseline.py",
     "fer_pipeline/tuning.py",
     "fer_pipeline/distillation.py",

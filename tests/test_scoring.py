@@ -18,17 +18,17 @@ import pytest
 from PIL import Image
 
 from benchmarks.cluster import cluster
-from fer_pipeline import scoring
 from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.score_output import claim
-from fer_pipeline.inference.scores import score_picture
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.schemas import PROCESSED
-from fer_pipeline.storage import bucket, place
+from fer_pipeline.scoring import score
+from fer_pipeline.scoring.faces import score_picture
+from fer_pipeline.scoring.outputs import claim
+from fer_pipeline.scoring.storage import bucket, location
 from fer_pipeline.workspace.files import write_json
 
 WHERE = "local[2]"
@@ -114,7 +114,7 @@ def processed_table(folder: Path, count: int, spec: ImageSpec | None = None) -> 
 def test_each_picture_of_a_folder_gives_its_faces_or_what_was_wrong(
     pictures: Path, tmp_path: Path, model: PortableModel, brightness_model: Path, drawn_face: UInt8Array
 ) -> None:
-    facts = scoring.score(pictures, tmp_path / "out", model, master=WHERE, chunk=4)
+    facts = score.score(pictures, tmp_path / "out", model, master=WHERE, chunk=4)
     rows = {row["picture"]: row for row in table_of(tmp_path / "out")}
     assert (facts.pictures, facts.faces, facts.errors, facts.chunks) == (9, 2, 6, 3)
     names = {"bomb.png", "cut.jpg", "deep [1]/é *.PNG", "empty.png", "gone.png", "latin-\ufffd.png", "nobody.jpg", "text.png"}
@@ -135,24 +135,24 @@ def test_a_run_that_was_killed_goes_on_after_its_last_finished_chunk(
 ) -> None:
     out = tmp_path / "out"
 
-    def stop(facts: scoring.ScoreFacts) -> None:
+    def stop(facts: score.ScoreFacts) -> None:
         if facts.chunks == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scoring.score(pictures, out, model, master=WHERE, chunk=3, on_progress=stop)
+        score.score(pictures, out, model, master=WHERE, chunk=3, on_progress=stop)
     first, second = sorted((out / "faces").glob("*.parquet"))
     (mark,) = (out / "finished").glob(f"{second.stem}.*")
     mark.unlink()  # as if killed after the second table was there, and while the third was written
     (out / "faces" / f".00002-0123456789ab.parquet-{'0' * 32}").write_bytes(b"PAR1")
     before = first.stat().st_mtime_ns, second.stat().st_mtime_ns
-    facts = scoring.score(pictures, out, model, master=WHERE, chunk=3)
+    facts = score.score(pictures, out, model, master=WHERE, chunk=3)
     assert (facts.chunks, facts.skipped, facts.pictures) == (3, 1, 9)
     assert first.stat().st_mtime_ns == before[0]
     assert second.stat().st_mtime_ns != before[1]
     assert len(table_of(out)) == 9
     assert not list(out.rglob(".0*"))
-    again = scoring.score(pictures, out, model, master=WHERE, chunk=3)
+    again = score.score(pictures, out, model, master=WHERE, chunk=3)
     assert (again.skipped, again.pictures, again.faces, again.errors) == (3, 9, 2, 6)
 
 
@@ -160,10 +160,10 @@ def test_changed_and_removed_pictures_do_not_leave_their_old_scores(
     pictures: Path, tmp_path: Path, model: PortableModel, drawn_face: UInt8Array
 ) -> None:
     out = tmp_path / "out"
-    scoring.score(pictures, out, model, master=WHERE, chunk=5)
+    score.score(pictures, out, model, master=WHERE, chunk=5)
     (pictures / "b" / "text.png").write_bytes(encode_png(drawn_face))
     (pictures / "b" / "empty.png").unlink()
-    facts = scoring.score(pictures, out, model, master=WHERE, chunk=5)
+    facts = score.score(pictures, out, model, master=WHERE, chunk=5)
     assert (facts.pictures, facts.faces) == (8, 3)
     assert len(table_of(out)) == 8
 
@@ -172,7 +172,7 @@ def test_rows_of_the_processed_table_go_to_the_network_as_they_are(
     tmp_path: Path, model: PortableModel, brightness_model: Path
 ) -> None:
     images = processed_table(tmp_path / "processed", 20)
-    facts = scoring.score(tmp_path / "processed", tmp_path / "out", model, master=WHERE)
+    facts = score.score(tmp_path / "processed", tmp_path / "out", model, master=WHERE)
     rows = table_of(tmp_path / "out")
     assert (facts.pictures, facts.faces, facts.errors, facts.chunks) == (20, 20, 0, 2)
     assert [row["picture"] for row in rows] == [f"{n:08d}" for n in range(20)]
@@ -185,7 +185,7 @@ def test_rows_of_the_processed_table_go_to_the_network_as_they_are(
 def test_a_processed_table_of_another_image_spec_is_refused(tmp_path: Path, model: PortableModel) -> None:
     processed_table(tmp_path / "processed", 4, ImageSpec(contrast="clahe"))
     with pytest.raises(ModelError, match="clahe"):
-        scoring.score(tmp_path / "processed", tmp_path / "out", model, master=WHERE)
+        score.score(tmp_path / "processed", tmp_path / "out", model, master=WHERE)
     assert not (tmp_path / "out").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_parquet_file_of_encoded_pictures_is_scored_and_bad_rows_are_told(
     pq.write_table(
         pa.table({"name": ["a", "b", None, "d"], "image": pa.array(images, pa.binary())}), tmp_path / "set [x].parquet"
     )
-    facts = scoring.score(tmp_path / "set [x].parquet", tmp_path / "out", model, master=WHERE, faces="crop")
+    facts = score.score(tmp_path / "set [x].parquet", tmp_path / "out", model, master=WHERE, faces="crop")
     rows = table_of(tmp_path / "out")
     assert (facts.pictures, facts.faces, facts.errors) == (4, 2, 2)
     assert [row["picture"] for row in rows] == ["a", "b", "row 2", "d"]
@@ -206,7 +206,7 @@ def test_a_parquet_file_of_encoded_pictures_is_scored_and_bad_rows_are_told(
 
 def test_a_parquet_file_without_rows_gives_a_table_without_rows(tmp_path: Path, model: PortableModel) -> None:
     pq.write_table(pa.table({"image": pa.array([], pa.binary())}), tmp_path / "none.parquet")
-    facts = scoring.score(tmp_path / "none.parquet", tmp_path / "out", model, master=WHERE)
+    facts = score.score(tmp_path / "none.parquet", tmp_path / "out", model, master=WHERE)
     assert (facts.pictures, facts.chunks, table_of(tmp_path / "out")) == (0, 1, [])
 
 
@@ -222,7 +222,7 @@ def test_a_store_that_fails_ends_the_run_and_does_not_call_its_pictures_unreadab
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_one_core_and_two_give_equal_tables(pictures: Path, tmp_path: Path, model: PortableModel) -> None:
-    scoring.score(pictures, tmp_path / "two", model, master=WHERE)
+    score.score(pictures, tmp_path / "two", model, master=WHERE)
     script = (
         "from pathlib import Path; from fer_pipeline import scoring\n"
         "from fer_pipeline.inference.model_files import PortableModel\n"
@@ -240,13 +240,13 @@ def test_an_output_of_another_run_is_left_alone(
     pictures: Path, tmp_path: Path, model: PortableModel, brightness_model: Path
 ) -> None:
     out = tmp_path / "out"
-    scoring.score(pictures, out, model, master=WHERE)
+    score.score(pictures, out, model, master=WHERE)
     before = tables_of(out)
     with pytest.raises(FerError, match=r"threshold 0\.4 instead of 0\.9"):
-        scoring.score(pictures, out, model, master=WHERE, threshold=0.9)
+        score.score(pictures, out, model, master=WHERE, threshold=0.9)
     assert tables_of(out) == before
     with pytest.raises(FerError, match="holds other files"):
-        scoring.score(pictures, shutil.copytree(brightness_model, tmp_path / "used"), model, master=WHERE)
+        score.score(pictures, shutil.copytree(brightness_model, tmp_path / "used"), model, master=WHERE)
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "no image", "no parquet"])
@@ -260,7 +260,7 @@ def test_an_input_without_pictures_is_told(kind: str, tmp_path: Path, model: Por
         (source / "x.parquet").write_text("text")
     words = {"missing": "is not there", "empty": "no pictures", "no image": "binary column `image`", "no parquet": "as Parquet"}
     with pytest.raises(SourceError, match=words[kind]):
-        scoring.score(source, tmp_path / "out", model, master=WHERE)
+        score.score(source, tmp_path / "out", model, master=WHERE)
 
 
 def test_the_flow_scores_with_the_bundle_of_the_workspace_and_fails_with_the_message(
@@ -290,7 +290,7 @@ def test_a_cluster_of_two_workers_gives_the_tables_of_local_mode(pictures: Path,
         for name in (pictures.name, "processed"):
             command = [*fer, "--input", name, "--output", f"cluster-{name}", "--master", running.url]
             subprocess.run(command, cwd=tmp_path, check=True, timeout=240)
-            scoring.score(tmp_path / name, tmp_path / f"local-{name}", PortableModel.read(brightness_model), master=WHERE)
+            score.score(tmp_path / name, tmp_path / f"local-{name}", PortableModel.read(brightness_model), master=WHERE)
             assert tables_of(tmp_path / f"cluster-{name}") == tables_of(tmp_path / f"local-{name}")
     assert len([path for path in (tmp_path / "work").glob("app-*/*") if path.is_dir()]) == 4  # two executors for each of two runs
 
@@ -299,6 +299,6 @@ def test_scores_of_an_earlier_layout_are_refused_since_readers_would_count_them_
     run = {"input": "photos", "model": "abc"}
     write_json(tmp_path / "old" / "run.json", run)
     with pytest.raises(FerError, match=r"layout None instead of 2.*give another --output"):
-        claim(place(tmp_path / "old"), run)
-    claim(place(tmp_path / "new"), run)
-    claim(place(tmp_path / "new"), run)
+        claim(location(tmp_path / "old"), run)
+    claim(location(tmp_path / "new"), run)
+    claim(location(tmp_path / "new"), run)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import EnvironmentFault, ParamsError, SourceError
-from fer_pipeline.storage import bucket, place
-from fer_pipeline.storage.bucket import BucketPlace
-from fer_pipeline.storage.local import LocalPlace
-from fer_pipeline.storage.place import Place
+from fer_pipeline.scoring.storage import bucket, location
+from fer_pipeline.scoring.storage.bucket import BucketPlace
+from fer_pipeline.scoring.storage.local import LocalPlace
+from fer_pipeline.scoring.storage.location import Place
 
 moto = pytest.importorskip("moto.server", reason="needs the development packages")
 
@@ -48,9 +48,9 @@ def s3(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A folder that nobody has used."""
     if request.param == "local":
-        return place(tmp_path / "folder")
+        return location(tmp_path / "folder")
     request.getfixturevalue("s3")
-    return place(f"s3://faces/{tmp_path.name}")
+    return location(f"s3://faces/{tmp_path.name}")
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     ],
 )
 def test_an_address_is_a_path_or_the_uri_of_a_bucket(address: str, expected: Place) -> None:
-    found = place(address, Path("/somewhere"))
+    found = location(address, Path("/somewhere"))
     assert found == expected
-    assert place(found.address) == found
+    assert location(found.address) == found
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_address_is_a_path_or_the_uri_of_a_bucket(address: str, expected: Pla
 )
 def test_an_address_that_may_hold_keys_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(ParamsError, match="expected") as caught:
-        place(address)
+        location(address)
     assert "hidden" not in str(caught.value)
 
 
@@ -89,7 +89,7 @@ def test_files_are_written_read_listed_and_removed(folder: Place) -> None:
         found = file.look()
         assert found is not None
         assert (found.name, found.mark) == (name.split("/")[-1], mark)
-        assert place(file.address).read(100) == file.read(100)
+        assert location(file.address).read(100) == file.read(100)
     assert [(entry.name, entry.is_folder) for entry in folder.entries()] == [(".hidden", True), ("b", True), ("z.png", False)]
     assert folder.child("z.png").read(3) == b"123"
     folder.child("z.png").delete()
@@ -121,12 +121,12 @@ def test_a_large_file_comes_back_as_it_was(folder: Place) -> None:
 
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_of_google_is_walked_without_its_folders_being_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = place(f"s3://faces/{tmp_path.name}")
+    folder = location(f"s3://faces/{tmp_path.name}")
     for name in ("a.png", "d/b.png", "d/.c.png", ".e/f.png"):
         folder.child(name).write(b"1")
     client = bucket._client("s3", os.environ["AWS_ENDPOINT_URL"])
     monkeypatch.setattr(bucket, "_client", lambda *_: client)
-    assert [name for name, *_ in place(f"gs://faces/{tmp_path.name}").walk()] == ["a.png", "d/b.png"]
+    assert [name for name, *_ in location(f"gs://faces/{tmp_path.name}").walk()] == ["a.png", "d/b.png"]
 
 
 @pytest.mark.usefixtures("s3")
@@ -135,7 +135,7 @@ def test_objects_in_a_folder_without_name_are_told_and_not_walked_for_ever(tmp_p
 
     boto3.client("s3").put_object(Bucket="faces", Key=f"{tmp_path.name}//a.png", Body=b"1")
     with pytest.raises(SourceError, match="rename or remove"):
-        list(place(f"s3://faces/{tmp_path.name}").walk())
+        list(location(f"s3://faces/{tmp_path.name}").walk())
 
 
 @pytest.mark.usefixtures("s3")
@@ -143,13 +143,13 @@ def test_a_store_that_does_not_answer_is_told_in_one_sentence(monkeypatch: pytes
     monkeypatch.setattr(bucket, "_TRIES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(EnvironmentFault, match=r"s3://faces/x could not be used: .*AWS_ENDPOINT_URL") as caught:
-        place("s3://faces/x").look()
+        location("s3://faces/x").look()
     assert "only-for-this-test" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_that_is_not_there_holds_nothing_and_takes_nothing() -> None:
-    assert place("s3://nowhere/x").look() is None
+    assert location("s3://nowhere/x").look() is None
     with pytest.raises(EnvironmentFault, match="s3://nowhere/x could not be used"):
-        place("s3://nowhere/x").write(b"1")
+        location("s3://nowhere/x").write(b"1")

@@ -36,11 +36,11 @@ def score(
     """
     from tqdm import tqdm
 
-    from fer_pipeline import scoring
     from fer_pipeline.inference.detection.detectors import published_yunet
     from fer_pipeline.inference.model_files import PortableModel
-    from fer_pipeline.inference.score_output import FACES
-    from fer_pipeline.storage import place
+    from fer_pipeline.scoring import score as scoring
+    from fer_pipeline.scoring.outputs import FACES
+    from fer_pipeline.scoring.storage import location
 
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")
@@ -49,7 +49,7 @@ def score(
     if detector is not None:
         published_yunet(detector)
     portable = PortableModel.read(chosen_model(model), detector)
-    pictures, out = place(source), place(output)
+    pictures, out = location(source), location(output)
     with exclusive(out.lock, "fer score"), tqdm(unit=" pictures", file=sys.stderr) as bar:
 
         def advance(facts: scoring.ScoreFacts) -> None:

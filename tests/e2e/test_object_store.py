@@ -17,11 +17,11 @@ import pytest
 from pyarrow.fs import S3FileSystem
 from servers import free_port, served
 
-from fer_pipeline import scoring
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.scoring import score
 from fer_pipeline.workspace import dvc as versioning
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -141,7 +141,7 @@ def test_pictures_of_a_bucket_are_scored_and_a_killed_run_goes_on(
     ).to_pylist()
     assert sorted(row["picture"] for row in rows) == ["bad.jpg", *sorted(f"d{n % 2}/é {n}.png" for n in range(7))]
 
-    scoring.score(download(store, "pictures/", tmp_path), tmp_path / "local", PortableModel.read(brightness_model), chunk=2)
+    score.score(download(store, "pictures/", tmp_path), tmp_path / "local", PortableModel.read(brightness_model), chunk=2)
     local = pq.read_table(tmp_path / "local" / "faces").to_pylist()
     assert sorted(rows, key=itemgetter("picture")) == sorted(local, key=itemgetter("picture"))
 

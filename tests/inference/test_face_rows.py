@@ -9,8 +9,8 @@ import pytest
 
 from fer_pipeline.inference.face_table import FACE_COLUMNS, face_rows
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.scores import SCORES
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.scoring.faces import SCORES
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ from fer_pipeline.data.table.reader import FACTS_FILE, parse_facts
 from fer_pipeline.errors import EnvironmentFault, ModelError, SourceError
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD
-from fer_pipeline.inference.score_input import (
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.schemas import PROCESSED
+from fer_pipeline.scoring.faces import SCORES, Framing, scorer
+from fer_pipeline.scoring.inputs import (
     SUFFIXES,
     Chunk,
     check_columns,
@@ -28,12 +31,9 @@ from fer_pipeline.inference.score_input import (
     table_chunks,
     tables_of,
 )
-from fer_pipeline.inference.score_output import COUNTS, FACES, Counts, claim, finish, finished_chunks, remove_stale, writer
-from fer_pipeline.inference.scores import SCORES, Framing, scorer
-from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.schemas import PROCESSED
-from fer_pipeline.storage import place
-from fer_pipeline.storage.place import Place
+from fer_pipeline.scoring.outputs import COUNTS, FACES, Counts, claim, finish, finished_chunks, remove_stale, writer
+from fer_pipeline.scoring.storage import location
+from fer_pipeline.scoring.storage.location import Place
 
 DEFAULT_CHUNK = 2000
 """Pictures of one chunk: about a minute of work on one core, and so the most that a killed run does twice."""
@@ -86,7 +86,7 @@ def score(
     the scores of another model or input, `EnvironmentFault` where Spark does not start or fails, or a bucket cannot be used.
     """
     start = time.monotonic()
-    source, out = (where if isinstance(where, Place) else place(where) for where in (source, out))
+    source, out = (where if isinstance(where, Place) else location(where) for where in (source, out))
     info = model.recognizer(threshold).info  # a model that does not load is told before Spark starts
     chunks, framing = _open(source, info, faces, chunk)
     claim(out, {"input": source.address, "model": _digest(model), "faces": framing, "threshold": threshold, "chunk": chunk})

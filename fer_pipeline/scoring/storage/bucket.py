@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fer_pipeline.errors import EnvironmentFault, SourceError
-from fer_pipeline.storage.place import Entry, Place
+from fer_pipeline.scoring.storage.location import Entry, Place
 
 SETTINGS: Final = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION and, for a store that is not Amazon's, AWS_ENDPOINT_URL",

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.storage.bucket import SETTINGS, BucketPlace
-from fer_pipeline.storage.local import LocalPlace
-from fer_pipeline.storage.place import Place
+from fer_pipeline.scoring.storage.bucket import SETTINGS, BucketPlace
+from fer_pipeline.scoring.storage.local import LocalPlace
+from fer_pipeline.scoring.storage.location import Place
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs"}  # s3a is how Spark's users spell it
 

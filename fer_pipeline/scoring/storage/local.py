@@ -11,7 +11,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.storage.place import Entry, Place
+from fer_pipeline.scoring.storage.location import Entry, Place
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.errors import FerError
-from fer_pipeline.inference.scores import SCORES, BatchFunction
-from fer_pipeline.storage import place
-from fer_pipeline.storage.place import Place
+from fer_pipeline.scoring.faces import SCORES, BatchFunction
+from fer_pipeline.scoring.storage import location
+from fer_pipeline.scoring.storage.location import Place
 
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 
@@ -92,7 +92,7 @@ def writer(target: Place) -> BatchFunction:
     address = target.address
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with place(address).replaced() as file, pq.ParquetWriter(file, SCORES) as table:
+        with location(address).replaced() as file, pq.ParquetWriter(file, SCORES) as table:
             counts = _counted(batches, table)
         yield pa.RecordBatch.from_pylist([counts._asdict()], schema=COUNTS)
 

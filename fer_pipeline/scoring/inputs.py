@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.errors import SourceError
-from fer_pipeline.inference.scores import PICTURES, BatchFunction
-from fer_pipeline.storage import place
-from fer_pipeline.storage.place import Place
+from fer_pipeline.scoring.faces import PICTURES, BatchFunction
+from fer_pipeline.scoring.storage import location as place
+from fer_pipeline.scoring.storage.location import Place
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
