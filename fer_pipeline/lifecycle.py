@@ -75,8 +75,8 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
 
     Writes the model card beside the reports and stores it in the run, too. The model becomes that of data/challenger.
     """
-    from fer_pipeline.modeling.card import read_card_facts, write_card  # draws; a roll-back must not wait for matplotlib
-    from fer_pipeline.modeling.card_sections import card_sections
+    from fer_pipeline.analysis.card.card import read_card_facts, write_card  # draws; a roll-back must not wait for matplotlib
+    from fer_pipeline.analysis.card.sections import card_sections
 
     params = params_file.load(root / "params.yaml")
     export = dvc.output(root, "export")

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.analysis.card.card import MARKDOWN_FILE, CardFacts, read_card_facts, write_card
+from fer_pipeline.analysis.card.sections import card_sections
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.data.table.training_images import copy_training_pictures, joined_training_pictures, load_test
@@ -24,8 +26,6 @@ from fer_pipeline.evaluation.report import write_evaluation
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import INDEX_FILE, ShippedModel, shipped_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling.card import MARKDOWN_FILE, CardFacts, read_card_facts, write_card
-from fer_pipeline.modeling.card_sections import card_sections
 from fer_pipeline.modeling.half_weights import store_half
 from fer_pipeline.training.artifacts import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json

@@ -14,8 +14,8 @@ from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, Params
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
+    from fer_pipeline.analysis.explain.faithfulness import Explain
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.faithfulness import Explain
 
 METHODS = ("lime", "gradcam", "occlusion")
 
@@ -41,9 +41,9 @@ def explain(
 
     Example: `fer explain me.jpg --method lime --out me-explained.png`
     """
+    from fer_pipeline.analysis.explain.report import panel_figure
     from fer_pipeline.imaging import decode, to_model_input
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.explanation_page import panel_figure
 
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")
@@ -80,10 +80,10 @@ def explain_report(
 
     Example: `fer explain-report --pictures 210`
     """
+    from fer_pipeline.analysis.explain.faithfulness import measure
+    from fer_pipeline.analysis.explain.report import examples_figure, write_explanations
     from fer_pipeline.data.table.reader import load_split
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.explanation_page import examples_figure, write_explanations
-    from fer_pipeline.modeling.faithfulness import measure
 
     classifier = EmotionClassifier.load(model, threads=2)
     check_spec(classifier.info.image_spec, processed)
@@ -110,14 +110,14 @@ def _explainer(method: str, model: Path, classifier: EmotionClassifier, seed: in
     if method not in METHODS:
         raise ParamsError(f"--method is {method}, expected one of {', '.join(METHODS)}")
     if method == "gradcam":
-        from fer_pipeline.modeling.gradcam import GradCam
+        from fer_pipeline.analysis.explain.gradcam import GradCam
         from fer_pipeline.training.artifacts import KERAS_FILE, read_model
 
         if not (model / KERAS_FILE).is_file():
             raise ModelError(f"Grad-CAM needs {KERAS_FILE}, which this model does not ship; lime and occlusion do without")
         return GradCam(read_model(model)).maps
     if method == "lime":
-        from fer_pipeline.modeling.explanation import lime_maps
+        from fer_pipeline.analysis.explain.lime import lime_maps
 
         return lambda image: lime_maps(image, classifier.probabilities, seed=seed)
     from fer_pipeline.inference.saliency import occlusion_maps

@@ -51,9 +51,9 @@ def evaluate_on(
 
     Example: `fer evaluate-on ~/jaffe --labels jaffe`
     """
+    from fer_pipeline.analysis.external.datasets import open_set
+    from fer_pipeline.analysis.external.evaluate import measure, write_external
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.external import measure, write_external
-    from fer_pipeline.modeling.external_sets import open_set
 
     if faces not in ("auto", "crop", "detect"):
         raise ParamsError(f"--faces is {faces}, expected auto, crop or detect")
@@ -95,9 +95,9 @@ def robustness(
 
     Example: `fer robustness --pictures 1000`
     """
+    from fer_pipeline.analysis.robustness import measure, write_robustness
     from fer_pipeline.data.table.reader import load_split
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.modeling.robustness import measure, write_robustness
 
     classifier = EmotionClassifier.load(model, threads=2)
     check_spec(classifier.info.image_spec, processed)
@@ -123,9 +123,9 @@ def card(
 
     Example: `fer card`
     """
+    from fer_pipeline.analysis.card.card import MARKDOWN_FILE, read_card_facts, write_card
+    from fer_pipeline.analysis.card.sections import card_sections
     from fer_pipeline.model_info import CARD_FILE
-    from fer_pipeline.modeling.card import MARKDOWN_FILE, read_card_facts, write_card
-    from fer_pipeline.modeling.card_sections import card_sections
 
     facts = read_card_facts(model, training, processed, evaluation, reports)
     with exclusive(out, "fer card"):

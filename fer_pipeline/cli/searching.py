@@ -71,10 +71,10 @@ def label_noise(
 
     Example: `fer label-noise --folds 5 --epochs 20`
     """
+    from fer_pipeline.analysis.label_noise.out_of_fold import predict_out_of_fold
+    from fer_pipeline.analysis.label_noise.report import write_noise
     from fer_pipeline.data.table.reader import load_split
     from fer_pipeline.data.table.soft_labels import write_soft_labels
-    from fer_pipeline.modeling.noise_page import write_noise
-    from fer_pipeline.modeling.out_of_fold import predict_out_of_fold
     from fer_pipeline.workspace.dvc import track
 
     recipe = params_file.load(PARAMS).train

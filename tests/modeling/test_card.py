@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from fer_pipeline.analysis.card.card import CardFacts, Points, Section, Table, markdown, read_card_facts, write_card
+from fer_pipeline.analysis.card.sections import card_sections
+from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.card import CardFacts, Points, Section, Table, markdown, read_card_facts, write_card
-from fer_pipeline.modeling.card_sections import card_sections
-from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
 
 FIGURES = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "ece": 0.021, "recall_happy": 1.0, "novel_figure": 0.5}
 INTERVAL = {"estimate": 0.41, "low": 0.4, "high": 0.43}

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.analysis.explain.faithfulness import BASELINES, STEPS, curves_of, measure, spread
+from fer_pipeline.analysis.explain.gradcam import GradCam
+from fer_pipeline.analysis.explain.lime import CELL, lime_maps
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.saliency import occlusion_maps
-from fer_pipeline.modeling.explanation import CELL, lime_maps
-from fer_pipeline.modeling.faithfulness import BASELINES, STEPS, curves_of, measure, spread
-from fer_pipeline.modeling.gradcam import GradCam
 from fer_pipeline.training.networks.zoo import build
 
 MOUTH = (slice(32, 40), slice(16, 32))

@@ -9,6 +9,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from fer_pipeline.analysis.external.datasets import majority, open_set
+from fer_pipeline.analysis.external.evaluate import ExternalResult, measure, write_external
+from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec, crop
 from fer_pipeline.inference.detection.detectors import HaarDetector
@@ -22,9 +25,6 @@ from fer_pipeline.labels import (
     common_name,
 )
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.external import ExternalResult, measure, write_external
-from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
-from fer_pipeline.modeling.external_sets import majority, open_set
 from fer_pipeline.modeling.shares import share_interval
 
 GRAY = {name: 20 + 35 * index for index, name in enumerate(EMOTIONS)} | {"contempt": 128}

@@ -13,17 +13,17 @@ import pytest
 from dvc.repo import Repo
 from typer.testing import CliRunner
 
+from fer_pipeline.analysis.label_noise import out_of_fold
+from fer_pipeline.analysis.label_noise.confident_learning import find_noise
+from fer_pipeline.analysis.label_noise.folds import grouped_folds, joined, read_groups
+from fer_pipeline.analysis.label_noise.out_of_fold import OutOfFold, predict_out_of_fold
+from fer_pipeline.analysis.label_noise.report import check_votes, write_noise
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import Faces, load_split
 from fer_pipeline.data.table.soft_labels import with_soft_labels
 from fer_pipeline.errors import DataQualityError, SourceError
-from fer_pipeline.modeling import out_of_fold
-from fer_pipeline.modeling.confident_learning import find_noise
-from fer_pipeline.modeling.folds import grouped_folds, joined, read_groups
-from fer_pipeline.modeling.noise_page import check_votes, write_noise
-from fer_pipeline.modeling.out_of_fold import OutOfFold, predict_out_of_fold
 
 ROWS = 84
 RECIPE = TrainParams(network="plain_cnn", epochs=1, batch_size=28, lr=0.02)

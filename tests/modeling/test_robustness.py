@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.analysis.corruptions import CORRUPTIONS, Corruption, blur, down_scaling, gain, noise, occlusion, rotation
+from fer_pipeline.analysis.robustness import corrupted, measure, write_robustness
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.corruptions import CORRUPTIONS, Corruption, blur, down_scaling, gain, noise, occlusion, rotation
-from fer_pipeline.modeling.robustness import corrupted, measure, write_robustness
 
 RNG = np.random.default_rng(0)
 FACE = np.clip(RNG.normal(120, 50, (48, 48)), 0, 255).astype(np.uint8)

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fer_pipeline.analysis.explain.faithfulness import BASELINES, Explain, Faithfulness, Maps
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.modeling.faithfulness import BASELINES, Explain, Faithfulness, Maps
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 

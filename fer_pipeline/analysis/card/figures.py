@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from fer_pipeline.analysis.card import texts
+from fer_pipeline.analysis.card.card import CardFacts, Points, Section, Table
+from fer_pipeline.analysis.explain.faithfulness import BASELINES
+from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
-from fer_pipeline.modeling import card_texts
-from fer_pipeline.modeling.card import CardFacts, Points, Section, Table
-from fer_pipeline.modeling.external_pictures import FERPLUS_TITLE
-from fer_pipeline.modeling.faithfulness import BASELINES
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.reports.page import percent
 
@@ -92,13 +92,13 @@ def calibration(facts: CardFacts) -> Section:
         f"Probabilities are softmax(logits / {facts.info.temperature:.3f}); the temperature was fitted on {rows}. On test the "
         f"ECE is {facts.info.metrics['ece']:.3f}."
     )
-    return Section("Calibration", (f"{fitted} {card_texts.CALIBRATION}",))
+    return Section("Calibration", (f"{fitted} {texts.CALIBRATION}",))
 
 
 def other_data_sets(facts: CardFacts) -> Section:
     """One row per data set of `fer evaluate-on`, and where none of them has other pictures, that such are missing."""
     if not facts.external:
-        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-on"), card_texts.ELSEWHERE))
+        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-on"), texts.ELSEWHERE))
     header = ("data set", "pictures", "accuracy", "95 % interval", "macro-F1", "ECE", "remarks")
     rows = tuple(
         (
@@ -116,7 +116,7 @@ def other_data_sets(facts: CardFacts) -> Section:
     notes = tuple(f"{values['data']}: {note}" for values in facts.external for note in values["notes"])
     blocks = (intro, Table(header, rows), *((Points(notes),) if notes else ()))
     if all(values["data"] == FERPLUS_TITLE for values in facts.external):
-        return Section("Other data sets", (*blocks, card_texts.ELSEWHERE))
+        return Section("Other data sets", (*blocks, texts.ELSEWHERE))
     return Section("Other data sets", blocks)
 
 
@@ -154,7 +154,7 @@ def explanations(facts: CardFacts) -> Section:
         )
         for name, method in values["methods"].items()
     )
-    summary = f"Measured on {values['pictures']:,} test pictures. {card_texts.FAITHFULNESS}"
+    summary = f"Measured on {values['pictures']:,} test pictures. {texts.FAITHFULNESS}"
     absent = tuple(f"{name} was not measured: {reason}" for name, reason in values["absent"].items())
     table = Table(("method", "deletion AUC", "insertion AUC", "trusted"), rows)
     return Section("Explanations", (summary, table, *((Points(absent),) if absent else ())))
@@ -168,7 +168,7 @@ def limits(facts: CardFacts) -> Section:
         f"It is unequal between emotions: it finds {percent(float(recalls[best]), 0)} of {EMOTIONS[best]}, but "
         f"{percent(float(recalls[weakest]), 0)} of {EMOTIONS[weakest]}."
     )
-    return Section("Limits", (Points((unequal, *card_texts.LIMITS)),))
+    return Section("Limits", (Points((unequal, *texts.LIMITS)),))
 
 
 def _of_one_emotion(name: str) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.analysis.external.pictures import ExternalSet
+from fer_pipeline.analysis.progress import counted
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.evaluation.figures import confusion_figure
 from fer_pipeline.imaging import ImageSpec, UInt8Array, to_model_input
@@ -18,8 +20,6 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.modeling.counting import counted
-from fer_pipeline.modeling.external_pictures import ExternalSet
 from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json

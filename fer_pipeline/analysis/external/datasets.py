@@ -10,17 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from fer_pipeline.errors import SourceError
-from fer_pipeline.labels import (
-    CKPLUS_CODES,
-    EMOTIONS,
-    FERPLUS_COLUMNS,
-    JAFFE_CODES,
-    RAFDB_CODES,
-    common_name,
-)
-from fer_pipeline.modeling.external_affectnet import affectnet
-from fer_pipeline.modeling.external_pictures import (
+from fer_pipeline.analysis.external.affectnet import affectnet
+from fer_pipeline.analysis.external.pictures import (
     FERPLUS_TITLE,
     SUFFIXES,
     ExternalSet,
@@ -34,6 +25,15 @@ from fer_pipeline.modeling.external_pictures import (
     pictures_below,
     refuse_part,
     whole_number,
+)
+from fer_pipeline.errors import SourceError
+from fer_pipeline.labels import (
+    CKPLUS_CODES,
+    EMOTIONS,
+    FERPLUS_COLUMNS,
+    JAFFE_CODES,
+    RAFDB_CODES,
+    common_name,
 )
 from fer_pipeline.schemas import SPLIT_WORDS
 

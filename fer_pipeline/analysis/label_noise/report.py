@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from fer_pipeline.analysis.external.datasets import majority
+from fer_pipeline.analysis.label_noise.confident_learning import LabelNoise, find_noise
+from fer_pipeline.analysis.label_noise.out_of_fold import OutOfFold
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.curves import roc
-from fer_pipeline.modeling.confident_learning import LabelNoise, find_noise
-from fer_pipeline.modeling.external_sets import majority
-from fer_pipeline.modeling.out_of_fold import OutOfFold
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder, write_json
 

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from lime.lime_image import LimeImageExplainer
 
+from fer_pipeline.analysis.explain.faithfulness import Maps
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import Predict
-from fer_pipeline.modeling.faithfulness import Maps
 
 CELL: Final = 8
 """Side of a superpixel of LIME in pixels: 36 of them, about the size of an eye, where outlines found by colour fail at 48 px."""

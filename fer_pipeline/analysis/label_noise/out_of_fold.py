@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fer_pipeline.analysis.label_noise.folds import grouped_folds, read_groups
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import Faces, load_facts, load_split
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
-from fer_pipeline.modeling.folds import grouped_folds, read_groups
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.training.train import recipe_key, train
 from fer_pipeline.workspace.files import replaced_folder, write_json

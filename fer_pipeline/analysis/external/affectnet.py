@@ -10,9 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from fer_pipeline.errors import SourceError
-from fer_pipeline.labels import AFFECTNET_CODES
-from fer_pipeline.modeling.external_pictures import (
+from fer_pipeline.analysis.external.pictures import (
     ExternalSet,
     Picture,
     choose_part,
@@ -22,6 +20,8 @@ from fer_pipeline.modeling.external_pictures import (
     pictures_below,
     whole_number,
 )
+from fer_pipeline.errors import SourceError
+from fer_pipeline.labels import AFFECTNET_CODES
 
 MISSING: Final = "no annotation"
 UNREADABLE: Final = "unreadable annotation"

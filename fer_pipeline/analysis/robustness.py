@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from fer_pipeline.analysis.corruptions import CORRUPTIONS, STRENGTHS, Corruption
+from fer_pipeline.analysis.progress import counted
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.intervals import mean_interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.modeling.corruptions import CORRUPTIONS, STRENGTHS, Corruption
-from fer_pipeline.modeling.counting import counted
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 

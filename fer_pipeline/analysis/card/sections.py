@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.modeling import card_texts
-from fer_pipeline.modeling.card import CardFacts, Points, Section, Table
-from fer_pipeline.modeling.card_figures import (
+from fer_pipeline.analysis.card import texts
+from fer_pipeline.analysis.card.card import CardFacts, Points, Section, Table
+from fer_pipeline.analysis.card.figures import (
     calibration,
     explanations,
     limits,
@@ -17,14 +16,15 @@ from fer_pipeline.modeling.card_figures import (
     results,
     robustness,
 )
+from fer_pipeline.labels import EMOTIONS
 
 
 def card_sections(facts: CardFacts) -> tuple[Section, ...]:
     """All sections, in reading order."""
     return (
         _what(facts),
-        Section("Intended use", (Points(card_texts.INTENDED),)),
-        Section("Uses that are ruled out", (Points(card_texts.RULED_OUT), card_texts.RULED_OUT_WHY)),
+        Section("Intended use", (Points(texts.INTENDED),)),
+        Section("Uses that are ruled out", (Points(texts.RULED_OUT), texts.RULED_OUT_WHY)),
         _data(facts),
         _protocol(facts),
         results(facts),
@@ -33,7 +33,7 @@ def card_sections(facts: CardFacts) -> tuple[Section, ...]:
         other_data_sets(facts),
         robustness(facts),
         explanations(facts),
-        Section("What was not measured", (Points(card_texts.NOT_MEASURED),)),
+        Section("What was not measured", (Points(texts.NOT_MEASURED),)),
         limits(facts),
         _lineage(facts),
     )
@@ -48,7 +48,7 @@ def _what(facts: CardFacts) -> Section:
         ("fingerprint", info.fingerprint),
         ("SHA-256 of model.onnx", info.sha256),
     )
-    return Section("What it is", (card_texts.WHAT, Table(("", ""), rows)))
+    return Section("What it is", (texts.WHAT, Table(("", ""), rows)))
 
 
 def _data(facts: CardFacts) -> Section:
@@ -114,7 +114,7 @@ def _protocol(facts: CardFacts) -> Section:
             "so figures on PublicTest are a little too good."
         )
     taught = _taught(params)
-    return Section("How it was trained and measured", (learned, *taught, f"{chosen} {used}", card_texts.INTERVALS))
+    return Section("How it was trained and measured", (learned, *taught, f"{chosen} {used}", texts.INTERVALS))
 
 
 def _taught(params: Mapping[str, Any]) -> tuple[str, ...]:

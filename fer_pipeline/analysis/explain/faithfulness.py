@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.analysis.progress import counted
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.model_info import Predict
-from fer_pipeline.modeling.counting import counted
 
 Maps = npt.NDArray[np.float64]
 """One map per class, float64 (7, 48, 48); where it is positive, the pixels there speak for the class, else against it."""

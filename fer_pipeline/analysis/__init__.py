@@ -1,0 +1,1 @@
+"""Analyses that people ask for beside the pipeline."""

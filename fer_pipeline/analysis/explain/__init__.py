@@ -1,0 +1,1 @@
+"""Explanations of answers and how faithful they are."""

@@ -1,0 +1,1 @@
+"""Evaluation on other data sets than FER-2013."""

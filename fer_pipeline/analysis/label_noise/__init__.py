@@ -1,0 +1,1 @@
+"""Label noise by confident learning."""
