@@ -15,7 +15,7 @@ from fer_pipeline.evaluation.evaluate import measure
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling.adjustment import choose_adjustment, store_adjusted
+from fer_pipeline.models.logit_adjustment import choose_adjustment, store_adjusted
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 _THREADS = 2

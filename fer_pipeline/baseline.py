@@ -12,14 +12,14 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import EvaluateParams, Params
 from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.data.table.training_images import training_keys, write_training_pictures
-from fer_pipeline.datasets.hog import BINS, CELL, hog_logistic
-from fer_pipeline.datasets.logistic import REGULARISATIONS, HogLogistic, fit_hog_logistic
 from fer_pipeline.errors import FerError
 from fer_pipeline.evaluation.evaluate import measure
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling import registry, tracking
+from fer_pipeline.models.baseline.hog import BINS, CELL, hog_logistic
+from fer_pipeline.models.baseline.logistic import REGULARISATIONS, HogLogistic, fit_hog_logistic
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 

@@ -11,7 +11,7 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.modeling import registry, tracking
-from fer_pipeline.shipping import REPORTS_FILE
+from fer_pipeline.models.publish_pretrained import REPORTS_FILE
 from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_history, read_training
 
 

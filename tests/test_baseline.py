@@ -21,9 +21,6 @@ from fer_pipeline.baseline import baseline_and_track
 from fer_pipeline.config import params as params_file
 from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.data.synthetic.generator import draw_faces
-from fer_pipeline.datasets import logistic
-from fer_pipeline.datasets.hog import FEATURES, hog, hog_logistic
-from fer_pipeline.datasets.logistic import REGULARISATIONS
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
@@ -31,7 +28,10 @@ from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.modeling import registry, tracking
-from fer_pipeline.modeling.ensemble import merge
+from fer_pipeline.models.baseline import logistic
+from fer_pipeline.models.baseline.hog import FEATURES, hog, hog_logistic
+from fer_pipeline.models.baseline.logistic import REGULARISATIONS
+from fer_pipeline.models.onnx_graph import merge
 from fer_pipeline.schemas import PROCESSED, SPLITS
 from fer_pipeline.workspace.files import write_json
 

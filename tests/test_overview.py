@@ -24,11 +24,11 @@ from fer_pipeline.cli import models, overview
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import editing
 from fer_pipeline.data.table.training_images import keys, write_training_pictures
-from fer_pipeline.datasets.hog import FEATURES, hog_logistic
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.modeling import registry, store, tracking
+from fer_pipeline.models.baseline.hog import FEATURES, hog_logistic
 from fer_pipeline.serving import packaging
 from fer_pipeline.status import workspace_status
 from fer_pipeline.versions import differences, version_facts

@@ -153,7 +153,7 @@ def export(
 
     Example: `fer export --processed data/processed --model data/model --evaluation data/reports/evaluation --out data/export`
     """
-    from fer_pipeline.modeling.export import export as export_model
+    from fer_pipeline.models.export import export as export_model
     from fer_pipeline.workspace.dvc import lineage
 
     everything = params_file.load(params)

@@ -37,7 +37,7 @@ def soft_labels(
     Example: `fer soft-labels champion fer/3`, then `fer run --profile distill`
     """
     from fer_pipeline.config.editing import write_values
-    from fer_pipeline.distillation import teach
+    from fer_pipeline.models.distillation import teach
     from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer soft-labels"):
@@ -101,7 +101,7 @@ def ensemble(
     from rich.table import Table
 
     from fer_pipeline.config import params as params_file
-    from fer_pipeline.ensembling import combine
+    from fer_pipeline.models.ensemble import combine
     from fer_pipeline.workspace.dvc import lineage
 
     params = params_file.load(PARAMS)

@@ -35,13 +35,18 @@ def ship(
 
     Example: `fer models ship fast --from data/export`
     """
-    from fer_pipeline import shipping
     from fer_pipeline.config import params as params_file
+    from fer_pipeline.models import publish_pretrained
 
     params = params_file.load(PARAMS)
     with exclusive(RUN_LOCK, "fer models ship"), errors.status("storing and measuring …"):
-        shipped = shipping.ship(
-            name, shipping.Sources(export, training, processed, reports), to, params.evaluate, keras=keras, tolerance=tolerance
+        shipped = publish_pretrained.ship(
+            name,
+            publish_pretrained.Sources(export, training, processed, reports),
+            to,
+            params.evaluate,
+            keras=keras,
+            tolerance=tolerance,
         )
     for report in shipped.stale:
         results.print(f"[yellow]left out of the card:[/] {reports / report} was measured for another model")

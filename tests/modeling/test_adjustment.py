@@ -16,7 +16,7 @@ from fer_pipeline.data.table.training_images import keys, write_training_picture
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.adjustment import Adjustment, choose_adjustment, store_adjusted
+from fer_pipeline.models.logit_adjustment import Adjustment, choose_adjustment, store_adjusted
 
 SHARES = np.array([0.01, *[0.99 / 6] * 6])
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline import shipping
 from fer_pipeline.cli.app import app
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import EvaluateParams
@@ -23,7 +22,8 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.shipping import Sources, ship
+from fer_pipeline.models import publish_pretrained
+from fer_pipeline.models.publish_pretrained import Sources, ship
 
 PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)
 TRAINING = {
@@ -117,7 +117,7 @@ def test_a_model_whose_answers_change_is_not_shipped(sources: Sources, tmp_path:
         assert content.count(scale) == 1
         target.write_bytes(content.replace(scale, np.array(-0.11, np.float32).tobytes()))
 
-    monkeypatch.setattr(shipping, "store_half", spoil)
+    monkeypatch.setattr(publish_pretrained, "store_half", spoil)
     with pytest.raises(ModelError, match="a logit moves by up to"):
         ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
     assert not (tmp_path / "weights" / "fast").exists()

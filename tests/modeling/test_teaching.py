@@ -21,14 +21,14 @@ from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.data.table.soft_labels import with_soft_labels
 from fer_pipeline.data.table.training_images import keys, write_training_pictures
-from fer_pipeline.distillation import teach
-from fer_pipeline.ensembling import combine
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.evaluation.tta import views
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.models.distillation import teach
+from fer_pipeline.models.ensemble import combine
 
 PLAIN = EvaluateParams(bootstrap=100)
 

@@ -24,11 +24,11 @@ from fer_pipeline.data.table.training_images import (
     share_learned,
     write_training_pictures,
 )
-from fer_pipeline.distillation import teach
-from fer_pipeline.ensembling import combine
 from fer_pipeline.errors import ModelError, MonitoringError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import TRAINING_PICTURES_FILE
+from fer_pipeline.models.distillation import teach
+from fer_pipeline.models.ensemble import combine
 from fer_pipeline.monitoring.drift_check import reference_of
 
 PLAIN = EvaluateParams(bootstrap=100)

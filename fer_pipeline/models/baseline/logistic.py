@@ -16,9 +16,9 @@ from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline.data.spark.session import spark_session
-from fer_pipeline.datasets.hog import LABELLED, hog_batches
 from fer_pipeline.errors import DataQualityError, EnvironmentFault, SourceError
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.models.baseline.hog import LABELLED, hog_batches
 
 REGULARISATIONS = (0.001, 0.01, 0.1)
 """Weights of the L2 penalty that are tried, on standardised features."""

@@ -27,7 +27,7 @@ from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling.ensemble import SMALLEST, merge
+from fer_pipeline.models.onnx_graph import SMALLEST, merge
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 _THREADS = 2

@@ -1,0 +1,1 @@
+"""What is made of trained networks: exports, ensembles, distilled and adjusted models."""

@@ -1,0 +1,1 @@
+"""The HOG baseline: features and logistic regression."""
