@@ -18,10 +18,10 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.data.table.reader import Faces, load_facts, load_split
 from fer_pipeline.data.table.training_images import learned_from
 from fer_pipeline.errors import ModelError
+from fer_pipeline.experiments import registry
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE
-from fer_pipeline.modeling import registry
 from fer_pipeline.modeling.comparison import Comparison, compare
 from fer_pipeline.modeling.comparison_page import write_comparison
 from fer_pipeline.modeling.decision import Contestant

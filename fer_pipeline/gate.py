@@ -13,13 +13,13 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.contest import contestant, judged_rows
 from fer_pipeline.errors import ModelError
+from fer_pipeline.experiments import registry, runs
+from fer_pipeline.experiments.registry import ROLLED_BACK_TAG
 from fer_pipeline.metrics.classification import Ints
-from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.modeling.comparison import compare
 from fer_pipeline.modeling.decision import REIGNING, Check, Contestant, Decision, Trial
 from fer_pipeline.modeling.gate_page import PAGE_FILE, write_gate
 from fer_pipeline.modeling.promotion import OVERTAKEN, decide
-from fer_pipeline.modeling.registry import ROLLED_BACK_TAG
 from fer_pipeline.workspace import dvc
 
 _TAG = "gate."
@@ -102,7 +102,7 @@ def publish(root: Path, challenger: registry.Version, judgement: Judgement, tria
     result = compare(old, new, measured.labels, params) if old else None
     out = page(root).parent
     write_gate(out, decision, result, data=measured.data, confidence=params.confidence)
-    tracking.log_files(challenger.run_id, out, "gate")
+    runs.log_files(challenger.run_id, out, "gate")
     outcome = "passed" if decision.promoted else "failed" if judgement.overtaken is None else "overtaken"
     _tag(challenger, decision, outcome)
     return decision

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
+from fer_pipeline.experiments import mlflow_store, registry, runs
+from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, store, tracking
-from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG
 from fer_pipeline.serving import packaging
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import METRICS_FILE
@@ -82,7 +82,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     export = dvc.output(root, "export")
     info = ModelInfo.read(export)
     tags = registry.describing_tags(info)
-    run_id = tracking.ensure_run(info.lineage.get("run_id"), info.network, tags)
+    run_id = runs.ensure_run(info.lineage.get("run_id"), info.network, tags)
     card = card_folder(root)
     facts = read_card_facts(
         export,
@@ -92,7 +92,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
         card.parent,
     )
     write_card(card, facts, card_sections(facts))
-    tracking.log_files(run_id, card, "card")
+    runs.log_files(run_id, card, "card")
     version, new = registry.register(export, info, params.promote.model_name, run_id, tags)
     packaging.place_challenger(export, root, _names(version, registry.CHALLENGER))
     return version, new
@@ -150,7 +150,7 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        with exclusive(store.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
+        with exclusive(mlflow_store.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
             reigning = registry.by_alias(version.name, registry.CHAMPION)
             now = str(reigning) if reigning else None
             if now not in (over, str(version)):  # it is the version itself where a first try was cut short

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fer_pipeline import lifecycle
 from fer_pipeline.errors import FerError, ModelError
-from fer_pipeline.modeling import registry
-from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG, Version
+from fer_pipeline.experiments import registry
+from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG, Version
 from fer_pipeline.serving import packaging
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from fer_pipeline import lifecycle
 from fer_pipeline.config import params as params_file
+from fer_pipeline.experiments import registry, runs
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.models.publish_pretrained import REPORTS_FILE
 from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_history, read_training
 
@@ -35,13 +35,13 @@ def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
 def _run(root: Path, name: str, folder: Path, info: ModelInfo, tags: dict[str, str]) -> str:
     training = read_training(folder)
     memo = root / "data" / f".shipped-{name}-run.json"  # a killed registration goes on with its run
-    run_id = tracking.open_training_run(memo, f"shipped-{name}", {"train": training["params"]}, tags)
+    run_id = runs.open_training_run(memo, f"shipped-{name}", {"train": training["params"]}, tags)
     for figures in read_history(folder):
-        tracking.log_metrics(run_id, {key: value for key, value in figures.items() if key != "epoch"}, int(figures["epoch"]))
+        runs.log_metrics(run_id, {key: value for key, value in figures.items() if key != "epoch"}, int(figures["epoch"]))
     reports: dict[str, Any] = json.loads((folder / REPORTS_FILE).read_text(encoding="utf-8"))
     measured = {f"test_{key}": value for key, value in info.metrics.items()}
     if "robustness" in reports:
         measured["test_mean_corruption_accuracy"] = reports["robustness"]["mean_corruption_accuracy"]["estimate"]
-    tracking.log_metrics(run_id, measured)
-    tracking.close_training_run(memo, run_id, [folder / HISTORY_FILE, folder / TRAINING_FILE])
+    runs.log_metrics(run_id, measured)
+    runs.close_training_run(memo, run_id, [folder / HISTORY_FILE, folder / TRAINING_FILE])
     return run_id

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import FerError, ModelError, SourceError
+from fer_pipeline.experiments import mlflow_store, registry
+from fer_pipeline.experiments import runs as tracking
+from fer_pipeline.experiments.version_info import VersionFacts, version_facts
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.serving import packaging
-from fer_pipeline.versions import VersionFacts, version_facts
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import RUN_LOCK, holder
 
@@ -108,7 +109,7 @@ def workspace_status(root: Path) -> Status:
     runs: tuple[RunLine, ...] = ()
     if _tracked():
         try:
-            with store.answering_soon():
+            with mlflow_store.answering_soon():
                 champion = _facts(params.promote.model_name, registry.CHAMPION, faults)
                 challenger = _facts(params.promote.model_name, registry.CHALLENGER, faults)
                 runs = tuple(_line(run) for run in tracking.recent_runs(RUNS))
@@ -139,7 +140,7 @@ def workspace_status(root: Path) -> Status:
 
 def _tracked() -> bool:
     """Whether there is a store to ask; asking MLflow for one that is not there would make it, which takes seconds."""
-    file = store.store_file()
+    file = mlflow_store.store_file()
     return file is None or file.exists()
 
 

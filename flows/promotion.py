@@ -11,8 +11,8 @@ from prefect.states import Failed
 
 from fer_pipeline import environment, lifecycle
 from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
+from fer_pipeline.experiments.registry import Version
 from fer_pipeline.modeling.decision import Decision, Trial
-from fer_pipeline.modeling.registry import Version
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows import tasks
 from flows.ends import LIMITS, advise

@@ -12,9 +12,9 @@ from prefect.states import Completed, Failed
 from fer_pipeline import gate, lifecycle
 from fer_pipeline.config import params
 from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.experiments.registry import Version
+from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.modeling.decision import Decision, Trial
-from fer_pipeline.modeling.registry import Version
-from fer_pipeline.search_result import SearchResult
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import SOFT_LABELS, exclusive
 from flows.artifacts import publish, report_links, show_decision
@@ -76,14 +76,14 @@ def crown(root: Path, version: Version, over: str | None) -> None:
 @task(task_run_name="search", **DATABASE_RETRIES)
 def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     """Searches for a recipe; a search that was killed goes on."""
-    from fer_pipeline import tuning  # Keras takes ten seconds to import
+    from fer_pipeline.experiments.search import tune  # Keras takes ten seconds to import
 
     folder, report = root / "data/tuning", dvc.output(root, "evaluate").parent / "tuning"
     processed, soft_labels = dvc.output(root, "preprocess"), root / SOFT_LABELS
     logger = get_run_logger()
     with exclusive(folder, "tune-recipe", wait_seconds):
         recipe = params.load(root / "params.yaml")
-        return tuning.tune(processed, folder, report, recipe, soft_labels, trials=trials, say=logger.info)
+        return tune.tune(processed, folder, report, recipe, soft_labels, trials=trials, say=logger.info)
 
 
 @task(task_run_name="best trial")

@@ -8,9 +8,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import environment, lifecycle, stages
+from fer_pipeline import environment, lifecycle
 from fer_pipeline.config import editing, params
 from fer_pipeline.errors import FerError, ParamsError
+from fer_pipeline.experiments import tracked_stages
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows import tasks
@@ -43,7 +44,7 @@ def train_champion(
             if votes is not None and data is None:
                 raise ParamsError(f"votes {votes} were given without data: name the data they belong to, too (--data, DATA=)")
             if data is not None:
-                stages.use_data(root, Path(data), Path(votes) if votes else None)
+                tracked_stages.use_data(root, Path(data), Path(votes) if votes else None)
             if profile is not None:
                 editing.use_profile(root / "params.yaml", profile)
             return _run(root)

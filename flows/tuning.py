@@ -10,7 +10,7 @@ from prefect.states import Failed
 
 from fer_pipeline import environment
 from fer_pipeline.errors import FerError
-from fer_pipeline.search_result import SearchResult
+from fer_pipeline.experiments.search.result import SearchResult
 from flows import tasks
 from flows.ends import LIMITS, advise
 

@@ -166,8 +166,8 @@ def tracking_store(migrated_store: Path, tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.fixture
 def registered(tmp_path: Path, tracking_store: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace with three registered versions of one name, none of them champion; building a bundle only notes its name."""
+    from fer_pipeline.experiments import registry, runs
     from fer_pipeline.model_info import ModelInfo
-    from fer_pipeline.modeling import registry, tracking
     from fer_pipeline.serving import packaging
 
     shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
@@ -176,7 +176,7 @@ def registered(tmp_path: Path, tracking_store: Path, brightness_model: Path, mon
         shutil.copytree(brightness_model, export)
         info = replace(ModelInfo.read(export), temperature=float(number))
         info.write(export)
-        registry.register(export, info, "fer", tracking.ensure_run(None, "tiny", {}), {})
+        registry.register(export, info, "fer", runs.ensure_run(None, "tiny", {}), {})
     monkeypatch.setattr(packaging, "build", lambda _folder, version, _root, _names, tried: f"fer:{version}-c0de00")
     monkeypatch.setattr(packaging, "is_packaged", lambda _tag: True)
     return tmp_path
@@ -213,12 +213,12 @@ def levels(registered: Path) -> Path:
 def note_learned(tmp_path: Path) -> Callable[[str, Iterable[int]], None]:
     """Notes in the export of a run that its model learned from rows of `levels`, by number."""
     from fer_pipeline.data.table.training_images import keys, write_training_pictures
-    from fer_pipeline.modeling import tracking
+    from fer_pipeline.experiments import runs
 
     def note(run_id: str, rows: Iterable[int]) -> None:
         folder = tmp_path / f"learned-{run_id}"
         folder.mkdir()
         write_training_pictures(folder, keys(f"{row:032x}" for row in rows))
-        tracking.log_files(run_id, folder, "export")
+        runs.log_files(run_id, folder, "export")
 
     return note

@@ -17,17 +17,17 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from fer_pipeline.baseline import baseline_and_track
 from fer_pipeline.config import params as params_file
 from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import DataQualityError, SourceError
+from fer_pipeline.experiments import registry, runs
+from fer_pipeline.experiments.baseline import baseline_and_track
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.models.baseline import logistic
 from fer_pipeline.models.baseline.hog import FEATURES, hog, hog_logistic
 from fer_pipeline.models.baseline.logistic import REGULARISATIONS
@@ -152,7 +152,7 @@ def test_the_baseline_is_exported_measured_and_registered_as_networks_are_but_is
     assert registry.find("fer", "baseline") == version
     told = {name: version.tags[name] for name in ("network", "data", "synthetic", "run_id")}
     assert told == {"network": "hog-logistic", "data": "stripes", "synthetic": "true", "run_id": version.run_id}
-    run = tracking.read_run(version.run_id)
+    run = runs.read_run(version.run_id)
     assert (run.status, run.tags["network"]) == ("FINISHED", "hog-logistic")
     assert run.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])
     tried = {penalty: run.metrics[f"validation_accuracy_regularisation_{penalty:g}"] for penalty in REGULARISATIONS}
@@ -173,7 +173,7 @@ def test_a_training_split_without_one_class_is_told_and_the_run_failed(
     with pytest.raises(DataQualityError, match="train lacks \\['neutral'\\]"):
         baseline_and_track(tmp_path / "processed", tmp_path / "out", small_params())
     assert not (tmp_path / "out").exists()
-    (run,) = tracking.recent_runs(2)
+    (run,) = runs.recent_runs(2)
     assert run.status == "FAILED"
     assert registry.versions("fer") == []
 

@@ -18,13 +18,13 @@ from fer_pipeline import gate, lifecycle
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import editing
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
+from fer_pipeline.experiments import registry
+from fer_pipeline.experiments.tracked_stages import use_data
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry
 from fer_pipeline.modeling.decision import Decision, Trial
 from fer_pipeline.rollback import roll_back
 from fer_pipeline.serving import packaging
-from fer_pipeline.stages import use_data
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 

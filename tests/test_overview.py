@@ -25,13 +25,13 @@ from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import editing
 from fer_pipeline.data.table.training_images import keys, write_training_pictures
 from fer_pipeline.errors import ModelError
+from fer_pipeline.experiments import mlflow_store, registry, runs
+from fer_pipeline.experiments.version_info import differences, version_facts
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling import registry, store, tracking
 from fer_pipeline.models.baseline.hog import FEATURES, hog_logistic
 from fer_pipeline.serving import packaging
 from fer_pipeline.status import workspace_status
-from fer_pipeline.versions import differences, version_facts
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 
@@ -44,8 +44,8 @@ def register(root: Path, export: Path, figures: dict[str, float], recipe: dict[s
     shutil.copytree(export, root / "more")
     info = replace(ModelInfo.read(export), temperature=9.0, metrics=figures, lineage={"data_version": "d2"})
     info.write(root / "more")
-    run_id = tracking.open_training_run(root / "memo", "tiny", {"train": recipe}, {"network": "brightness"})
-    tracking.close_training_run(root / "memo", run_id, [])
+    run_id = runs.open_training_run(root / "memo", "tiny", {"train": recipe}, {"network": "brightness"})
+    runs.close_training_run(root / "memo", run_id, [])
     return registry.register(root / "more", info, "fer", run_id, {})[0]
 
 
@@ -120,7 +120,7 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     info = ModelInfo("hog-logistic", file_sha256(folder / MODEL_FILE), 1.0, ImageSpec(), False, "levels")
     info.write(folder)
     write_training_pictures(folder, keys(f"{row:032x}" for row in range(10)))
-    run_id = tracking.ensure_run(None, "hog-logistic", {})
+    run_id = runs.ensure_run(None, "hog-logistic", {})
     baseline, _ = registry.register(folder, info, "fer", run_id, {}, alias=registry.BASELINE)
     assert registry.aliases("fer") == {"challenger": 3, "baseline": 4}
     done = CliRunner().invoke(fer, ["compare", "baseline", "2"])
@@ -179,12 +179,12 @@ def test_the_status_names_champion_challenger_bundle_runs_and_disk(registered: P
 
 
 def test_the_status_shows_a_training_that_failed_and_then_ended_well_without_its_failure(registered: Path) -> None:
-    run_id = tracking.open_training_run(registered / "memo", "tiny", {}, {})
-    tracking.fail_run(run_id, "the loss is not a number")
+    run_id = runs.open_training_run(registered / "memo", "tiny", {}, {})
+    runs.fail_run(run_id, "the loss is not a number")
     assert workspace_status(registered).runs[0].failure == "the loss is not a number"
-    assert tracking.open_training_run(registered / "memo", "tiny", {}, {}) == run_id
-    assert "failure" not in tracking.read_run(run_id).tags
-    tracking.close_training_run(registered / "memo", run_id, [])
+    assert runs.open_training_run(registered / "memo", "tiny", {}, {}) == run_id
+    assert "failure" not in runs.read_run(run_id).tags
+    runs.close_training_run(registered / "memo", run_id, [])
     mlflow.MlflowClient().set_tag(run_id, "failure", "left by an earlier release")
     (run,) = [run for run in workspace_status(registered).runs if run.run_id == run_id]
     assert (run.status, run.failure) == ("FINISHED", None)
@@ -243,7 +243,7 @@ def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(
 def unreachable(request: pytest.FixtureRequest, registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A workspace with a champion, whose MLflow does not answer in the way that the parameter names."""
     lifecycle.crown(registered, version(1), None)
-    monkeypatch.setattr(store, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(mlflow_store, "ANSWER_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent_server:
         file, uri = registered / "mlflow.db", mlflow.get_tracking_uri()
         blocker = sqlite3.connect(file, isolation_level=None)

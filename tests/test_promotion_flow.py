@@ -14,7 +14,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from fer_pipeline import gate, lifecycle
 from fer_pipeline.errors import EnvironmentFault, ModelError
-from fer_pipeline.modeling import registry
+from fer_pipeline.experiments import registry
 from fer_pipeline.modeling.decision import Decision
 from fer_pipeline.modeling.promotion import SERVES, decide
 from fer_pipeline.serving import packaging

@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
+from fer_pipeline.experiments import registry, runs
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.serving import packaging
 
 
@@ -24,7 +24,7 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     assert done.exit_code == 0, (done.output, done.exception)
     assert "fast registered as fer version 4, alias challenger" in done.output
     version, info = registry.find("fer", "challenger"), ModelInfo.read(shipped_folder("fast"))
-    run = tracking.read_run(version.run_id)
+    run = runs.read_run(version.run_id)
     assert (run.status, run.name, run.tags["shipped_as"]) == ("FINISHED", "shipped-fast", "fast")
     assert run.params["train.epochs"] == "365"
     assert run.metrics["test_accuracy"] == info.metrics["accuracy"]

@@ -24,7 +24,7 @@ def baseline(
 
     Example: `fer baseline`, then `fer compare baseline champion`
     """
-    from fer_pipeline.baseline import baseline_and_track
+    from fer_pipeline.experiments.baseline import baseline_and_track
 
     with exclusive(out, "fer baseline"):
         info, version = baseline_and_track(processed, out, params_file.load(params))

@@ -14,8 +14,8 @@ from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ModelError
 
 if TYPE_CHECKING:
+    from fer_pipeline.experiments.registry import Version
     from fer_pipeline.inference.detection.detectors import FaceDetector
-    from fer_pipeline.modeling.registry import Version
 
 BUNDLE = Path("data/bundle")
 YUNET = Path("data/models/yunet.onnx")
@@ -97,15 +97,15 @@ def _registered(model: str) -> Version | None:
     from fer_pipeline.config import params as params_file
 
     own = params_file.load(PARAMS).promote.model_name  # first: where this is no workspace, MLflow would start a store
-    from fer_pipeline.modeling import registry
+    from fer_pipeline.experiments import registry
 
     return registry.find(reference[1], reference[2]) if reference else registry.find(own, model)
 
 
 def _downloaded(version: Version) -> Path:
     """The version's exported folder, kept in the workspace; downloaded where it is not there or is of another model."""
+    from fer_pipeline.experiments import registry
     from fer_pipeline.model_info import ModelInfo
-    from fer_pipeline.modeling import registry
     from fer_pipeline.workspace.files import replaced_folder
 
     kept = _DOWNLOADS / f"{version.name}-{version.number}"

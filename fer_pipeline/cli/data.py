@@ -27,7 +27,7 @@ def add(
 
     Example: `fer data add ~/fer2013.csv.gz --votes ~/fer2013new.csv`, then `fer run`
     """
-    from fer_pipeline.stages import use_data
+    from fer_pipeline.experiments.tracked_stages import use_data
 
     with exclusive(RUN_LOCK, "fer data add"):
         results.print(use_data(Path.cwd(), path, votes))
@@ -40,7 +40,7 @@ def download(name: Annotated[str, typer.Argument(help="kaggle:OWNER/SET")]) -> N
     Example: `fer data download kaggle:msambare/fer2013`
     """
     from fer_pipeline.data.fetch import kaggle
-    from fer_pipeline.stages import use_data
+    from fer_pipeline.experiments.tracked_stages import use_data
 
     with exclusive(RUN_LOCK, "fer data download"), tempfile.TemporaryDirectory() as scratch:
         results.print(use_data(Path.cwd(), kaggle.download(name, Path(scratch)), None))

@@ -25,7 +25,7 @@ def list_models() -> None:
 
     Example: `fer models list`
     """
-    from fer_pipeline.modeling import registry
+    from fer_pipeline.experiments import registry
 
     name = params_file.load(PARAMS).promote.model_name
     holders = registry.aliases(name)
@@ -52,8 +52,8 @@ def show(
 
     Example: `fer models show challenger`
     """
-    from fer_pipeline.modeling import registry
-    from fer_pipeline.versions import version_facts
+    from fer_pipeline.experiments import registry
+    from fer_pipeline.experiments.version_info import version_facts
 
     facts = version_facts(registry.find(params_file.load(PARAMS).promote.model_name, version))
     if as_json:
@@ -89,8 +89,8 @@ def diff(
 
     Example: `fer models diff champion challenger`
     """
-    from fer_pipeline.modeling import registry
-    from fer_pipeline.versions import differences, version_facts
+    from fer_pipeline.experiments import registry
+    from fer_pipeline.experiments.version_info import differences, version_facts
 
     name = params_file.load(PARAMS).promote.model_name
     versions = [registry.find(name, reference) for reference in (a, b)]

@@ -19,8 +19,8 @@ from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
+    from fer_pipeline.experiments.version_info import VersionFacts
     from fer_pipeline.status import Bundle, Drift, RunLine, Status
-    from fer_pipeline.versions import VersionFacts
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -57,7 +57,7 @@ def compare(
     Example: `fer compare champion challenger`
     """
     from fer_pipeline.contest import compare_versions
-    from fer_pipeline.modeling import registry
+    from fer_pipeline.experiments import registry
     from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE
 
     name = params_file.load(PARAMS).promote.model_name

@@ -57,7 +57,7 @@ def save(
 
     Example: `fer profile save before --from-training benchmarks/attempts/resnet-live-185`, then `fer run --profile before`
     """
-    from fer_pipeline.search_result import SearchResult
+    from fer_pipeline.experiments.search.result import SearchResult
 
     if from_tuning and from_training:
         raise ParamsError(f"--from-tuning and --from-training {from_training} name two recipes: give one of them")

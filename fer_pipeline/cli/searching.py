@@ -31,7 +31,7 @@ def tune(
 
     Example: `fer tune --trials 30`, then `fer profile save tuned --from-tuning`
     """
-    from fer_pipeline import tuning
+    from fer_pipeline.experiments.search import tune as tuning
 
     with exclusive(folder, "fer tune"):
         result = tuning.tune(

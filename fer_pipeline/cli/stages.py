@@ -110,7 +110,7 @@ def train(
             result = train_untracked(processed, out, checkpoints, params_file.load(params).train, soft_labels, teachers)
         results.print(result.summary)
         return
-    from fer_pipeline.stages import train_and_track
+    from fer_pipeline.experiments.tracked_stages import train_and_track
 
     with exclusive(out, "fer train"):
         summary = train_and_track(processed, out, checkpoints, params_file.load(params), soft_labels, teachers)
@@ -130,8 +130,8 @@ def evaluate(
 
     Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`
     """
+    from fer_pipeline.experiments.tracked_stages import evaluate_and_track, evaluate_shipped
     from fer_pipeline.inference.pretrained import shipped_models
-    from fer_pipeline.stages import evaluate_and_track, evaluate_shipped
 
     with exclusive(out, "fer evaluate"):
         if model in shipped_models():

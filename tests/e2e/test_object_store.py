@@ -17,10 +17,10 @@ import pytest
 from pyarrow.fs import S3FileSystem
 from servers import free_port, served
 
+from fer_pipeline.experiments import registry, runs
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.scoring import score
 from fer_pipeline.workspace import dvc as versioning
 
@@ -73,7 +73,7 @@ def test_an_mlflow_server_keeps_models_in_the_store(
         monkeypatch.chdir(tmp_path)
         mlflow.set_tracking_uri(address)
         info = ModelInfo.read(brightness_model)
-        version, new = registry.register(brightness_model, info, "fer", tracking.ensure_run(None, "brightness", {}), {})
+        version, new = registry.register(brightness_model, info, "fer", runs.ensure_run(None, "brightness", {}), {})
         assert new
         registry.set_alias(version, registry.CHAMPION)
         champion = registry.by_alias("fer", registry.CHAMPION)

@@ -18,9 +18,9 @@ from prefect.testing.utilities import prefect_test_harness
 
 from fer_pipeline.config import editing
 from fer_pipeline.errors import FerError
+from fer_pipeline.experiments import runs
 from fer_pipeline.lifecycle import Summary
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import tracking
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows.training import train_champion
 
@@ -174,7 +174,7 @@ def test_mlflow_has_every_figure_that_dvc_has_of_the_last_evaluation(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.parent}/mlflow.db")
     figures = json.loads((workspace / "data" / "reports" / "evaluation" / "metrics.json").read_text())
-    logged = tracking.read_run(ModelInfo.read(workspace / "data" / "export").lineage["run_id"]).metrics
+    logged = runs.read_run(ModelInfo.read(workspace / "data" / "export").lineage["run_id"]).metrics
     assert {"accuracy", "macro_f1", "ece"} <= figures.keys()
     assert {name: value for name, value in logged.items() if name.startswith("test_")} == {
         f"test_{name}": value for name, value in figures.items()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from servers import free_port, served
 
+from fer_pipeline.experiments import registry, runs
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
 PASSWORD = "only-for-this-test"
@@ -71,8 +71,8 @@ def test_models_live_in_an_mlflow_server_on_postgresql(
         monkeypatch.chdir(tmp_path)
         mlflow.set_tracking_uri(address)
         info = ModelInfo.read(brightness_model)
-        run_id = tracking.ensure_run(None, "brightness", {"data_version": "abc"})
-        tracking.log_metrics(run_id, {"test_accuracy": 0.5})
+        run_id = runs.ensure_run(None, "brightness", {"data_version": "abc"})
+        runs.log_metrics(run_id, {"test_accuracy": 0.5})
         version, new = registry.register(brightness_model, info, "fer", run_id, {"data_version": "abc"})
         assert new
         registry.set_alias(version, registry.CHAMPION)

@@ -171,11 +171,11 @@ def test_explain_asks_the_model_that_predict_asks(face: str, tmp_path: Path, bri
 def test_a_version_of_the_registry_is_downloaded_once(
     face: str, tmp_path: Path, brightness_model: Path, tracking_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fer_pipeline.modeling import registry, tracking
+    from fer_pipeline.experiments import registry, runs
 
     shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
     info = ModelInfo.read(brightness_model)
-    version, _ = registry.register(brightness_model, info, "fer", tracking.ensure_run(None, "brightness", {}), {})
+    version, _ = registry.register(brightness_model, info, "fer", runs.ensure_run(None, "brightness", {}), {})
     registry.set_alias(version, registry.CHAMPION)
     for model in ("champion", "challenger", "fer/1"):
         done = fer("predict", face, "--model", model)

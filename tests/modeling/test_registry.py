@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
+from fer_pipeline.experiments import mlflow_store, registry, runs
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling import registry, store, tracking
 
 TAGS = {"data_version": "abc", "params_hash": "123"}
 
@@ -39,7 +39,7 @@ def exported(folder: Path, bias: float) -> Path:
 def test_versions_carry_signature_tags_and_the_exported_folder(tracking_store: Path, tmp_path: Path) -> None:
     export = exported(tmp_path / "export", 1.0)
     info = ModelInfo.read(export)
-    run_id = tracking.ensure_run(None, "tiny", TAGS)
+    run_id = runs.ensure_run(None, "tiny", TAGS)
     version, new = registry.register(export, info, "fer", run_id, TAGS)
     assert new
     assert version.number == 1
@@ -59,7 +59,7 @@ def test_the_champion_is_whoever_holds_the_alias(tracking_store: Path, tmp_path:
     both = []
     for number in (1, 2):
         export = exported(tmp_path / f"export{number}", float(number))
-        run_id = tracking.ensure_run(None, "tiny", TAGS)
+        run_id = runs.ensure_run(None, "tiny", TAGS)
         both.append(registry.register(export, ModelInfo.read(export), "fer", run_id, TAGS)[0])
     assert registry.by_alias("fer", registry.CHAMPION) is None
     for version in both:
@@ -72,17 +72,17 @@ def test_the_champion_is_whoever_holds_the_alias(tracking_store: Path, tmp_path:
 
 def test_the_model_card_of_the_run_comes_with_the_model(tracking_store: Path, tmp_path: Path) -> None:
     export = exported(tmp_path / "export", 1.0)
-    run_id = tracking.ensure_run(None, "tiny", TAGS)
+    run_id = runs.ensure_run(None, "tiny", TAGS)
     version, _ = registry.register(export, ModelInfo.read(export), "fer", run_id, TAGS)
     assert not (registry.download_export(version, tmp_path / "without") / CARD_FILE).exists()
     (tmp_path / "card").mkdir()
     (tmp_path / "card" / CARD_FILE).write_text("what it is")
-    tracking.log_files(run_id, tmp_path / "card", "card")
+    runs.log_files(run_id, tmp_path / "card", "card")
     assert (registry.download_export(version, tmp_path / "with") / CARD_FILE).read_text() == "what it is"
 
 
 def test_a_version_without_an_exported_model_is_an_error(tracking_store: Path, tmp_path: Path) -> None:
-    run_id = tracking.ensure_run(None, "tiny", TAGS)
+    run_id = runs.ensure_run(None, "tiny", TAGS)
     with pytest.raises(ModelError, match="fer version 9 has no exported model"):
         registry.download_export(registry.Version("fer", 9, run_id, {}), tmp_path)
 
@@ -100,4 +100,4 @@ def test_only_a_registry_in_a_sqlite_file_has_a_place_for_a_lock(
     uri: str, file: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow, "get_registry_uri", lambda: uri)
-    assert store.store_file() == file
+    assert mlflow_store.store_file() == file

@@ -6,7 +6,7 @@ import pytest
 
 from fer_pipeline.config.tuning import Choices, Range, TuneParams
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.modeling.search import STUDY_FILE, Search, Stopped
+from fer_pipeline.experiments.search.study import STUDY_FILE, Search, Stopped
 
 SPACE = {
     "lr": Range(low=0.01, high=0.4, log=True),

@@ -12,18 +12,18 @@ from mlflow import MlflowClient
 from sqlalchemy import Engine, event
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.modeling import tracking
+from fer_pipeline.experiments import runs
 
 TAGS = {"data_version": "abc", "params_hash": "123"}
 
 
 def test_a_run_keeps_flat_parameters_curves_and_files(tracking_store: Path, tmp_path: Path) -> None:
     memo = tmp_path / "memo.json"
-    run_id = tracking.open_training_run(memo, "compact", {"train": {"lr": 0.1, "augment": {"flip": True}}}, TAGS)
+    run_id = runs.open_training_run(memo, "compact", {"train": {"lr": 0.1, "augment": {"flip": True}}}, TAGS)
     for epoch in (1, 2):
-        tracking.log_metrics(run_id, {"loss": 1 / epoch}, epoch)
+        runs.log_metrics(run_id, {"loss": 1 / epoch}, epoch)
     (tmp_path / "history.csv").write_text("epoch,loss\n")
-    tracking.close_training_run(memo, run_id, [tmp_path / "history.csv"])
+    runs.close_training_run(memo, run_id, [tmp_path / "history.csv"])
     run = MlflowClient().get_run(run_id)
     assert run.data.params == {"train.lr": "0.1", "train.augment.flip": "True"}
     assert run.info.status == "FINISHED"
@@ -33,8 +33,8 @@ def test_a_run_keeps_flat_parameters_curves_and_files(tracking_store: Path, tmp_
 
 
 def test_the_data_of_a_training_is_named_and_the_run_goes_on(tracking_store: Path, tmp_path: Path) -> None:
-    run_id = tracking.open_training_run(tmp_path / "memo.json", "compact", {}, TAGS)
-    tracking.log_data_set(run_id, "train", np.zeros((2, 48, 48, 1), np.uint8), np.array([0, 1]), "fer2013.csv", "abc")
+    run_id = runs.open_training_run(tmp_path / "memo.json", "compact", {}, TAGS)
+    runs.log_data_set(run_id, "train", np.zeros((2, 48, 48, 1), np.uint8), np.array([0, 1]), "fer2013.csv", "abc")
     run = MlflowClient().get_run(run_id)
     assert [(used.dataset.name, used.tags[0].value) for used in run.inputs.dataset_inputs] == [("fer2013.csv-train", "train")]
     assert run.info.status == "RUNNING"
@@ -42,15 +42,15 @@ def test_the_data_of_a_training_is_named_and_the_run_goes_on(tracking_store: Pat
 
 def test_a_killed_training_goes_on_in_its_run_and_another_recipe_starts_a_new_one(tracking_store: Path, tmp_path: Path) -> None:
     memo = tmp_path / "memo.json"
-    first = tracking.open_training_run(memo, "compact", {"lr": 0.1}, TAGS)
-    assert tracking.open_training_run(memo, "compact", {"lr": 0.1}, TAGS) == first
-    assert tracking.open_training_run(memo, "compact", {"lr": 0.2}, {**TAGS, "params_hash": "456"}) != first
+    first = runs.open_training_run(memo, "compact", {"lr": 0.1}, TAGS)
+    assert runs.open_training_run(memo, "compact", {"lr": 0.1}, TAGS) == first
+    assert runs.open_training_run(memo, "compact", {"lr": 0.2}, {**TAGS, "params_hash": "456"}) != first
 
 
 def test_a_run_of_another_store_is_replaced_by_one_marked_restored(tracking_store: Path) -> None:
-    run_id = tracking.ensure_run("0123456789abcdef0123456789abcdef", "compact", TAGS)
+    run_id = runs.ensure_run("0123456789abcdef0123456789abcdef", "compact", TAGS)
     assert MlflowClient().get_run(run_id).data.tags["restored"] == "0123456789abcdef0123456789abcdef"
-    assert tracking.ensure_run(run_id, "compact", TAGS) == run_id
+    assert runs.ensure_run(run_id, "compact", TAGS) == run_id
 
 
 @pytest.fixture
@@ -66,21 +66,21 @@ def impatient() -> Iterator[None]:
 
 
 def test_a_locked_database_is_named_as_the_cause(tracking_store: Path, impatient: None) -> None:
-    run_id = tracking.ensure_run(None, "tiny", TAGS)
+    run_id = runs.ensure_run(None, "tiny", TAGS)
     blocker = sqlite3.connect(tracking_store, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
     try:
         with pytest.raises(EnvironmentFault, match="database is locked by another process"):
-            tracking.log_metrics(run_id, {"loss": 1.0}, 1)
+            runs.log_metrics(run_id, {"loss": 1.0}, 1)
     finally:
         blocker.execute("ROLLBACK")
         blocker.close()
-    tracking.log_metrics(run_id, {"loss": 1.0}, 1)
+    runs.log_metrics(run_id, {"loss": 1.0}, 1)
 
 
 def test_a_server_that_is_away_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     mlflow.set_tracking_uri("http://me:secret@127.0.0.1:9")
     with pytest.raises(EnvironmentFault, match=r"server at http://127.0.0.1:9 cannot be reached: start it") as caught:
-        tracking.recent_runs(1)
+        runs.recent_runs(1)
     assert "secret" not in str(caught.value)

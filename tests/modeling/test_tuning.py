@@ -17,14 +17,14 @@ from prefect.logging import disable_run_logger
 from prefect.utilities.importtools import import_object
 from typer.testing import CliRunner
 
-from fer_pipeline import tuning
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import Params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import Choices, Range, TuneParams
 from fer_pipeline.errors import DivergedError, EnvironmentFault, FerError, ParamsError
-from fer_pipeline.search_result import SearchResult
+from fer_pipeline.experiments.search import tune as tuning
+from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.training.train import OnEpoch
 from flows import tasks
 

@@ -14,10 +14,10 @@ from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.data.table.training_images import training_keys, write_training_pictures
 from fer_pipeline.errors import FerError
 from fer_pipeline.evaluation.evaluate import measure
+from fer_pipeline.experiments import registry, runs
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling import registry, tracking
 from fer_pipeline.models.baseline.hog import BINS, CELL, hog_logistic
 from fer_pipeline.models.baseline.logistic import REGULARISATIONS, HogLogistic, fit_hog_logistic
 from fer_pipeline.workspace import dvc
@@ -45,18 +45,18 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     source = facts["source"]
     tags = {**lineage, "network": NAME, "data": source["name"], "synthetic": str(source["synthetic"]).lower()}
     memo = out.with_name(f".{out.name}-run.json")
-    run_id = tracking.open_training_run(memo, NAME, recipe, tags)
+    run_id = runs.open_training_run(memo, NAME, recipe, tags)
     try:
         fitted = fit_hog_logistic(processed, params.preprocess.master)
         lineage |= {"run_id": run_id, "regularisation": f"{fitted.regularisation:g}"}
         info = _export(fitted, processed, out, params.evaluate, facts, lineage)
     except FerError as error:
-        tracking.fail_run(run_id, str(error))
+        runs.fail_run(run_id, str(error))
         raise
     figures = {f"test_{name}": value for name, value in info.metrics.items()}
     figures |= {f"validation_accuracy_regularisation_{penalty:g}": value for penalty, value in fitted.tried.items()}
-    tracking.log_metrics(run_id, figures)
-    tracking.close_training_run(memo, run_id, [])
+    runs.log_metrics(run_id, figures)
+    runs.close_training_run(memo, run_id, [])
     described = registry.describing_tags(info)
     version, _ = registry.register(out, info, params.promote.model_name, run_id, described, alias=registry.BASELINE)
     return info, version

@@ -16,8 +16,8 @@ from mlflow.entities import DatasetInput, InputTag, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.modeling.store import clear_errors, is_missing
 from fer_pipeline.workspace.files import write_json
 
 EXPERIMENT = "fer"

@@ -13,7 +13,7 @@ from fer_pipeline.data.table.reader import load_facts
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.data.table.training_images import training_keys
 from fer_pipeline.errors import FerError, ParamsError
-from fer_pipeline.modeling import tracking
+from fer_pipeline.experiments import runs
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.workspace import dvc
 
@@ -51,25 +51,25 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     train_set, validation_set = load_training_faces(processed, soft_labels, params.train)
     memo = checkpoints.with_name(".training-run.json")
     recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
-    run_id = tracking.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)
+    run_id = runs.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)
     try:
         for split, faces in (("train", train_set), ("validation", validation_set)):
-            tracking.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
+            runs.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
         result = train(
             train_set,
             validation_set,
             params.train,
             checkpoints,
-            on_epoch=lambda epoch, figures: tracking.log_metrics(
+            on_epoch=lambda epoch, figures: runs.log_metrics(
                 run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch
             ),
             teachers=teachers,
         )
         write_model(out, result, params.train, facts, training_keys(processed), run_id=run_id)
     except FerError as error:
-        tracking.fail_run(run_id, str(error))
+        runs.fail_run(run_id, str(error))
         raise
-    tracking.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
+    runs.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
     discard(checkpoints)  # only now: a training whose end could not be stored goes on from its last epoch
     return result.summary
 
@@ -93,7 +93,7 @@ def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) 
     metrics = evaluate.evaluate(model, processed, out, params.evaluate)
     facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
     tags = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
-    run_id = tracking.ensure_run(facts["run_id"], str(facts["network"]), tags)
-    tracking.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
-    tracking.log_files(run_id, out, "evaluation")
+    run_id = runs.ensure_run(facts["run_id"], str(facts["network"]), tags)
+    runs.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
+    runs.log_files(run_id, out, "evaluation")
     return metrics

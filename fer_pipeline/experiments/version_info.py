@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_pipeline.experiments import registry, runs
+from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling import registry, tracking
-from fer_pipeline.modeling.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
 
 LINEAGE = ("run_id", "data_version", "git_commit", "params_hash")
 
@@ -86,7 +86,7 @@ def version_facts(version: registry.Version) -> VersionFacts:
         decision=tags.get("gate.decision"),
         bundle=tags.get(BUNDLE_TAG),
         lineage={key: info.lineage.get(key, "none") for key in LINEAGE},
-        params=tracking.read_run(version.run_id).params,
+        params=runs.read_run(version.run_id).params,
         metrics=info.metrics,
     )
 

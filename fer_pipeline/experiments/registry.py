@@ -21,10 +21,10 @@ from mlflow.types import Schema, TensorSpec
 
 from fer_pipeline.data.table.training_images import Keys, read_training_pictures
 from fer_pipeline.errors import ModelError
+from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
-from fer_pipeline.modeling.store import clear_errors, is_missing
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"

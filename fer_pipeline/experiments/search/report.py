@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fer_pipeline.config.tuning import Choices, TuneParams
-from fer_pipeline.modeling.search import COMPLETE, FAILED, MIN_FOR_IMPORTANCES, Search, Tried
+from fer_pipeline.experiments.search.result import SearchResult
+from fer_pipeline.experiments.search.study import COMPLETE, FAILED, MIN_FOR_IMPORTANCES, Search, Tried
 from fer_pipeline.reports.page import write_page
-from fer_pipeline.search_result import SearchResult
 from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder
 
 TRIALS_FILE = "trials.csv"

@@ -17,10 +17,10 @@ from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.data.table.reader import Faces, load_facts
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.errors import DivergedError, FerError
-from fer_pipeline.modeling import tracking
-from fer_pipeline.modeling.search import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
-from fer_pipeline.modeling.search_page import write_search
-from fer_pipeline.search_result import SearchResult
+from fer_pipeline.experiments import runs
+from fer_pipeline.experiments.search.report import write_search
+from fer_pipeline.experiments.search.result import SearchResult
+from fer_pipeline.experiments.search.study import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.training.train import recipe_key, train
 from fer_pipeline.workspace import dvc
@@ -59,12 +59,12 @@ def tune(
     }
     name = f"{params.train.network}-{params.train.profile}"
     settings = {"train": params.train.model_dump(mode="json"), "tune": params.tune.model_dump(mode="json")}
-    parent = tracking.open_search_run(search.run_id, name, settings, tags)
+    parent = runs.open_search_run(search.run_id, name, settings, tags)
     search.note_run(parent)
     for left in search.recover():
         say(f"trial {left.number} was killed: marked as failed, its values are tried again")
-        if left.run_id is not None and tracking.is_active(left.run_id):  # the store may be another one by now
-            tracking.fail_run(left.run_id, "its process was killed")
+        if left.run_id is not None and runs.is_active(left.run_id):  # the store may be another one by now
+            runs.fail_run(left.run_id, "its process was killed")
     wanted = trials or params.tune.trials
     try:
         while search.counted < wanted:
@@ -77,14 +77,14 @@ def tune(
                 f"none of {search.counted} trials was complete: {search.trials[-1].note}; narrow tune.space, or raise tune.trials"
             )
     except FerError as error:
-        tracking.fail_run(parent, str(error))
+        runs.fail_run(parent, str(error))
         raise
     result = _result(search, search.best, params, tags)
     result.write(folder)
     write_search(report, search, result)
-    tracking.log_metrics(parent, {f"best_val_{params.tune.metric}": result.value})
-    tracking.log_files(parent, report, "search")
-    tracking.end_run(parent)
+    runs.log_metrics(parent, {f"best_val_{params.tune.metric}": result.value})
+    runs.log_files(parent, report, "search")
+    runs.end_run(parent)
     return result
 
 
@@ -114,14 +114,14 @@ def _trial(
     number, values = search.ask()
     recipe = params.train.with_values(values).shortened(params.tune.epochs)
     say(f"trial {number}: {', '.join(f'{key} {value}' for key, value in values.items())}")
-    run_id = tracking.open_trial_run(
+    run_id = runs.open_trial_run(
         parent, f"trial {number}", {"train": recipe.model_dump(mode="json")}, {**tags, "trial": str(number)}
     )
     search.note_run(run_id)
     metric = f"val_{params.tune.metric}"
 
     def on_epoch(epoch: int, figures: dict[str, float]) -> None:
-        tracking.log_metrics(run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch)
+        runs.log_metrics(run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch)
         search.report(epoch, figures[metric], last=epoch == recipe.epochs)
 
     value, note = None, ""
@@ -132,10 +132,10 @@ def _trial(
         note = str(ending)
     except FerError as error:
         search.fail(str(error))
-        tracking.fail_run(run_id, str(error))
+        runs.fail_run(run_id, str(error))
         raise
     # In this order, so that a kill in between leaves a trial that is tried again, and no run that seems to go on.
-    tracking.end_run(run_id, {"trial.state": STOPPED if value is None else COMPLETE, "trial.note": note})
+    runs.end_run(run_id, {"trial.state": STOPPED if value is None else COMPLETE, "trial.note": note})
     done = search.stop(note) if value is None else search.complete(value)
     discard(checkpoints)
     return done
