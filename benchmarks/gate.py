@@ -17,8 +17,8 @@ from rich.table import Table
 from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import confusion, recalls
-from fer_pipeline.modeling.decision import Contestant
-from fer_pipeline.modeling.promotion import RECALL_FALL, decide
+from fer_pipeline.promotion.checks import RECALL_FALL, decide
+from fer_pipeline.promotion.decision import Contestant
 
 ROWS = (467, 56, 496, 895, 653, 415, 607)
 RECALLS = (0.625, 0.446, 0.498, 0.891, 0.554, 0.802, 0.656)

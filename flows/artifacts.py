@@ -7,9 +7,9 @@ from pathlib import Path
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from fer_pipeline import gate
 from fer_pipeline.experiments import registry
-from fer_pipeline.modeling.decision import Decision
+from fer_pipeline.promotion import gate
+from fer_pipeline.promotion.decision import Decision
 from fer_pipeline.workspace import dvc
 
 _REPORTS = {

@@ -17,7 +17,7 @@ from fer_pipeline.config import params
 from fer_pipeline.errors import FerError
 from fer_pipeline.monitoring import drift_check
 from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import packaging
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise

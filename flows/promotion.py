@@ -9,10 +9,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import environment, lifecycle
+from fer_pipeline import environment
 from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
 from fer_pipeline.experiments.registry import Version
-from fer_pipeline.modeling.decision import Decision, Trial
+from fer_pipeline.promotion import champion
+from fer_pipeline.promotion.decision import Decision, Trial
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows import tasks
 from flows.ends import LIMITS, advise
@@ -35,7 +36,7 @@ def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> D
     root = Path.cwd()
     try:
         with exclusive(root / RUN_LOCK, "promote-challenger", wait_seconds):
-            return promote_version(root, lifecycle.challenger(root, version))
+            return promote_version(root, champion.challenger(root, version))
     except FerError as error:
         return Failed(message=str(error), data=error)
 

@@ -9,12 +9,12 @@ from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from fer_pipeline import gate, lifecycle
 from fer_pipeline.config import params
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.experiments.registry import Version
 from fer_pipeline.experiments.search.result import SearchResult
-from fer_pipeline.modeling.decision import Decision, Trial
+from fer_pipeline.promotion import champion, gate
+from fer_pipeline.promotion.decision import Decision, Trial
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import SOFT_LABELS, exclusive
 from flows.artifacts import publish, report_links, show_decision
@@ -43,7 +43,7 @@ def run_stage(root: Path, stage: str) -> State[bool]:
 @task(task_run_name="register", **DATABASE_RETRIES)
 def register(root: Path) -> State[Version]:
     """Registers the exported model as challenger; Cached where this very model is registered already."""
-    version, new = lifecycle.register_export(root)
+    version, new = champion.register_export(root)
     return Completed(name="Completed" if new else "Cached", data=version, message=str(version))
 
 
@@ -56,7 +56,7 @@ def judge(root: Path, challenger: Version) -> gate.Judgement:
 @task(task_run_name="package")
 def package(root: Path, version: Version) -> str:
     """Builds the version's bundle and asks it for one picture."""
-    return lifecycle.package_version(root, version)
+    return champion.package_version(root, version)
 
 
 @task(task_run_name="decision", **DATABASE_RETRIES)
@@ -70,7 +70,7 @@ def publish_decision(root: Path, challenger: Version, judgement: gate.Judgement,
 @task(task_run_name="crown", **DATABASE_RETRIES)
 def crown(root: Path, version: Version, over: str | None) -> None:
     """Moves the alias champion, and data/bundle, to the version, unless another than `over` has become champion meanwhile."""
-    lifecycle.crown(root, version, over)
+    champion.crown(root, version, over)
 
 
 @task(task_run_name="search", **DATABASE_RETRIES)

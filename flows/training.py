@@ -8,10 +8,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from fer_pipeline import environment, lifecycle
+from fer_pipeline import environment
 from fer_pipeline.config import editing, params
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import tracked_stages
+from fer_pipeline.promotion import champion
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows import tasks
@@ -28,7 +29,7 @@ from flows.promotion import promote_version
 )
 def train_champion(
     data: str | None = None, votes: str | None = None, profile: str | None = None, wait_seconds: float = 0
-) -> lifecycle.Summary | State[lifecycle.Summary]:
+) -> champion.Summary | State[champion.Summary]:
     """Runs every DVC stage, registers the model, and promotes it when it beats the champion; returns the summary.
 
     `data` is a path or "synthetic", `votes` a FER+ file, `profile` a recipe of params.yaml; left out, params.yaml stays as it is.
@@ -52,10 +53,10 @@ def train_champion(
         return Failed(message=str(error), data=error)
 
 
-def _run(root: Path) -> lifecycle.Summary:
+def _run(root: Path) -> champion.Summary:
     cached = [stage for stage in dvc.stage_names(root) if not tasks.run_stage(root, stage).result()]
     challenger = tasks.register(root).result()
     decision = promote_version(root, challenger)
-    summary = lifecycle.summarise(root, challenger, decision, cached)
+    summary = champion.summarise(root, challenger, decision, cached)
     tasks.publish_summary(root, summary.markdown())
     return summary

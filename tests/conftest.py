@@ -168,7 +168,7 @@ def registered(tmp_path: Path, tracking_store: Path, brightness_model: Path, mon
     """A workspace with three registered versions of one name, none of them champion; building a bundle only notes its name."""
     from fer_pipeline.experiments import registry, runs
     from fer_pipeline.model_info import ModelInfo
-    from fer_pipeline.serving import packaging
+    from fer_pipeline.promotion import packaging
 
     shutil.copy2(Path(__file__).parents[1] / "params.yaml", tmp_path)
     for number in (1, 2, 3):

@@ -36,7 +36,7 @@ ONLY_ROOMS = {  # package -> the files or folders that may import it
     "prefect": ("flows/",),
     "bentoml": (
         "fer_pipeline/serving/service.py",
-        "fer_pipeline/serving/packaging.py",
+        "fer_pipeline/promotion/packaging.py",
         "fer_pipeline/serving/time_limit.py",
     ),
     "tensorflow": ("fer_pipeline/models/export.py", "fer_pipeline/analysis/explain/gradcam.py"),
@@ -57,14 +57,14 @@ ALLOWED_ROOMS = {  # room -> other rooms it may import
     "core": set(),
 }
 JOINS = (
-    "fer_pipeline/lifecycle.py",
-    "fer_pipeline/rollback.py",
-    "fer_pipeline/contest.py",
-    "fer_pipeline/gate.py",
+    "fer_pipeline/promotion/champion.py",
+    "fer_pipeline/promotion/rollback.py",
+    "fer_pipeline/promotion/candidates.py",
+    "fer_pipeline/promotion/gate.py",
     "fer_pipeline/experiments/version_info.py",
-    "fer_pipeline/status.py",
+    "fer_pipeline/promotion/status.py",
     "fer_pipeline/experiments/tracked_stages.py",
-    "fer_pipeline/shipped_versions.py",
+    "fer_pipeline/promotion/register_pretrained.py",
     "fer_pipeline/models/publish_pretrained.py",
     "fer_pipeline/scoring/score.py",
     "fer_pipeline/experiments/baseline.py",
@@ -172,7 +172,9 @@ def test_the_training_core_needs_neither_registry_nor_spark_nor_dvc() -> None:
 
 
 def test_a_roll_back_does_not_wait_for_what_it_does_not_need() -> None:
-    _import_blocked("fer_pipeline.rollback", ("matplotlib", "scipy", "keras", "tensorflow", "prefect", "great_expectations"))
+    _import_blocked(
+        "fer_pipeline.promotion.rollback", ("matplotlib", "scipy", "keras", "tensorflow", "prefect", "great_expectations")
+    )
 
 
 def test_the_service_needs_no_training_stack() -> None:

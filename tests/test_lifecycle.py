@@ -14,7 +14,6 @@ import mlflow
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline import gate, lifecycle
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import editing
 from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
@@ -22,9 +21,9 @@ from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.tracked_stages import use_data
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.decision import Decision, Trial
-from fer_pipeline.rollback import roll_back
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import champion, gate, packaging
+from fer_pipeline.promotion.decision import Decision, Trial
+from fer_pipeline.promotion.rollback import roll_back
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
@@ -42,7 +41,7 @@ def change_facts(processed: Path, **values: Any) -> None:
 def crown(root: Path, *numbers: int) -> None:
     for number in numbers:
         reigning = registry.by_alias("fer", "champion")
-        lifecycle.crown(root, lifecycle.challenger(root, number), str(reigning) if reigning else None)
+        champion.crown(root, champion.challenger(root, number), str(reigning) if reigning else None)
 
 
 def rolled_back(root: Path) -> set[int]:
@@ -58,7 +57,7 @@ def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> No
     done = roll_back(root, None)
     assert done.version.number == 2
     assert done.bundle.startswith("fer:v2-")
-    assert lifecycle.champion(root).number == 2
+    assert champion.champion(root).number == 2
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0  # data/bundle follows the champion
     named = ModelInfo.read(packaging.bundle_folder(root)).lineage
     assert (named["name"], named["version"], named["alias"]) == ("fer", "2", "champion")
@@ -68,7 +67,7 @@ def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:
     crown(root, 1, 2, 3)
     roll_back(root, None)
     roll_back(root, None)
-    assert lifecycle.champion(root).number == 1
+    assert champion.champion(root).number == 1
     with pytest.raises(ModelError, match="no earlier champion to go back to"):
         roll_back(root, None)
 
@@ -78,9 +77,9 @@ def test_rolling_back_does_not_wait_for_a_training(root: Path) -> None:
     with exclusive(root / RUN_LOCK, "train-champion"):
         done = CliRunner().invoke(app, ["rollback"])
     assert done.exit_code == 0, (done.output, done.exception)
-    assert lifecycle.champion(root).number == 1
+    assert champion.champion(root).number == 1
     with pytest.raises(WorkspaceBusyError, match="another promotion or roll-back was faster"):
-        lifecycle.crown(root, lifecycle.challenger(root, 3), "fer version 2")  # what the training decided before
+        champion.crown(root, champion.challenger(root, 3), "fer version 2")  # what the training decided before
 
 
 def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_place(
@@ -94,7 +93,7 @@ def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_p
         patch.setattr(registry, "set_alias", away)
         with pytest.raises(EnvironmentFault, match="MLflow is away"):
             roll_back(root, None)
-    assert "rolled_back" not in lifecycle.champion(root).tags
+    assert "rolled_back" not in champion.champion(root).tags
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
     assert [path.name for path in (root / "data").glob(".bundle.*")] == []  # nothing aside is left
     assert roll_back(root, None).version.number == 1
@@ -116,7 +115,7 @@ def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_o
         patch.setattr(shutil, "copy2", full)
         with pytest.raises(OSError, match="No space left"):
             roll_back(root, None)
-    assert lifecycle.champion(root).number == 3
+    assert champion.champion(root).number == 3
     assert ModelInfo.read(bundle).temperature == 3.0
     assert not list(bundle.parent.glob(".bundle.*"))
     assert roll_back(root, None).version.number == 2
@@ -124,25 +123,25 @@ def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_o
 
 def test_a_roll_back_that_comes_after_another_promotion_stays_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crown(root, 1, 2)
-    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: registry.set_alias(lifecycle.challenger(root, 3), "champion"))
-    registry.tag_version(lifecycle.challenger(root, 1), {"bundle": "fer:v1"})
+    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: registry.set_alias(champion.challenger(root, 3), "champion"))
+    registry.tag_version(champion.challenger(root, 1), {"bundle": "fer:v1"})
     with pytest.raises(WorkspaceBusyError, match="fer version 3 is champion now"):
         roll_back(root, None)
-    assert "rolled_back" in lifecycle.challenger(root, 2).tags
+    assert "rolled_back" in champion.challenger(root, 2).tags
 
 
 def test_crowning_the_champion_again_does_not_make_it_younger(root: Path) -> None:
     crown(root, 2)
-    since = lifecycle.champion(root).tags["crowned"]
+    since = champion.champion(root).tags["crowned"]
     crown(root, 2)
-    assert lifecycle.champion(root).tags["crowned"] == since
+    assert champion.champion(root).tags["crowned"] == since
 
 
 def test_a_version_can_be_named_also_one_that_was_rolled_back(root: Path) -> None:
     crown(root, 1, 3)
     roll_back(root, 1)
     roll_back(root, 3)
-    assert lifecycle.champion(root).number == 3
+    assert champion.champion(root).number == 3
     assert rolled_back(root) == set()
 
 
@@ -165,7 +164,7 @@ def test_to_name_a_version_that_never_was_champion_says_nothing_against_the_one_
 
 def test_a_model_of_synthetic_faces_follows_one_of_real_pictures_only_by_name(root: Path) -> None:
     crown(root, 1, 2, 3)
-    registry.tag_version(lifecycle.challenger(root, 2), {"synthetic": "true"})
+    registry.tag_version(champion.challenger(root, 2), {"synthetic": "true"})
     done = CliRunner().invoke(app, ["rollback"])
     assert "fer version 1 is champion again" in done.output
     assert "passed over: fer version 2, trained on synthetic faces; `fer rollback --to 2` takes it" in done.output
@@ -177,7 +176,7 @@ def test_a_model_of_synthetic_faces_follows_one_of_real_pictures_only_by_name(ro
 def test_a_model_of_synthetic_faces_follows_another_one_as_any_champion_does(root: Path) -> None:
     crown(root, 1, 2)
     for number in (1, 2):
-        registry.tag_version(lifecycle.challenger(root, number), {"synthetic": "true"})
+        registry.tag_version(champion.challenger(root, number), {"synthetic": "true"})
     done = roll_back(root, None)
     assert (done.version.number, done.skipped) == (1, ())
 
@@ -185,14 +184,14 @@ def test_a_model_of_synthetic_faces_follows_another_one_as_any_champion_does(roo
 def test_the_gate_does_not_promote_again_what_was_rolled_back(root: Path) -> None:
     crown(root, 1, 3)
     roll_back(root, None)
-    decision = judge(root, lifecycle.challenger(root, 3))
+    decision = judge(root, champion.challenger(root, 3))
     assert not decision.promoted
     assert "fer rollback --to 3" in decision.markdown()
 
 
 def test_the_champion_stays_without_a_contest_against_itself(root: Path) -> None:
     crown(root, 2)
-    assert judge(root, lifecycle.challenger(root, 2)).promoted
+    assert judge(root, champion.challenger(root, 2)).promoted
 
 
 @pytest.mark.parametrize("number", [9, 2, 0])
@@ -200,7 +199,7 @@ def test_a_version_that_is_not_there_or_reigns_is_refused(root: Path, number: in
     crown(root, 1, 2)
     with pytest.raises(ModelError, match=f"no other version {number} to go back to: --to takes one of 1, 3"):
         roll_back(root, number)
-    assert lifecycle.champion(root).number == 2
+    assert champion.champion(root).number == 2
 
 
 def test_where_nothing_was_champion_before_the_roll_back_says_which_versions_there_are(root: Path) -> None:
@@ -215,14 +214,14 @@ def test_without_a_champion_there_is_nothing_to_roll_back_or_package(root: Path)
 
 
 def test_the_challenger_is_the_newest_version_unless_one_is_named(root: Path) -> None:
-    assert lifecycle.challenger(root, None).number == 3
-    assert lifecycle.challenger(root, 1).number == 1
+    assert champion.challenger(root, None).number == 3
+    assert champion.challenger(root, 1).number == 1
     with pytest.raises(ModelError, match=r"no version 7 \(versions are 1, 2, 3\)"):
-        lifecycle.challenger(root, 7)
+        champion.challenger(root, 7)
 
 
 def test_the_bundle_of_then_is_served_again_without_a_build(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = lifecycle.package_version(root, lifecycle.challenger(root, 1))
+    first = champion.package_version(root, champion.challenger(root, 1))
     crown(root, 1, 2)
     monkeypatch.setattr(packaging, "build", lambda *_, **__: pytest.fail("nothing is to be built"))
     assert roll_back(root, None).bundle == first
@@ -239,11 +238,11 @@ def test_only_a_bundle_that_passed_its_trial_is_told_to_have_done_so(root: Path,
     with monkeypatch.context() as patch:
         patch.setattr(packaging, "build", killed)
         with pytest.raises(KeyboardInterrupt):
-            lifecycle.package_version(root, lifecycle.challenger(root, 1))
-    assert "bundle" not in lifecycle.challenger(root, 1).tags
+            champion.package_version(root, champion.challenger(root, 1))
+    assert "bundle" not in champion.challenger(root, 1).tags
     monkeypatch.setattr(packaging, "build", lambda *a, tried: told.append(tried) or build(*a, tried=tried))
-    tag = lifecycle.package_version(root, lifecycle.challenger(root, 1))
-    lifecycle.package_version(root, lifecycle.challenger(root, 1))
+    tag = champion.package_version(root, champion.challenger(root, 1))
+    champion.package_version(root, champion.challenger(root, 1))
     assert told == [None, None, tag]
 
 
@@ -269,7 +268,7 @@ def processed(levels: Path) -> Path:
 def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(
     root: Path, processed: Path, note_learned: Callable[[str, Iterable[int]], None]
 ) -> None:
-    version = lifecycle.challenger(root, 3)
+    version = champion.challenger(root, 3)
     note_learned(version.run_id, range(20))
     decision = judge(root, version)
     assert decision.promoted
@@ -279,19 +278,19 @@ def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(
 def test_no_model_is_judged_on_pictures_prepared_otherwise(root: Path, processed: Path) -> None:
     change_facts(processed, image_spec={**asdict(ImageSpec()), "contrast": "clahe"})
     with pytest.raises(ModelError, match="was prepared otherwise"):
-        judge(root, lifecycle.challenger(root, 3))
+        judge(root, champion.challenger(root, 3))
 
 
 def test_no_model_of_real_pictures_is_judged_on_synthetic_faces(root: Path, processed: Path) -> None:
     change_facts(processed, source={"synthetic": True, "name": "levels"})
     with pytest.raises(ModelError, match="real pictures"):
-        judge(root, lifecycle.challenger(root, 3))
+        judge(root, champion.challenger(root, 3))
 
 
 def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(
     root: Path, processed: Path, note_learned: Callable[[str, Iterable[int]], None]
 ) -> None:
-    first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
+    first, second = champion.challenger(root, 1), champion.challenger(root, 2)
     note_learned(first.run_id, [0])
     crown(root, 1)
     decision = judge(root, second)
@@ -310,10 +309,10 @@ def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is
 ) -> None:
     editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
     crown(root, 1)
-    checks = {check.name: check for check in judge(root, lifecycle.challenger(root, 2)).checks}
+    checks = {check.name: check for check in judge(root, champion.challenger(root, 2)).checks}
     assert checks["mean accuracy on corrupted pictures (10 test rows)"].observed == "+0.0 points [+0.0, +0.0]"
     editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
-    assert not [check for check in judge(root, lifecycle.challenger(root, 2)).checks if "corrupted" in check.name]
+    assert not [check for check in judge(root, champion.challenger(root, 2)).checks if "corrupted" in check.name]
 
 
 def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,10 +325,10 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root:
         move(version, alias)
 
     def promote(number: int) -> None:
-        version = lifecycle.challenger(root, number)
+        version = champion.challenger(root, number)
         both_decided.wait(timeout=60)
         try:
-            lifecycle.crown(root, version, "fer version 1")
+            champion.crown(root, version, "fer version 1")
             outcomes[number] = None
         except FerError as error:
             outcomes[number] = error
@@ -344,9 +343,9 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root:
     (loser,) = {2, 3} - {winner}
     assert isinstance(outcomes[loser], WorkspaceBusyError)
     assert f"fer promote --version {loser}" in str(outcomes[loser])
-    assert lifecycle.champion(root).number == winner
+    assert champion.champion(root).number == winner
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == float(winner)
-    assert "crowned" not in lifecycle.challenger(root, loser).tags
+    assert "crowned" not in champion.challenger(root, loser).tags
 
 
 def test_of_two_workspaces_on_one_server_that_crown_at_once_one_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,32 +353,32 @@ def test_of_two_workspaces_on_one_server_that_crown_at_once_one_is_told(root: Pa
 
     def moved_by_both(version: registry.Version, alias: str) -> None:
         move(version, alias)
-        move(lifecycle.challenger(root, 3), alias)  # by the other one, whose lock is another
+        move(champion.challenger(root, 3), alias)  # by the other one, whose lock is another
 
     crown(root, 1)
     monkeypatch.setattr(registry, "set_alias", moved_by_both)
     with pytest.raises(WorkspaceBusyError, match=r"fer version 3 became champion .* `fer promote --version 2`"):
         crown(root, 2)
-    assert "crowned" not in lifecycle.challenger(root, 2).tags
+    assert "crowned" not in champion.challenger(root, 2).tags
 
 
 def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
-    registry.set_alias(lifecycle.challenger(root, 2), "champion")  # the alias moved, then the process died
-    decision = judge(root, lifecycle.challenger(root, 2))
-    lifecycle.crown(root, lifecycle.challenger(root, 2), decision.champion)  # as `fer promote` does
+    registry.set_alias(champion.challenger(root, 2), "champion")  # the alias moved, then the process died
+    decision = judge(root, champion.challenger(root, 2))
+    champion.crown(root, champion.challenger(root, 2), decision.champion)  # as `fer promote` does
     assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
-    assert "crowned" in lifecycle.champion(root).tags
+    assert "crowned" in champion.champion(root).tags
 
 
 def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(root: Path, processed: Path) -> None:
-    first, second = lifecycle.challenger(root, 1), lifecycle.challenger(root, 2)
+    first, second = champion.challenger(root, 1), champion.challenger(root, 2)
     judge(root, second)
-    tags = lifecycle.challenger(root, 2).tags
+    tags = champion.challenger(root, 2).tags
     assert "gate.over_guessing_low" in tags
     assert "Gains per emotion" not in gate.page(root).read_text()  # nobody to compare with
     crown(root, 1)
-    decision = judge(root, lifecycle.challenger(root, 2))
-    tags = lifecycle.challenger(root, 2).tags
+    decision = judge(root, champion.challenger(root, 2))
+    tags = champion.challenger(root, 2).tags
     assert "gate.over_guessing_low" not in tags  # of another judgement
     assert tags["gate"] == "failed"
     for name in (
@@ -404,27 +403,27 @@ def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(r
 
 def test_a_decision_says_that_a_bundle_does_not_answer(root: Path, processed: Path) -> None:
     fault = "bento fer:v2 does not serve its model: it failed while starting\nline of its log"
-    decision = judge(root, lifecycle.challenger(root, 2), Trial(None, fault))
+    decision = judge(root, champion.challenger(root, 2), Trial(None, fault))
     assert not decision.promoted
-    tags = lifecycle.challenger(root, 2).tags
+    tags = champion.challenger(root, 2).tags
     assert tags["gate"] == "failed"
     for text in (tags["gate.decision"], gate.page(root).read_text(), decision.markdown()):
         assert "does not serve its model: it failed while starting" in text
         assert "line of its log" not in text
-    assert "fer:v2-c0de" in judge(root, lifecycle.challenger(root, 2), Trial("fer:v2-c0de")).markdown()
-    assert lifecycle.challenger(root, 2).tags["gate"] == "passed"
+    assert "fer:v2-c0de" in judge(root, champion.challenger(root, 2), Trial("fer:v2-c0de")).markdown()
+    assert champion.challenger(root, 2).tags["gate"] == "passed"
 
 
 def test_the_champion_itself_is_not_judged_for_a_bundle_that_does_not_answer(root: Path) -> None:
     crown(root, 2)
     with pytest.raises(ModelError, match="it failed while starting"):
-        judge(root, lifecycle.challenger(root, 2), Trial(None, "it failed while starting"))
-    assert "gate" not in lifecycle.champion(root).tags
+        judge(root, champion.challenger(root, 2), Trial(None, "it failed while starting"))
+    assert "gate" not in champion.champion(root).tags
 
 
 def test_a_decision_without_measurement_has_no_numbers_and_leaves_the_page_alone(root: Path, processed: Path) -> None:
     crown(root, 2)
-    decision = judge(root, lifecycle.challenger(root, 2))
+    decision = judge(root, champion.challenger(root, 2))
     assert decision.figures == {}
     assert not gate.page(root).exists()
 
@@ -438,8 +437,8 @@ def test_a_run_that_had_nothing_new_to_learn_from_says_so_and_what_would_be_new(
     stages = [*dvc.stage_names(root)]
 
     def text(number: int, cached: list[str]) -> str:
-        version = lifecycle.challenger(root, number)
-        return lifecycle.summarise(root, version, gate.judge(root, version).decision, cached).markdown()
+        version = champion.challenger(root, number)
+        return champion.summarise(root, version, gate.judge(root, version).decision, cached).markdown()
 
     said = text(2, stages)
     for word in ("fer version 2 is the champion already", "nothing new to learn from", "fer feedback accept", "fer data add"):

@@ -19,7 +19,6 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline import contest, gate, lifecycle
 from fer_pipeline.cli import models, overview
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import editing
@@ -30,8 +29,8 @@ from fer_pipeline.experiments.version_info import differences, version_facts
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.baseline.hog import FEATURES, hog_logistic
-from fer_pipeline.serving import packaging
-from fer_pipeline.status import workspace_status
+from fer_pipeline.promotion import candidates, champion, gate, packaging
+from fer_pipeline.promotion.status import workspace_status
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 
 
@@ -79,7 +78,7 @@ def test_a_version_is_found_by_the_run_that_status_prints(registered: Path, brig
 
 def test_a_version_says_where_it_comes_from_and_what_it_can(registered: Path, brightness_model: Path) -> None:
     added = register(registered, brightness_model, {"accuracy": 0.75, "ece": 0.02}, {"lr": 0.1, "optimizer": "sgd"})
-    lifecycle.crown(registered, added, None)
+    champion.crown(registered, added, None)
     facts = version_facts(registry.find("fer", "champion"))
     assert (facts.number, facts.aliases, facts.network) == (4, ("challenger", "champion"), "brightness")
     assert facts.params == {"train.lr": "0.1", "train.optimizer": "sgd"}
@@ -106,7 +105,7 @@ def test_versions_with_one_answer_to_every_row_are_found_equal(
     for number in (1, 2):
         note_learned(version(number).run_id, range(20 * number))
     out = registered / "data" / "reports" / "compare"
-    result = contest.compare_versions(registered, version(1), version(2), out)
+    result = candidates.compare_versions(registered, version(1), version(2), out)
     assert result.rows == result.same_answer == 30  # the 40 rows that one of them was trained on are left out
     assert result.measures[0].a == result.measures[0].b == 1
     assert "an exact copy of a picture that fer version 1 or fer version 2 learned from" in (out / "report.html").read_text()
@@ -130,7 +129,7 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     values = json.loads((registered / "data" / "reports" / "compare" / "metrics.json").read_text())
     assert (values["a"], values["rows"], values["measures"][0]["b"]) == ("fer version 4", 60, 1.0)
     assert values["measures"][0]["a"] == pytest.approx(9 / 60)  # of the rows 10 to 69 nine are of class 3
-    lifecycle.crown(registered, version(1), None)
+    champion.crown(registered, version(1), None)
     decision = gate.publish(registered, baseline, gate.judge(registered, baseline), None)
     assert not decision.promoted
     assert {"gain in accuracy", "gain in macro-F1"} <= {check.name for check in decision.checks if not check.passed}
@@ -142,12 +141,12 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
 def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registered: Path, levels: Path) -> None:
     out = registered / "compare"
     with pytest.raises(ModelError, match="both are fer version 1"):
-        contest.compare_versions(registered, version(1), version(1), out)
+        candidates.compare_versions(registered, version(1), version(1), out)
     values = json.loads((levels / "facts.json").read_text())
     values["image_spec"]["contrast"] = "clahe"
     (levels / "facts.json").write_text(json.dumps(values))
     with pytest.raises(ModelError, match="was prepared otherwise"):
-        contest.compare_versions(registered, version(1), version(2), out)
+        candidates.compare_versions(registered, version(1), version(2), out)
     assert not out.exists()
 
 
@@ -163,7 +162,7 @@ def test_the_status_of_an_empty_workspace_says_what_to_run_and_makes_no_database
 
 
 def test_the_status_names_champion_challenger_bundle_runs_and_disk(registered: Path, brightness_model: Path) -> None:
-    lifecycle.crown(registered, version(1), None)
+    champion.crown(registered, version(1), None)
     register(registered, brightness_model, {"accuracy": 0.75}, {"lr": 0.1})
     found = workspace_status(registered)
     assert found.champion is not None
@@ -204,7 +203,7 @@ def test_the_status_says_how_much_bundles_take_and_what_is_free(registered: Path
 
 
 def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_champion(registered: Path) -> None:
-    lifecycle.crown(registered, version(1), None)
+    champion.crown(registered, version(1), None)
     with packaging.placing(registered / "export2", registered):
         pass
     found = workspace_status(registered)
@@ -222,7 +221,7 @@ def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_cha
 
 
 def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(registered: Path) -> None:
-    lifecycle.crown(registered, version(1), None)
+    champion.crown(registered, version(1), None)
     assert workspace_status(registered).drift is None
     assert "drift no result: `fer drift` checks" in " ".join(CliRunner().invoke(fer, ["status"]).output.split())
     file = registered / "data" / "reports" / "drift" / "drift.json"
@@ -242,7 +241,7 @@ def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(
 @pytest.fixture
 def unreachable(request: pytest.FixtureRequest, registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A workspace with a champion, whose MLflow does not answer in the way that the parameter names."""
-    lifecycle.crown(registered, version(1), None)
+    champion.crown(registered, version(1), None)
     monkeypatch.setattr(mlflow_store, "ANSWER_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent_server:
         file, uri = registered / "mlflow.db", mlflow.get_tracking_uri()
@@ -301,7 +300,7 @@ def test_the_status_says_who_works_here_until_that_process_dies(registered: Path
 def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brightness_model: Path) -> None:
     import typer
 
-    lifecycle.crown(registered, version(1), None)
+    champion.crown(registered, version(1), None)
     editing.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
     app = typer.Typer()
     app.command()(overview.status)
@@ -323,7 +322,7 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
 def test_the_commands_on_models_name_a_wrong_version_what_there_is_and_what_to_run(
     registered: Path,
 ) -> None:
-    lifecycle.crown(registered, version(1), None)
+    champion.crown(registered, version(1), None)
     for arguments, words in (
         (["models", "show", "seventh"], "no version or alias 'seventh' (there is: 1, 2, 3, challenger, champion)"),
         (["models", "diff", "1", "champion"], "1 and champion are both fer version 1: name two versions (`fer models list`)"),

@@ -12,12 +12,11 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
-from fer_pipeline import gate, lifecycle
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.experiments import registry
-from fer_pipeline.modeling.decision import Decision
-from fer_pipeline.modeling.promotion import SERVES, decide
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import champion, gate, packaging
+from fer_pipeline.promotion.checks import SERVES, decide
+from fer_pipeline.promotion.decision import Decision
 from flows.promotion import promote_challenger
 
 
@@ -45,7 +44,7 @@ def failing(error: Exception) -> Any:
 
 
 def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lifecycle.crown(root, lifecycle.challenger(root, 1), None)
+    champion.crown(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(gate, "decide", _generous)
     monkeypatch.setattr(packaging, "build", failing(ModelError("bento fer:v2 does not serve its model: it failed\nits log")))
     state = promote_challenger(2, return_state=True)
@@ -53,8 +52,8 @@ def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: P
     assert isinstance(decision, Decision)
     assert [check.name for check in decision.checks if not check.passed] == [SERVES]
     assert task_states(state) == {"gate": "Completed", "package": "Failed", "decision": "Completed"}
-    assert lifecycle.champion(root).number == 1
-    assert lifecycle.challenger(root, 2).tags["gate"] == "failed"
+    assert champion.champion(root).number == 1
+    assert champion.challenger(root, 2).tags["gate"] == "failed"
     assert "does not serve its model: it failed" in gate.page(root).read_text()
 
 
@@ -63,29 +62,29 @@ def test_a_fault_of_the_machine_is_no_verdict_on_the_version(root: Path, monkeyp
     state = promote_challenger(2, return_state=True)
     assert state.is_failed()
     assert "the disk is full" in str(state.message)
-    assert "gate" not in lifecycle.challenger(root, 2).tags
+    assert "gate" not in champion.challenger(root, 2).tags
 
 
 def test_a_promotion_that_was_cut_short_is_finished_by_the_next_one(root: Path) -> None:
-    registry.set_alias(lifecycle.challenger(root, 2), "champion")  # then the process died
+    registry.set_alias(champion.challenger(root, 2), "champion")  # then the process died
     state = promote_challenger(2, return_state=True)
     assert isinstance(state.result(), Decision)
     assert task_states(state) == dict.fromkeys(["gate", "package", "decision", "crown"], "Completed")
-    assert "crowned" in lifecycle.champion(root).tags
+    assert "crowned" in champion.champion(root).tags
 
 
 def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(*_: object, **__: object) -> str:
-        lifecycle.crown(root, lifecycle.challenger(root, 3), "fer version 1")  # by another process
+        champion.crown(root, champion.challenger(root, 3), "fer version 1")  # by another process
         return "fer:v2"
 
-    lifecycle.crown(root, lifecycle.challenger(root, 1), None)
+    champion.crown(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(gate, "decide", _generous)
     monkeypatch.setattr(packaging, "build", build)
     state = promote_challenger(2, return_state=True)
     assert state.is_failed()
     assert "fer version 3 is champion now" in str(state.message)
-    tags = lifecycle.challenger(root, 2).tags
+    tags = champion.challenger(root, 2).tags
     assert tags["gate"] == "overtaken"
     assert "not promoted" in tags["gate.decision"]
     assert "fer version 3 is champion now" in gate.page(root).read_text()
@@ -95,12 +94,12 @@ def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(roo
 
 
 def test_nothing_is_packaged_for_a_version_that_another_check_refuses(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lifecycle.crown(root, lifecycle.challenger(root, 1), None)
+    champion.crown(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(packaging, "build", failing(ModelError("not to be built")))
     state = promote_challenger(2, return_state=True)
     assert not state.result().promoted
     assert task_states(state) == {"gate": "Completed", "decision": "Completed"}
-    assert "not to be built" not in lifecycle.challenger(root, 2).tags["gate.decision"]
+    assert "not to be built" not in champion.challenger(root, 2).tags["gate.decision"]
 
 
 def _of(flow: State[Any]) -> FlowRunFilter:

@@ -13,7 +13,7 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import packaging
 
 
 def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(

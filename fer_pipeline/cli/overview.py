@@ -20,7 +20,7 @@ from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
     from fer_pipeline.experiments.version_info import VersionFacts
-    from fer_pipeline.status import Bundle, Drift, RunLine, Status
+    from fer_pipeline.promotion.status import Bundle, Drift, RunLine, Status
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
@@ -31,7 +31,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
     Example: `fer status`
     """
-    from fer_pipeline.status import workspace_status
+    from fer_pipeline.promotion.status import workspace_status
 
     now = workspace_status(Path.cwd())
     if as_json:
@@ -56,8 +56,8 @@ def compare(
 
     Example: `fer compare champion challenger`
     """
-    from fer_pipeline.contest import compare_versions
     from fer_pipeline.experiments import registry
+    from fer_pipeline.promotion.candidates import compare_versions
     from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE
 
     name = params_file.load(PARAMS).promote.model_name

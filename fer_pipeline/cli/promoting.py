@@ -15,10 +15,10 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
 
     Example: `fer promote`
     """
-    from fer_pipeline import gate, lifecycle
+    from fer_pipeline.promotion import champion, gate
 
-    lifecycle.challenger(Path.cwd(), version)  # a wrong number is told at once, before Prefect is loaded and its server started
-    from fer_pipeline.modeling.decision import Decision
+    champion.challenger(Path.cwd(), version)  # a wrong number is told at once, before Prefect is loaded and its server started
+    from fer_pipeline.promotion.decision import Decision
     from flows.promotion import promote_challenger
 
     decision = promote_challenger(version)
@@ -40,7 +40,7 @@ def rollback(
 
     Example: `fer rollback`
     """
-    from fer_pipeline.rollback import roll_back
+    from fer_pipeline.promotion.rollback import roll_back
 
     # Without RUN_LOCK, which a training holds for hours: `crown` has a lock of its own and looks at the champion inside it.
     done = roll_back(Path.cwd(), to)

@@ -19,13 +19,13 @@ def package() -> None:
 
     Example: `fer package`, then `fer serve`
     """
-    from fer_pipeline import lifecycle
+    from fer_pipeline.promotion import champion
 
     root = Path.cwd()
     with exclusive(RUN_LOCK, "fer package"):
-        version = lifecycle.champion(root)
-        tag = lifecycle.package_version(root, version)
-        lifecycle.crown(root, version, str(version))
+        version = champion.champion(root)
+        tag = champion.package_version(root, version)
+        champion.crown(root, version, str(version))
     results.print(f"packaged as {tag}; a running `fer serve` goes over to its model")
 
 
@@ -48,11 +48,10 @@ def serve(
 
     Example: `fer serve --port 3000`
     """
-    from fer_pipeline import lifecycle
     from fer_pipeline.model_info import ModelInfo
-    from fer_pipeline.serving import packaging
+    from fer_pipeline.promotion import champion, packaging
 
-    tag = lifecycle.champion_tag(Path.cwd())
+    tag = champion.champion_tag(Path.cwd())
     if tag is None:
         raise ModelError("there is no packaged champion yet: run `fer run` first")
     if follow:

@@ -28,9 +28,9 @@ def place(
 
     Example: `fer shadow place 3`
     """
-    from fer_pipeline import lifecycle
+    from fer_pipeline.promotion import champion
 
-    found = lifecycle.shadow(Path.cwd(), version)
+    found = champion.shadow(Path.cwd(), version)
     results.print(f"{found} lies in data/challenger; a running `fer serve --shadow SHARE` takes it up within seconds")
 
 
@@ -40,7 +40,7 @@ def remove() -> None:
 
     Example: `fer shadow remove`
     """
-    from fer_pipeline.serving import packaging
+    from fer_pipeline.promotion import packaging
 
     packaging.remove_challenger(Path.cwd())
     results.print("there is no challenger in data/challenger any more")

@@ -66,7 +66,7 @@ def register(
 
     Example: `fer models register accurate`, then `fer compare champion challenger`
     """
-    from fer_pipeline.shipped_versions import register_shipped
+    from fer_pipeline.promotion.register_pretrained import register_shipped
 
     with exclusive(RUN_LOCK, "fer models register"), errors.status("registering …"):
         version, new = register_shipped(Path.cwd(), name)

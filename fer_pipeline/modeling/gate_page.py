@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fer_pipeline.modeling.comparison import Comparison
-from fer_pipeline.modeling.comparison_page import changes_figure
-from fer_pipeline.modeling.decision import Decision
+from fer_pipeline.promotion.comparison import Comparison
+from fer_pipeline.promotion.decision import Decision
+from fer_pipeline.promotion.report import changes_figure
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import replaced_folder, write_json
 

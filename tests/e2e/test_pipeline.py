@@ -19,8 +19,8 @@ from prefect.testing.utilities import prefect_test_harness
 from fer_pipeline.config import editing
 from fer_pipeline.errors import FerError
 from fer_pipeline.experiments import runs
-from fer_pipeline.lifecycle import Summary
 from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.promotion.champion import Summary
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows.training import train_champion
 

@@ -10,9 +10,9 @@ import pytest
 
 from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.metrics.intervals import mcnemar, mean_interval
-from fer_pipeline.modeling.comparison import SHOWN, Comparison, compare
-from fer_pipeline.modeling.comparison_page import write_comparison
-from fer_pipeline.modeling.decision import Contestant
+from fer_pipeline.promotion.comparison import SHOWN, Comparison, compare
+from fer_pipeline.promotion.decision import Contestant
+from fer_pipeline.promotion.report import write_comparison
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE
 
 PARAMS = PromoteParams(bootstrap=400)

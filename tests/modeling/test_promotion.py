@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.config.params import PromoteParams
-from fer_pipeline.modeling.decision import Contestant, Decision, Trial
-from fer_pipeline.modeling.promotion import SERVES, decide
+from fer_pipeline.promotion.checks import SERVES, decide
+from fer_pipeline.promotion.decision import Contestant, Decision, Trial
 
 LABELS = np.arange(700) % 7
 PARAMS = PromoteParams(bootstrap=500, max_ece=0.5, max_ece_rise=0.5)

@@ -21,7 +21,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import packaging
 from fer_pipeline.serving.answers import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.intake import FeedbackSettings, Intake
 from fer_pipeline.serving.uploads import SIGNATURES

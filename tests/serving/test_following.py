@@ -313,14 +313,14 @@ def test_fer_serve_follows_the_bundle_of_the_workspace(
 ) -> None:
     from typer.testing import CliRunner
 
-    from fer_pipeline import lifecycle
     from fer_pipeline.cli.app import app
+    from fer_pipeline.promotion import champion
 
     for name in ("FER_MODEL_DIR", "FER_RELOAD_SECONDS"):
         monkeypatch.setenv(name, "to be restored")
         monkeypatch.delenv(name)
     monkeypatch.chdir(bundle.parents[1])
-    monkeypatch.setattr(lifecycle, "champion_tag", lambda _: "fer:v1-abc")
+    monkeypatch.setattr(champion, "champion_tag", lambda _: "fer:v1-abc")
     became: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, words: became.append(words))
     done = CliRunner().invoke(app, ["serve", *arguments])

@@ -14,7 +14,7 @@ import yaml
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import packaging
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -26,7 +26,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.monitoring import shadow_log
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import packaging
 from fer_pipeline.serving.api import create_app, open_desk
 from fer_pipeline.serving.desk import Desk
 from fer_pipeline.serving.jobs import Jobs
@@ -279,7 +279,7 @@ def test_a_version_is_placed_and_removed_by_command(registered: Path) -> None:
 def test_fer_serve_runs_the_challenger_of_the_workspace_in_as_many_workers_as_asked_for(
     brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fer_pipeline import lifecycle
+    from fer_pipeline.promotion import champion
 
     names = ("FER_MODEL_DIR", "FER_RELOAD_SECONDS", "FER_SHADOW_MODEL", "FER_SHADOW_LOG", "FER_SHADOW_SHARE")
     for name in (*names, "BENTOML_CONFIG_OPTIONS"):
@@ -287,7 +287,7 @@ def test_fer_serve_runs_the_challenger_of_the_workspace_in_as_many_workers_as_as
         monkeypatch.delenv(name)
     place(brightness_model, tmp_path / "data" / "bundle")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lifecycle, "champion_tag", lambda _: "fer:v1-abc")
+    monkeypatch.setattr(champion, "champion_tag", lambda _: "fer:v1-abc")
     monkeypatch.setattr(os, "execv", lambda *_: None)
     assert CliRunner().invoke(app, ["serve"]).exit_code == 0
     assert not any(os.environ.get(name) for name in names[2:])

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.modeling.comparison import Comparison
-from fer_pipeline.modeling.decision import Contestant, judged_on
+from fer_pipeline.promotion.comparison import Comparison
+from fer_pipeline.promotion.decision import Contestant, judged_on
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 

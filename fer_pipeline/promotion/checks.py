@@ -21,7 +21,7 @@ from fer_pipeline.metrics.classification import (
     reliability,
 )
 from fer_pipeline.metrics.intervals import mean_interval
-from fer_pipeline.modeling.decision import Check, Contestant, Decision, Trial
+from fer_pipeline.promotion.decision import Check, Contestant, Decision, Trial
 
 RECALL_FALL = "largest fall of a class's recall"
 """Name of the check that no class is given up."""

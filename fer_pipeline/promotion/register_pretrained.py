@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline import lifecycle
 from fer_pipeline.config import params as params_file
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.models.publish_pretrained import REPORTS_FILE
+from fer_pipeline.promotion import champion
 from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_history, read_training
 
 
@@ -28,7 +28,7 @@ def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
     tags = registry.describing_tags(info)
     run_id = known[0].run_id if known else _run(root, name, folder, info, tags)
     version, new = registry.register(folder, info, model_name, run_id, tags)
-    lifecycle.shadow(root, str(version.number))
+    champion.shadow(root, str(version.number))
     return version, new
 
 

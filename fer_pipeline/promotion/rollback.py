@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer_pipeline import lifecycle
 from fer_pipeline.errors import FerError, ModelError
 from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG, Version
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import champion, packaging
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def roll_back(root: Path, number: int | None) -> RollBack:
     a version that was rolled back, or to name one that never was champion, says nothing against the present one.
     Raises `ModelError` where there is no earlier champion.
     """
-    present = lifecycle.champion(root)
+    present = champion.champion(root)
     known = registry.versions(present.name)
     earlier = [v for v in known if CROWNED_TAG in v.tags and ROLLED_BACK_TAG not in v.tags and v.number != present.number]
     earlier.sort(key=lambda version: version.tags[CROWNED_TAG], reverse=True)
@@ -52,15 +51,15 @@ def roll_back(root: Path, number: int | None) -> RollBack:
         ways = f"--to takes one of {others}" if others else "`fer run` trains another version"
         raise ModelError(f"{present} is champion, and there is {wanted}{left} to go back to: {ways}")
     built = target.tags.get(BUNDLE_TAG)
-    bundle = built if built and packaging.is_packaged(built) else lifecycle.package_version(root, target)
+    bundle = built if built and packaging.is_packaged(built) else champion.package_version(root, target)
     back = target in earlier
     if back:  # marked first: a kill in between must not leave the way open for the gate to promote it again
         registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
     try:
-        lifecycle.crown(root, target, str(present))
+        champion.crown(root, target, str(present))
     except BaseException:
         with suppress(FerError):  # the first error says more
-            if back and lifecycle.champion(root).number == present.number:
+            if back and champion.champion(root).number == present.number:
                 registry.untag_version(present, ROLLED_BACK_TAG)
         raise
     registry.untag_version(target, ROLLED_BACK_TAG)

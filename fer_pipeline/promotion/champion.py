@@ -18,13 +18,13 @@ from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.experiments import mlflow_store, registry, runs
 from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import packaging
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import METRICS_FILE
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
-    from fer_pipeline.modeling.decision import Decision
+    from fer_pipeline.promotion.decision import Decision
 
 CROWN_WAIT_SECONDS = 60.0
 """How long a promotion waits for another one that is moving the alias, which takes about a second."""

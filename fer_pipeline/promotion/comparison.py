@@ -25,7 +25,7 @@ from fer_pipeline.metrics.classification import (
     reliability,
 )
 from fer_pipeline.metrics.intervals import McNemar, mcnemar, mean_interval
-from fer_pipeline.modeling.decision import Contestant
+from fer_pipeline.promotion.decision import Contestant
 
 SHOWN: Final = 12
 """Disagreements listed of each kind."""

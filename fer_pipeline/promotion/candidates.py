@@ -22,9 +22,9 @@ from fer_pipeline.experiments import registry
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE
-from fer_pipeline.modeling.comparison import Comparison, compare
-from fer_pipeline.modeling.comparison_page import write_comparison
-from fer_pipeline.modeling.decision import Contestant
+from fer_pipeline.promotion.comparison import Comparison, compare
+from fer_pipeline.promotion.decision import Contestant
+from fer_pipeline.promotion.report import write_comparison
 from fer_pipeline.workspace import dvc
 
 _BATCH = 256

@@ -15,7 +15,7 @@ from fer_pipeline.experiments import mlflow_store, registry
 from fer_pipeline.experiments import runs as tracking
 from fer_pipeline.experiments.version_info import VersionFacts, version_facts
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.serving import packaging
+from fer_pipeline.promotion import packaging
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import RUN_LOCK, holder
 

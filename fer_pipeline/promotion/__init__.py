@@ -1,0 +1,1 @@
+"""Challengers against the champion: gate, decision, bundle, roll-back."""
