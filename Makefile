@@ -44,10 +44,10 @@ audit: $(filter .uv/%,$(UV)) ## known vulnerabilities of the locked packages; ne
 
 sbom: install ## sbom.cdx.json, a CycloneDX list of the locked packages with all extras, and of what the page has of others
 	$(UV) export --frozen --all-extras --no-dev --quiet --format cyclonedx1.5 --output-file sbom.cdx.json
-	$(UV) run --frozen python -m fer_pipeline.serving.components sbom.cdx.json
+	$(UV) run --frozen python -m tools.sbom sbom.cdx.json
 
 vendor: install ## renew what the page has of others, at its pinned version; needs npm
-	$(UV) run --frozen python -m fer_pipeline.serving.vendoring
+	$(UV) run --frozen python -m tools.vendor_onnxruntime
 
 clean: ## remove everything that runs wrote, except the data under DVC
 	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle data/challenger

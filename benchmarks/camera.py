@@ -17,7 +17,7 @@ from benchmarks.service import chosen, jpeg, verdict
 from fer_pipeline.imaging import decode, shrink
 from fer_pipeline.inference.detection.detectors import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.live import DETECTION_SIDE, PROTOCOL
+from fer_pipeline.serving.routes.live import DETECTION_SIDE, PROTOCOL
 
 FRAMES = 200
 MOST_REPLY = {"haar": 80.0, "yunet": 40.0}

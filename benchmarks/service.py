@@ -29,8 +29,8 @@ from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import decode
 from fer_pipeline.inference.detection.detectors import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.picture_sandbox import PictureSandbox
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
 
 ROUNDS = 150
 """Pictures that are sent one after another, each beside a call of the library."""

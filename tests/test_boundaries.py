@@ -37,7 +37,7 @@ ONLY_ROOMS = {  # package -> the files or folders that may import it
     "bentoml": (
         "fer_pipeline/serving/service.py",
         "fer_pipeline/promotion/packaging.py",
-        "fer_pipeline/serving/time_limit.py",
+        "fer_pipeline/serving/http/bentoml_timeout.py",
     ),
     "tensorflow": ("fer_pipeline/models/export.py", "fer_pipeline/analysis/explain/gradcam.py"),
     "optuna": ("fer_pipeline/experiments/search/study.py",),

@@ -44,11 +44,11 @@ from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.intake import open_intake
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background.feedback_inbox import open_intake
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
 from flows.feedback import ACCEPTED_EVENT, announce, purge_feedback

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fer_pipeline.serving import vendoring
-from fer_pipeline.serving.components import add_vendored
+from tools import vendor_onnxruntime
+from tools.sbom import add_vendored
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,8 +24,8 @@ def test_the_list_has_the_extras_of_the_image_and_the_javascript_of_the_page(tmp
     document = json.loads(bom.read_text())
     components = {component["name"]: component for component in document["components"]}
     assert {"prefect", "boto3", "dvc-s3", "psycopg"} <= components.keys()
-    runtime = components[vendoring.PACKAGE]
-    assert (runtime["version"], runtime["licenses"]) == (vendoring.VERSION, [{"license": {"id": "MIT"}}])
+    runtime = components[vendor_onnxruntime.PACKAGE]
+    assert (runtime["version"], runtime["licenses"]) == (vendor_onnxruntime.VERSION, [{"license": {"id": "MIT"}}])
     references = [component["bom-ref"] for component in document["components"]]
     assert len(references) == len(set(references))
     (needs,) = (entry for entry in document["dependencies"] if entry["ref"] == document["metadata"]["component"]["bom-ref"])

@@ -18,21 +18,21 @@ from pathlib import Path
 
 import bentoml
 
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.confinement import die_with
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.following import Follower, reload_seconds
-from fer_pipeline.serving.intake import open_intake
-from fer_pipeline.serving.jobs import Jobs, shared_root
-from fer_pipeline.serving.live import camera_temporal
-from fer_pipeline.serving.logbook import open_logbook
-from fer_pipeline.serving.metrics import forget_worker
-from fer_pipeline.serving.picture_sandbox import PictureSandbox
-from fer_pipeline.serving.reload_call import ReloadCall
-from fer_pipeline.serving.served_model import ServedModel
-from fer_pipeline.serving.shadow import open_shadow
-from fer_pipeline.serving.time_limit import drop_time_limit
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background.feedback_inbox import open_intake
+from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.model_watcher import Follower, reload_seconds
+from fer_pipeline.serving.background.prediction_logger import open_logbook
+from fer_pipeline.serving.background.reload_signal import ReloadCall
+from fer_pipeline.serving.background.shadow import open_shadow
+from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
+from fer_pipeline.serving.http.metrics import forget_worker
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.routes.live import camera_temporal
+from fer_pipeline.serving.sandbox.confinement import die_with
+from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
+from fer_pipeline.serving.sandbox.video_jobs import Jobs, shared_root
+from fer_pipeline.serving.state import Desk
 
 # The same place relative to this file in the repository and in the bento.
 BUNDLE = Path(__file__).resolve().parents[2] / "data" / "bundle"

@@ -11,11 +11,11 @@ from fastapi.testclient import TestClient
 
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.picture_sandbox import PictureSandbox
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3, happy
 

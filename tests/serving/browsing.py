@@ -16,11 +16,11 @@ import uvicorn
 from PIL import Image
 
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.served_model import ServedModel
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -22,9 +22,9 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import packaging
-from fer_pipeline.serving.answers import NOTICE, SYNTHETIC_NOTICE
-from fer_pipeline.serving.intake import FeedbackSettings, Intake
-from fer_pipeline.serving.uploads import SIGNATURES
+from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Intake
+from fer_pipeline.serving.http.schemas import NOTICE, SYNTHETIC_NOTICE
+from fer_pipeline.serving.http.uploads import SIGNATURES
 
 UInt8Array = npt.NDArray[np.uint8]
 

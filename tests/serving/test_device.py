@@ -19,16 +19,18 @@ from fastapi.testclient import TestClient
 from fer_pipeline.errors import EnvironmentFault, ModelError
 from fer_pipeline.inference.smoothing import DWELL_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.serving import desk, device_files, vendoring
-from fer_pipeline.serving.api import WEB, create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.device_files import MANIFEST, RUNTIME, WASM, free_sides, haar_cascade
-from fer_pipeline.serving.following import Follower
-from fer_pipeline.serving.headers import WORKER
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.served_model import ServedModel
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving import state
+from fer_pipeline.serving.app import WEB, create_app, open_desk
+from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.model_watcher import Follower
+from fer_pipeline.serving.http.middleware import WORKER
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.routes import browser_files
+from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME, WASM, free_sides, haar_cascade
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace.files import replaced_folder
+from tools import vendor_onnxruntime
 
 
 class Service:
@@ -52,9 +54,9 @@ def service(brightness_model: Path) -> Service:
 
 def test_the_vendored_files_are_those_of_the_manifest() -> None:
     manifest = json.loads((RUNTIME / MANIFEST).read_text())
-    assert (manifest["package"], manifest["version"]) == (vendoring.PACKAGE, vendoring.VERSION)
-    assert manifest["integrity"] == vendoring.INTEGRITY
-    contents = {vendoring.SCRIPT: (RUNTIME / vendoring.SCRIPT).read_bytes(), WASM: device_files.runtime_wasm()}
+    assert (manifest["package"], manifest["version"]) == (vendor_onnxruntime.PACKAGE, vendor_onnxruntime.VERSION)
+    assert manifest["integrity"] == vendor_onnxruntime.INTEGRITY
+    contents = {vendor_onnxruntime.SCRIPT: (RUNTIME / vendor_onnxruntime.SCRIPT).read_bytes(), WASM: browser_files.runtime_wasm()}
     for name, facts in manifest["files"].items():
         assert hashlib.sha256(contents.pop(name)).hexdigest() == facts["sha256"]
     assert contents == {}
@@ -69,9 +71,9 @@ def test_the_vendored_files_stay_small() -> None:
 def test_another_webassembly_than_the_manifests_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy2(RUNTIME / MANIFEST, tmp_path)
     (tmp_path / f"{WASM}.xz").write_bytes(lzma.compress(b"changed"))
-    monkeypatch.setattr(device_files, "RUNTIME", tmp_path)
+    monkeypatch.setattr(browser_files, "RUNTIME", tmp_path)
     with pytest.raises(ModelError, match=r"has SHA-256 .*make vendor"):
-        device_files.runtime_wasm()
+        browser_files.runtime_wasm()
 
 
 def test_the_facts_are_those_by_which_the_server_answers(service: Service, brightness_model: Path) -> None:
@@ -111,23 +113,23 @@ def test_the_files_come_once_and_are_then_known_by_their_tags(service: Service, 
 def test_the_runtime_comes_packed_where_the_client_unpacks_it(service: Service) -> None:
     with service.client.stream("GET", "/model/runtime", headers={"Accept-Encoding": "br, gzip"}) as packed:
         assert packed.headers["Content-Type"] == "application/wasm"
-        assert hashlib.sha256(gzip.decompress(b"".join(packed.iter_raw()))).hexdigest() == device_files.runtime_facts()["sha256"]
+        assert hashlib.sha256(gzip.decompress(b"".join(packed.iter_raw()))).hexdigest() == browser_files.runtime_facts()["sha256"]
     plain = service.client.get("/model/runtime", headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
-    assert hashlib.sha256(plain.content).hexdigest() == device_files.runtime_facts()["sha256"]
+    assert hashlib.sha256(plain.content).hexdigest() == browser_files.runtime_facts()["sha256"]
 
 
 def test_the_runtime_is_unpacked_once_for_each_of_its_two_forms(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     tags = [
         service.client.get("/model/runtime", headers={"Accept-Encoding": way}).headers["ETag"] for way in ("gzip", "identity")
     ]
-    monkeypatch.setattr(device_files, "runtime_wasm", lambda: pytest.fail("unpacked again"))
+    monkeypatch.setattr(browser_files, "runtime_wasm", lambda: pytest.fail("unpacked again"))
     for way, tag in zip(("gzip", "identity"), tags, strict=True):
         assert service.client.get("/model/runtime", headers={"Accept-Encoding": way, "If-None-Match": tag}).status_code == 304
 
 
 def test_downloads_are_counted_while_they_last(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MOST_DOWNLOADS", 1)
+    monkeypatch.setattr(state, "MOST_DOWNLOADS", 1)
     with service.desk.download():
         refused = service.client.get("/model/network")
     assert (refused.status_code, error_of(refused)) == (429, "overloaded")
@@ -204,34 +206,34 @@ def fake_npm(folder: Path, members: dict[str, bytes], monkeypatch: pytest.Monkey
 
 
 def test_renewing_stores_script_webassembly_licences_and_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = fake_npm(tmp_path, {vendoring.SCRIPT: b"script", WASM: b"wasm"}, monkeypatch)
+    package = fake_npm(tmp_path, {vendor_onnxruntime.SCRIPT: b"script", WASM: b"wasm"}, monkeypatch)
     digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
-    monkeypatch.setattr(vendoring, "INTEGRITY", f"sha512-{digest}")
-    vendoring.renew(tmp_path / "vendor")
+    monkeypatch.setattr(vendor_onnxruntime, "INTEGRITY", f"sha512-{digest}")
+    vendor_onnxruntime.renew(tmp_path / "vendor")
     found = {file.name for file in (tmp_path / "vendor").iterdir()}
-    assert found == {vendoring.SCRIPT, f"{WASM}.xz", MANIFEST, "LICENSE.txt", "ThirdPartyNotices.txt.xz"}
+    assert found == {vendor_onnxruntime.SCRIPT, f"{WASM}.xz", MANIFEST, "LICENSE.txt", "ThirdPartyNotices.txt.xz"}
     manifest = json.loads((tmp_path / "vendor" / MANIFEST).read_text())
     assert manifest["files"][WASM] == {"bytes": 4, "sha256": hashlib.sha256(b"wasm").hexdigest()}
 
 
 def test_a_package_with_another_hash_than_the_pinned_one_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_npm(tmp_path, {vendoring.SCRIPT: b"script", WASM: b"wasm"}, monkeypatch)
+    fake_npm(tmp_path, {vendor_onnxruntime.SCRIPT: b"script", WASM: b"wasm"}, monkeypatch)
     (tmp_path / "vendor").mkdir()
     (tmp_path / "vendor" / "kept").touch()
     with pytest.raises(ModelError, match="pinned is sha512-"):
-        vendoring.renew(tmp_path / "vendor")
+        vendor_onnxruntime.renew(tmp_path / "vendor")
     assert [file.name for file in (tmp_path / "vendor").iterdir()] == ["kept"]
 
 
 def test_a_package_without_a_file_that_is_needed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = fake_npm(tmp_path, {vendoring.SCRIPT: b"script"}, monkeypatch)
+    package = fake_npm(tmp_path, {vendor_onnxruntime.SCRIPT: b"script"}, monkeypatch)
     digest = base64.b64encode(hashlib.sha512(package).digest()).decode()
-    monkeypatch.setattr(vendoring, "INTEGRITY", f"sha512-{digest}")
+    monkeypatch.setattr(vendor_onnxruntime, "INTEGRITY", f"sha512-{digest}")
     with pytest.raises(ModelError, match=r"has no package/dist/ort-wasm"):
-        vendoring.renew(tmp_path / "vendor")
+        vendor_onnxruntime.renew(tmp_path / "vendor")
 
 
 def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentFault, match="npm is not installed"):
-        vendoring.renew(tmp_path / "vendor")
+        vendor_onnxruntime.renew(tmp_path / "vendor")

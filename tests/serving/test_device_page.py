@@ -26,8 +26,8 @@ from fer_pipeline.inference.smoothing import EVIDENCE_SECONDS, LEAST, EmotionFil
 from fer_pipeline.inference.tracking import FaceTracker
 from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.serving.device_files import haar_cascade
-from fer_pipeline.serving.served_model import ServedModel
+from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.routes.browser_files import haar_cascade
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 

@@ -15,12 +15,12 @@ import uvicorn
 from fer_pipeline.feedback.corrections import Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.face_tokens import FaceTokens
-from fer_pipeline.serving.intake import FeedbackSettings, Intake
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background.face_tokens import FaceTokens
+from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Intake
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

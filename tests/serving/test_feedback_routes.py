@@ -19,12 +19,12 @@ from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import decode, encode_png, to_gray
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.serving import face_tokens
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.intake import FeedbackSettings, Intake, open_intake
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background import face_tokens
+from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Intake, open_intake
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 UInt8Array = npt.NDArray[np.uint8]
 

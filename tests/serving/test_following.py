@@ -18,13 +18,13 @@ from prometheus_client import REGISTRY
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.model_info import MODEL_FILE
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.following import Follower, reload_seconds
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.reload_call import ReloadCall
-from fer_pipeline.serving.served_model import ServedModel
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.model_watcher import Follower, reload_seconds
+from fer_pipeline.serving.background.reload_signal import ReloadCall
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace.files import replaced_folder
 
 FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3 of the brightness model, happy

@@ -21,13 +21,13 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.detection.detectors import FaceBox
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.inbox import MOST_STARTS, MOST_UNANSWERED, Inbox
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.live import PROTOCOL, TOKEN_PREFIX, camera_temporal
-from fer_pipeline.serving.uploads import Limits, RefusedError
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.routes.frame_queue import MOST_STARTS, MOST_UNANSWERED, Inbox
+from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX, camera_temporal
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 
 def jpeg(image: npt.NDArray[np.uint8]) -> bytes:
@@ -310,7 +310,7 @@ def test_a_fault_of_ours_ends_the_session_by_name_and_frees_its_place(
             assert socket.receive()["code"] == 1011
 
     with monkeypatch.context() as patch:
-        patch.setattr("fer_pipeline.serving.live.FaceStream.update", lambda *_: 1 / 0)
+        patch.setattr("fer_pipeline.serving.routes.live.FaceStream.update", lambda *_: 1 / 0)
         with pytest.raises(ExceptionGroup):  # what the server's log gets
             failing_session()
     with client.websocket_connect("/live") as socket:

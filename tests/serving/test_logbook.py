@@ -14,11 +14,11 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring import log_files
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.logbook import open_logbook
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background.prediction_logger import open_logbook
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 PICTURE = encode_png(np.full((48, 48), 125, np.uint8))
 

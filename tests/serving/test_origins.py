@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.api import WEB
-from fer_pipeline.serving.headers import SECURITY_HEADERS
+from fer_pipeline.serving.app import WEB
+from fer_pipeline.serving.http.middleware import SECURITY_HEADERS
 
 UInt8Array = npt.NDArray[np.uint8]
 

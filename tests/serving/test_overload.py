@@ -19,8 +19,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
-from fer_pipeline.serving.headers import SECURITY_HEADERS
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.http.middleware import SECURITY_HEADERS
+from fer_pipeline.serving.http.uploads import Limits
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -79,7 +79,7 @@ def test_a_refused_request_is_told_to_come_back_when_the_queue_is_done_at_the_pa
 
     async def ask() -> httpx.Response:
         with monkeypatch.context() as clock:
-            clock.setattr("fer_pipeline.serving.desk.time", SimpleNamespace(monotonic=lambda: now))
+            clock.setattr("fer_pipeline.serving.state.time", SimpleNamespace(monotonic=lambda: now))
             for by in seconds:
                 await desk.run(partial(pass_time, by))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
@@ -152,7 +152,7 @@ def test_a_fault_of_ours_has_the_headers_of_each_answer_and_is_logged_with_its_i
     assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
     assert (answer.headers["x-request-id"], answer.headers["cache-control"]) == ("abc-1", "no-store")
     assert "abc-1" in answer.json()["error"]["message"]
-    (record,) = [record for record in caplog.records if record.name == "fer_pipeline.serving.headers"]
+    (record,) = [record for record in caplog.records if record.name == "fer_pipeline.serving.http.middleware"]
     assert "abc-1" in record.getMessage()
     assert record.exc_info is not None
     assert str(record.exc_info[1]) == "secret"

@@ -20,8 +20,8 @@ from prometheus_client import REGISTRY
 from fer_pipeline import imaging
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS
-from fer_pipeline.serving.picture_sandbox import PictureSandbox
-from fer_pipeline.serving.uploads import Limits, RefusedError
+from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +39,7 @@ SMALL = picture()
 
 def nurseries() -> set[psutil.Process]:
     """The processes that start decoders, one for each open sandbox."""
-    return {child for child in psutil.Process().children() if "fer_pipeline.serving.picture_process" in child.cmdline()}
+    return {child for child in psutil.Process().children() if "fer_pipeline.serving.sandbox.decoder_process" in child.cmdline()}
 
 
 @contextmanager
@@ -197,8 +197,8 @@ def test_closing_leaves_no_process() -> None:
 def test_a_killed_service_leaves_no_process() -> None:
     script = """
 import os, sys
-from fer_pipeline.serving.picture_sandbox import PictureSandbox
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
+from fer_pipeline.serving.http.uploads import Limits
 sandbox = PictureSandbox(2, Limits())
 sys.stdout.write("started\\n")
 sys.stdout.flush()

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.http.uploads import Limits
 
 UInt8Array = npt.NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import encode_png
-from fer_pipeline.serving import picture_process
+from fer_pipeline.serving.sandbox import decoder_process
 from fer_pipeline.serving.service import BUNDLE, Fer
 
 BLOCKED_IMPORT = """
@@ -68,7 +68,7 @@ def served(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def decoders() -> list[psutil.Process]:
-    nurseries = [child for child in psutil.Process().children() if picture_process.__name__ in child.cmdline()]
+    nurseries = [child for child in psutil.Process().children() if decoder_process.__name__ in child.cmdline()]
     return [decoder for nursery in nurseries for decoder in nursery.children()]
 
 

@@ -27,12 +27,12 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.monitoring import shadow_log
 from fer_pipeline.promotion import packaging
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.served_model import ServedModel
-from fer_pipeline.serving.shadow import Shadow, ShadowSettings, open_shadow
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.shadow import Shadow, ShadowSettings, open_shadow
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace.files import replaced_folder
 
 HAPPY = encode_png(np.full((48, 48), 125, np.uint8))  # happy to the brightness model and to its mirrored copy

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.http.uploads import Limits
 
 
 def test_limits_come_from_the_environment_and_the_rest_stays_as_it_is() -> None:

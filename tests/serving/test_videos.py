@@ -20,11 +20,11 @@ from fastapi.testclient import TestClient
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.answers import lineage
-from fer_pipeline.serving.api import create_app, open_desk
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import Jobs, private_folder, shared_root
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.http.schemas import lineage
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.video_jobs import Jobs, private_folder, shared_root
+from fer_pipeline.serving.state import Desk
 
 
 def video(folder: Path, image: UInt8Array, frames: int, name: str = "film.mp4") -> bytes:
@@ -92,7 +92,7 @@ def services(brightness_model: Path, root: Path, running_commands: Callable[[], 
     for service in started:
         service.jobs.close()
     assert not root.exists(), list(root.rglob("*"))
-    assert not [command for command in running_commands() if "fer_pipeline.serving.video_job" in command]
+    assert not [command for command in running_commands() if "fer_pipeline.serving.sandbox.video_worker" in command]
 
 
 def error_of(answer: Any) -> tuple[int, str]:
@@ -177,7 +177,7 @@ def test_streams_of_events_are_counted_while_they_last(services: Any, film: byte
     assert service.http.get(f"/video/{job}/events").status_code == 200
     assert seen[-1] == 1
     assert desk._counts["listeners"] == 0
-    monkeypatch.setattr("fer_pipeline.serving.desk.MOST_LISTENERS", 0)
+    monkeypatch.setattr("fer_pipeline.serving.state.MOST_LISTENERS", 0)
     assert error_of(service.http.get(f"/video/{job}/events")) == (429, "overloaded")
 
 
@@ -290,7 +290,7 @@ def test_results_are_deleted_after_their_time(services: Any, film: bytes, root: 
     job = service.send(film)
     service.wait(job)
     clock = time.monotonic
-    monkeypatch.setattr("fer_pipeline.serving.jobs.time.monotonic", lambda: 3600 * clock())  # an hour a second
+    monkeypatch.setattr("fer_pipeline.serving.sandbox.video_jobs.time.monotonic", lambda: 3600 * clock())  # an hour a second
     end = clock() + 30
     while (root / job).exists():
         assert clock() < end, list((root / job).iterdir())
@@ -326,9 +326,9 @@ def test_the_process_of_a_video_dies_with_its_worker(services: Any, brightness_m
 import os, time
 from pathlib import Path
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.answers import lineage
-from fer_pipeline.serving.jobs import Jobs, UPLOAD
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.http.schemas import lineage
+from fer_pipeline.serving.sandbox.video_jobs import Jobs, UPLOAD
+from fer_pipeline.serving.http.uploads import Limits
 jobs = Jobs(Path({str(root)!r}), Path({str(brightness_model)!r}), Limits())
 with jobs.receiving() as folder:
     (folder / UPLOAD).write_bytes(Path({str(root.parent / "long.mp4")!r}).read_bytes())

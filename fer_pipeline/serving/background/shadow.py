@@ -24,8 +24,8 @@ from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import UInt8Array, enhance
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.served_model import Marks, ServedModel, marks_of
+from fer_pipeline.serving.background.loaded_model import Marks, ServedModel, marks_of
+from fer_pipeline.serving.http import metrics
 
 if TYPE_CHECKING:
     from fer_pipeline.monitoring.prediction_log import PredictionLog

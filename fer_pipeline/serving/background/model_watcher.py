@@ -13,11 +13,11 @@ from threading import Event, Lock, Thread
 
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.model_info import INFO_FILE, MODEL_FILE
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.reload_call import LISTEN_SECONDS, ReloadCall
-from fer_pipeline.serving.served_model import Marks, ServedModel, marks_of
+from fer_pipeline.serving.background.loaded_model import Marks, ServedModel, marks_of
+from fer_pipeline.serving.background.reload_signal import LISTEN_SECONDS, ReloadCall
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 RELOAD_SECONDS = "FER_RELOAD_SECONDS"
 

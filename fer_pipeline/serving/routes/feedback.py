@@ -11,13 +11,13 @@ from fer_pipeline.feedback.corrections import INBOX_VARIABLE
 from fer_pipeline.imaging import UInt8Array, content_hash
 from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.serving.access import require_token
-from fer_pipeline.serving.answers import DeletedCorrection, StoredCorrection, refusals
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.face_tokens import AnsweredFace, gray_face
-from fer_pipeline.serving.intake import Intake
-from fer_pipeline.serving.pictures import Framing
-from fer_pipeline.serving.uploads import RefusedError, read_form
+from fer_pipeline.serving.background.face_tokens import AnsweredFace, gray_face
+from fer_pipeline.serving.background.feedback_inbox import Intake
+from fer_pipeline.serving.http.auth import require_token
+from fer_pipeline.serving.http.schemas import DeletedCorrection, StoredCorrection, refusals
+from fer_pipeline.serving.http.uploads import RefusedError, read_form
+from fer_pipeline.serving.routes.pictures import Framing
+from fer_pipeline.serving.state import Desk
 
 router = APIRouter(prefix="/feedback", dependencies=[Depends(require_token)], tags=["feedback"])
 

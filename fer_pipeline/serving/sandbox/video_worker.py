@@ -1,4 +1,4 @@
-"""The process in which one uploaded video is decoded and analysed: `python -m fer_pipeline.serving.video_job`, started by `jobs`.
+"""The process in which one uploaded video is decoded and analysed: started by `video_jobs`.
 
 It limits itself before it touches the video, so that a bomb ends this process and nothing else; the decoder opens local files
 only, a network is refused where the kernel can, and it dies with the worker that started it.
@@ -19,9 +19,9 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import seconds_of
 from fer_pipeline.inference.video.analysis import VideoOptions, VideoProgress, analyse
 from fer_pipeline.inference.video.decoding import VideoLimits
-from fer_pipeline.serving.confinement import NETWORK, die_with, limit, refuse_calls
-from fer_pipeline.serving.jobs import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
-from fer_pipeline.serving.uploads import Limits
+from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.sandbox.confinement import NETWORK, die_with, limit, refuse_calls
+from fer_pipeline.serving.sandbox.video_jobs import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
 from fer_pipeline.workspace.files import write_json
 
 _TELL_SECONDS = 0.25

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from fer_pipeline.imaging import UInt8Array, content_hash, resize_face, to_gray
 from fer_pipeline.inference.recognizer import FaceEmotion
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.serving.uploads import RefusedError
+from fer_pipeline.serving.http.uploads import RefusedError
 
 TOKEN_SECONDS = 3600
 """How long an answer can be corrected."""

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from fer_pipeline.inference.smoothing import WAYS, Way
-from fer_pipeline.serving.uploads import SIGNATURES, Limits, RefusedError
+from fer_pipeline.serving.http.uploads import SIGNATURES, Limits, RefusedError
 
 MOST_UNANSWERED = 64
 """Messages that may wait for their answer; who sends more without reading is cut off."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring.observations import LOG_VARIABLE, LoggedFace
-from fer_pipeline.serving import metrics
+from fer_pipeline.serving.http import metrics
 
 if TYPE_CHECKING:
     from fer_pipeline.monitoring.prediction_log import PredictionLog

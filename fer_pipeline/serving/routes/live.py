@@ -21,12 +21,12 @@ from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import WAYS, Way, seconds_of
 from fer_pipeline.inference.stream import FaceStream
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.access import check_origin
-from fer_pipeline.serving.answers import lineage
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.inbox import Inbox, Message
-from fer_pipeline.serving.uploads import Limits, RefusedError
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.auth import check_origin
+from fer_pipeline.serving.http.schemas import lineage
+from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.routes.frame_queue import Inbox, Message
+from fer_pipeline.serving.state import Desk
 
 PROTOCOL = "fer.live.1"
 PROTOCOL_WORDS = """\

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.serving.device_files import MANIFEST, RUNTIME
+from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME
 from fer_pipeline.workspace.files import write_json
 
 

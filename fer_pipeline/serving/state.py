@@ -19,10 +19,10 @@ from fer_pipeline.imaging import decode as decode_here
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import Way
-from fer_pipeline.serving.intake import Intake
-from fer_pipeline.serving.logbook import Logbook
-from fer_pipeline.serving.shadow import Shadow
-from fer_pipeline.serving.uploads import Limits, RefusedError
+from fer_pipeline.serving.background.feedback_inbox import Intake
+from fer_pipeline.serving.background.prediction_logger import Logbook
+from fer_pipeline.serving.background.shadow import Shadow
+from fer_pipeline.serving.http.uploads import Limits, RefusedError
 
 T = TypeVar("T")
 

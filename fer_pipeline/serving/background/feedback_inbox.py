@@ -17,9 +17,9 @@ from fer_pipeline.errors import EnvironmentFault, ParamsError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import FaceEmotion
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.face_tokens import AnsweredFace, FaceTokens
-from fer_pipeline.serving.uploads import RefusedError
+from fer_pipeline.serving.background.face_tokens import AnsweredFace, FaceTokens
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.uploads import RefusedError
 
 _HOUR, _DAY = 3600, 86_400  # in seconds; within an hour somebody may have reviewed some, or cleared the disk
 

@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.uploads import RefusedError
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.uploads import RefusedError
 
 
 def error_answer(status: int, code: str, message: str, retry_seconds: int = 1) -> JSONResponse:

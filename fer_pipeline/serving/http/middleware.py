@@ -9,7 +9,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fer_pipeline.serving.errors import error_answer
+from fer_pipeline.serving.http.errors import error_answer
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from fer_pipeline.inference.detection import detectors
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import MODEL_FILE
 
-RUNTIME = Path(__file__).with_name("web") / "vendor" / "onnxruntime-web"
+RUNTIME = Path(__file__).parents[1] / "web" / "vendor" / "onnxruntime-web"
 """onnxruntime-web as `vendoring.renew` stores it."""
 
 MANIFEST = "vendor.json"

@@ -20,8 +20,9 @@ import numpy as np
 
 from fer_pipeline.errors import EnvironmentFault, ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.picture_process import (
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.sandbox.decoder_process import (
     ANSWER,
     END,
     ENDED,
@@ -32,14 +33,13 @@ from fer_pipeline.serving.picture_process import (
     STARTED,
     received,
 )
-from fer_pipeline.serving.uploads import Limits, RefusedError
 
 _KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(16 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 """What glibc reads: a decoder keeps so much for its next picture. To hand it back and fetch it again took 1.6 ms at 640x480."""
 
 _START_SECONDS = 60
 _RETRY_SECONDS = 5
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class _Nursery:
     def _opened(self) -> socket.socket:
         own, theirs = socket.socketpair()
         own.settimeout(_START_SECONDS)
-        command = [sys.executable, "-P", "-m", "fer_pipeline.serving.picture_process", *self._arguments]
+        command = [sys.executable, "-P", "-m", "fer_pipeline.serving.sandbox.decoder_process", *self._arguments]
         environment = {
             "PATH": os.defpath,
             "PYTHONPATH": str(_PACKAGE_ROOT),

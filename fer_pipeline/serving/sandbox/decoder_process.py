@@ -1,4 +1,4 @@
-"""The process that decodes uploaded pictures: `python -m fer_pipeline.serving.picture_process`, started by `picture_sandbox`.
+"""The process that decodes uploaded pictures, started by `decoder_pool`.
 
 It loads the image path once, reads no picture itself, and forks a decoder whenever it is told to, which takes a millisecond. A
 decoder can compute and talk over its one socket; no files, no network, no other processes. Both end with the service's worker.
@@ -22,7 +22,7 @@ from PIL import Image
 
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS, decode
-from fer_pipeline.serving.confinement import COMPUTING, allow_only, die_with, limit
+from fer_pipeline.serving.sandbox.confinement import COMPUTING, allow_only, die_with, limit
 
 # Between the service and this process.
 START, END = b"+", b"-"

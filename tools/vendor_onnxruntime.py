@@ -18,7 +18,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
-from fer_pipeline.serving.device_files import MANIFEST, RUNTIME, WASM
+from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME, WASM
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"

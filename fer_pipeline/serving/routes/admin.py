@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from fer_pipeline.errors import EnvironmentFault, ModelError
-from fer_pipeline.serving.access import require_token
-from fer_pipeline.serving.answers import Lineage, lineage, refusals
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.following import Follower
-from fer_pipeline.serving.uploads import RefusedError
+from fer_pipeline.serving.background.model_watcher import Follower
+from fer_pipeline.serving.http.auth import require_token
+from fer_pipeline.serving.http.schemas import Lineage, lineage, refusals
+from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.state import Desk
 
 router = APIRouter(prefix="/admin", dependencies=[Depends(require_token)], tags=["admin"])
 

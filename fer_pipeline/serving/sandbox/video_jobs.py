@@ -26,9 +26,9 @@ from typing import IO, Any
 from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.inference.smoothing import Way
 from fer_pipeline.inference.video.writers import FILES
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.served_model import ServedModel
-from fer_pipeline.serving.uploads import Limits, RefusedError
+from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.uploads import Limits, RefusedError
 from fer_pipeline.workspace.files import write_json
 
 UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
@@ -38,7 +38,7 @@ RESULT_FILES = tuple(FILES)
 _OWNER, _CANCEL, _LOG, _MODEL = "owner", "cancel", "log", "model"
 _TICK_SECONDS = 0.2
 _RETRY_SECONDS = 60  # about the time of a video, after which there may be a place
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
 class Jobs:
@@ -191,7 +191,7 @@ class Jobs:
                 served.portable.write(model_folder)
             except OSError as error:
                 return "disk_full", f"there is no room for the video's model ({error.strerror}); try again later"
-        command = [sys.executable, "-P", "-m", "fer_pipeline.serving.video_job"]
+        command = [sys.executable, "-P", "-m", "fer_pipeline.serving.sandbox.video_worker"]
         arguments = [str(folder), str(model_folder), str(os.getpid()), json.dumps(asdict(self._limits))]
         environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE_ROOT), "HOME": str(folder), "TMPDIR": str(folder)}
         end = time.monotonic() + 60 * self._limits.max_video_minutes

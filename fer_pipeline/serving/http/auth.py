@@ -10,9 +10,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.errors import error_answer
-from fer_pipeline.serving.uploads import RefusedError
+from fer_pipeline.serving.http.errors import error_answer
+from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.state import Desk
 
 _BEARER = HTTPBearer(auto_error=False, description="The value of FER_TOKEN, where the operator has set one.")
 _READING = ("GET", "HEAD", "OPTIONS")

@@ -17,11 +17,11 @@ from fer_pipeline.inference import smoothing as temporal
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import LEVEL_DEGREES
 from fer_pipeline.inference.tracking import COAST_SECONDS, FORGET_SECONDS
-from fer_pipeline.serving import device_files, live
-from fer_pipeline.serving.access import require_token
-from fer_pipeline.serving.answers import Lineage, lineage, refusals
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.uploads import RefusedError
+from fer_pipeline.serving.http.auth import require_token
+from fer_pipeline.serving.http.schemas import Lineage, lineage, refusals
+from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.routes import browser_files, live
+from fer_pipeline.serving.state import Desk
 
 _PART_BYTES = 65_536
 
@@ -65,15 +65,15 @@ def device_facts(request: Request) -> Any:
     desk: Desk = request.app.state.desk
     recognizer, model = desk.recognizer, _model(desk)
     info = recognizer.info
-    network = device_files.network_file(model)
+    network = browser_files.network_file(model)
     name = recognizer.detector.name
     detector = _detector(model, name)
     smoothing, dwell = temporal.seconds_of(desk.camera_temporal)
     return {
         "model": lineage(recognizer),
         "network": {"bytes": len(network), "sent": len(network), "sha256": info.sha256},
-        "detector": {"bytes": len(detector), "sent": len(detector), **device_files.detector_facts(name)},
-        "runtime": {**device_files.runtime_facts(), "sent": len(device_files.runtime_file(packed=True)[0])},
+        "detector": {"bytes": len(detector), "sent": len(detector), **browser_files.detector_facts(name)},
+        "runtime": {**browser_files.runtime_facts(), "sent": len(browser_files.runtime_file(packed=True)[0])},
         "labels": list(info.labels),
         "temperature": info.temperature,
         "image_spec": vars(info.image_spec),
@@ -124,7 +124,7 @@ def _binary(media_type: str, description: str) -> dict[int | str, dict[str, Any]
 )
 def network(request: Request) -> Response:
     """The network that answers now: uint8 `image` (N, 48, 48, 1) to `logits` (N, 7)."""
-    content = device_files.network_file(_model(request.app.state.desk))
+    content = browser_files.network_file(_model(request.app.state.desk))
     return _answer(request, content, hashlib.sha256(content).hexdigest(), "application/octet-stream")
 
 
@@ -150,7 +150,7 @@ def detector(request: Request) -> Response:
 def runtime(request: Request) -> Response:
     """The program that runs the network in a browser."""
     packed = "gzip" in request.headers.get("accept-encoding", "")
-    content, digest = device_files.runtime_file(packed=packed)
+    content, digest = browser_files.runtime_file(packed=packed)
     headers = {"Vary": "Accept-Encoding", **({"Content-Encoding": "gzip"} if packed else {})}
     return _answer(request, content, digest, "application/wasm", headers)
 
@@ -163,7 +163,7 @@ def _model(desk: Desk) -> PortableModel:
 
 def _detector(model: PortableModel, name: str) -> bytes:
     try:
-        return device_files.detector_file(model, name)
+        return browser_files.detector_file(model, name)
     except ModelError as error:
         raise RefusedError(404, "no_detector", f"{error}; until then choose “On the server”") from error
 

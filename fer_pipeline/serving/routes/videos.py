@@ -13,11 +13,11 @@ from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 
 from fer_pipeline.inference.smoothing import Way
-from fer_pipeline.serving.access import require_token
-from fer_pipeline.serving.answers import VideoAnswer, VideoJob, lineage, refusals
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.jobs import RESULT_FILES, UNFINISHED, UPLOAD, Jobs
-from fer_pipeline.serving.uploads import RefusedError, read_video
+from fer_pipeline.serving.http.auth import require_token
+from fer_pipeline.serving.http.schemas import VideoAnswer, VideoJob, lineage, refusals
+from fer_pipeline.serving.http.uploads import RefusedError, read_video
+from fer_pipeline.serving.sandbox.video_jobs import RESULT_FILES, UNFINISHED, UPLOAD, Jobs
+from fer_pipeline.serving.state import Desk
 
 _POLL_SECONDS = 0.3
 _ALIVE_SECONDS = 10.0  # between two signs of life of a stream of events, so that no proxy cuts it

@@ -15,12 +15,12 @@ from fer_pipeline.inference.heat import heat_picture
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.inference.saliency import occlusion_maps
 from fer_pipeline.labels import emotion_index
-from fer_pipeline.serving import metrics
-from fer_pipeline.serving.access import require_token
-from fer_pipeline.serving.answers import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.face_tokens import gray_face
-from fer_pipeline.serving.uploads import RefusedError, read_pictures
+from fer_pipeline.serving.background.face_tokens import gray_face
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.auth import require_token
+from fer_pipeline.serving.http.schemas import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header
+from fer_pipeline.serving.http.uploads import RefusedError, read_pictures
+from fer_pipeline.serving.state import Desk
 
 Framing = Literal["auto", "face"]
 

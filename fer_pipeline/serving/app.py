@@ -10,16 +10,16 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from fer_pipeline.serving import admin, device, feedback, live, pictures, videos
-from fer_pipeline.serving.access import OwnPagesOnly
-from fer_pipeline.serving.answers import Model, model_facts, refusals
-from fer_pipeline.serving.desk import Desk
-from fer_pipeline.serving.errors import answer_refusals
-from fer_pipeline.serving.following import Follower
-from fer_pipeline.serving.headers import RequestId, SafeHeaders
-from fer_pipeline.serving.jobs import Jobs
-from fer_pipeline.serving.metrics import CountRequests, told
-from fer_pipeline.serving.uploads import BodyLimit, RefusedError
+from fer_pipeline.serving.background.model_watcher import Follower
+from fer_pipeline.serving.http.auth import OwnPagesOnly
+from fer_pipeline.serving.http.errors import answer_refusals
+from fer_pipeline.serving.http.metrics import CountRequests, told
+from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
+from fer_pipeline.serving.http.schemas import Model, model_facts, refusals
+from fer_pipeline.serving.http.uploads import BodyLimit, RefusedError
+from fer_pipeline.serving.routes import admin, browser_model, feedback, live, pictures, videos
+from fer_pipeline.serving.sandbox.video_jobs import Jobs
+from fer_pipeline.serving.state import Desk
 
 WEB = Path(__file__).with_name("web")
 
@@ -52,7 +52,7 @@ def create_app() -> FastAPI:
     app.include_router(videos.router)
     app.include_router(live.router)
     app.include_router(admin.router)
-    app.include_router(device.router)
+    app.include_router(browser_model.router)
 
     @app.get("/model", response_model=Model, tags=["model"])
     async def model() -> Any:

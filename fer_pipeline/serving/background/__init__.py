@@ -1,0 +1,1 @@
+"""What the service does beside answering: logs, shadow, model reloads, feedback."""

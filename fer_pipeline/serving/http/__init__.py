@@ -1,0 +1,1 @@
+"""HTTP: authentication, limits, schemas, errors, metrics."""

@@ -1,0 +1,1 @@
+"""Scripts for maintainers: vendored JavaScript, the software bill of materials."""
