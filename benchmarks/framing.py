@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rich.table import Table
 
 from benchmarks.inference import MODEL
-from fer_pipeline.cli.choosing import chosen_detector_file
+from fer_pipeline.cli.options import chosen_detector_file
 from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.imaging import UInt8Array, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.inference import MODEL, milliseconds, scene
 from benchmarks.load import Client, Server, closed_loop, form, open_loop, percentile, served
-from fer_pipeline.cli.choosing import chosen_detector_file
+from fer_pipeline.cli.options import chosen_detector_file
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import decode

@@ -74,13 +74,13 @@ JOINS = (
     "fer_pipeline/balancing.py",
     "fer_pipeline/monitoring/drift_check.py",
     "fer_pipeline/feedback/review.py",
-    "fer_pipeline/doctor.py",
+    "fer_pipeline/cli/doctor.py",
 )  # core-level modules whose purpose is to join rooms
 PARAMETER_ROOMS = (
     "fer_pipeline/config/params.py",
     "fer_pipeline/config/editing.py",
     "fer_pipeline/workspace/dvc.py",
-    "fer_pipeline/doctor.py",
+    "fer_pipeline/cli/doctor.py",
 )
 RESIZERS = {"resize", "cvtColor", "warpAffine", "INTER_AREA"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline import doctor
+from fer_pipeline.cli import doctor
 
 ROOT = Path(__file__).parents[1]
 

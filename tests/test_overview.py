@@ -19,7 +19,7 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline.cli import models, overview
+from fer_pipeline.cli import models, status
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import editing
 from fer_pipeline.data.table.training_images import keys, write_training_pictures
@@ -303,8 +303,8 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
     champion.crown(registered, version(1), None)
     editing.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
     app = typer.Typer()
-    app.command()(overview.status)
-    app.command()(overview.compare)
+    app.command()(status.status)
+    app.command()(status.compare)
     app.add_typer(models.app, name="models")
     for arguments, words in (
         (["status"], "fer version 1 (champion)"),

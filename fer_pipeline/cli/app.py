@@ -7,25 +7,25 @@ import typer
 from fer_pipeline.cli import (
     baseline,
     data,
+    derive,
     drifting,
-    explaining,
+    evaluate,
+    explain,
     feedback,
-    filming,
-    jobs,
-    measuring,
     models,
-    overview,
-    predicting,
+    monitor,
+    pipeline,
+    predict,
+    pretrained,
     profiles,
     promoting,
     scoring,
-    searching,
-    serving,
-    shadowing,
+    serve,
     stages,
-    teaching,
+    status,
+    tune,
     ui,
-    weights,
+    video,
 )
 
 app = typer.Typer(
@@ -38,40 +38,40 @@ app = typer.Typer(
 
 JOBS, STAGES = "Daily jobs", "Stages (what `dvc repro` runs; paths are in dvc.yaml)"
 
-app.command(rich_help_panel=JOBS)(jobs.run)
-app.command(rich_help_panel=JOBS)(jobs.doctor)
-app.command(rich_help_panel=JOBS)(overview.status)
-app.command(rich_help_panel=JOBS)(jobs.report)
-app.command(rich_help_panel=JOBS)(measuring.evaluate_on)
+app.command(rich_help_panel=JOBS)(pipeline.run)
+app.command(rich_help_panel=JOBS)(pipeline.doctor)
+app.command(rich_help_panel=JOBS)(status.status)
+app.command(rich_help_panel=JOBS)(pipeline.report)
+app.command(rich_help_panel=JOBS)(evaluate.evaluate_on)
 app.command(rich_help_panel=JOBS)(baseline.baseline)
-app.command(rich_help_panel=JOBS)(measuring.robustness)
-app.command(rich_help_panel=JOBS)(explaining.explain)
-app.command(rich_help_panel=JOBS)(explaining.explain_report)
-app.command(rich_help_panel=JOBS)(measuring.card)
-app.command(rich_help_panel=JOBS)(overview.compare)
-app.command(rich_help_panel=JOBS)(searching.tune)
-app.command(rich_help_panel=JOBS)(searching.label_noise)
-app.command(rich_help_panel=JOBS)(teaching.soft_labels)
-app.command(rich_help_panel=JOBS)(teaching.teachers)
-app.command(rich_help_panel=JOBS)(teaching.ensemble)
-app.command(rich_help_panel=JOBS)(teaching.balance)
+app.command(rich_help_panel=JOBS)(evaluate.robustness)
+app.command(rich_help_panel=JOBS)(explain.explain)
+app.command(rich_help_panel=JOBS)(explain.explain_report)
+app.command(rich_help_panel=JOBS)(evaluate.card)
+app.command(rich_help_panel=JOBS)(status.compare)
+app.command(rich_help_panel=JOBS)(tune.tune)
+app.command(rich_help_panel=JOBS)(tune.label_noise)
+app.command(rich_help_panel=JOBS)(derive.soft_labels)
+app.command(rich_help_panel=JOBS)(derive.teachers)
+app.command(rich_help_panel=JOBS)(derive.ensemble)
+app.command(rich_help_panel=JOBS)(derive.balance)
 app.command(rich_help_panel=JOBS)(drifting.drift)
 app.command(rich_help_panel=JOBS)(promoting.promote)
 app.command(rich_help_panel=JOBS)(promoting.rollback)
-app.command(rich_help_panel=JOBS)(serving.package)
-app.command(rich_help_panel=JOBS)(serving.serve)
-app.command(rich_help_panel=JOBS)(predicting.predict)
-app.command(rich_help_panel=JOBS)(filming.video)
+app.command(rich_help_panel=JOBS)(serve.package)
+app.command(rich_help_panel=JOBS)(serve.serve)
+app.command(rich_help_panel=JOBS)(predict.predict)
+app.command(rich_help_panel=JOBS)(video.video)
 app.command(rich_help_panel=JOBS)(scoring.score)
-models.app.command()(weights.ship)
-models.app.command()(weights.register)
-models.app.command()(weights.fetch)
-models.app.command()(weights.trained_on)
+models.app.command()(pretrained.ship)
+models.app.command()(pretrained.register)
+models.app.command()(pretrained.fetch)
+models.app.command()(pretrained.trained_on)
 app.add_typer(data.app, name="data", rich_help_panel=JOBS)
 app.add_typer(feedback.app, name="feedback", rich_help_panel=JOBS)
 app.add_typer(models.app, name="models", rich_help_panel=JOBS)
 app.add_typer(profiles.app, name="profile", rich_help_panel=JOBS)
-app.add_typer(shadowing.app, name="shadow", rich_help_panel=JOBS)
+app.add_typer(monitor.app, name="shadow", rich_help_panel=JOBS)
 app.add_typer(ui.app, name="ui", rich_help_panel=JOBS)
 for stage in (stages.fetch, stages.preprocess, stages.validate, stages.train, stages.evaluate, stages.export):
     app.command(rich_help_panel=STAGES)(stage)

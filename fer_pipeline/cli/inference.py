@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import BUNDLE, YUNET, chosen_detector, chosen_model
+from fer_pipeline.cli.options import BUNDLE, YUNET, chosen_detector, chosen_model
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
     from fer_pipeline.inference.recognizer import Recognizer

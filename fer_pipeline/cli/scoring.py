@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from fer_pipeline.cli.choosing import chosen_detector_file, chosen_model
 from fer_pipeline.cli.console import results
 from fer_pipeline.cli.inference import Detector, Model, Threshold
+from fer_pipeline.cli.options import chosen_detector_file, chosen_model
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.locks import exclusive
 

@@ -181,7 +181,7 @@ def test_one_command_stores_teachers_under_dvc_and_a_profile_goes_on_with_them(
     Repo.init(str(tmp_path), no_scm=True)
     (teacher / "training.json").write_text(json.dumps({}))
     exported = Path(shutil.copytree(teacher, tmp_path / "m"))
-    monkeypatch.setattr("fer_pipeline.cli.teaching.model_path", lambda _: exported)
+    monkeypatch.setattr("fer_pipeline.cli.derive.model_path", lambda _: exported)
     write_training_pictures(exported, keys([f"{8:032x}"]))  # a validation row
     refused = CliRunner().invoke(app, ["teachers", "m"])
     assert "learned from 1 of the 7 validation rows" in str(refused.exception)

@@ -13,7 +13,7 @@ import pytest
 from dvc.repo import Repo
 from typer.testing import CliRunner
 
-from fer_pipeline.cli import teaching
+from fer_pipeline.cli import derive
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import params
 from fer_pipeline.config.editing import use_profile
@@ -49,7 +49,7 @@ def models(tmp_path: Path, brightness_model: Path) -> dict[str, Path]:
     return found
 
 
-@pytest.mark.parametrize(("command", "share"), [(teaching.soft_labels, "soften"), (teaching.teachers, "teachers_weight")])
+@pytest.mark.parametrize(("command", "share"), [(derive.soft_labels, "soften"), (derive.teachers, "teachers_weight")])
 def test_the_example_of_a_command_names_a_profile_that_learns_from_what_it_stores(
     command: Callable[..., None], share: str
 ) -> None:

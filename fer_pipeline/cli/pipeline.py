@@ -57,7 +57,7 @@ def doctor() -> None:
 
     Example: `fer doctor`
     """
-    from fer_pipeline.doctor import examine
+    from fer_pipeline.cli.doctor import examine
 
     findings = examine(Path.cwd())
     for finding in findings:

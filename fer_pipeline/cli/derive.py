@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import model_path
 from fer_pipeline.cli.console import errors, results
+from fer_pipeline.cli.options import model_path
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.locks import RUN_LOCK, SOFT_LABELS, TEACHERS, exclusive

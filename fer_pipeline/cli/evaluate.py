@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import model_path
 from fer_pipeline.cli.console import results
+from fer_pipeline.cli.options import model_path
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.workspace.locks import exclusive
 

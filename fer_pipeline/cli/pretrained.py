@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import fetched_yunet, model_path
 from fer_pipeline.cli.console import errors, results
+from fer_pipeline.cli.options import fetched_yunet, model_path
 from fer_pipeline.cli.stages import PARAMS
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL

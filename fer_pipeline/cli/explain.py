@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.choosing import chosen_detector, chosen_model, model_path
 from fer_pipeline.cli.console import results
-from fer_pipeline.cli.measuring import EXPORT, PROCESSED, REPORTS, Model, Processed, check_spec, largest_face, recognizer_of
+from fer_pipeline.cli.evaluate import EXPORT, PROCESSED, REPORTS, Model, Processed, check_spec, largest_face, recognizer_of
+from fer_pipeline.cli.options import chosen_detector, chosen_model, model_path
 from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
 from fer_pipeline.workspace.locks import exclusive
 
