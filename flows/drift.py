@@ -16,9 +16,9 @@ from fer_pipeline import environment
 from fer_pipeline.config import params
 from fer_pipeline.errors import FerError
 from fer_pipeline.monitoring import drift_check
-from fer_pipeline.monitoring.observations import LOG, LOG_VARIABLE
-from fer_pipeline.promotion import packaging
-from fer_pipeline.workspace import dvc
+from fer_pipeline.monitoring.observations import LOG_VARIABLE
+from fer_pipeline.workspace import dvc, layout
+from fer_pipeline.workspace.layout import PREDICTION_LOG
 from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise
 
@@ -44,7 +44,7 @@ def check_drift(
     """
     environment.apply()
     root, until = Path.cwd(), datetime.now(UTC)
-    folder = root / (log or os.environ.get(LOG_VARIABLE) or LOG)
+    folder = root / (log or os.environ.get(LOG_VARIABLE) or PREDICTION_LOG)
     if not folder.is_dir():
         why = f"not judged: no log of predictions in {folder}; {LOG_VARIABLE} switches it on in a service, and names it here"
         create_markdown_artifact(f"# {why}", key="fer-drift", description="What the drift check found")
@@ -54,7 +54,7 @@ def check_drift(
         with exclusive(out, "check-drift", wait_seconds):
             bounds = params.load(root / "params.yaml").drift
             since = until - timedelta(hours=window_hours)
-            found = drift_check.check(folder, packaging.bundle_folder(root), processed, out, bounds, since, until, widen=True)
+            found = drift_check.check(folder, root / layout.BUNDLE, processed, out, bounds, since, until, widen=True)
     except FerError as error:
         return Failed(message=str(error), data=error)
     create_markdown_artifact(found.markdown(), key="fer-drift", description="What the drift check found")

@@ -20,8 +20,10 @@ from prefect.states import Failed
 from fer_pipeline import environment
 from fer_pipeline.errors import EnvironmentFault, FerError
 from fer_pipeline.feedback import review
-from fer_pipeline.feedback.corrections import INBOX, INBOX_VARIABLE, Corrections
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
+from fer_pipeline.workspace import layout
+from fer_pipeline.workspace.layout import FEEDBACK_INBOX, RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 from flows.artifacts import publish
 from flows.ends import LIMITS, advise
 
@@ -44,7 +46,7 @@ def purge_feedback(inbox: str | None = None, wait_seconds: float = 0) -> review.
     environment.apply()
     root = Path.cwd()
     try:
-        corrections = Corrections(root / (inbox or os.environ.get(INBOX_VARIABLE) or INBOX))
+        corrections = Corrections(root / (inbox or os.environ.get(INBOX_VARIABLE) or FEEDBACK_INBOX))
         expired = corrections.expire(datetime.now(UTC))
         with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
             done = review.purge(corrections, root)
@@ -56,7 +58,7 @@ def purge_feedback(inbox: str | None = None, wait_seconds: float = 0) -> review.
     )
     if done.ids:
         text += " The next training takes them out of data/raw; `dvc gc` takes earlier versions out of cache and remotes."
-    folder = root / review.FOLDER
+    folder = root / layout.FEEDBACK
     links = {"accepted corrections": folder.absolute().as_uri()} if folder.exists() else {}
     publish("fer-feedback", text, links, "What the deletion of feedback has done")
     return done

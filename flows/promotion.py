@@ -14,7 +14,8 @@ from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
 from fer_pipeline.experiments.registry import Version
 from fer_pipeline.promotion import champion
 from fer_pipeline.promotion.decision import Decision, Trial
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 from flows import tasks
 from flows.ends import LIMITS, advise
 

@@ -13,10 +13,10 @@ from prefect.states import Failed
 from fer_pipeline import environment
 from fer_pipeline.errors import FerError
 from fer_pipeline.inference.model_files import PortableModel
-from fer_pipeline.promotion import packaging
 from fer_pipeline.scoring import score
 from fer_pipeline.scoring.outputs import FACES
-from fer_pipeline.scoring.storage import location
+from fer_pipeline.scoring.storage import storage_location
+from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise
 
@@ -44,9 +44,9 @@ def score_pictures(
     environment.apply()
     root = Path.cwd()
     try:
-        pictures, out = location(source, root), location(output, root)
+        pictures, out = storage_location(source, root), storage_location(output, root)
         with exclusive(out.lock, "score-pictures", wait_seconds):
-            portable = PortableModel.read(Path(model) if model else packaging.bundle_folder(root))
+            portable = PortableModel.read(Path(model) if model else root / layout.BUNDLE)
             facts = score.score(pictures, out, portable, master=master, faces=faces)
     except FerError as error:
         return Failed(message=str(error), data=error)

@@ -15,8 +15,8 @@ from fer_pipeline.experiments.registry import Version
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.promotion import champion, gate
 from fer_pipeline.promotion.decision import Decision, Trial
-from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.locks import SOFT_LABELS, exclusive
+from fer_pipeline.workspace import dvc, layout
+from fer_pipeline.workspace.locks import exclusive
 from flows.artifacts import publish, report_links, show_decision
 
 
@@ -35,9 +35,8 @@ def run_stage(root: Path, stage: str) -> State[bool]:
         ran = dvc.reproduce(root, stage)
     except FerError as error:
         return Failed(message=str(error), data=error)
-    return Completed(
-        name="Completed" if ran else "Cached", data=ran, message="ran" if ran else "nothing it depends on has changed"
-    )
+    name, message = ("Completed", "ran") if ran else ("Cached", "nothing it depends on has changed")
+    return Completed(name=name, data=ran, message=message)
 
 
 @task(task_run_name="register", **DATABASE_RETRIES)
@@ -78,8 +77,8 @@ def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     """Searches for a recipe; a search that was killed goes on."""
     from fer_pipeline.experiments.search import tune  # Keras takes ten seconds to import
 
-    folder, report = root / "data/tuning", dvc.output(root, "evaluate").parent / "tuning"
-    processed, soft_labels = dvc.output(root, "preprocess"), root / SOFT_LABELS
+    folder, report = root / layout.TUNING, dvc.output(root, "evaluate").parent / "tuning"
+    processed, soft_labels = dvc.output(root, "preprocess"), root / layout.SOFT_LABELS
     logger = get_run_logger()
     with exclusive(folder, "tune-recipe", wait_seconds):
         recipe = params.load(root / "params.yaml")

@@ -14,7 +14,8 @@ from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import tracked_stages
 from fer_pipeline.promotion import champion
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 from flows import tasks
 from flows.ends import LIMITS, advise
 from flows.promotion import promote_version

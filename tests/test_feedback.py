@@ -50,7 +50,8 @@ from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.video_jobs import Jobs
 from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace.layout import FEEDBACK, RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 from flows.feedback import ACCEPTED_EVENT, announce, purge_feedback
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -189,7 +190,7 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
     usages = ("Training", "PublicTest", "PrivateTest")
     write_csv(workspace.root / "train.csv", [(100 + seed, usages[seed % 3]) for seed in range(30)])
     raw, out, bad = (workspace.root / "data" / name for name in ("raw", "out", "bad"))
-    facts = sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), feedback_review.FOLDER)
+    facts = sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
     assert facts.rows == 61
     assert facts.rows_per_usage["Feedback"] == 31
     assert facts.files[-1].name == "31 accepted corrections"
@@ -201,7 +202,7 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
     assert not measured & {row["content_hash"] for row in joined}
     assert prepared.removed_by_choice == {"feedback-leak": len(measured)}
     assert prepared.quarantined == {}
-    accepted = {one.id: one for one in accepted_feedback.read(feedback_review.FOLDER)}
+    accepted = {one.id: one for one in accepted_feedback.read(FEEDBACK)}
     (row,) = [row for row in joined if row["name"] == f"feedback/{accepted[receipt].file}"]
     assert receipt in row["name"]
     assert row["name"].split("/")[1] == accepted[receipt].accepted.replace("-", "").replace(":", "")
@@ -220,7 +221,7 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
     assert not workspace.inbox.knows(receipt)
     assert json.loads(run("status", "--json"))["deleted_but_in_raw_table"] == 1
     later = FetchParams(feedback=workspace.version)
-    assert sources.fetch(workspace.root / "train.csv", raw, later, feedback_review.FOLDER).rows == 60
+    assert sources.fetch(workspace.root / "train.csv", raw, later, FEEDBACK).rows == 60
     assert json.loads(run("status", "--json"))["deleted_but_in_raw_table"] == 0
 
 
@@ -232,7 +233,7 @@ def test_corrections_are_never_carved_into_another_split(workspace: Workspace) -
     version = workspace.accept().version
     write_csv(workspace.root / "train.csv", [(100 + seed, None) for seed in range(30)])
     raw, out = workspace.root / "data" / "raw", workspace.root / "data" / "out"
-    sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), feedback_review.FOLDER)
+    sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
     prepared = preprocess(
         raw, out, out.with_name("bad"), PreprocessParams(master="local[2]", validation_share=0.3, test_share=0.3)
     )
@@ -326,7 +327,7 @@ def test_a_killed_acceptance_is_finished_by_the_next_command(workspace: Workspac
                 patch.setattr(workspace.inbox, "accept", _killed)
             with pytest.raises(KeyboardInterrupt):
                 workspace.accept()
-        held = accepted_feedback.version_of(accepted_feedback.read(feedback_review.FOLDER))
+        held = accepted_feedback.version_of(accepted_feedback.read(FEEDBACK))
         if step == "versioning":
             with pytest.raises(SourceError, match="fer feedback purge"):
                 workspace.accept()
@@ -360,8 +361,8 @@ def test_a_killed_deletion_is_finished_by_the_next_command_in_the_cache_as_well(
     assert not workspace.cached(encode_png(face(45)))
     assert workspace.cached(encode_png(face(46)))
     assert not workspace.inbox.knows(gone)
-    assert [one.id for one in accepted_feedback.read(feedback_review.FOLDER)] == [kept]
-    assert workspace.version == accepted_feedback.version_of(accepted_feedback.read(feedback_review.FOLDER))
+    assert [one.id for one in accepted_feedback.read(FEEDBACK)] == [kept]
+    assert workspace.version == accepted_feedback.version_of(accepted_feedback.read(FEEDBACK))
     assert not [*(workspace.root / "data").glob(".feedback*-*")]
 
 
@@ -403,7 +404,7 @@ feedback_review.purge(Corrections(Path({str(workspace.inbox.folder)!r})), Path.c
 def test_a_picture_that_two_people_sent_stays_in_the_cache_for_the_one_who_keeps_it(workspace: Workspace) -> None:
     first = workspace.give(face(49))
     workspace.accept()
-    second = accepted_feedback.read(feedback_review.FOLDER)[0]
+    second = accepted_feedback.read(FEEDBACK)[0]
     twice = [second, replace(second, id="0" * 32)]
     feedback_review.publish(workspace.root, twice, {one.id: encode_png(face(49)) for one in twice})
     run("delete", first)
@@ -450,7 +451,7 @@ def test_fetch_takes_exactly_the_version_that_the_parameters_name(workspace: Wor
     raw = workspace.root / "data" / "raw"
 
     def fetch(version: str) -> sources.SourceFacts:
-        return sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), feedback_review.FOLDER)
+        return sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
 
     with pytest.raises(SourceError, match=rf"{second}.* names {first}"):
         fetch(first)
@@ -474,7 +475,7 @@ def test_deleting_by_receipts_is_all_or_nothing_and_finds_each_state(workspace: 
     assert "no such correction" in str(CliRunner().invoke(fer, ["feedback", "delete", accepted, "0" * 32]).exception)
     assert workspace.version == before
     assert "2 deleted, 1 of them out of data/feedback" in run("delete", accepted, waiting)
-    assert [one.id for one in accepted_feedback.read(feedback_review.FOLDER)] == [kept]
+    assert [one.id for one in accepted_feedback.read(FEEDBACK)] == [kept]
     assert not workspace.cached(encode_png(face(71)))
     assert workspace.cached(encode_png(face(70)))
     with Repo(str(workspace.root)) as repo:

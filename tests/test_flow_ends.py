@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
 from fer_pipeline.feedback import review
+from fer_pipeline.workspace.layout import FEEDBACK
 from flows import ends
 from flows.drift import check_drift
 from flows.feedback import purge_feedback
@@ -104,13 +105,13 @@ def test_a_crash_is_told_with_the_next_step(server: None, tmp_path: Path, monkey
 
 def test_what_a_purge_has_done_is_an_artifact_with_a_link(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / review.FOLDER).mkdir(parents=True)
+    (tmp_path / FEEDBACK).mkdir(parents=True)
     done = review.FeedbackVersion("0123456789ab", 7, ("a", "b"))
     monkeypatch.setattr(review, "purge", lambda *_: done)
     artifacts = artifacts_of(purge_feedback(return_state=True))
     assert "2 accepted ones were taken back" in artifacts["fer-feedback"]
     assert "`dvc gc`" in artifacts["fer-feedback"]
-    assert (tmp_path / review.FOLDER).as_uri() in artifacts["fer-feedback"]
+    assert (tmp_path / FEEDBACK).as_uri() in artifacts["fer-feedback"]
     assert "fer-feedback-page" in artifacts
 
 

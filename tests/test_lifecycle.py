@@ -24,8 +24,9 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import champion, gate, packaging
 from fer_pipeline.promotion.decision import Decision, Trial
 from fer_pipeline.promotion.rollback import roll_back
-from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace import dvc, layout
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 
 
 @pytest.fixture
@@ -58,8 +59,8 @@ def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> No
     assert done.version.number == 2
     assert done.bundle.startswith("fer:v2-")
     assert champion.champion(root).number == 2
-    assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0  # data/bundle follows the champion
-    named = ModelInfo.read(packaging.bundle_folder(root)).lineage
+    assert ModelInfo.read(root / layout.BUNDLE).temperature == 2.0  # data/bundle follows the champion
+    named = ModelInfo.read(root / layout.BUNDLE).lineage
     assert (named["name"], named["version"], named["alias"]) == ("fer", "2", "champion")
 
 
@@ -94,7 +95,7 @@ def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_p
         with pytest.raises(EnvironmentFault, match="MLflow is away"):
             roll_back(root, None)
     assert "rolled_back" not in champion.champion(root).tags
-    assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
+    assert ModelInfo.read(root / layout.BUNDLE).temperature == 2.0
     assert [path.name for path in (root / "data").glob(".bundle.*")] == []  # nothing aside is left
     assert roll_back(root, None).version.number == 1
 
@@ -110,7 +111,7 @@ def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_o
         return copy(source, target)
 
     crown(root, 1, 2, 3)
-    bundle = packaging.bundle_folder(root)
+    bundle = root / layout.BUNDLE
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copy2", full)
         with pytest.raises(OSError, match="No space left"):
@@ -344,7 +345,7 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root:
     assert isinstance(outcomes[loser], WorkspaceBusyError)
     assert f"fer promote --version {loser}" in str(outcomes[loser])
     assert champion.champion(root).number == winner
-    assert ModelInfo.read(packaging.bundle_folder(root)).temperature == float(winner)
+    assert ModelInfo.read(root / layout.BUNDLE).temperature == float(winner)
     assert "crowned" not in champion.challenger(root, loser).tags
 
 
@@ -366,7 +367,7 @@ def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
     registry.set_alias(champion.challenger(root, 2), "champion")  # the alias moved, then the process died
     decision = judge(root, champion.challenger(root, 2))
     champion.crown(root, champion.challenger(root, 2), decision.champion)  # as `fer promote` does
-    assert ModelInfo.read(packaging.bundle_folder(root)).temperature == 2.0
+    assert ModelInfo.read(root / layout.BUNDLE).temperature == 2.0
     assert "crowned" in champion.champion(root).tags
 
 

@@ -31,7 +31,8 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.baseline.hog import FEATURES, hog_logistic
 from fer_pipeline.promotion import candidates, champion, gate, packaging
 from fer_pipeline.promotion.status import workspace_status
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 
 
 def version(number: int) -> registry.Version:

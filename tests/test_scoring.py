@@ -28,7 +28,7 @@ from fer_pipeline.schemas import PROCESSED
 from fer_pipeline.scoring import score
 from fer_pipeline.scoring.faces import score_picture
 from fer_pipeline.scoring.outputs import claim
-from fer_pipeline.scoring.storage import bucket, location
+from fer_pipeline.scoring.storage import bucket, storage_location
 from fer_pipeline.workspace.files import write_json
 
 WHERE = "local[2]"
@@ -299,6 +299,6 @@ def test_scores_of_an_earlier_layout_are_refused_since_readers_would_count_them_
     run = {"input": "photos", "model": "abc"}
     write_json(tmp_path / "old" / "run.json", run)
     with pytest.raises(FerError, match=r"layout None instead of 2.*give another --output"):
-        claim(location(tmp_path / "old"), run)
-    claim(location(tmp_path / "new"), run)
-    claim(location(tmp_path / "new"), run)
+        claim(storage_location(tmp_path / "old"), run)
+    claim(storage_location(tmp_path / "new"), run)
+    claim(storage_location(tmp_path / "new"), run)

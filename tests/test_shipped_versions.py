@@ -13,7 +13,7 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.inference.pretrained import shipped_folder
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.promotion import packaging
+from fer_pipeline.workspace import layout
 
 
 def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
@@ -32,7 +32,7 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     curve = MlflowClient().get_metric_history(version.run_id, "val_accuracy")
     epochs = (shipped_folder("fast") / "history.csv").read_text().splitlines()[1:]
     assert [point.step for point in curve] == [int(float(line.split(",")[0])) for line in epochs]
-    assert ModelInfo.read(packaging.challenger_folder(registered)).fingerprint == info.fingerprint
+    assert ModelInfo.read(registered / layout.CHALLENGER).fingerprint == info.fingerprint
     learned = registry.training_pictures(version)
     assert learned is not None
     training = json.loads((shipped_folder("fast") / "reports.json").read_text())["data"]["splits"]["train"]

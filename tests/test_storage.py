@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.errors import EnvironmentFault, ParamsError, SourceError
-from fer_pipeline.scoring.storage import bucket, location
-from fer_pipeline.scoring.storage.bucket import BucketPlace
-from fer_pipeline.scoring.storage.local import LocalPlace
-from fer_pipeline.scoring.storage.location import Place
+from fer_pipeline.scoring.storage import bucket, storage_location
+from fer_pipeline.scoring.storage.bucket import BucketLocation
+from fer_pipeline.scoring.storage.local import LocalLocation
+from fer_pipeline.scoring.storage.location import StorageLocation
 
 moto = pytest.importorskip("moto.server", reason="needs the development packages")
 
@@ -45,28 +45,28 @@ def s3(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["local", "s3"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> StorageLocation:
     """A folder that nobody has used."""
     if request.param == "local":
-        return location(tmp_path / "folder")
+        return storage_location(tmp_path / "folder")
     request.getfixturevalue("s3")
-    return location(f"s3://faces/{tmp_path.name}")
+    return storage_location(f"s3://faces/{tmp_path.name}")
 
 
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("s3://faces/a b/é%#.png", BucketPlace("s3", "faces/a b/é%#.png")),
-        ("s3a://faces/pictures/", BucketPlace("s3", "faces/pictures")),
-        ("gs://faces", BucketPlace("gs", "faces")),
-        ("pictures", LocalPlace(Path("/somewhere/pictures"))),
-        ("/pictures/s3:", LocalPlace(Path("/pictures/s3:"))),
+        ("s3://faces/a b/é%#.png", BucketLocation("s3", "faces/a b/é%#.png")),
+        ("s3a://faces/pictures/", BucketLocation("s3", "faces/pictures")),
+        ("gs://faces", BucketLocation("gs", "faces")),
+        ("pictures", LocalLocation(Path("/somewhere/pictures"))),
+        ("/pictures/s3:", LocalLocation(Path("/pictures/s3:"))),
     ],
 )
-def test_an_address_is_a_path_or_the_uri_of_a_bucket(address: str, expected: Place) -> None:
-    found = location(address, Path("/somewhere"))
+def test_an_address_is_a_path_or_the_uri_of_a_bucket(address: str, expected: StorageLocation) -> None:
+    found = storage_location(address, Path("/somewhere"))
     assert found == expected
-    assert location(found.address) == found
+    assert storage_location(found.address) == found
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_an_address_is_a_path_or_the_uri_of_a_bucket(address: str, expected: Pla
 )
 def test_an_address_that_may_hold_keys_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(ParamsError, match="expected") as caught:
-        location(address)
+        storage_location(address)
     assert "hidden" not in str(caught.value)
 
 
-def test_files_are_written_read_listed_and_removed(folder: Place) -> None:
+def test_files_are_written_read_listed_and_removed(folder: StorageLocation) -> None:
     assert (folder.look(), folder.entries(), list(folder.walk())) == (None, [], [])
     folder.child("b", "deep [1]", "é *#%.png").write(b"picture")
     folder.child("b", "a.png").write(b"")
@@ -89,7 +89,7 @@ def test_files_are_written_read_listed_and_removed(folder: Place) -> None:
         found = file.look()
         assert found is not None
         assert (found.name, found.mark) == (name.split("/")[-1], mark)
-        assert location(file.address).read(100) == file.read(100)
+        assert storage_location(file.address).read(100) == file.read(100)
     assert [(entry.name, entry.is_folder) for entry in folder.entries()] == [(".hidden", True), ("b", True), ("z.png", False)]
     assert folder.child("z.png").read(3) == b"123"
     folder.child("z.png").delete()
@@ -99,7 +99,7 @@ def test_files_are_written_read_listed_and_removed(folder: Place) -> None:
         folder.child("z.png").read(3)
 
 
-def test_a_file_that_is_not_written_to_its_end_leaves_the_one_before(folder: Place) -> None:
+def test_a_file_that_is_not_written_to_its_end_leaves_the_one_before(folder: StorageLocation) -> None:
     folder.child("a").write(b"before")
     marks = [entry.mark for entry in folder.entries()]
     with pytest.raises(KeyboardInterrupt), folder.child("a").replaced() as file:  # noqa: PT012
@@ -113,7 +113,7 @@ def test_a_file_that_is_not_written_to_its_end_leaves_the_one_before(folder: Pla
     assert [entry.mark for entry in folder.entries()] != marks
 
 
-def test_a_large_file_comes_back_as_it_was(folder: Place) -> None:
+def test_a_large_file_comes_back_as_it_was(folder: StorageLocation) -> None:
     content = os.urandom(1_000_000) * 25  # more than one part of an upload
     folder.child("large").write(content)
     assert folder.child("large").read(len(content) + 1) == content
@@ -121,12 +121,12 @@ def test_a_large_file_comes_back_as_it_was(folder: Place) -> None:
 
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_of_google_is_walked_without_its_folders_being_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = location(f"s3://faces/{tmp_path.name}")
+    folder = storage_location(f"s3://faces/{tmp_path.name}")
     for name in ("a.png", "d/b.png", "d/.c.png", ".e/f.png"):
         folder.child(name).write(b"1")
     client = bucket._client("s3", os.environ["AWS_ENDPOINT_URL"])
     monkeypatch.setattr(bucket, "_client", lambda *_: client)
-    assert [name for name, *_ in location(f"gs://faces/{tmp_path.name}").walk()] == ["a.png", "d/b.png"]
+    assert [name for name, *_ in storage_location(f"gs://faces/{tmp_path.name}").walk()] == ["a.png", "d/b.png"]
 
 
 @pytest.mark.usefixtures("s3")
@@ -135,7 +135,7 @@ def test_objects_in_a_folder_without_name_are_told_and_not_walked_for_ever(tmp_p
 
     boto3.client("s3").put_object(Bucket="faces", Key=f"{tmp_path.name}//a.png", Body=b"1")
     with pytest.raises(SourceError, match="rename or remove"):
-        list(location(f"s3://faces/{tmp_path.name}").walk())
+        list(storage_location(f"s3://faces/{tmp_path.name}").walk())
 
 
 @pytest.mark.usefixtures("s3")
@@ -143,13 +143,13 @@ def test_a_store_that_does_not_answer_is_told_in_one_sentence(monkeypatch: pytes
     monkeypatch.setattr(bucket, "_TRIES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(EnvironmentFault, match=r"s3://faces/x could not be used: .*AWS_ENDPOINT_URL") as caught:
-        location("s3://faces/x").look()
+        storage_location("s3://faces/x").look()
     assert "only-for-this-test" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_that_is_not_there_holds_nothing_and_takes_nothing() -> None:
-    assert location("s3://nowhere/x").look() is None
+    assert storage_location("s3://nowhere/x").look() is None
     with pytest.raises(EnvironmentFault, match="s3://nowhere/x could not be used"):
-        location("s3://nowhere/x").write(b"1")
+        storage_location("s3://nowhere/x").write(b"1")

@@ -25,7 +25,7 @@ def main() -> None:
     if OWNER_VARIABLE in os.environ:
         end_with(os.environ[OWNER_VARIABLE])
     from fer_pipeline.cli.app import app  # typer and rich are imported after the environment is set
-    from fer_pipeline.cli.console import errors
+    from fer_pipeline.cli.options import errors
 
     try:
         app()
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _fail(error: FerError) -> NoReturn:
-    from fer_pipeline.cli.console import errors
+    from fer_pipeline.cli.options import errors
 
     errors.print(f"[bold red]error:[/] {_escape(str(error))}")
     error_file = os.environ.get("FER_ERROR_FILE")

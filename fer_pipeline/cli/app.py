@@ -5,10 +5,7 @@ from __future__ import annotations
 import typer
 
 from fer_pipeline.cli import (
-    baseline,
-    data,
     derive,
-    drifting,
     evaluate,
     explain,
     feedback,
@@ -17,14 +14,10 @@ from fer_pipeline.cli import (
     pipeline,
     predict,
     pretrained,
-    profiles,
-    promoting,
-    scoring,
     serve,
     stages,
     status,
     tune,
-    ui,
     video,
 )
 
@@ -43,7 +36,7 @@ app.command(rich_help_panel=JOBS)(pipeline.doctor)
 app.command(rich_help_panel=JOBS)(status.status)
 app.command(rich_help_panel=JOBS)(pipeline.report)
 app.command(rich_help_panel=JOBS)(evaluate.evaluate_on)
-app.command(rich_help_panel=JOBS)(baseline.baseline)
+app.command(rich_help_panel=JOBS)(tune.baseline)
 app.command(rich_help_panel=JOBS)(evaluate.robustness)
 app.command(rich_help_panel=JOBS)(explain.explain)
 app.command(rich_help_panel=JOBS)(explain.explain_report)
@@ -55,23 +48,23 @@ app.command(rich_help_panel=JOBS)(derive.soft_labels)
 app.command(rich_help_panel=JOBS)(derive.teachers)
 app.command(rich_help_panel=JOBS)(derive.ensemble)
 app.command(rich_help_panel=JOBS)(derive.balance)
-app.command(rich_help_panel=JOBS)(drifting.drift)
-app.command(rich_help_panel=JOBS)(promoting.promote)
-app.command(rich_help_panel=JOBS)(promoting.rollback)
+app.command(rich_help_panel=JOBS)(monitor.drift)
+app.command(rich_help_panel=JOBS)(models.promote)
+app.command(rich_help_panel=JOBS)(models.rollback)
 app.command(rich_help_panel=JOBS)(serve.package)
 app.command(rich_help_panel=JOBS)(serve.serve)
 app.command(rich_help_panel=JOBS)(predict.predict)
 app.command(rich_help_panel=JOBS)(video.video)
-app.command(rich_help_panel=JOBS)(scoring.score)
+app.command(rich_help_panel=JOBS)(predict.score)
 models.app.command()(pretrained.ship)
 models.app.command()(pretrained.register)
 models.app.command()(pretrained.fetch)
 models.app.command()(pretrained.trained_on)
-app.add_typer(data.app, name="data", rich_help_panel=JOBS)
+app.add_typer(pipeline.data_app, name="data", rich_help_panel=JOBS)
 app.add_typer(feedback.app, name="feedback", rich_help_panel=JOBS)
 app.add_typer(models.app, name="models", rich_help_panel=JOBS)
-app.add_typer(profiles.app, name="profile", rich_help_panel=JOBS)
+app.add_typer(pipeline.profile_app, name="profile", rich_help_panel=JOBS)
 app.add_typer(monitor.app, name="shadow", rich_help_panel=JOBS)
-app.add_typer(ui.app, name="ui", rich_help_panel=JOBS)
+app.add_typer(serve.ui_app, name="ui", rich_help_panel=JOBS)
 for stage in (stages.fetch, stages.preprocess, stages.validate, stages.train, stages.evaluate, stages.export):
     app.command(rich_help_panel=STAGES)(stage)

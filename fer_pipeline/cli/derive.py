@@ -7,19 +7,16 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.console import errors, results
-from fer_pipeline.cli.options import model_path
-from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.cli.options import errors, model_path, results
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.workspace.locks import RUN_LOCK, SOFT_LABELS, TEACHERS, exclusive
+from fer_pipeline.workspace.layout import ADJUSTED, ENSEMBLE, PARAMS, PROCESSED, RUN_LOCK, SOFT_LABELS, TEACHERS
+from fer_pipeline.workspace.locks import exclusive
 
 Models = Annotated[
     list[str],
     typer.Argument(help="Shipped names (`fast`), `champion`, `challenger`, versions (`fer/3`) or folders of exported models."),
 ]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
-
-PROCESSED = Path("data/processed")
 
 
 def soft_labels(
@@ -88,7 +85,7 @@ def ensemble(
     models: Models,
     processed: Processed = PROCESSED,
     views: Annotated[int, typer.Option(help="Views of a picture that each looks at: 1 itself, 2 also mirrored, up to 10.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/ensemble"),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = ENSEMBLE,
 ) -> None:
     """Merge models into one that answers with the mean of their calibrated probabilities, and measure it beside them.
 
@@ -122,7 +119,7 @@ def balance(
     model: Annotated[str, typer.Argument(help="Shipped name, alias, version or folder of an exported model.")],
     max_loss: Annotated[float, typer.Option(min=0, max=0.2, help="Accuracy on validation that may be given up.")] = 0.01,
     processed: Processed = PROCESSED,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/balanced"),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = ADJUSTED,
 ) -> None:
     """Make the variant of a model that finds rare emotions best: offsets by class, chosen on validation for macro-F1.
 
@@ -130,9 +127,9 @@ def balance(
     """
     from rich.table import Table
 
-    from fer_pipeline.balancing import balance as balance_model
     from fer_pipeline.config import params as params_file
     from fer_pipeline.labels import EMOTIONS
+    from fer_pipeline.models.logit_adjustment import balance as balance_model
 
     params = params_file.load(PARAMS)
     with exclusive(out, "fer balance"), errors.status("choosing and measuring …"):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.console import results
-from fer_pipeline.cli.options import model_path
+from fer_pipeline.cli.options import model_path, results
 from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.workspace.layout import EXPORT, MODEL, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ Model = Annotated[
     ),
 ]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
-
-EXPORT, PROCESSED, REPORTS = Path("data/export"), Path("data/processed"), Path("data/reports")
 
 
 def evaluate_on(
@@ -113,7 +111,7 @@ def robustness(
 
 def card(
     model: Model = EXPORT,
-    training: Annotated[Path, typer.Option(help="Folder written by `fer train`.")] = Path("data/model"),
+    training: Annotated[Path, typer.Option(help="Folder written by `fer train`.")] = MODEL,
     processed: Processed = PROCESSED,
     evaluation: Annotated[Path, typer.Option(help="Folder written by `fer evaluate`.")] = REPORTS / "evaluation",
     reports: Annotated[Path, typer.Option(help="Folder with the reports robustness, explanation and external/.")] = REPORTS,

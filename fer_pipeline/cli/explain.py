@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.console import results
-from fer_pipeline.cli.evaluate import EXPORT, PROCESSED, REPORTS, Model, Processed, check_spec, largest_face, recognizer_of
-from fer_pipeline.cli.options import chosen_detector, chosen_model, model_path
+from fer_pipeline.cli.evaluate import Model, Processed, check_spec, largest_face, recognizer_of
+from fer_pipeline.cli.options import chosen_detector, chosen_model, model_path, results
 from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
+from fer_pipeline.workspace.layout import EXPORT, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:

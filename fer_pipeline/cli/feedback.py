@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.console import errors, results
-from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.cli.options import errors, results
 from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import FeedbackError, ParamsError
-from fer_pipeline.feedback.corrections import INBOX, INBOX_VARIABLE, Corrections
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
+from fer_pipeline.workspace.layout import FEEDBACK_INBOX, PARAMS, PROCESSED, RAW, REPORTS, RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
     from fer_pipeline.feedback.review import Review
@@ -30,22 +30,22 @@ IdFile = Annotated[typer.FileText | None, typer.Option("--file", help="File with
 Wait = Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of lines.")]
 
-PROCESSED, PAGE = Path("data/processed"), Path("data/reports/feedback")
+PAGE = REPORTS / "feedback"
 
 
 @app.command()
-def status(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
+def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
     """Count the corrections that wait, are accepted, or were taken back after acceptance, by what was answered and said.
 
     Example: `fer feedback status`
     """
     from fer_pipeline.data.fetch import accepted_feedback
-    from fer_pipeline.feedback.review import FOLDER
+    from fer_pipeline.workspace.layout import FEEDBACK
 
     corrections = _open(inbox)
     pending, damaged = corrections.read("pending")
-    held = accepted_feedback.read(FOLDER)
-    fetched = accepted_feedback.ids_in(Path("data/raw"))
+    held = accepted_feedback.read(FEEDBACK)
+    fetched = accepted_feedback.ids_in(RAW)
     ids = {one.id for one in held}
     pairs = Counter((one.answered, one.corrected) for one in pending)
     facts = {
@@ -80,7 +80,7 @@ def status(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
 
 
 @app.command(name="list")
-def list_(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
+def list_(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
     """List the corrections with a picture that wait, oldest first: id, time, what was answered, what the person says.
 
     Example: `fer feedback list --json`
@@ -100,7 +100,7 @@ def list_(inbox: Inbox = INBOX, as_json: AsJson = False) -> None:
 
 @app.command()
 def review(
-    inbox: Inbox = INBOX,
+    inbox: Inbox = FEEDBACK_INBOX,
     processed: Processed = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write: index.html with the faces, review.json.")] = PAGE,
 ) -> None:
@@ -125,7 +125,7 @@ def accept(
     ids: Ids = None,
     file: IdFile = None,
     all_passing: Annotated[bool, typer.Option("--all-passing", help="Accept all that pass every check.")] = False,
-    inbox: Inbox = INBOX,
+    inbox: Inbox = FEEDBACK_INBOX,
     processed: Processed = PROCESSED,
     wait: Wait = 0,
 ) -> None:
@@ -168,7 +168,7 @@ def accept(
 def reject(
     ids: Ids = None,
     file: IdFile = None,
-    inbox: Inbox = INBOX,
+    inbox: Inbox = FEEDBACK_INBOX,
 ) -> None:
     """Delete corrections that wait.
 
@@ -194,7 +194,7 @@ def reject(
 def delete(
     ids: Ids = None,
     file: IdFile = None,
-    inbox: Inbox = INBOX,
+    inbox: Inbox = FEEDBACK_INBOX,
     wait: Wait = 0,
 ) -> None:
     """Delete corrections by the receipts of the people who gave them, out of the training data, too.
@@ -215,7 +215,7 @@ def delete(
 
 
 @app.command()
-def purge(inbox: Inbox = INBOX, wait: Wait = 0) -> None:
+def purge(inbox: Inbox = FEEDBACK_INBOX, wait: Wait = 0) -> None:
     """Delete what has expired and what people took back after acceptance; finish what a killed command began.
 
     Example: `fer feedback purge`

@@ -1,20 +1,21 @@
-"""`fer models`: the registered versions."""
+"""`fer models`, `promote` and `rollback`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markdown import Markdown
 from rich.table import Table
 
-from fer_pipeline.cli.console import results
-from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.cli.options import results
 from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import ModelError
+from fer_pipeline.workspace.layout import PARAMS
 
 app = typer.Typer(help="The registered models.", no_args_is_help=True)
 
@@ -132,3 +133,42 @@ def _two_columns(title: str, values: Mapping[str, str]) -> Table:
 
 def _word(value: str | float | None) -> str:
     return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
+    """Judge a registered version against the champion; when it wins and its bundle answers, move the alias.
+
+    Example: `fer promote`
+    """
+    from fer_pipeline.promotion import champion, gate
+
+    champion.challenger(Path.cwd(), version)  # a wrong number is told at once, before Prefect is loaded and its server started
+    from fer_pipeline.promotion.decision import Decision
+    from flows.promotion import promote_challenger
+
+    decision = promote_challenger(version)
+    assert isinstance(decision, Decision)  # a failed state raises its error here
+    results.print(decision.markdown())
+    if decision.rows:
+        results.print(f"page: {gate.page(Path.cwd())}")
+    if not decision.promoted:
+        raise typer.Exit(1)
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="Version to go back to; the champion before by default.")] = None,
+) -> None:
+    """Make an earlier champion champion again, with its bundle. It does not wait for a training that runs.
+
+    That takes seconds where the version was packaged, as each champion of the gate was. One that never was, or whose bundle is
+    gone, is packaged and tried first: up to minutes. Without --to, versions of synthetic faces never follow one of real pictures.
+
+    Example: `fer rollback`
+    """
+    from fer_pipeline.promotion.rollback import roll_back
+
+    # Without RUN_LOCK, which a training holds for hours: `crown` has a lock of its own and looks at the champion inside it.
+    done = roll_back(Path.cwd(), to)
+    results.print(f"{done.version} is champion again, bundle {done.bundle}; a running `fer serve` goes over to it")
+    for one in done.skipped:
+        results.print(f"passed over: {one}, trained on synthetic faces; `fer rollback --to {one.number}` takes it")

@@ -1,4 +1,4 @@
-"""`fer shadow`: which challenger runs beside the champion, and how far the two agree on what the service gets."""
+"""`fer shadow` and `fer drift`: what the service gets, against the challenger and the validation split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fer_pipeline.cli.console import results
+from fer_pipeline.cli.options import results
+from fer_pipeline.config import params as params_file
+from fer_pipeline.errors import MonitoringError
+from fer_pipeline.monitoring.observations import LOG_VARIABLE
+from fer_pipeline.workspace.layout import BUNDLE, PARAMS, PREDICTION_LOG, REPORTS, SHADOW_LOG
+from fer_pipeline.workspace.locks import exclusive
 
 app = typer.Typer(help="A challenger that judges what the service gets, without answering.", no_args_is_help=True)
 
@@ -48,7 +53,7 @@ def remove() -> None:
 
 @app.command()
 def report(
-    log: Annotated[Path, typer.Option(help="Folder that the service logs to: its FER_SHADOW_LOG.")] = Path("data/shadow"),
+    log: Annotated[Path, typer.Option(help="Folder that the service logs to: its FER_SHADOW_LOG.")] = SHADOW_LOG,
     window: Annotated[float, typer.Option(help="Hours before now to look at.", min=0.01)] = 24.0,
     at_least: Annotated[
         float, typer.Option(help="Exit code 3 where the lower bound of the agreement is below it.", min=0, max=1)
@@ -89,3 +94,40 @@ def report(
             results.print(f"[yellow]cannot be read:[/] {file}")
     if result.low < at_least:
         raise typer.Exit(DISAGREEMENT_EXIT_CODE)
+
+
+DRIFT_EXIT_CODE = 3
+
+
+def drift(
+    log: Annotated[Path, typer.Option(envvar=LOG_VARIABLE, help="Folder that the service logs to.")] = PREDICTION_LOG,
+    window: Annotated[float, typer.Option(help="Hours before now to look at; too few predictions widen it.", min=0.01)] = 24.0,
+    since: Annotated[datetime | None, typer.Option(help="Look at all since then (UTC) instead, and no further back.")] = None,
+    model: Annotated[Path, typer.Option(help="Folder of the served model.")] = BUNDLE,
+    processed: Annotated[Path, typer.Option(help="Folder written by `fer preprocess`, with the data of the model.")] = Path(
+        "data/processed"
+    ),
+    out: Annotated[Path, typer.Option(help="Folder to write: drift.json, report.html.")] = REPORTS / "drift",
+) -> None:
+    """Compare what the service answered with the validation split of the training; exit code 3 means drift.
+
+    A window with fewer predictions than drift.min_rows of params.yaml is widened, up to drift.max_window_hours.
+
+    Example: `fer drift --window 24`
+    """
+    from fer_pipeline.monitoring.drift_check import check
+
+    until = datetime.now(UTC)
+    start = since.replace(tzinfo=UTC) if since is not None else until - timedelta(hours=window)
+    if start >= until:
+        raise MonitoringError(f"--since is {start:%Y-%m-%d %H:%M} UTC, expected a time before now, {until:%Y-%m-%d %H:%M} UTC")
+    with exclusive(out, "fer drift"):
+        bounds = params_file.load(PARAMS).drift
+        found = check(log, model, processed, out, bounds, start, until, widen=since is None)
+    for one in found.result.comparisons:
+        results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")
+    if not found.result.judged:
+        raise MonitoringError(f"{found.message}; page: {found.page}")
+    results.print(f"{found.message}; page: {found.page}")
+    if found.result.drifted:
+        raise typer.Exit(DRIFT_EXIT_CODE)

@@ -1,4 +1,4 @@
-"""Which model and which face detector a command uses: what was asked for, or else what is there. Says so on stderr."""
+"""The two consoles, and the options that name a model and a face detector."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from fer_pipeline.cli.console import errors
-from fer_pipeline.cli.stages import PARAMS
+import typer
+from rich.console import Console
+
 from fer_pipeline.errors import ModelError
+from fer_pipeline.workspace.layout import BUNDLE, DETECTORS, DOWNLOADS, PARAMS
 
 if TYPE_CHECKING:
     from fer_pipeline.experiments.registry import Version
     from fer_pipeline.inference.detection.detectors import FaceDetector
 
-BUNDLE = Path("data/bundle")
-YUNET = Path("data/models/yunet.onnx")
+YUNET = DETECTORS / "yunet.onnx"
 ALIASES = ("champion", "challenger", "baseline")
 
 _VERSION = re.compile(r"([\w.-]+)/v?(\d+)")
-_DOWNLOADS = Path("data/.registry")  # the leading dot keeps it out of git
 
 
 def chosen_model(model: str | None) -> Path:
@@ -108,7 +108,7 @@ def _downloaded(version: Version) -> Path:
     from fer_pipeline.model_info import ModelInfo
     from fer_pipeline.workspace.files import replaced_folder
 
-    kept = _DOWNLOADS / f"{version.name}-{version.number}"
+    kept = DOWNLOADS / f"{version.name}-{version.number}"
     try:
         if ModelInfo.read(kept).fingerprint == version.tags[registry.FINGERPRINT_TAG]:
             return kept
@@ -117,3 +117,41 @@ def _downloaded(version: Version) -> Path:
     with tempfile.TemporaryDirectory(prefix="fer-version-") as scratch, replaced_folder(kept) as folder:
         shutil.copytree(registry.download_export(version, Path(scratch)), folder, dirs_exist_ok=True)
     return kept
+
+
+results = Console(highlight=False, soft_wrap=True)
+errors = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
+    from fer_pipeline.inference.recognizer import Recognizer
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Shipped model (`fast`), `champion`, `challenger` or `fer/3` of the registry, or folder of an exported model; "
+        f"left out: the champion in {BUNDLE} if there, then `fast`."
+    ),
+]
+Detector = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"face_detection_yunet_2023mar.onnx; left out: {YUNET} if there, then what `fer models fetch yunet` fetched, "
+        "then the model's own, then Haar."
+    ),
+]
+Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
+
+
+def chosen_recognizer(model: str | None, detector_file: Path | None, threshold: float) -> Recognizer:
+    """The recognizer of a command's options; says on stderr which model it is."""
+    from fer_pipeline.inference.recognizer import Recognizer
+
+    return Recognizer.load(chosen_model(model), chosen_detector(detector_file), threshold)
+
+
+def plain(text: str) -> str:
+    """Text that is no markup of rich."""
+    from rich.markup import escape
+
+    return escape(text)

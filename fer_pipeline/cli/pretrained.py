@@ -7,21 +7,20 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.console import errors, results
-from fer_pipeline.cli.options import fetched_yunet, model_path
-from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.cli.options import errors, fetched_yunet, model_path, results
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace.layout import EXPORT, MODEL, PARAMS, PROCESSED, RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 
 YUNET_NAME = "yunet"
 
 
 def ship(
     name: Annotated[str, typer.Argument(help="Name under which it is shipped: `fast`, `accurate`.")],
-    export: Annotated[Path, typer.Option("--from", help="Folder written by `fer export`.")] = Path("data/export"),
-    training: Annotated[Path, typer.Option(help="Folder written by `fer train`.")] = Path("data/model"),
-    processed: Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")] = Path("data/processed"),
+    export: Annotated[Path, typer.Option("--from", help="Folder written by `fer export`.")] = EXPORT,
+    training: Annotated[Path, typer.Option(help="Folder written by `fer train`.")] = MODEL,
+    processed: Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")] = PROCESSED,
     reports: Annotated[Path, typer.Option(help="Folder with the reports robustness, explanation and external/.")] = Path(
         "data/reports"
     ),

@@ -8,17 +8,16 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.console import results
+from fer_pipeline.cli.options import results
 from fer_pipeline.config import params as params_file
 from fer_pipeline.workspace.files import write_text
-from fer_pipeline.workspace.locks import SOFT_LABELS, TEACHERS, exclusive
+from fer_pipeline.workspace.layout import PARAMS, SOFT_LABELS, TEACHERS
+from fer_pipeline.workspace.locks import exclusive
 
 Params = Annotated[Path, typer.Option(help="The parameter file.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; it is replaced as a whole when the stage ends well.")]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 Model = Annotated[Path, typer.Option(help="Folder written by `fer train`.")]
-
-PARAMS = Path("params.yaml")
 
 
 def fetch(

@@ -12,10 +12,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from fer_pipeline.cli.console import results
-from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.cli.options import results
 from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.workspace.layout import PARAMS, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
@@ -45,7 +45,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 def compare(
     a: Annotated[str, typer.Argument(help="First version: number, run id or alias, such as `baseline`, that of `fer baseline`.")],
     b: Annotated[str, typer.Argument(help="Second one, likewise.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/reports/compare"),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "compare",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Run two versions on the same test rows: paired intervals, McNemar's test, each emotion, pictures where they differ.

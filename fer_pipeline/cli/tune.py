@@ -1,4 +1,4 @@
-"""Commands that train many times: the search for a recipe, and the out-of-fold look at the labels."""
+"""Commands that train many times: the search for a recipe, the out-of-fold look at the labels, the HOG baseline."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.console import errors, results
-from fer_pipeline.cli.stages import PARAMS
+from fer_pipeline.cli.options import errors, results
+from fer_pipeline.cli.stages import Params, Processed
 from fer_pipeline.config import editing
 from fer_pipeline.config import params as params_file
-from fer_pipeline.workspace.locks import RUN_LOCK, SOFT_LABELS, exclusive
-
-Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
-
-PROCESSED, REPORTS = Path("data/processed"), Path("data/reports")
+from fer_pipeline.workspace.layout import BASELINE, PARAMS, PROCESSED, REPORTS, RUN_LOCK, SOFT_LABELS, TUNING
+from fer_pipeline.workspace.locks import exclusive
 
 
 def tune(
@@ -24,7 +21,7 @@ def tune(
         typer.Option(min=1, help="Trials in all, those of earlier runs of this search included; left out: tune.trials."),
     ] = None,
     processed: Processed = PROCESSED,
-    folder: Annotated[Path, typer.Option(help="Folder of the study, where a stopped search goes on.")] = Path("data/tuning"),
+    folder: Annotated[Path, typer.Option(help="Folder of the study, where a stopped search goes on.")] = TUNING,
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = REPORTS / "tuning",
 ) -> None:
     """Search for a better recipe with Optuna, by the section tune of params.yaml; choose on validation.
@@ -106,4 +103,26 @@ def label_noise(
     results.print(
         f"{int(noise.suspicious.sum()):,} suspicious labels, {100 * noise.share:.1f} % wrong as estimated, accuracy out of fold "
         f"{predicted.facts['accuracy']:.4f}; page: {out / 'report.html'}"
+    )
+
+
+def baseline(
+    processed: Processed = PROCESSED,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = BASELINE,
+    params: Params = PARAMS,
+) -> None:
+    """Fit HOG features with logistic regression in Spark MLlib; measure and register it like any other model.
+
+    Its version has the alias baseline and is no challenger: only `fer promote --version` judges it. A few minutes on FER-2013.
+
+    Example: `fer baseline`, then `fer compare baseline champion`
+    """
+    from fer_pipeline.experiments.baseline import baseline_and_track
+
+    with exclusive(out, "fer baseline"):
+        info, version = baseline_and_track(processed, out, params_file.load(params))
+    found = info.metrics
+    results.print(
+        f"accuracy {found['accuracy']:.4f} ({found['accuracy_low']:.4f} to {found['accuracy_high']:.4f}), "
+        f"macro-F1 {found['macro_f1']:.4f} on {found['rows']:,.0f} test pictures; {version}, alias baseline; model: {out}"
     )

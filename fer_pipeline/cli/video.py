@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fer_pipeline.cli.console import errors, results
-from fer_pipeline.cli.inference import Detector, Model, Threshold, chosen_recognizer, plain
+from fer_pipeline.cli.options import Detector, Model, Threshold, chosen_recognizer, errors, plain, results
 from fer_pipeline.errors import ParamsError, VideoError
 
 if TYPE_CHECKING:  # OpenCV, onnxruntime and PyAV are loaded by the command, not by `fer --help`

@@ -23,7 +23,7 @@ from fer_pipeline.metrics import classification as metrics
 from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.metrics.classification import Interval, Reliability
 from fer_pipeline.metrics.curves import Curve, precision_recall, roc, thinned
-from fer_pipeline.modeling.shares import share_interval
+from fer_pipeline.metrics.intervals import share_interval
 from fer_pipeline.training.artifacts import read_history, read_model, read_training
 from fer_pipeline.workspace.files import replaced_folder
 

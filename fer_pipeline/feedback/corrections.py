@@ -27,8 +27,6 @@ from fer_pipeline.errors import EnvironmentFault, FeedbackError
 from fer_pipeline.labels import EMOTIONS
 
 INBOX_VARIABLE: Final = "FER_FEEDBACK"
-INBOX: Final = Path("data/feedback-inbox")
-"""Where commands and flows look for corrections, relative to the root of the repository, unless the variable is set."""
 
 State = Literal["pending", "accepted", "withdrawn"]
 STATES: Final[tuple[State, ...]] = ("pending", "accepted", "withdrawn")

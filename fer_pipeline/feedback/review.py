@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import FeedbackParams, load
@@ -21,11 +20,8 @@ from fer_pipeline.imaging import UInt8Array, content_hash, decode, to_gray
 from fer_pipeline.inference.quality import FaceQuality, measure
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import replaced_folder, tidy, write_json
+from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_CHANGE
 
-FOLDER: Final = Path("data/feedback")
-"""The accepted corrections, under DVC, relative to the root of the repository."""
-
-_NOTE: Final = Path("data/.feedback-change.json")
 """There while data/feedback and params.yaml are being changed: from which version to which, and which pictures (MD5 by receipt)
 DVC's cache must forget."""
 
@@ -81,7 +77,7 @@ def review(inbox: Corrections, root: Path, processed: Path, params: FeedbackPara
 
     Raises `SourceError` where there is no table to compare with.
     """
-    accepted = accepted_feedback.read(root / FOLDER)
+    accepted = accepted_feedback.read(root / FEEDBACK)
     pending, damaged = inbox.read("pending")
     faces: dict[str, UInt8Array] = {}
     for correction in pending:
@@ -126,7 +122,7 @@ def accept(inbox: Corrections, root: Path, reviewed: Review, ids: Sequence[str] 
             raise DataQualityError(f"{len(refused)} of the corrections cannot be accepted, nothing was: " + " | ".join(refused))
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     held = _held(root)
-    pictures = {one.id: (root / FOLDER / one.file).read_bytes() for one in held}
+    pictures = {one.id: (root / FEEDBACK / one.file).read_bytes() for one in held}
     added = []
     for item in chosen:
         assert item.correction.picture is not None
@@ -154,7 +150,7 @@ def delete(inbox: Corrections, root: Path, ids: Iterable[str]) -> FeedbackVersio
     kept = [one for one in held if one.id not in wanted]
     version = accepted_feedback.version_of(held)
     if removed:
-        pictures = {one.id: (root / FOLDER / one.file).read_bytes() for one in held}
+        pictures = {one.id: (root / FEEDBACK / one.file).read_bytes() for one in held}
         version = publish(root, kept, pictures, {one.id: _md5(pictures[one.id]) for one in removed})
     for one in wanted:
         inbox.forget(one)
@@ -171,9 +167,10 @@ def purge(inbox: Corrections, root: Path) -> FeedbackVersion:
     held = _held(root)
     if held and not any(inbox.knows(one.id) for one in held):
         raise FeedbackError(
-            f"{root / FOLDER} holds {len(held):,} accepted corrections, and {inbox.folder} knows none of them, so nobody can say "
-            f"which were taken back: set {INBOX_VARIABLE}, also for the worker of Prefect, to the folder that the service keeps "
-            "corrections in (`fer feedback purge --inbox FOLDER` does it at once); where no service runs, pause the deployment"
+            f"{root / FEEDBACK} holds {len(held):,} accepted corrections, and {inbox.folder} knows none of them, so nobody "
+            f"can say which were taken back: set {INBOX_VARIABLE}, also for the worker of Prefect, to the folder that "
+            "the service keeps corrections in (`fer feedback purge --inbox FOLDER` does it at once); where no service runs, "
+            "pause the deployment"
         )
     withdrawn, _ = inbox.read("withdrawn")
     done = delete(inbox, root, [one.id for one in withdrawn])
@@ -186,15 +183,15 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
     Without such a note a version that differs from that of params.yaml is somebody's choice, as after `git checkout` of an
     earlier commit: it is left alone, and `SourceError` raised by what reads the corrections next.
     """
-    note = root / _NOTE
+    note = root / FEEDBACK_CHANGE
     finished: tuple[str, ...] = ()
     if note.exists():
-        tidy(root / FOLDER)
+        tidy(root / FEEDBACK)
         began = json.loads(note.read_text(encoding="utf-8"))
-        held = accepted_feedback.read(root / FOLDER)
+        held = accepted_feedback.read(root / FEEDBACK)
         held_version = accepted_feedback.version_of(held)
         if (held_version, load(root / "params.yaml").fetch.feedback) == (began["to"], began["from"]):
-            dvc.track(root, root / FOLDER)
+            dvc.track(root, root / FEEDBACK)
             write_values(root / "params.yaml", {"fetch.feedback": held_version})
         forgotten = began.get("forget", {})
         _forget_pictures(root, forgotten)
@@ -217,23 +214,23 @@ def publish(
     `forget` names pictures by their MD5, for each the receipt, that DVC's cache then holds no more. All this is in the note
     before anything changes, so that `settle` can finish it: nothing else says afterwards what was taken out.
     """
-    target = root / FOLDER
+    target = root / FEEDBACK
     version = accepted_feedback.version_of(corrections)
     forgotten = dict(forget or {})
-    write_json(root / _NOTE, {"from": load(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten})
+    write_json(root / FEEDBACK_CHANGE, {"from": load(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten})
     with replaced_folder(target) as folder:
         accepted_feedback.write(folder, corrections, pictures)
     dvc.track(root, target)
     write_values(root / "params.yaml", {"fetch.feedback": version})
     _forget_pictures(root, forgotten)
-    (root / _NOTE).unlink()
+    (root / FEEDBACK_CHANGE).unlink()
     return version
 
 
 def _forget_pictures(root: Path, forgotten: Mapping[str, str]) -> None:
     """Takes pictures out of DVC's cache, but none that data/feedback holds: the change was not made, or two are equal."""
     if forgotten:
-        held = {_md5(file.read_bytes()) for file in (root / FOLDER).rglob("*.png")}
+        held = {_md5(file.read_bytes()) for file in (root / FEEDBACK).rglob("*.png")}
         dvc.forget(root, [one for one in forgotten.values() if one not in held])
 
 
@@ -256,7 +253,7 @@ def _accepted(item: Reviewed, now: str) -> AcceptedCorrection:
 
 
 def _held(root: Path) -> tuple[AcceptedCorrection, ...]:
-    return accepted_feedback.checked(root / FOLDER, load(root / "params.yaml").fetch.feedback)
+    return accepted_feedback.checked(root / FEEDBACK, load(root / "params.yaml").fetch.feedback)
 
 
 def _check_all(ids: Iterable[str], is_there: Callable[[str], bool]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import file_sha256
+from fer_pipeline.workspace.layout import MODEL_FOLDERS
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 """One folder per model, laid out like an export, and the index."""
@@ -17,10 +18,6 @@ INDEX_FILE = "index.json"
 
 DEFAULT_MODEL = "fast"
 """The model that answers where no other is asked for."""
-
-
-PLACES = {"champion": Path("data/bundle"), "challenger": Path("data/challenger")}
-"""Where a workspace, which is the current folder, keeps the model behind an alias of its registry."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def shipped_models(weights: Path | None = None) -> dict[str, ShippedModel]:
 
 
 def model_folder(name_or_folder: str) -> Path:
-    """The folder of a shipped model by its name, or else the folder of that path, as it is, or else of that alias in `PLACES`.
+    """The folder of a shipped model by its name, or else of that path, as it is, or else of that alias in `MODEL_FOLDERS`.
 
     Raises `ModelError` where it is none of these, or the shipped model is damaged.
     """
@@ -56,7 +53,7 @@ def model_folder(name_or_folder: str) -> Path:
         return shipped_folder(name_or_folder)
     if Path(name_or_folder).is_dir():
         return Path(name_or_folder)
-    place = PLACES.get(name_or_folder)
+    place = MODEL_FOLDERS.get(name_or_folder)
     if place is None:
         return shipped_folder(name_or_folder)  # which says what there is
     if not place.is_dir():

@@ -1,9 +1,9 @@
-"""Two models on the same pictures: what tells their difference from luck. Numpy and scipy only."""
+"""Confidence intervals: paired bootstrap of two models on the same rows, Wilson intervals of shares."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,3 +38,14 @@ def mean_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, (tail, 1 - tail))
     return Interval(float(scores.mean()), float(low), float(high))
+
+
+_Z: Final = 1.959964  # of the standard normal distribution, two-sided 95 %
+
+
+def share_interval(right: int, rows: int) -> Interval:
+    """`right` of `rows`, at least one, with the 95 % interval of Wilson (1927)."""
+    share, z2 = right / rows, _Z**2
+    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = _Z * (share * (1 - share) / rows + z2 / (4 * rows**2)) ** 0.5 / (1 + z2 / rows)
+    return Interval(share, max(centre - half, 0.0), min(centre + half, 1.0))

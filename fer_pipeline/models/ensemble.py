@@ -27,7 +27,7 @@ from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.models.onnx_graph import SMALLEST, merge
+from fer_pipeline.models.onnx_graph import MIN_PROBABILITY, merge
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 
 _THREADS = 2
@@ -130,7 +130,7 @@ class _Mean:
         seen = [np.ascontiguousarray(view) for view in islice(views_of(images), self._views)]
         means = [np.mean([member(view) for view in seen], axis=0) for member in self._members]
         mean = np.mean([softmax(m, member.temperature) for m, member in zip(means, self._members, strict=True)], axis=0)
-        logits: npt.NDArray[np.float32] = np.log(np.maximum(mean, SMALLEST)).astype(np.float32)
+        logits: npt.NDArray[np.float32] = np.log(np.maximum(mean, MIN_PROBABILITY)).astype(np.float32)
         return logits
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import compose, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.tta import OFFSETS, SHIFT
@@ -16,7 +16,7 @@ from fer_pipeline.labels import EMOTIONS
 
 INPUT, OUTPUT = "image", "logits"
 
-SMALLEST = 1e-7
+MIN_PROBABILITY = 1e-7
 """Mean probability below which the logarithm is cut off."""
 
 
@@ -55,7 +55,7 @@ def merge(members: Sequence[tuple[Path, float]], target: Path, views: int = 1) -
         ]
         means.append(f"{prefix}probabilities")
         last = model
-    constants.append(numpy_helper.from_array(np.full((), SMALLEST, np.float32), "smallest"))
+    constants.append(numpy_helper.from_array(np.full((), MIN_PROBABILITY, np.float32), "smallest"))
     nodes += [
         helper.make_node("Mean", means, ["mean"], name="mean"),
         helper.make_node("Max", ["mean", "smallest"], ["positive"], name="positive"),
@@ -97,3 +97,37 @@ def _views(count: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
         made.append(name if mirrored else moved)
     nodes.append(helper.make_node("Concat", made, ["views"], name="views", axis=0))
     return nodes, [numpy_helper.from_array(np.asarray(values, np.int64), name) for name, values in constants.items()]
+
+
+MIN_HALF_VALUES = 256
+"""Tensors of fewer values stay in float32: biases and normalisation weigh little, in bytes, and may be tiny numbers."""
+
+
+def store_half(source: Path, target: Path) -> None:
+    """Writes the network of `source` with its large float32 initialisers as float16, each with a Cast to float32 in front.
+
+    Everything is computed in float32 as before; runtimes fold the casts when they load it. Raises `ModelError` where `source` is
+    no ONNX network, or a weight is beyond the range of float16 (65,504).
+    """
+    try:
+        model = onnx.load(str(source))
+    except Exception as error:  # protobuf's DecodeError has no common base with what reading raises
+        raise ModelError(f"{source} cannot be read as ONNX: {error}; export the model again") from error
+    graph = model.graph
+    casts = []
+    for index, tensor in enumerate(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MIN_HALF_VALUES:
+            continue
+        values = numpy_helper.to_array(tensor)
+        largest = np.abs(values).max()
+        if not largest <= np.finfo(np.float16).max:
+            raise ModelError(f"weight {tensor.name} of {source} goes up to {largest:g}, beyond float16: ship float32")
+        name = tensor.name
+        stored = numpy_helper.from_array(values.astype(np.float16), f"{name}.float16")
+        graph.initializer[index].CopyFrom(stored)
+        casts.append(helper.make_node("Cast", [stored.name], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])  # before what uses them: nodes must be in order
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))

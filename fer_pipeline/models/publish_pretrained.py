@@ -26,7 +26,7 @@ from fer_pipeline.evaluation.report import write_evaluation
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import INDEX_FILE, ShippedModel, shipped_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.modeling.half_weights import store_half
+from fer_pipeline.models.onnx_graph import store_half
 from fer_pipeline.training.artifacts import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,8 +12,6 @@ import numpy.typing as npt
 from fer_pipeline.labels import EMOTIONS
 
 LOG_VARIABLE: Final = "FER_PREDICTION_LOG"
-LOG: Final = Path("data/predictions")
-"""Where the drift check looks for the log of predictions that the variable does not name."""
 
 Floats = npt.NDArray[np.float64]
 

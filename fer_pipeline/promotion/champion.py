@@ -21,6 +21,7 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import packaging
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import METRICS_FILE
+from fer_pipeline.workspace.layout import DATA
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        with exclusive(mlflow_store.store_file() or root / "data" / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
+        with exclusive(mlflow_store.store_file() or root / DATA / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
             reigning = registry.by_alias(version.name, registry.CHAMPION)
             now = str(reigning) if reigning else None
             if now not in (over, str(version)):  # it is the version itself where a first try was cut short

@@ -15,11 +15,11 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.registry import ROLLED_BACK_TAG
 from fer_pipeline.metrics.classification import Ints
-from fer_pipeline.modeling.gate_page import PAGE_FILE, write_gate
 from fer_pipeline.promotion.candidates import contestant, judged_rows
 from fer_pipeline.promotion.checks import OVERTAKEN, decide
 from fer_pipeline.promotion.comparison import compare
 from fer_pipeline.promotion.decision import REIGNING, Check, Contestant, Decision, Trial
+from fer_pipeline.promotion.report import PAGE_FILE, write_gate
 from fer_pipeline.workspace import dvc
 
 _TAG = "gate."

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -33,11 +33,23 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.detectors import YUNET_FILE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
+from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.files import replaced_folder
 from fer_pipeline.workspace.locks import exclusive
 
 START_SECONDS = 90.0
 """How long a packaged service may take to become ready; it takes about 5 s on a quiet machine."""
+
+SERVED_CODE: Final = (
+    "fer_pipeline/*.py",
+    "fer_pipeline/workspace/*.py",
+    "fer_pipeline/inference/**/*.py",
+    "fer_pipeline/monitoring/*.py",
+    "fer_pipeline/feedback/*.py",
+    "fer_pipeline/serving/**/*.py",
+    "fer_pipeline/serving/web/**",
+)
+"""Patterns of the code in a bundle: the `include` of bentofile.yaml without the model."""
 
 _LOG_LINES = 30
 _PLACE_WAIT_SECONDS = 10.0
@@ -57,7 +69,7 @@ def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str]
     EmotionClassifier.load(model_folder)
     with tempfile.TemporaryDirectory(prefix="fer-bento-") as scratch:
         context = Path(scratch)
-        bundle = bundle_folder(context)
+        bundle = context / layout.BUNDLE
         bundle.mkdir(parents=True)
         _fill(bundle, model_folder, root, names)
         _copy_code(root, context)
@@ -85,7 +97,7 @@ def placing(model_folder: Path, root: Path, names: Mapping[str, str] | None = No
     From there `fer predict`, `bentoml serve` and `bentoml build` take it. `names` as for `build`.
     """
     ModelInfo.read(model_folder)
-    with replaced_folder(bundle_folder(root)) as bundle:
+    with replaced_folder(root / layout.BUNDLE) as bundle:
         _fill(bundle, model_folder, root, names)
         yield
 
@@ -93,28 +105,18 @@ def placing(model_folder: Path, root: Path, names: Mapping[str, str] | None = No
 def place_challenger(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> None:
     """Makes an exported model root/data/challenger, from where a service in shadow mode takes it. `names` as for `build`."""
     ModelInfo.read(model_folder)
-    target = challenger_folder(root)
+    target = root / layout.CHALLENGER
     with exclusive(target, "placing a challenger", _PLACE_WAIT_SECONDS), replaced_folder(target) as folder:
         _fill(folder, model_folder, root, names)
 
 
 def remove_challenger(root: Path) -> None:
     """Removes root/data/challenger. Raises `ModelError` where it is not there."""
-    target = challenger_folder(root)
+    target = root / layout.CHALLENGER
     with exclusive(target, "removing the challenger", _PLACE_WAIT_SECONDS):
         if not target.is_dir():
             raise ModelError(f"there is no challenger in {target} to remove; `fer shadow place` puts one there")
         shutil.rmtree(target)
-
-
-def bundle_folder(root: Path) -> Path:
-    """Where `bentoml build` and `bentoml serve` find the model."""
-    return root / "data" / "bundle"
-
-
-def challenger_folder(root: Path) -> Path:
-    """Where a service in shadow mode finds the challenger."""
-    return root / "data" / "challenger"
 
 
 def store_folder() -> Path:
@@ -174,7 +176,7 @@ def _fill(bundle: Path, model_folder: Path, root: Path, names: Mapping[str, str]
     for name in (CARD_FILE, TRAINING_PICTURES_FILE):  # the latter for the drift check
         if (model_folder / name).exists():
             shutil.copy2(model_folder / name, bundle / name)
-    detector = root / "data" / "models" / YUNET_FILE
+    detector = root / layout.DETECTORS / YUNET_FILE
     if detector.exists():
         shutil.copy2(detector, bundle / YUNET_FILE)
 
@@ -186,9 +188,8 @@ def _copy_code(root: Path, context: Path) -> None:
 
 
 def _code_digest(context: Path) -> str:
-    served = [context / "bentofile.yaml", *(context / "fer_pipeline").glob("*.py"), *bundle_folder(context).glob(YUNET_FILE)]
-    for room in ("inference", "monitoring", "serving"):
-        served += (context / "fer_pipeline" / room).rglob("*.*")
+    patterns = ("bentofile.yaml", *SERVED_CODE, f"{layout.BUNDLE}/{YUNET_FILE}")
+    served = {path for pattern in patterns for path in context.glob(pattern) if path.is_file()}
     digest = hashlib.sha256()
     for file in sorted(served):
         digest.update(file.relative_to(context).as_posix().encode() + b"\0" + file.read_bytes())

@@ -13,6 +13,7 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.models.publish_pretrained import REPORTS_FILE
 from fer_pipeline.promotion import champion
 from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_history, read_training
+from fer_pipeline.workspace.layout import DATA
 
 
 def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
@@ -34,7 +35,7 @@ def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
 
 def _run(root: Path, name: str, folder: Path, info: ModelInfo, tags: dict[str, str]) -> str:
     training = read_training(folder)
-    memo = root / "data" / f".shipped-{name}-run.json"  # a killed registration goes on with its run
+    memo = root / DATA / f".shipped-{name}-run.json"  # a killed registration goes on with its run
     run_id = runs.open_training_run(memo, f"shipped-{name}", {"train": training["params"]}, tags)
     for figures in read_history(folder):
         runs.log_metrics(run_id, {key: value for key, value in figures.items() if key != "epoch"}, int(figures["epoch"]))

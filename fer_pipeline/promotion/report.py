@@ -1,4 +1,4 @@
-"""Writes a comparison of two models: its figures as JSON, and the page with the pictures on which they differ."""
+"""Writes pages and JSON of a comparison of two models and of a decision of the gate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.promotion.comparison import Comparison
-from fer_pipeline.promotion.decision import Contestant, judged_on
+from fer_pipeline.promotion.decision import Contestant, Decision, judged_on
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 
@@ -76,3 +76,38 @@ def changes_figure(result: Comparison) -> Figure:
     axes.grid(axis="x", alpha=0.25)
     axes.legend(loc="best")
     return figure
+
+
+DECISION_FILE = "decision.json"
+PAGE_FILE = "index.html"
+
+
+def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data: str, confidence: float) -> None:
+    """Replaces the folder `out`: decision.json, index.html.
+
+    `result` is the comparison from champion to challenger, None where there is no champion; `data` names the source of the test
+    rows, `confidence` is that of the intervals.
+    """
+    facts = {
+        "challenger": decision.challenger,
+        "champion": decision.champion,
+        "promoted": decision.promoted,
+        "data": data,
+        "rows": decision.rows,
+        "unlisted": list(decision.unlisted),
+        "confidence": confidence,
+        "checks": [{key: getattr(one, key) for key in ("name", "passed", "observed", "required")} for one in decision.checks],
+        "figures": decision.figures,
+    }
+    with replaced_folder(out) as folder:
+        write_json(folder / DECISION_FILE, facts)
+        write_page(
+            folder / PAGE_FILE,
+            "gate.html",
+            decision=decision,
+            judged=decision.judged,
+            data=data,
+            result=result,
+            figure=changes_figure(result) if result else None,
+            level=round(100 * confidence),
+        )

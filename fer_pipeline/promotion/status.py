@@ -16,8 +16,9 @@ from fer_pipeline.experiments import runs as tracking
 from fer_pipeline.experiments.version_info import VersionFacts, version_facts
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import packaging
-from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.locks import RUN_LOCK, holder
+from fer_pipeline.workspace import dvc, layout
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import holder
 
 RUNS = 5
 """Last runs that are listed."""
@@ -170,7 +171,7 @@ def _line(run: tracking.TrackedRun) -> RunLine:
 
 
 def _bundle(root: Path, champion: VersionFacts | None, known: bool) -> Bundle | None:
-    folder = packaging.bundle_folder(root)
+    folder = root / layout.BUNDLE
     if not folder.is_dir():
         return None
     try:

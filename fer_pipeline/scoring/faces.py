@@ -22,7 +22,7 @@ from fer_pipeline.inference.face_table import face_rows
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.scoring.storage import location
+from fer_pipeline.scoring.storage import storage_location
 
 Framing = Literal["detect", "crop", "prepared"]
 """Search the picture for faces, take it as one face, or take its 48 * 48 gray bytes as a model input that is ready."""
@@ -114,7 +114,7 @@ def _content(path: bytes | None, image: bytes | None) -> bytes:
         if image is None:
             raise ImageError("the row holds no picture")
         return image
-    content = location(os.fsdecode(path)).read(MAX_FILE_BYTES + 1)
+    content = storage_location(os.fsdecode(path)).read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ImageError(f"file of more than {MAX_FILE_BYTES:,} bytes is not read")
     return content

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from fer_pipeline.errors import SourceError
 from fer_pipeline.scoring.faces import PICTURES, BatchFunction
-from fer_pipeline.scoring.storage import location as place
-from fer_pipeline.scoring.storage.location import Place
+from fer_pipeline.scoring.storage import storage_location
+from fer_pipeline.scoring.storage.location import StorageLocation
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
@@ -41,7 +41,7 @@ class File(NamedTuple):
     """A file of the input."""
 
     name: str  # from the input folder on
-    place: Place
+    place: StorageLocation
     mark: tuple[int, int]
 
 
@@ -50,18 +50,18 @@ class Chunk:
     """What is scored and finished together: a Parquet file, or pictures."""
 
     name: str
-    content: Place | list[File]
+    content: StorageLocation | list[File]
 
     def rows(self) -> pa.Table:
         """Rows of `PARTS` for a Parquet file, of `PICTURES` for pictures. Raises `SourceError`."""
-        return _part_rows(self.content) if isinstance(self.content, Place) else _picture_rows(self.content)
+        return _part_rows(self.content) if isinstance(self.content, StorageLocation) else _picture_rows(self.content)
 
     def reading(self, function: BatchFunction) -> BatchFunction:
         """What gives the results of a function of `PICTURES` for these rows."""
-        return (lambda parts: function(read_parts(parts))) if isinstance(self.content, Place) else function
+        return (lambda parts: function(read_parts(parts))) if isinstance(self.content, StorageLocation) else function
 
 
-def tables_of(source: Place) -> list[File]:
+def tables_of(source: StorageLocation) -> list[File]:
     """The Parquet files of the input: itself, or those in it and its folder faces. Raises `SourceError` where none is."""
     found = source.look()
     if found is None:
@@ -76,12 +76,12 @@ def tables_of(source: Place) -> list[File]:
     )
 
 
-def pictures_of(source: Place) -> Iterator[File]:
+def pictures_of(source: StorageLocation) -> Iterator[File]:
     """The pictures below the folder, in a fixed order and without holding them all."""
     return (File(*found) for found in source.walk() if PurePosixPath(found[0]).suffix.lower() in SUFFIXES)
 
 
-def picture_chunks(source: Place, size: int) -> Iterator[Chunk]:
+def picture_chunks(source: StorageLocation, size: int) -> Iterator[Chunk]:
     """The pictures below the folder, `size` of them together."""
     pictures, number = pictures_of(source), 0
     while batch := list(islice(pictures, size)):
@@ -95,7 +95,7 @@ def table_chunks(tables: Iterable[File]) -> Iterator[Chunk]:
         yield Chunk(f"{number:05d}-{_digest([table])}", table.place)
 
 
-def check_columns(table: Place) -> pa.Schema:
+def check_columns(table: StorageLocation) -> pa.Schema:
     """The schema of a Parquet file with pictures. Raises `SourceError` where it is no such file."""
     return _metadata(table).schema.to_arrow_schema()
 
@@ -104,7 +104,7 @@ def read_parts(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Batches of `PICTURES` for batches of `PARTS`, read where this runs."""
     for part in (row for batch in parts for row in batch.to_pylist()):
         row, name = part["first"], part["name"]
-        with place(os.fsdecode(part["file"])).open() as stream:
+        with storage_location(os.fsdecode(part["file"])).open() as stream:
             # Without pre_buffer and with a buffer, a group's pictures are not all held at once.
             table = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_BYTES)
             columns = ["image"] if name is None else ["image", name]
@@ -118,7 +118,7 @@ def read_parts(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
                 row += batch.num_rows
 
 
-def _part_rows(table: Place) -> pa.Table:
+def _part_rows(table: StorageLocation) -> pa.Table:
     facts = _metadata(table)
     names = facts.schema.to_arrow_schema().names
     name = next((name for name in _IDS if name in names), None)
@@ -129,7 +129,7 @@ def _part_rows(table: Place) -> pa.Table:
     return pa.Table.from_pylist(rows, PARTS)
 
 
-def _metadata(table: Place) -> pq.FileMetaData:
+def _metadata(table: StorageLocation) -> pq.FileMetaData:
     try:
         with table.open() as stream:
             facts = pq.read_metadata(stream)

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from fer_pipeline.errors import FerError
 from fer_pipeline.scoring.faces import SCORES, BatchFunction
-from fer_pipeline.scoring.storage import location
-from fer_pipeline.scoring.storage.location import Place
+from fer_pipeline.scoring.storage import storage_location
+from fer_pipeline.scoring.storage.location import StorageLocation
 
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 
@@ -41,7 +41,7 @@ class Counts(NamedTuple):
     errors: int
 
 
-def claim(out: Place, run: dict[str, Any]) -> None:
+def claim(out: StorageLocation, run: dict[str, Any]) -> None:
     """Notes what the folder is for. Raises `FerError` where it is for something else, or laid out by an earlier code."""
     run = {**run, "layout": _LAYOUT}
     file = out.child(RUN_FILE)
@@ -61,7 +61,7 @@ def claim(out: Place, run: dict[str, Any]) -> None:
         )
 
 
-def finished_chunks(out: Place) -> dict[str, Counts]:
+def finished_chunks(out: StorageLocation) -> dict[str, Counts]:
     """Counts of each chunk whose table is there and finished; the marks of tables that somebody removed are removed."""
     tables = {entry.name.removesuffix(".parquet") for entry in out.child(FACES).entries() if not entry.is_folder}
     finished = {}
@@ -73,12 +73,12 @@ def finished_chunks(out: Place) -> dict[str, Counts]:
     return finished
 
 
-def finish(out: Place, name: str, counts: Counts) -> None:
+def finish(out: StorageLocation, name: str, counts: Counts) -> None:
     """Notes that the table of the chunk is complete."""
     out.child(FINISHED, _mark(name, counts)).write(b"")
 
 
-def remove_stale(out: Place, names: set[str]) -> None:
+def remove_stale(out: StorageLocation, names: set[str]) -> None:
     """Removes tables and marks of other chunks than these, and what killed processes left of theirs."""
     for folder in (out.child(FINISHED), out.child(FACES)):  # a mark without its table would be wrong, not so the other way round
         for entry in folder.entries():
@@ -87,12 +87,12 @@ def remove_stale(out: Place, names: set[str]) -> None:
                 folder.child(entry.name).delete()
 
 
-def writer(target: Place) -> BatchFunction:
+def writer(target: StorageLocation) -> BatchFunction:
     """A function that writes sorted batches of `SCORES` to a Parquet file, and gives one row of `COUNTS`."""
     address = target.address
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with location(address).replaced() as file, pq.ParquetWriter(file, SCORES) as table:
+        with storage_location(address).replaced() as file, pq.ParquetWriter(file, SCORES) as table:
             counts = _counted(batches, table)
         yield pa.RecordBatch.from_pylist([counts._asdict()], schema=COUNTS)
 

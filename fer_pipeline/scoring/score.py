@@ -32,8 +32,8 @@ from fer_pipeline.scoring.inputs import (
     tables_of,
 )
 from fer_pipeline.scoring.outputs import COUNTS, FACES, Counts, claim, finish, finished_chunks, remove_stale, writer
-from fer_pipeline.scoring.storage import location
-from fer_pipeline.scoring.storage.location import Place
+from fer_pipeline.scoring.storage import storage_location
+from fer_pipeline.scoring.storage.location import StorageLocation
 
 DEFAULT_CHUNK = 2000
 """Pictures of one chunk: about a minute of work on one core, and so the most that a killed run does twice."""
@@ -63,8 +63,8 @@ class ScoreFacts:
 
 
 def score(
-    source: str | Path | Place,
-    out: str | Path | Place,
+    source: str | Path | StorageLocation,
+    out: str | Path | StorageLocation,
     model: PortableModel,
     *,
     master: str = "local[*]",
@@ -79,14 +79,14 @@ def score(
     and their name in `id`, `path` or `name`; the processed table, whose faces are ready for the network, is known by its columns.
     `faces` says whether they are searched in a picture or the whole picture is one. A chunk is `chunk` pictures in the order of
     their paths, or one Parquet file. Source and `out` are on a file system that driver and executors share, or in buckets that
-    both reach with what their environments hold (`storage.place`).
+    both reach with what their environments hold (`storage_location`).
 
     Chunks whose files have changed are scored anew, chunks whose files are gone are removed. Raises `SourceError` where there is
     nothing to score, `ModelError` where the model does not load or does not fit the processed table, `FerError` where `out` holds
     the scores of another model or input, `EnvironmentFault` where Spark does not start or fails, or a bucket cannot be used.
     """
     start = time.monotonic()
-    source, out = (where if isinstance(where, Place) else location(where) for where in (source, out))
+    source, out = (where if isinstance(where, StorageLocation) else storage_location(where) for where in (source, out))
     info = model.recognizer(threshold).info  # a model that does not load is told before Spark starts
     chunks, framing = _open(source, info, faces, chunk)
     claim(out, {"input": source.address, "model": _digest(model), "faces": framing, "threshold": threshold, "chunk": chunk})
@@ -125,7 +125,9 @@ def score(
     return facts
 
 
-def _open(source: Place, info: ModelInfo, faces: Literal["detect", "crop"], chunk: int) -> tuple[Iterable[Chunk], Framing]:
+def _open(
+    source: StorageLocation, info: ModelInfo, faces: Literal["detect", "crop"], chunk: int
+) -> tuple[Iterable[Chunk], Framing]:
     """The chunks of the input, and how their pictures are to be taken."""
     tables = tables_of(source)
     if not tables:
@@ -145,7 +147,7 @@ def _open(source: Place, info: ModelInfo, faces: Literal["detect", "crop"], chun
     return table_chunks(tables), "prepared"
 
 
-def _facts(source: Place, table: Place) -> dict[str, Any]:
+def _facts(source: StorageLocation, table: StorageLocation) -> dict[str, Any]:
     """Of a processed table, wherever in it `source` points."""
     for folder in (source, table.parent, table.parent.parent):
         file = folder.child(FACTS_FILE)

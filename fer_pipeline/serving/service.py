@@ -33,9 +33,10 @@ from fer_pipeline.serving.sandbox.confinement import die_with
 from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
 from fer_pipeline.serving.sandbox.video_jobs import Jobs, shared_root
 from fer_pipeline.serving.state import Desk
+from fer_pipeline.workspace import layout
 
 # The same place relative to this file in the repository and in the bento.
-BUNDLE = Path(__file__).resolve().parents[2] / "data" / "bundle"
+BUNDLE = Path(__file__).resolve().parents[2] / layout.BUNDLE
 
 app = create_app()
 drop_time_limit()

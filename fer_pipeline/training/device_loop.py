@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 from keras import ops, tree
 
 from fer_pipeline.data.table.reader import Faces
-from fer_pipeline.modeling.compiled_loop import COMPILING_BACKENDS, compiled_loop, train_step
 from fer_pipeline.training.batches import Batches, compose
 from fer_pipeline.training.devices import copied, split
 from fer_pipeline.training.networks.batch_norm import follow_mean
@@ -83,3 +83,76 @@ def _build_metrics(trainer: keras.Model, batches: Batches) -> None:
     outputs = {name: ops.zeros(target.shape) for name, target in targets.items()}
     trainer.compute_loss(inputs, targets, outputs, weights)
     trainer.compute_metrics(inputs, targets, outputs, weights)
+
+
+COMPILING_BACKENDS = ("jax", "tensorflow")
+"""Those for which `compiled_loop` is written."""
+
+Step = Callable[[Any, Any], None]
+Loop = Callable[[int, int, Any], None]
+
+
+def compiled_loop(step: Step, variables: list[keras.Variable]) -> Loop:
+    """A function (first, last, data) that runs step(index, data) for each index from `first`, `last` excluded, in order.
+
+    `step` is traced once for the shapes of `data` (nested dicts and tuples of tensors), gets a scalar tensor as index and works
+    by assigning to `variables`; it must assign to no others. Which first and last are given costs no new compilation.
+    """
+    return _jax_loop(step, variables) if keras.backend.backend() == "jax" else _tensorflow_loop(step)
+
+
+def train_step(trainer: keras.Model, batch: Any) -> None:
+    """One step of a compiled model's own training on a batch (inputs, targets, weights), for use in a `Step`."""
+    if keras.backend.backend() != "jax":
+        trainer.train_step(batch)
+        return
+    groups = (
+        trainer.trainable_variables,
+        trainer.non_trainable_variables,
+        trainer.optimizer.variables,
+        trainer.metrics_variables,
+    )
+    _, state = trainer.train_step(tuple([variable.value for variable in group] for group in groups), batch)
+    for group, values in zip(groups, state, strict=True):
+        for variable, value in zip(group, values, strict=True):
+            variable.assign(value)
+
+
+def _jax_loop(step: Step, variables: list[keras.Variable]) -> Loop:
+    jax = importlib.import_module("jax")
+
+    def loop(values: list[Any], first: int, last: int, data: Any) -> Any:
+        def body(index: Any, values: list[Any]) -> list[Any]:
+            with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))) as scope:
+                step(index, data)
+            return [scope.get_current_value(variable) for variable in variables]
+
+        return jax.lax.fori_loop(first, last, body, values)
+
+    compiled = jax.jit(loop)
+
+    def run(first: int, last: int, data: Any) -> None:
+        values = compiled([variable.value for variable in variables], first, last, data)
+        for variable, value in zip(variables, jax.block_until_ready(values), strict=True):
+            variable.assign(value)
+
+    return run
+
+
+def _tensorflow_loop(step: Step) -> Loop:
+    tensorflow = importlib.import_module("tensorflow")
+
+    def loop(first: Any, last: Any, data: Any) -> Any:
+        def body(index: Any) -> tuple[Any]:
+            step(index, data)
+            return (index + 1,)
+
+        return tensorflow.while_loop(lambda index: index < last, body, (first,), parallel_iterations=1)
+
+    compiled = tensorflow.function(loop, autograph=False)
+
+    def run(first: int, last: int, data: Any) -> None:
+        (end,) = compiled(tensorflow.constant(first), tensorflow.constant(last), data)
+        end.numpy()  # waits for the last step
+
+    return run

@@ -25,7 +25,7 @@ from fer_pipeline.training.networks.zoo import build
 from fer_pipeline.training.optimizers import carry_over, optimizer_of
 from fer_pipeline.training.schedules import PLATEAU_FACTOR, Phase
 from fer_pipeline.training.teachers import Teaching, load_teachers
-from fer_pipeline.workspace.locks import TEACHERS
+from fer_pipeline.workspace.layout import TEACHERS
 
 ESTIMATION_BATCHES = 32
 """Batches of plain training pictures from which the batch-norm statistics of averaged weights are estimated."""

@@ -28,7 +28,7 @@ from fer_pipeline.training.learner import Learner
 from fer_pipeline.training.networks.zoo import build
 from fer_pipeline.training.progress import EpochProgress
 from fer_pipeline.training.schedules import Phase, learning_rates, phases, plateau_reductions
-from fer_pipeline.workspace.locks import TEACHERS
+from fer_pipeline.workspace.layout import TEACHERS
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 

@@ -21,6 +21,7 @@ from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.workspace.files import replaced_folder
+from fer_pipeline.workspace.layout import SOURCE
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
@@ -71,7 +72,7 @@ def add_source(root: Path, paths: list[Path]) -> str:
     names = [path.name for path in paths]
     if len(set(names)) != len(names):
         raise SourceError(f"two sources have the same name: {', '.join(names)}; rename one")
-    target = root / "data" / "source"
+    target = root / SOURCE
     for path in paths:
         if target.resolve().is_relative_to(path.resolve()) or path.resolve().is_relative_to(target.resolve()):
             raise SourceError(f"{path} holds or lies in {target}, where sources are kept: give the path that the data comes from")

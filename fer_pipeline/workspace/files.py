@@ -88,3 +88,14 @@ def _folder_beside(target: Path, kind: str) -> Path:
             f"{target.parent} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error
     return folder
+
+
+def private_folder(folder: Path) -> None:
+    """Makes the folder for this user alone. Raises `EnvironmentFault` where another one made it first, or it cannot be made."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.lstat()
+    except OSError as error:
+        raise EnvironmentFault(f"{folder} cannot be made ({error.strerror}): give it a writable parent folder") from error
+    if folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        raise EnvironmentFault(f"{folder} is not private to this user: remove it, or choose another folder")

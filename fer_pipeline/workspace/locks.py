@@ -14,16 +14,6 @@ from filelock import FileLock, Timeout
 
 from fer_pipeline.errors import EnvironmentFault, WorkspaceBusyError
 
-RUN_LOCK = Path("data/.run")
-"""Held by a whole run of the pipeline, relative to the root of the repository."""
-
-
-SOFT_LABELS = Path("data/soft_labels")
-"""Where soft labels for training lie, likewise."""
-
-TEACHERS = Path("data/teachers")
-"""Where networks lie that teach while another trains, likewise."""
-
 
 @contextmanager
 def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[None]:

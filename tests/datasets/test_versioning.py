@@ -13,7 +13,8 @@ from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 
 STAGES = """
 stages:

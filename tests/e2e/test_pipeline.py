@@ -21,7 +21,8 @@ from fer_pipeline.errors import FerError
 from fer_pipeline.experiments import runs
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.champion import Summary
-from fer_pipeline.workspace.locks import RUN_LOCK, exclusive
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
 from flows.training import train_champion
 
 ROOT = Path(__file__).parents[2]

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_pipeline.balancing import balance
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.data.table.training_images import keys, write_training_pictures
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.models.logit_adjustment import Adjustment, choose_adjustment, store_adjusted
+from fer_pipeline.models.logit_adjustment import Adjustment, balance, choose_adjustment, store_adjusted
 
 SHARES = np.array([0.01, *[0.99 / 6] * 6])
 

@@ -23,8 +23,8 @@ from fer_pipeline.evaluation.evaluate import evaluate, measure
 from fer_pipeline.evaluation.tta import VIEWS, views
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import softmax
+from fer_pipeline.metrics.intervals import share_interval
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.models.export import check_parity, export, to_onnx
 from fer_pipeline.training.artifacts import read_history, read_model, read_training, write_model
 from fer_pipeline.training.networks.zoo import build

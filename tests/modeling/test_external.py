@@ -24,8 +24,8 @@ from fer_pipeline.labels import (
     RAFDB_CODES,
     common_name,
 )
+from fer_pipeline.metrics.intervals import share_interval
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.modeling.shares import share_interval
 
 GRAY = {name: 20 + 35 * index for index, name in enumerate(EMOTIONS)} | {"contempt": 128}
 

@@ -19,9 +19,9 @@ from keras import layers, ops
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.modeling.compiled_loop import compiled_loop
 from fer_pipeline.training import checkpoints, device_loop, learner, train
 from fer_pipeline.training.batches import Batches, Table, compose
+from fer_pipeline.training.device_loop import compiled_loop
 from fer_pipeline.training.devices import data_parallel, device_count
 from fer_pipeline.training.schedules import Phase
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fer_pipeline.balancing import balance
 from fer_pipeline.cli.app import app
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import load_split
@@ -29,6 +28,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import TRAINING_PICTURES_FILE
 from fer_pipeline.models.distillation import teach
 from fer_pipeline.models.ensemble import combine
+from fer_pipeline.models.logit_adjustment import balance
 from fer_pipeline.monitoring.drift_check import reference_of
 
 PLAIN = EvaluateParams(bootstrap=100)

@@ -25,6 +25,7 @@ from fer_pipeline.promotion import packaging
 from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Intake
 from fer_pipeline.serving.http.schemas import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.http.uploads import SIGNATURES
+from fer_pipeline.workspace import layout
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -125,7 +126,7 @@ def test_the_model_card_is_a_page_of_its_own_that_may_hold_its_style_but_no_scri
 def test_each_answer_names_the_version_of_the_registry_that_gave_it(brightness_model: Path, tmp_path: Path) -> None:
     with packaging.placing(brightness_model, tmp_path, {"name": "fer", "version": "3", "alias": "champion"}):
         pass
-    client = client_of(Recognizer.load(packaging.bundle_folder(tmp_path)))
+    client = client_of(Recognizer.load(tmp_path / layout.BUNDLE))
     info = ModelInfo.read(brightness_model)
     for model in (
         client.post("/predict", files={"picture": FLAT_FACE}).json()["model"],

@@ -82,21 +82,22 @@ def test_packaging_leaves_the_metrics_of_a_running_service_alone(packaged: Packa
 def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged) -> None:
     source = packaged.bento / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
-    modules = ("__init__", "errors", "faces", "imaging", "labels", "model_info", "occlusion", "outputs")
-    core = {f"fer_pipeline/{name}.py" for name in modules}
-    logs = ("__init__", "corrections", "log_files", "observations", "prediction_log", "shadow_log")
-    core |= {f"fer_pipeline/monitoring/{name}.py" for name in logs}
-    rooms = {
+    code = {
         path.relative_to(packaged.root).as_posix()
-        for pattern in ("inference/*.py", "serving/*.py", "serving/web/**/*")
-        for path in (packaged.root / "fer_pipeline").glob(pattern)
-        if path.is_file()
+        for pattern in packaging.SERVED_CODE
+        for path in packaged.root.glob(pattern)
+        if path.is_file() and path.suffix != ".pyc"
     }
-    assert found == core | rooms - {f"fer_pipeline/serving/{name}.py" for name in ("components", "packaging", "vendoring")} | {
+    assert found == code | {
         "bentofile.yaml",
         f"data/bundle/{MODEL_FILE}",
         f"data/bundle/{INFO_FILE}",
     }
+
+
+def test_the_bentofile_includes_the_served_code_and_the_bundle() -> None:
+    include = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())["include"]
+    assert include == [*packaging.SERVED_CODE, "data/bundle/*"]
 
 
 def test_the_packages_of_the_bento_are_those_of_the_lock() -> None:

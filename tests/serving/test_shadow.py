@@ -26,13 +26,13 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.monitoring import shadow_log
-from fer_pipeline.promotion import packaging
 from fer_pipeline.serving.app import create_app, open_desk
 from fer_pipeline.serving.background.loaded_model import ServedModel
 from fer_pipeline.serving.background.shadow import Shadow, ShadowSettings, open_shadow
 from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.video_jobs import Jobs
 from fer_pipeline.serving.state import Desk
+from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.files import replaced_folder
 
 HAPPY = encode_png(np.full((48, 48), 125, np.uint8))  # happy to the brightness model and to its mirrored copy
@@ -269,9 +269,9 @@ def test_a_version_is_placed_and_removed_by_command(registered: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "fer version 3 lies in data/challenger" in done.output
     runner.invoke(app, ["shadow", "place", "1"])
-    assert EmotionClassifier.load(packaging.challenger_folder(registered)).info.temperature == 1.0
+    assert EmotionClassifier.load(registered / layout.CHALLENGER).info.temperature == 1.0
     assert runner.invoke(app, ["shadow", "remove"]).exit_code == 0
-    assert not packaging.challenger_folder(registered).exists()
+    assert not (registered / layout.CHALLENGER).exists()
     assert "no challenger" in str(runner.invoke(app, ["shadow", "remove"]).exception)
     assert "no log of shadow mode" in str(runner.invoke(app, ["shadow", "report"]).exception)
 

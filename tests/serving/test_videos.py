@@ -23,8 +23,9 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.app import create_app, open_desk
 from fer_pipeline.serving.http.schemas import lineage
 from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs, private_folder, shared_root
+from fer_pipeline.serving.sandbox.video_jobs import Jobs, shared_root
 from fer_pipeline.serving.state import Desk
+from fer_pipeline.workspace.files import private_folder
 
 
 def video(folder: Path, image: UInt8Array, frames: int, name: str = "film.mp4") -> bytes:

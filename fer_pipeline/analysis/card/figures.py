@@ -12,7 +12,7 @@ from fer_pipeline.analysis.explain.faithfulness import BASELINES
 from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
-from fer_pipeline.modeling.shares import share_interval
+from fer_pipeline.metrics.intervals import share_interval
 from fer_pipeline.reports.page import percent
 
 _NAMES: Final = {

@@ -19,8 +19,8 @@ from fer_pipeline.imaging import ImageSpec, UInt8Array, to_model_input
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
+from fer_pipeline.metrics.intervals import share_interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.modeling.shares import share_interval
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 

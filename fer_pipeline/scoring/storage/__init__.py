@@ -10,21 +10,21 @@ import re
 from pathlib import Path
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.scoring.storage.bucket import SETTINGS, BucketPlace
-from fer_pipeline.scoring.storage.local import LocalPlace
-from fer_pipeline.scoring.storage.location import Place
+from fer_pipeline.scoring.storage.bucket import SETTINGS, BucketLocation
+from fer_pipeline.scoring.storage.local import LocalLocation
+from fer_pipeline.scoring.storage.location import StorageLocation
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs"}  # s3a is how Spark's users spell it
 
 
-def place(address: str | Path, below: Path = Path()) -> Place:
+def storage_location(address: str | Path, below: Path = Path()) -> StorageLocation:
     """The place of a path, a relative one `below` the folder given, or of s3://BUCKET/NAME (also s3a://) or gs://BUCKET/NAME.
 
     Raises `ParamsError` for other URIs, and for such that hold keys or settings.
     """
     found = re.fullmatch(r"([A-Za-z][\w+.-]*)://([^/]*)(.*)", address, re.DOTALL) if isinstance(address, str) else None
     if found is None:
-        return LocalPlace((below / address).resolve())
+        return LocalLocation((below / address).resolve())
     scheme, bucket, name = _SCHEMES.get(found[1].lower()), found[2], found[3].strip("/")
     if scheme is None:
         raise ParamsError(f"{found[1]}:// is not known: expected a path, s3://BUCKET/NAME or gs://BUCKET/NAME")
@@ -33,4 +33,4 @@ def place(address: str | Path, below: Path = Path()) -> Place:
             f"expected {scheme}://BUCKET/NAME, got an address of this kind with other parts or without bucket: keys and settings "
             f"belong in the environment ({SETTINGS[scheme]})"
         )
-    return BucketPlace(scheme, f"{bucket}/{name}".rstrip("/"))
+    return BucketLocation(scheme, f"{bucket}/{name}".rstrip("/"))

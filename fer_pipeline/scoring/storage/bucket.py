@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from fer_pipeline.errors import EnvironmentFault, SourceError
-from fer_pipeline.scoring.storage.location import Entry, Place
+from fer_pipeline.scoring.storage.location import Entry, StorageLocation
 
 SETTINGS: Final = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION and, for a store that is not Amazon's, AWS_ENDPOINT_URL",
@@ -30,7 +30,7 @@ _TRIES, _CONNECT_SECONDS, _RETRY_SECONDS = 5, 5, 30  # left alone, Google's clie
 
 
 @dataclass(frozen=True)
-class BucketPlace(Place):
+class BucketLocation(StorageLocation):
     """An object of a bucket, or all objects below a name. Objects are written whole or not at all, by the stores' own rules."""
 
     scheme: str
@@ -44,12 +44,12 @@ class BucketPlace(Place):
     def lock(self) -> Path:
         return Path(tempfile.gettempdir()) / f"fer-{os.getuid()}-{quote(self.address, safe='')[-150:]}"
 
-    def child(self, *names: str) -> BucketPlace:
-        return BucketPlace(self.scheme, "/".join((self.key, *names)))
+    def child(self, *names: str) -> BucketLocation:
+        return BucketLocation(self.scheme, "/".join((self.key, *names)))
 
     @property
-    def parent(self) -> BucketPlace:
-        return BucketPlace(self.scheme, self.key.rpartition("/")[0] or self.key)
+    def parent(self) -> BucketLocation:
+        return BucketLocation(self.scheme, self.key.rpartition("/")[0] or self.key)
 
     def look(self) -> Entry | None:
         with self._told():
@@ -63,7 +63,7 @@ class BucketPlace(Place):
             raise SourceError(f"{self.address} holds objects whose name goes on with an empty folder (//): rename or remove them")
         return sorted(map(_entry, found))
 
-    def walk(self) -> Iterator[tuple[str, Place, tuple[int, int]]]:
+    def walk(self) -> Iterator[tuple[str, StorageLocation, tuple[int, int]]]:
         if self.scheme == "s3":
             yield from super().walk()
             return

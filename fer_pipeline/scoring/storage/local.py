@@ -11,11 +11,11 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.scoring.storage.location import Entry, Place
+from fer_pipeline.scoring.storage.location import Entry, StorageLocation
 
 
 @dataclass(frozen=True)
-class LocalPlace(Place):
+class LocalLocation(StorageLocation):
     """A path. Not by pyarrow's own local file system, which cannot list names that are not UTF-8."""
 
     path: Path
@@ -28,12 +28,12 @@ class LocalPlace(Place):
     def lock(self) -> Path:
         return self.path
 
-    def child(self, *names: str) -> LocalPlace:
-        return LocalPlace(self.path.joinpath(*names))
+    def child(self, *names: str) -> LocalLocation:
+        return LocalLocation(self.path.joinpath(*names))
 
     @property
-    def parent(self) -> LocalPlace:
-        return LocalPlace(self.path.parent)
+    def parent(self) -> LocalLocation:
+        return LocalLocation(self.path.parent)
 
     def look(self) -> Entry | None:
         try:

@@ -17,13 +17,13 @@ class Entry(NamedTuple):
     mark: tuple[int, int] = (-1, -1)
 
 
-class Place(ABC):
+class StorageLocation(ABC):
     """A file or folder, there or not yet there. What fails raises `EnvironmentFault`, unless a method says otherwise."""
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """What `storage.place` takes on every machine: an absolute path, or a URI."""
+        """What `storage_location` takes on every machine: an absolute path, or a URI."""
 
     @property
     @abstractmethod
@@ -31,12 +31,12 @@ class Place(ABC):
         """What to lock by `workspace.exclusive` against other processes of this machine that would write here."""
 
     @abstractmethod
-    def child(self, *names: str) -> Place:
+    def child(self, *names: str) -> StorageLocation:
         """What lies below under these names."""
 
     @property
     @abstractmethod
-    def parent(self) -> Place:
+    def parent(self) -> StorageLocation:
         """The folder around it; itself where there is none."""
 
     @abstractmethod
@@ -69,7 +69,7 @@ class Place(ABC):
         with self.replaced() as file:
             file.write_bytes(content)
 
-    def walk(self) -> Iterator[tuple[str, Place, tuple[int, int]]]:
+    def walk(self) -> Iterator[tuple[str, StorageLocation, tuple[int, int]]]:
         """(path from here, place, mark) of all files below, in a fixed order; what is hidden is left out."""
         entries = [entry for entry in self.entries() if not entry.name.startswith(".")]
         for entry in sorted(entries, key=lambda entry: entry.is_folder):

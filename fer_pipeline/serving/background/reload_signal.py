@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_pipeline.errors import EnvironmentFault
-from fer_pipeline.serving.sandbox.video_jobs import private_folder
-from fer_pipeline.workspace.files import write_text
+from fer_pipeline.workspace.files import private_folder, write_text
 
 LISTEN_SECONDS = 1.0
 """How often a worker looks whether one has called: the time of change of one file."""

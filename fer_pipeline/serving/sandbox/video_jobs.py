@@ -23,13 +23,12 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO, Any
 
-from fer_pipeline.errors import EnvironmentFault
 from fer_pipeline.inference.smoothing import Way
 from fer_pipeline.inference.video.writers import FILES
 from fer_pipeline.serving.background.loaded_model import ServedModel
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import Limits, RefusedError
-from fer_pipeline.workspace.files import write_json
+from fer_pipeline.workspace.files import private_folder, write_json
 
 UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
 UNFINISHED = ("queued", "running")
@@ -236,17 +235,6 @@ def shared_root() -> Path:
         if number.isdecimal() and not _exists(int(number)) and not stale.is_symlink():
             shutil.rmtree(stale, ignore_errors=True)
     return parent / f"{prefix}{os.getppid()}"
-
-
-def private_folder(folder: Path) -> None:
-    """Makes the folder for this user alone. Raises `EnvironmentFault` where another one made it first, or it cannot be made."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.lstat()
-    except OSError as error:
-        raise EnvironmentFault(f"{folder} cannot be made ({error.strerror}): videos need a writable TMPDIR") from error
-    if folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        raise EnvironmentFault(f"{folder} is not private to this user: remove it, or set TMPDIR to another folder")
 
 
 def _write_state(folder: Path, **values: Any) -> None:

@@ -1,0 +1,54 @@
+"""Paths of a workspace, relative to its root, the folder that holds dvc.yaml. The only home of a path constant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+PARAMS: Final = Path("params.yaml")
+
+DATA: Final = Path("data")
+SOURCE: Final = DATA / "source"
+"""The raw data under DVC, written by `fer data add`."""
+
+RAW: Final = DATA / "raw"
+PROCESSED: Final = DATA / "processed"
+MODEL: Final = DATA / "model"
+EXPORT: Final = DATA / "export"
+REPORTS: Final = DATA / "reports"
+
+BUNDLE: Final = DATA / "bundle"
+"""The champion's model: what `bentoml build` and `bentoml serve` take."""
+
+CHALLENGER: Final = DATA / "challenger"
+"""The model that a service in shadow mode runs beside the champion."""
+
+MODEL_FOLDERS: Final = {"champion": BUNDLE, "challenger": CHALLENGER}
+"""Where the model behind an alias of the registry lies."""
+
+SOFT_LABELS: Final = DATA / "soft_labels"
+TEACHERS: Final = DATA / "teachers"
+ENSEMBLE: Final = DATA / "ensemble"
+ADJUSTED: Final = DATA / "balanced"
+BASELINE: Final = DATA / "baseline"
+TUNING: Final = DATA / "tuning"
+
+DETECTORS: Final = DATA / "models"
+"""Face detectors that were downloaded."""
+
+PREDICTION_LOG: Final = DATA / "predictions"
+SHADOW_LOG: Final = DATA / "shadow"
+FEEDBACK: Final = DATA / "feedback"
+"""Accepted corrections, under DVC."""
+
+FEEDBACK_INBOX: Final = DATA / "feedback-inbox"
+"""Corrections that wait for a decision."""
+
+FEEDBACK_CHANGE: Final = DATA / ".feedback-change.json"
+"""Note of a change to FEEDBACK that is not finished."""
+
+DOWNLOADS: Final = DATA / ".registry"
+"""Models downloaded from the registry; the leading dot keeps them out of git."""
+
+RUN_LOCK: Final = DATA / ".run"
+"""Held by a whole run of the pipeline."""
