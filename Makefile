@@ -1,7 +1,7 @@
 # A fresh machine needs Python 3.11, pip, git and make. uv is taken from PATH, else installed into .uv/.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help install run test test-slow lint bench demo-lifecycle fuzz audit sbom vendor clean
+.PHONY: help install run test test-slow lint types check bench demo-lifecycle fuzz audit sbom vendor clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -28,9 +28,14 @@ test-slow: install ## the tests that take minutes each; installs the extras that
 bench: install ## speed and memory
 	$(UV) run --frozen python -m benchmarks
 
-lint: install ## style and types
+check: lint types ## style, layers and types; under a minute
+
+lint: install ## style, and who may import whom
 	$(UV) run --frozen ruff check .
 	$(UV) run --frozen ruff format --check .
+	$(UV) run --frozen lint-imports --no-logo
+
+types: install ## types
 	$(UV) run --frozen mypy
 
 demo-lifecycle: install ## a model's life with real servers on loopback: train, promote, serve, drift, feedback, shadow, rollback
