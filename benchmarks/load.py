@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.inference.detection.detectors import YUNET_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +63,7 @@ class Answer:
 def served(model: Path, yunet: Path | None = None, **environment: str) -> Iterator[Server]:
     """Serves an exported model on a free loopback port with the code of this repository, YuNet its detector where it is given.
 
-    Raises `EnvironmentFault`, with the end of the server's log, where it does not become ready.
+    Raises `ToolUnavailableError`, with the end of the server's log, where it does not become ready.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -202,4 +202,4 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) ->
             if Client(port).get("/readyz").status == 200:
                 return
         time.sleep(0.05)
-    raise EnvironmentFault(f"the service did not become ready:\n{log.read_text(errors='replace')[-2000:]}")
+    raise ToolUnavailableError(f"the service did not become ready:\n{log.read_text(errors='replace')[-2000:]}")

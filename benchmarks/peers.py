@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.inference import MODEL
 from benchmarks.service import chosen, verdict
 from fer_pipeline.data.synthetic.generator import draw_faces
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.imaging import shrink
 from fer_pipeline.inference.detection.detectors import HaarDetector, published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
@@ -43,7 +43,7 @@ LEAST_RATIO, MOST_OVER_BEST = 4.0, 1.10
 
 
 def tables() -> Iterator[Table]:
-    """Video, then the classifier alone. Raises `EnvironmentFault` where uv fails."""
+    """Video, then the classifier alone. Raises `ToolUnavailableError` where uv fails."""
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as scratch:
         yield _video(Path(scratch))
         yield from _classifier(Path(scratch))
@@ -52,7 +52,7 @@ def tables() -> Iterator[Table]:
 def environment(name: str, packages: tuple[str, ...], bare: str | None = None) -> Path:
     """The Python of an environment with these packages, and `bare` without what it asks for; made where it is not there yet.
 
-    Raises `EnvironmentFault` where uv fails.
+    Raises `ToolUnavailableError` where uv fails.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "fer-pipeline" / "benchmarks" / name
@@ -71,7 +71,7 @@ def environment(name: str, packages: tuple[str, ...], bare: str | None = None) -
 def _run(command: list[str], **variables: str) -> str:
     done = subprocess.run(command, env={**os.environ, **variables}, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EnvironmentFault(f"`{' '.join(command)}` failed:\n{done.stderr[-2000:]}")
+        raise ToolUnavailableError(f"`{' '.join(command)}` failed:\n{done.stderr[-2000:]}")
     return done.stdout
 
 

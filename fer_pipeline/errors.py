@@ -57,7 +57,7 @@ class DivergedError(FerError):
     """The loss of a training is no longer a finite number."""
 
 
-class EnvironmentFault(FerError):
+class ToolUnavailableError(FerError):
     """A tool the pipeline needs (Java, a port, disk, network) is not there; `fer doctor` tells more."""
 
     exit_code = 8

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Failed
 
 from fer_pipeline import environment
-from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.feedback import review
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace import layout
@@ -67,14 +67,14 @@ def purge_feedback(inbox: str | None = None, wait_seconds: float = 0) -> review.
 def announce(ids: Sequence[str], version: str) -> bool:
     """Emits one event for each accepted correction, so that a trigger can count them; false where no Prefect server is set.
 
-    Raises `EnvironmentFault` where there is one that cannot be reached.
+    Raises `ToolUnavailableError` where there is one that cannot be reached.
     """
     if not PREFECT_API_URL.value():
         return False
     try:
         asyncio.run(_emit(ids, version))
     except Exception as error:  # whatever the websocket stumbles over
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"the corrections are accepted, but {PREFECT_API_URL.value()} could not be told ({error}): start the training with "
             "`prefect deployment run train-champion/train`, or `fer run`"
         ) from error

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from fer_pipeline.config import params
-from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.experiments.registry import Version
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.promotion import champion, gate
@@ -22,7 +22,7 @@ from flows.artifacts import publish, report_links, show_decision
 
 def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Whether a failure may be gone a little later: another process held a resource."""
-    return isinstance(state.result(raise_on_failure=False), EnvironmentFault)
+    return isinstance(state.result(raise_on_failure=False), ToolUnavailableError)
 
 
 DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20], "retry_condition_fn": is_passing}

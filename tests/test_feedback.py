@@ -37,7 +37,7 @@ from fer_pipeline.config.params import FeedbackParams, FetchParams, PreprocessPa
 from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch import fetch as sources
 from fer_pipeline.data.preprocess.preprocess import preprocess
-from fer_pipeline.errors import DataQualityError, EnvironmentFault, FeedbackError, ParamsError, SourceError
+from fer_pipeline.errors import DataQualityError, FeedbackError, ParamsError, SourceError, ToolUnavailableError
 from fer_pipeline.feedback import review as feedback_review
 from fer_pipeline.feedback.checks import KnownFaces
 from fer_pipeline.feedback.corrections import Correction, Corrections
@@ -596,5 +596,8 @@ def test_enough_accepted_corrections_start_a_training() -> None:
 def test_where_prefect_is_not_there_the_acceptance_says_so() -> None:
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         assert announce(["0" * 32], "v") is False
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(EnvironmentFault, match="accepted, but"):
+    with (
+        temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
+        pytest.raises(ToolUnavailableError, match="accepted, but"),
+    ):
         announce(["0" * 32], "v")

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import editing
-from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError, SourceError, WorkspaceBusyError
+from fer_pipeline.errors import FerError, ModelError, ParamsError, SourceError, ToolUnavailableError, WorkspaceBusyError
 from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.tracked_stages import use_data
 from fer_pipeline.imaging import ImageSpec
@@ -87,12 +87,12 @@ def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_p
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
-        raise EnvironmentFault("MLflow is away")
+        raise ToolUnavailableError("MLflow is away")
 
     crown(root, 1, 2)
     with monkeypatch.context() as patch:
         patch.setattr(registry, "set_alias", away)
-        with pytest.raises(EnvironmentFault, match="MLflow is away"):
+        with pytest.raises(ToolUnavailableError, match="MLflow is away"):
             roll_back(root, None)
     assert "rolled_back" not in champion.champion(root).tags
     assert ModelInfo.read(root / layout.BUNDLE).temperature == 2.0

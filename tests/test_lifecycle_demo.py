@@ -20,7 +20,7 @@ from benchmarks.lifecycle.prefect_api import PrefectApi
 from benchmarks.lifecycle.traffic import Service
 from benchmarks.lifecycle.transcript import Transcript
 from fer_pipeline.config import params
-from fer_pipeline.errors import EnvironmentFault, FerError, ModelError
+from fer_pipeline.errors import FerError, ModelError, ToolUnavailableError
 
 METRICS = b"""# HELP fer_shadow_faces_total Faces for the challenger.
 fer_shadow_faces_total{outcome="agreed"} 5.0
@@ -123,7 +123,7 @@ def test_a_server_that_does_not_start_is_told_with_its_last_lines(tmp_path: Path
     made = workspace.Workspace(tmp_path, dict(os.environ))
     made.root.mkdir()
     with (
-        pytest.raises(EnvironmentFault, match="no such file or port"),
+        pytest.raises(ToolUnavailableError, match="no such file or port"),
         servers.server(made, "broken", ["python", "-c", "raise SystemExit('no such file or port')"]) as server,
     ):
         server.wait_for("http://127.0.0.1:9/health")

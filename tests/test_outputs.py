@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fer_pipeline.errors import EnvironmentFault, WorkspaceBusyError
+from fer_pipeline.errors import ToolUnavailableError, WorkspaceBusyError
 from fer_pipeline.workspace.files import replaced_folder, write_json
 from fer_pipeline.workspace.locks import exclusive
 
@@ -49,7 +49,7 @@ def test_where_there_is_no_room_to_move_the_earlier_folder_aside_the_block_does_
         return make(**place)
 
     monkeypatch.setattr(tempfile, "mkdtemp", full)
-    with pytest.raises(EnvironmentFault, match="No space left"), replaced_folder(tmp_path / "out"):
+    with pytest.raises(ToolUnavailableError, match="No space left"), replaced_folder(tmp_path / "out"):
         pytest.fail("what the block does beside the folder could not be undone")
     assert not list(tmp_path.iterdir())
 
@@ -94,13 +94,13 @@ def test_what_a_living_process_writes_aside_is_left_alone(tmp_path: Path) -> Non
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(EnvironmentFault, match="cannot be written"), replaced_folder(tmp_path / "out"):
+    with pytest.raises(ToolUnavailableError, match="cannot be written"), replaced_folder(tmp_path / "out"):
         pass
 
 
 def test_a_file_in_the_place_of_the_parent_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentFault, match="cannot be written"), replaced_folder(tmp_path / "file" / "out"):
+    with pytest.raises(ToolUnavailableError, match="cannot be written"), replaced_folder(tmp_path / "file" / "out"):
         pass
 
 

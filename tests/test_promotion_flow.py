@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.experiments import registry
 from fer_pipeline.promotion import champion, gate, packaging
 from fer_pipeline.promotion.checks import SERVES, decide
@@ -58,7 +58,7 @@ def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: P
 
 
 def test_a_fault_of_the_machine_is_no_verdict_on_the_version(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaging, "build", failing(EnvironmentFault("the disk is full")))
+    monkeypatch.setattr(packaging, "build", failing(ToolUnavailableError("the disk is full")))
     state = promote_challenger(2, return_state=True)
     assert state.is_failed()
     assert "the disk is full" in str(state.message)

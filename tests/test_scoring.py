@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.cluster import cluster
 from fer_pipeline.data.spark.session import spark_session
-from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, SourceError
+from fer_pipeline.errors import FerError, ModelError, SourceError, ToolUnavailableError
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
@@ -215,7 +215,7 @@ def test_a_store_that_fails_ends_the_run_and_does_not_call_its_pictures_unreadab
 ) -> None:
     monkeypatch.setattr(bucket, "_TRIES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(EnvironmentFault, match=r"s3://faces/a\.png could not be used"):
+    with pytest.raises(ToolUnavailableError, match=r"s3://faces/a\.png could not be used"):
         score_picture(Recognizer.load(brightness_model), "detect", 0, "a.png", b"s3://faces/a.png", None)
 
 

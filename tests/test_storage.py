@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.errors import EnvironmentFault, ParamsError, SourceError
+from fer_pipeline.errors import ParamsError, SourceError, ToolUnavailableError
 from fer_pipeline.scoring.storage import bucket, storage_location
 from fer_pipeline.scoring.storage.bucket import BucketLocation
 from fer_pipeline.scoring.storage.local import LocalLocation
@@ -142,7 +142,7 @@ def test_objects_in_a_folder_without_name_are_told_and_not_walked_for_ever(tmp_p
 def test_a_store_that_does_not_answer_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket, "_TRIES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(EnvironmentFault, match=r"s3://faces/x could not be used: .*AWS_ENDPOINT_URL") as caught:
+    with pytest.raises(ToolUnavailableError, match=r"s3://faces/x could not be used: .*AWS_ENDPOINT_URL") as caught:
         storage_location("s3://faces/x").look()
     assert "only-for-this-test" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -151,5 +151,5 @@ def test_a_store_that_does_not_answer_is_told_in_one_sentence(monkeypatch: pytes
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_that_is_not_there_holds_nothing_and_takes_nothing() -> None:
     assert storage_location("s3://nowhere/x").look() is None
-    with pytest.raises(EnvironmentFault, match="s3://nowhere/x could not be used"):
+    with pytest.raises(ToolUnavailableError, match="s3://nowhere/x could not be used"):
         storage_location("s3://nowhere/x").write(b"1")

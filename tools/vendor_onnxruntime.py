@@ -17,7 +17,7 @@ import tempfile
 from importlib.metadata import distribution
 from pathlib import Path
 
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME, WASM
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 def renew(folder: Path = RUNTIME) -> None:
     """Replaces the folder: script and WebAssembly of onnxruntime-web, the licences, and a manifest with their hashes.
 
-    The WebAssembly is stored with xz, a sixth of its size. Raises `EnvironmentFault` where npm or the registry does not answer,
-    `ModelError` where another package comes than the pinned one; the folder then stays as it was.
+    The WebAssembly is stored with xz, a sixth of its size. Raises `ToolUnavailableError` where npm or the registry does not
+    answer, `ModelError` where another package comes than the pinned one; the folder then stays as it was.
     """
     with tempfile.TemporaryDirectory(prefix="fer-vendor-") as scratch:
         package = _fetched(Path(scratch))
@@ -55,15 +55,15 @@ def renew(folder: Path = RUNTIME) -> None:
 def _fetched(scratch: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
-        raise EnvironmentFault(f"npm is not installed: it is needed to fetch {PACKAGE}, e.g. `apt-get install npm`")
+        raise ToolUnavailableError(f"npm is not installed: it is needed to fetch {PACKAGE}, e.g. `apt-get install npm`")
     command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(scratch)]
     try:
         done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise EnvironmentFault(f"`npm pack {PACKAGE}@{VERSION}` did not end within {_NPM_SECONDS} s: try again") from error
+        raise ToolUnavailableError(f"`npm pack {PACKAGE}@{VERSION}` did not end within {_NPM_SECONDS} s: try again") from error
     packages = list(scratch.glob("*.tgz"))
     if done.returncode != 0 or len(packages) != 1:
-        raise EnvironmentFault(f"`npm pack {PACKAGE}@{VERSION}` failed: {done.stderr.strip()[-500:]}")
+        raise ToolUnavailableError(f"`npm pack {PACKAGE}@{VERSION}` failed: {done.stderr.strip()[-500:]}")
     digest = base64.b64encode(hashlib.sha512(packages[0].read_bytes()).digest()).decode()
     if f"sha512-{digest}" != INTEGRITY:
         raise ModelError(f"npm sent {PACKAGE} {VERSION} with sha512-{digest}, pinned is {INTEGRITY}: nothing was stored")

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -60,24 +60,24 @@ class PrefectApi:
         return found
 
     def wait_for_new_run(self, deployment: str, known: set[str], seconds: float) -> FlowRun:
-        """The first run of a deployment that is not among the known ids. Raises `EnvironmentFault` where none comes in time."""
+        """The first run of a deployment that is not among the known ids. Raises `ToolUnavailableError` if none comes."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for run in self.runs(deployment):
                 if run.id not in known:
                     return run
             time.sleep(1)
-        raise EnvironmentFault(f"no new run of {deployment} within {seconds:.0f} s: see prefect.log and worker.log")
+        raise ToolUnavailableError(f"no new run of {deployment} within {seconds:.0f} s: see prefect.log and worker.log")
 
     def wait_for_end(self, deployment: str, run: str, seconds: float) -> FlowRun:
-        """The run once it has ended. Raises `EnvironmentFault` where it does not in time."""
+        """The run once it has ended. Raises `ToolUnavailableError` where it does not in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = next(one for one in self.runs(deployment) if one.id == run)
             if found.kind in ENDS:
                 return found
             time.sleep(2)
-        raise EnvironmentFault(f"run {run} of {deployment} has not ended within {seconds:.0f} s: see worker.log")
+        raise ToolUnavailableError(f"run {run} of {deployment} has not ended within {seconds:.0f} s: see worker.log")
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         answer = self._client.post(path, json=body)

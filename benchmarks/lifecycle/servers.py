@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 from benchmarks.lifecycle.workspace import MARK, Workspace
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 READY_SECONDS = 300.0
 END_SECONDS = 15.0
@@ -31,7 +31,7 @@ class Server:
     log: Path
 
     def wait_for(self, url: str) -> None:
-        """Returns once the URL is answered with 200. Raises `EnvironmentFault`, with its last lines, where that does not come."""
+        """Returns once the URL is answered with 200; raises `ToolUnavailableError`, with its last lines, if it never is."""
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
             with suppress(httpx.HTTPError):
@@ -39,7 +39,7 @@ class Server:
                     return
             time.sleep(0.5)
         last = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-        raise EnvironmentFault(f"{self.log.stem} did not answer {url} within {READY_SECONDS:.0f} s:\n{last}")
+        raise ToolUnavailableError(f"{self.log.stem} did not answer {url} within {READY_SECONDS:.0f} s:\n{last}")
 
 
 @contextmanager

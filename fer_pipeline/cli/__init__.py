@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fer_pipeline import environment
-from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, end_with
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -35,7 +35,7 @@ def main() -> None:
         if not _is_full(error):
             raise
         _fail(
-            EnvironmentFault(
+            ToolUnavailableError(
                 f"the disk is full, or a file larger than allowed ({error}): free space, then give the same command again; what "
                 "was there before is kept, and so is the checkpoint of a training"
             )

@@ -9,7 +9,7 @@ import typer
 
 from fer_pipeline.cli.evaluate import Model, Processed, check_spec, largest_face, recognizer_of
 from fer_pipeline.cli.options import chosen_detector, chosen_model, model_path, results
-from fer_pipeline.errors import EnvironmentFault, ImageError, ModelError, ParamsError
+from fer_pipeline.errors import ImageError, ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.workspace.layout import EXPORT, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 
@@ -93,7 +93,7 @@ def explain_report(
     for method in METHODS:
         try:
             methods[method] = _explainer(method, model, classifier, seed)
-        except (EnvironmentFault, ModelError) as error:
+        except (ToolUnavailableError, ModelError) as error:
             absent[method] = str(error).replace(f"{model}/", "")  # a card goes to other machines
             results.print(f"[yellow]left out:[/] {method}: {error}")
     with exclusive(out, "fer explain-report"):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fer_pipeline.cli.options import results
 from fer_pipeline.config import params as params_file
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.layout import PARAMS, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 
@@ -39,7 +39,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     else:
         _print(now)
     if now.unreachable:
-        raise typer.Exit(EnvironmentFault.exit_code)
+        raise typer.Exit(ToolUnavailableError.exit_code)
 
 
 def compare(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.schemas import RAW
 
 GROUP_ROWS: Final = 2_000
@@ -65,7 +65,7 @@ class Notes:
 def write_rows(rows: Iterable[RawRow], target: Path) -> Counter[str]:
     """Writes a parquet file of schema `records.RAW`, rows numbered from 0; returns the number of rows per usage.
 
-    Raises `EnvironmentFault` where the disk is full or not writable.
+    Raises `ToolUnavailableError` where the disk is full or not writable.
     """
     counts: Counter[str] = Counter()
     try:
@@ -73,7 +73,7 @@ def write_rows(rows: Iterable[RawRow], target: Path) -> Counter[str]:
             for group in _groups(rows, counts):
                 writer.write_table(pa.Table.from_pylist(group, schema=RAW))
     except OSError as error:  # of the output alone: readers raise SourceError for what they read
-        raise EnvironmentFault(f"{target} cannot be written ({error}): free space, or change its owner or mode") from error
+        raise ToolUnavailableError(f"{target} cannot be written ({error}): free space, or change its owner or mode") from error
     return counts
 
 

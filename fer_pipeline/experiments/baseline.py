@@ -34,7 +34,7 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     Replaces the folder `out`: model.onnx, model.json, metrics.json with the figures on the test split, by the names of evaluate.
     Whatever takes an exported model without model.keras takes it. Its MLflow run has the same metric names, the validation
     accuracy of each penalty that was tried, and the list of the pictures that it learned from. Raises `SourceError`,
-    `DataQualityError` or `EnvironmentFault`, and the run has failed then.
+    `DataQualityError` or `ToolUnavailableError`, and the run has failed then.
     """
     facts = load_facts(processed)
     lineage = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))

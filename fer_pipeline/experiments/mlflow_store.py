@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from fer_pipeline.errors import EnvironmentFault, FerError
+from fer_pipeline.errors import FerError, ToolUnavailableError
 
 ANSWER_SECONDS = 4
 """How long `answering_soon` waits for one answer of a server, or for a locked file."""
@@ -42,7 +42,7 @@ def is_missing(error: MlflowException) -> bool:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turns what MLflow raises into a `FerError`; a store that is away, locked or damaged into an `EnvironmentFault`."""
+    """Turns what MLflow raises into a `FerError`; a store that is away, locked or damaged into an `ToolUnavailableError`."""
     _check_head(store_file())
     try:
         yield
@@ -56,8 +56,8 @@ def clear_errors() -> Iterator[None]:
 def answering_soon() -> Iterator[None]:
     """For commands that a person waits for: a server is asked once, and a locked or damaged file is told at once.
 
-    Raises `EnvironmentFault` where the store is a SQLite file that cannot be read. Outside of it a server that is away is asked
-    for a minute, since it may be starting again.
+    Raises `ToolUnavailableError` where the store is a SQLite file that cannot be read. Outside of it a server that is away is
+    asked for a minute, since it may be starting again.
     """
     hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_SECONDS)}
     before = {name: os.environ.get(name) for name in hurry}
@@ -105,22 +105,22 @@ def _named(error: Exception) -> FerError:
         return _unreadable(file, "the database disk image is malformed")
     address = _without_password(mlflow.get_tracking_uri())
     if any(word in words for word in _AWAY):
-        return EnvironmentFault(
+        return ToolUnavailableError(
             f"the MLflow server at {address} cannot be reached: start it, or name another in MLFLOW_TRACKING_URI, then run "
             "again; finished stages are kept"
         )
     return FerError(f"MLflow at {address} failed: {words}")
 
 
-def _locked() -> EnvironmentFault:
-    return EnvironmentFault(
+def _locked() -> ToolUnavailableError:
+    return ToolUnavailableError(
         "MLflow's SQLite database is locked by another process: wait for it or close it, then run again; "
         "finished stages are kept, and a training resumes at its last epoch"
     )
 
 
-def _unreadable(file: Path, why: str) -> EnvironmentFault:
-    return EnvironmentFault(
+def _unreadable(file: Path, why: str) -> ToolUnavailableError:
+    return ToolUnavailableError(
         f"MLflow's database {file} cannot be read ({why}): bring a copy back, or move it away, and `fer run` starts a new one"
     )
 

@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from fer_pipeline.errors import EnvironmentFault, FeedbackError
+from fer_pipeline.errors import FeedbackError, ToolUnavailableError
 from fer_pipeline.labels import EMOTIONS
 
 INBOX_VARIABLE: Final = "FER_FEEDBACK"
@@ -71,14 +71,14 @@ class Corrections:
         self.folder = folder
 
     def key(self) -> bytes:
-        """32 random bytes, made once. Raises `EnvironmentFault` where the folder cannot be written."""
+        """32 random bytes, made once. Raises `ToolUnavailableError` where the folder cannot be written."""
         place = self.folder / "key"
         if not place.exists():
             self._create(place, secrets.token_bytes(32))
         return place.read_bytes()
 
     def put(self, correction: Correction) -> bool:
-        """Adds a pending correction; false where there is one of this id already. Raises `EnvironmentFault`."""
+        """Adds a pending correction; false where there is one of this id already. Raises `ToolUnavailableError`."""
         if self.knows(correction.id):
             return False
         return self._create(self._place("pending", correction.id), _encoded(correction))
@@ -168,7 +168,7 @@ class Corrections:
             finally:
                 aside.unlink(missing_ok=True)
         except OSError as error:
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"{target.parent} cannot be written ({error.strerror}): free space, change its owner, or name another folder"
             ) from error
         return True

@@ -17,7 +17,7 @@ import tf2onnx
 from fer_pipeline.config.params import ExportParams
 from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.data.table.training_images import copy_training_pictures
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
 from fer_pipeline.model_info import MODEL_FILE, OPSET, ModelInfo, file_sha256
@@ -35,11 +35,11 @@ def export(
     """What the exported model says of itself. Replaces the folder `out`: model.onnx, model.json, model.keras,
     training_pictures.npy.
 
-    Raises `EnvironmentFault` where Keras runs on another backend, `ModelError` where a file is missing, or where ONNX and Keras
-    logits of validation pictures lie further apart than `params.tolerance`.
+    Raises `ToolUnavailableError` where Keras runs on another backend, `ModelError` where a file is missing, or where ONNX and
+    Keras logits of validation pictures lie further apart than `params.tolerance`.
     """
     if keras.backend.backend() != "tensorflow":
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"export needs the tensorflow backend of Keras, this process runs {keras.backend.backend()}: "
             "set KERAS_BACKEND=tensorflow (a model trained on another backend exports as well)"
         )

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import pyarrow as pa
 
-from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.errors import ParamsError, ToolUnavailableError
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LOG_VARIABLE
 
@@ -76,7 +76,7 @@ class PredictionLog(Generic[Row]):
         """`count` is told how many predictions were "written", "dropped" as too many waited, or "failed" to be written.
 
         `write` adds rows to the files of the folder; it may raise `OSError` or an exception of pyarrow. Raises
-        `EnvironmentFault` where the folder cannot be written.
+        `ToolUnavailableError` where the folder cannot be written.
         """
         try:
             settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class PredictionLog(Generic[Row]):
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"{settings.name} names {settings.folder}, which cannot be written ({error.strerror}): change its owner, or name "
                 "another"
             ) from error

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from fer_pipeline import imaging
-from fer_pipeline.errors import EnvironmentFault, ImageError
+from fer_pipeline.errors import ImageError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.inference.face_table import face_rows
 from fer_pipeline.inference.model_files import PortableModel
@@ -82,7 +82,7 @@ def scorer(model: PortableModel, threshold: float, framing: Framing) -> BatchFun
 def score_picture(
     recognizer: Recognizer, framing: Framing, row: int, picture: str | None, path: bytes | None, image: bytes | None
 ) -> list[dict[str, Any]]:
-    """The rows of one picture, as values of `SCORES`. Raises `EnvironmentFault` where an object store fails."""
+    """The rows of one picture, as values of `SCORES`. Raises `ToolUnavailableError` where an object store fails."""
     info = recognizer.info
     name = f"row {row}" if picture is None else picture
     common = {"row": row, "picture": name, "network": info.network, "fingerprint": info.fingerprint}
@@ -90,7 +90,7 @@ def score_picture(
         faces = _faces(recognizer, framing, _content(path, image))
     except ImageError as error:
         return [{**common, "error": str(error)}]
-    except EnvironmentFault:  # keys that have run out, a network that is down: no word about this picture
+    except ToolUnavailableError:  # keys that have run out, a network that is down: no word about this picture
         raise
     except FileNotFoundError:
         return [{**common, "error": "cannot be read: No such file or directory"}]

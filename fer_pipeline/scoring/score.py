@@ -16,7 +16,7 @@ from typing import Any, Literal
 from fer_pipeline.data.spark.mapping import map_rows
 from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.data.table.reader import FACTS_FILE, parse_facts
-from fer_pipeline.errors import EnvironmentFault, ModelError, SourceError
+from fer_pipeline.errors import ModelError, SourceError, ToolUnavailableError
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD
 from fer_pipeline.model_info import ModelInfo
@@ -83,7 +83,7 @@ def score(
 
     Chunks whose files have changed are scored anew, chunks whose files are gone are removed. Raises `SourceError` where there is
     nothing to score, `ModelError` where the model does not load or does not fit the processed table, `FerError` where `out` holds
-    the scores of another model or input, `EnvironmentFault` where Spark does not start or fails, or a bucket cannot be used.
+    the scores of another model or input, `ToolUnavailableError` where Spark does not start or fails, or a bucket cannot be used.
     """
     start = time.monotonic()
     source, out = (where if isinstance(where, StorageLocation) else storage_location(where) for where in (source, out))
@@ -102,8 +102,8 @@ def score(
                 target = out.child(FACES, f"{item.name}.parquet")
                 try:
                     (told,) = map_rows(session, item.rows(), item.reading(scored), SCORES, _ORDER, writer(target), COUNTS)
-                except EnvironmentFault as error:
-                    raise EnvironmentFault(f"{target.address} was not written: {error}") from error
+                except ToolUnavailableError as error:
+                    raise ToolUnavailableError(f"{target.address} was not written: {error}") from error
                 counts = Counts(**told)
                 finish(out, item.name, counts)
             facts = replace(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 STATE_FILE = "state.npz"
 
@@ -43,7 +43,7 @@ _ARRAYS = ("variables", "optimizer", "best")
 
 
 def save(folder: Path, state: State) -> None:
-    """Replaces the checkpoint in `folder` at once. Raises `EnvironmentFault` where the disk refuses it."""
+    """Replaces the checkpoint in `folder` at once. Raises `ToolUnavailableError` where the disk refuses it."""
     facts = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
     arrays = {f"{group}_{i}": array for group in _ARRAYS for i, array in enumerate(getattr(state, group))}
     aside = folder / f".{STATE_FILE}.new"
@@ -56,7 +56,7 @@ def save(folder: Path, state: State) -> None:
         os.replace(aside, folder / STATE_FILE)
     except OSError as error:
         aside.unlink(missing_ok=True)  # or it would hold what space is left
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"checkpoint in {folder} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error
 

@@ -51,7 +51,7 @@ def train(
     Under JAX all devices in sight share each batch.
 
     Raises `DataQualityError` where training lacks a class, `DivergedError` where the loss is no longer finite, `ParamsError`
-    where the network does not fit the recipe or the batch cannot be split over the devices, `EnvironmentFault` where the
+    where the network does not fit the recipe or the batch cannot be split over the devices, `ToolUnavailableError` where the
     checkpoint cannot be written.
     """
     _check_classes(data_train)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -25,7 +25,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target` that takes its place when the block ends well, and is removed when it fails.
 
     All that needs room on the disk comes before the end of the block, after which there are two renames. Raises
-    `EnvironmentFault` where the place cannot be written.
+    `ToolUnavailableError` where the place cannot be written.
     """
     tidy(target)
     old = _folder_beside(target, "old") / "content"
@@ -84,18 +84,18 @@ def _folder_beside(target: Path, kind: str) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-{os.getpid()}-", dir=target.parent))
         folder.chmod(0o755)  # mkdtemp makes it private, but outputs are for everyone who may read the workspace
     except OSError as error:
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"{target.parent} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error
     return folder
 
 
 def private_folder(folder: Path) -> None:
-    """Makes the folder for this user alone. Raises `EnvironmentFault` where another one made it first, or it cannot be made."""
+    """Makes the folder for this user alone. Raises `ToolUnavailableError` where another user owns it, or it cannot be made."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         facts = folder.lstat()
     except OSError as error:
-        raise EnvironmentFault(f"{folder} cannot be made ({error.strerror}): give it a writable parent folder") from error
+        raise ToolUnavailableError(f"{folder} cannot be made ({error.strerror}): give it a writable parent folder") from error
     if folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        raise EnvironmentFault(f"{folder} is not private to this user: remove it, or choose another folder")
+        raise ToolUnavailableError(f"{folder} is not private to this user: remove it, or choose another folder")

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from fer_pipeline.errors import EnvironmentFault, WorkspaceBusyError
+from fer_pipeline.errors import ToolUnavailableError, WorkspaceBusyError
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[N
     """Holds the lock of `target` (`.NAME.lock` beside it) while the block runs; the kernel frees it if the process dies.
 
     Raises `WorkspaceBusyError`, naming the holder, where it is still taken after `wait_seconds` (-1: waits for ever), and
-    `EnvironmentFault` where the folder cannot be written.
+    `ToolUnavailableError` where the folder cannot be written.
     """
     name = target.name.lstrip(".")
     holder_file = target.with_name(f".{name}.holder.json")
@@ -33,7 +33,7 @@ def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[N
             f"{target} is in use by {_holder(holder_file)}: give the command again when that has ended, or stop it with kill"
         ) from error
     except OSError as error:
-        raise EnvironmentFault(f"{target.parent} cannot be written ({error.strerror}): change its owner or mode") from error
+        raise ToolUnavailableError(f"{target.parent} cannot be written ({error.strerror}): change its owner or mode") from error
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         holder_file.write_text(json.dumps({"pid": os.getpid(), "purpose": purpose, "since": since}), encoding="utf-8")

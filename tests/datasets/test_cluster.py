@@ -113,7 +113,7 @@ def test_a_run_whose_workers_are_all_gone_ends_with_one_sentence_and_leaves_noth
         os.killpg(worker.pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
-    waited = rf"EnvironmentFault: {running.url} had no worker for this run for (\d+) s: start workers"
+    waited = rf"ToolUnavailableError: {running.url} had no worker for this run for (\d+) s: start workers"
     told = re.match(waited, errors.splitlines()[-1])
     assert told
     assert int(told[1]) >= 6  # the limit of this test; a busy machine looks at its clock later

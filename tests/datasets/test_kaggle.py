@@ -12,7 +12,7 @@ from requests import ConnectionError as NoConnection
 from requests import HTTPError
 
 from fer_pipeline.data.fetch.kaggle import download
-from fer_pipeline.errors import EnvironmentFault, FerError, SourceError
+from fer_pipeline.errors import FerError, SourceError, ToolUnavailableError
 
 
 class KaggleApiHTTPError(HTTPError):
@@ -63,7 +63,7 @@ def test_a_malformed_name_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(EnvironmentFault, match=r"kagglehub.*uv sync --extra kaggle"):
+    with pytest.raises(ToolUnavailableError, match=r"kagglehub.*uv sync --extra kaggle"):
         download("kaggle:a/b", tmp_path)
 
 
@@ -76,15 +76,15 @@ def refused(status: int) -> KaggleApiHTTPError:
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
-        (UnauthenticatedError("User is not authenticated"), EnvironmentFault, "wants a token .*kaggle.json"),
-        (refused(401), EnvironmentFault, r"refused access \(401\)"),
-        (refused(403), EnvironmentFault, r"refused access \(403\): accept its terms"),
+        (UnauthenticatedError("User is not authenticated"), ToolUnavailableError, "wants a token .*kaggle.json"),
+        (refused(401), ToolUnavailableError, r"refused access \(401\)"),
+        (refused(403), ToolUnavailableError, r"refused access \(403\): accept its terms"),
         (refused(404), SourceError, "no such data set"),
-        (refused(500), EnvironmentFault, r"answered Client Error\.: try again later"),
-        (KaggleApiHTTPError("no answer"), EnvironmentFault, "answered no answer"),
-        (NoConnection("Name or service not known"), EnvironmentFault, "cannot be reached .* check the network"),
-        (DataCorruptionError("checksum"), EnvironmentFault, "the download failed"),
-        (OSError(28, "No space left on device"), EnvironmentFault, "No space left"),
+        (refused(500), ToolUnavailableError, r"answered Client Error\.: try again later"),
+        (KaggleApiHTTPError("no answer"), ToolUnavailableError, "answered no answer"),
+        (NoConnection("Name or service not known"), ToolUnavailableError, "cannot be reached .* check the network"),
+        (DataCorruptionError("checksum"), ToolUnavailableError, "the download failed"),
+        (OSError(28, "No space left on device"), ToolUnavailableError, "No space left"),
     ],
 )
 def test_each_failure_names_its_cause_and_keeps_what_was_there(

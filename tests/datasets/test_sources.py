@@ -14,7 +14,7 @@ from fer_pipeline.config.params import FetchParams
 from fer_pipeline.data import raw_table
 from fer_pipeline.data.fetch import archives
 from fer_pipeline.data.fetch.fetch import fetch
-from fer_pipeline.errors import EnvironmentFault, SourceError
+from fer_pipeline.errors import SourceError, ToolUnavailableError
 
 
 def text(name: str, content: str) -> Callable[[Path], Path]:
@@ -189,10 +189,10 @@ def test_an_unsorted_tar_is_not_spooled_beyond_the_limit(tmp_path: Path, monkeyp
 def test_an_output_that_cannot_be_written_is_a_fault_of_the_environment(tmp_path: Path) -> None:
     (tmp_path / "fer2013.csv").write_text(FER2013)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EnvironmentFault, match="cannot be written"):
+    with pytest.raises(ToolUnavailableError, match="cannot be written"):
         fetch(tmp_path / "fer2013.csv", tmp_path / "file" / "raw", FetchParams())
 
 
 def test_a_full_disk_is_a_fault_of_the_environment(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFault, match="/dev/full cannot be written"):
+    with pytest.raises(ToolUnavailableError, match="/dev/full cannot be written"):
         raw_table.write_rows([raw_table.RawRow("a", pixels=PIXELS)] * 5000, Path("/dev/full"))

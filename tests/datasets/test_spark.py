@@ -14,7 +14,7 @@ from pyspark.errors import PySparkException
 
 from fer_pipeline.data.spark.errors import spark_errors
 from fer_pipeline.data.spark.session import java_home, java_version, spark_session
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_a_java_that_does_not_start_is_an_environment_fault(tmp_path: Path, monk
     broken.write_text("#!/bin/sh\necho no room >&2\nexit 3\n")
     broken.chmod(0o700)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(EnvironmentFault, match="does not start \\(no room\\)"):
+    with pytest.raises(ToolUnavailableError, match="does not start \\(no room\\)"):
         java_version()
 
 
@@ -73,14 +73,14 @@ def test_a_session_works_and_leaves_the_environment_as_it_was() -> None:
         assert session.conf.get("spark.driver.host") == "127.0.0.1"
         with spark_session("local[1]") as same:
             assert same is session
-        with pytest.raises(EnvironmentFault, match="local\\[1\\] is running"), spark_session("local[2]"):
+        with pytest.raises(ToolUnavailableError, match="local\\[1\\] is running"), spark_session("local[2]"):
             pass
     assert [os.environ.get(name) for name in ours] == before
 
 
 IN_A_FRESH_PROCESS = """
 from fer_pipeline.data.spark.session import spark_session
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 def fail(batches):
     raise OSError(28, "No space left on device")
@@ -90,7 +90,7 @@ try:
         names = ("spark.sql.shuffle.partitions", "spark.sql.session.timeZone", "spark.ui.enabled")
         print(*map(session.conf.get, names))
         session.range(3).mapInArrow(fail, "id long").collect()
-except EnvironmentFault as error:
+except ToolUnavailableError as error:
     print(error)
 """
 
@@ -109,10 +109,10 @@ def test_the_user_s_spark_defaults_come_first_and_an_error_in_a_worker_is_one_se
 
 
 def test_a_master_that_does_not_exist_is_an_environment_fault() -> None:
-    with pytest.raises(EnvironmentFault, match="master 'nonsense'"), spark_session("nonsense"):
+    with pytest.raises(ToolUnavailableError, match="master 'nonsense'"), spark_session("nonsense"):
         pass
 
 
 def test_a_full_disk_in_spark_says_what_to_do() -> None:
-    with pytest.raises(EnvironmentFault, match=r"No space left on device: free space .* \(SPARK_LOCAL_DIRS"), spark_errors():
+    with pytest.raises(ToolUnavailableError, match=r"No space left on device: free space .* \(SPARK_LOCAL_DIRS"), spark_errors():
         raise PySparkException("Job aborted\nCaused by: java.io.IOException: No space left on device\n\tat java.base/x")

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fer_pipeline.cli.app import app
-from fer_pipeline.errors import EnvironmentFault, FerError, ModelError, ParamsError
+from fer_pipeline.errors import FerError, ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.inference import pretrained
 from fer_pipeline.inference.face_table import FACE_COLUMNS
@@ -200,7 +200,7 @@ def test_a_detector_that_is_not_the_published_one_is_refused(
 def test_only_what_is_known_can_be_fetched_and_a_failure_says_where_to_put_the_file(tmp_path: Path) -> None:
     assert isinstance(fer("models", "fetch", "haar").exception, ParamsError)
     error = fer("models", "fetch", "yunet", "--url", "http://127.0.0.1:9/x").exception
-    assert isinstance(error, EnvironmentFault)
+    assert isinstance(error, ToolUnavailableError)
     assert str(tmp_path / "user/fer-pipeline/face_detection_yunet_2023mar.onnx") in str(error)
 
 

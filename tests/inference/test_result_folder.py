@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.inference.video import results
 from fer_pipeline.inference.video.results import has_finished_results, replaced_results
 
@@ -101,5 +101,5 @@ def test_what_a_failed_run_has_is_placed_where_nothing_finished_is(tmp_path: Pat
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentFault, match="file/out cannot be written"), replaced_results(tmp_path / "file" / "out"):
+    with pytest.raises(ToolUnavailableError, match="file/out cannot be written"), replaced_results(tmp_path / "file" / "out"):
         pass

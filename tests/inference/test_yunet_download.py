@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.detection import yunet_download
 from fer_pipeline.inference.detection.yunet_download import fetch_yunet
 
@@ -50,7 +50,7 @@ def test_the_file_is_fetched_once(site: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "error", "reason"),
-    [("/other", ModelError, "6 bytes"), ("/cut", ModelError, "100 bytes"), ("/missing", EnvironmentFault, "404|Not Found")],
+    [("/other", ModelError, "6 bytes"), ("/cut", ModelError, "100 bytes"), ("/missing", ToolUnavailableError, "404|Not Found")],
 )
 def test_what_is_not_the_published_file_is_not_stored(
     site: str, path: str, error: type[Exception], reason: str, tmp_path: Path
@@ -63,12 +63,12 @@ def test_what_is_not_the_published_file_is_not_stored(
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "file:///etc/passwd", "yunet.onnx"])
 def test_without_a_network_it_says_what_to_do(url: str, tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFault) as error:
+    with pytest.raises(ToolUnavailableError) as error:
         fetch_yunet(tmp_path / "yunet.onnx", url)
     assert url in str(error.value)
 
 
 def test_a_place_that_cannot_be_written_is_named(site: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentFault, match="cannot be written"):
+    with pytest.raises(ToolUnavailableError, match="cannot be written"):
         fetch_yunet(tmp_path / "file" / "yunet.onnx", f"{site}/good")

@@ -18,7 +18,7 @@ from fer_pipeline.config.params import EvaluateParams, ExportParams
 from fer_pipeline.config.training import AugmentParams, TrainParams
 from fer_pipeline.data.table.reader import content_hashes, load_facts, load_split
 from fer_pipeline.data.table.training_images import keys
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.evaluation.evaluate import evaluate, measure
 from fer_pipeline.evaluation.tta import VIEWS, views
 from fer_pipeline.labels import EMOTIONS
@@ -224,5 +224,5 @@ def test_an_onnx_model_that_answers_otherwise_is_refused(tmp_path: Path) -> None
 
 def test_export_on_another_backend_says_which_one_it_needs(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    with pytest.raises(EnvironmentFault, match="KERAS_BACKEND=tensorflow"):
+    with pytest.raises(ToolUnavailableError, match="KERAS_BACKEND=tensorflow"):
         export(work / "processed", work / "model", work / "evaluation", tmp_path / "export", ExportParams(), {})

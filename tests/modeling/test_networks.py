@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import NETWORKS, TrainParams, TransferParams
-from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.errors import ParamsError, ToolUnavailableError
 from fer_pipeline.training.networks import transfer
 from fer_pipeline.training.networks.zoo import CONVOLUTIONAL, build
 from fer_pipeline.training.schedules import learning_rates
@@ -103,7 +103,7 @@ def test_imagenet_weights_without_a_network_are_an_environment_fault(
 ) -> None:
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", _raiser(fault))
     params = TrainParams(network=f"transfer:{name}", transfer=TransferParams(input_size=32, weights="imagenet"))
-    with pytest.raises(EnvironmentFault, match=r"set train\.transfer\.weights to none"):
+    with pytest.raises(ToolUnavailableError, match=r"set train\.transfer\.weights to none"):
         build(params)
 
 

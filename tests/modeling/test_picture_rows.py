@@ -14,7 +14,7 @@ import pytest
 
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import load_split
-from fer_pipeline.errors import DataQualityError, EnvironmentFault
+from fer_pipeline.errors import DataQualityError, ToolUnavailableError
 from fer_pipeline.schemas import PROCESSED
 from fer_pipeline.training.batches import Batches
 
@@ -71,7 +71,9 @@ def test_a_disk_without_room_is_told_before_anything_is_read(shuffled: Path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(EnvironmentFault, match=r"3,000 pictures exceed the memory and need 0\.0 GB .*No space left on device"):
+    with pytest.raises(
+        ToolUnavailableError, match=r"3,000 pictures exceed the memory and need 0\.0 GB .*No space left on device"
+    ):
         load_split(shuffled, "train", memory=0)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.config.tuning import Choices, Range, TuneParams
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.experiments.search.study import STUDY_FILE, Search, Stopped
 
 SPACE = {
@@ -120,5 +120,5 @@ def test_importances_name_the_key_that_decides_and_wait_for_enough_trials(tmp_pa
 
 def test_a_file_that_is_no_study_is_named(tmp_path: Path) -> None:
     (tmp_path / STUDY_FILE).write_text("no database at all, but long enough to have a header " * 20)
-    with pytest.raises(EnvironmentFault, match="cannot be opened as an Optuna study"):
+    with pytest.raises(ToolUnavailableError, match="cannot be opened as an Optuna study"):
         Search(tmp_path, "study", PLAN)

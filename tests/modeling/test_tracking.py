@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import Engine, event
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.experiments import runs
 
 TAGS = {"data_version": "abc", "params_hash": "123"}
@@ -70,7 +70,7 @@ def test_a_locked_database_is_named_as_the_cause(tracking_store: Path, impatient
     blocker = sqlite3.connect(tracking_store, isolation_level=None)
     blocker.execute("BEGIN EXCLUSIVE")
     try:
-        with pytest.raises(EnvironmentFault, match="database is locked by another process"):
+        with pytest.raises(ToolUnavailableError, match="database is locked by another process"):
             runs.log_metrics(run_id, {"loss": 1.0}, 1)
     finally:
         blocker.execute("ROLLBACK")
@@ -81,6 +81,6 @@ def test_a_locked_database_is_named_as_the_cause(tracking_store: Path, impatient
 def test_a_server_that_is_away_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     mlflow.set_tracking_uri("http://me:secret@127.0.0.1:9")
-    with pytest.raises(EnvironmentFault, match=r"server at http://127.0.0.1:9 cannot be reached: start it") as caught:
+    with pytest.raises(ToolUnavailableError, match=r"server at http://127.0.0.1:9 cannot be reached: start it") as caught:
         runs.recent_runs(1)
     assert "secret" not in str(caught.value)

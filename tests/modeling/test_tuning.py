@@ -22,7 +22,7 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import Params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import Choices, Range, TuneParams
-from fer_pipeline.errors import DivergedError, EnvironmentFault, FerError, ParamsError
+from fer_pipeline.errors import DivergedError, FerError, ParamsError, ToolUnavailableError
 from fer_pipeline.experiments.search import tune as tuning
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.training.train import OnEpoch
@@ -199,11 +199,11 @@ def test_a_fault_of_the_machine_ends_the_search_and_is_not_taken_for_a_bad_trial
     search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
-        raise EnvironmentFault("disk full")
+        raise ToolUnavailableError("disk full")
 
     with monkeypatch.context() as patch:
         patch.setattr(tuning, "train", full)
-        with pytest.raises(EnvironmentFault, match="disk full"):
+        with pytest.raises(ToolUnavailableError, match="disk full"):
             search(1)
     assert runs()["trial 0"].info.status == "FAILED"
     monkeypatch.setattr(tuning, "train", made_up([0.5]))

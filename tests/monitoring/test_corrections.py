@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.errors import EnvironmentFault, FeedbackError
+from fer_pipeline.errors import FeedbackError, ToolUnavailableError
 from fer_pipeline.feedback.corrections import Correction, Corrections
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -97,7 +97,7 @@ def test_all_workers_have_one_key_that_only_the_owner_can_read(tmp_path: Path) -
 
 def test_faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentFault, match="cannot be written"):
+    with pytest.raises(ToolUnavailableError, match="cannot be written"):
         Corrections(tmp_path / "file").put(correction())
     with pytest.raises(FeedbackError, match="32 hex digits"):
         Corrections(tmp_path).forget("../../key")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.errors import ParamsError, ToolUnavailableError
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
 from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
@@ -79,5 +79,5 @@ def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, name: str, value: 
 
 def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentFault, match=r"FER_PREDICTION_LOG names .*cannot be written"):
+    with pytest.raises(ToolUnavailableError, match=r"FER_PREDICTION_LOG names .*cannot be written"):
         PredictionLog(LogSettings(tmp_path / "file" / "log"), lambda *_: None, log_files.write)

@@ -16,7 +16,7 @@ import pytest
 from asking import error_of
 from fastapi.testclient import TestClient
 
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.smoothing import DWELL_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.serving import state
@@ -235,5 +235,5 @@ def test_a_package_without_a_file_that_is_needed_is_named(tmp_path: Path, monkey
 
 def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EnvironmentFault, match="npm is not installed"):
+    with pytest.raises(ToolUnavailableError, match="npm is not installed"):
         vendor_onnxruntime.renew(tmp_path / "vendor")

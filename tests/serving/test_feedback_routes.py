@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
-from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.errors import ParamsError, ToolUnavailableError
 from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import decode, encode_png, to_gray
 from fer_pipeline.inference.recognizer import Recognizer
@@ -209,7 +209,7 @@ def test_one_address_and_all_together_are_bounded(brightness_model: Path, tmp_pa
 
 def test_a_full_disk_is_said_and_the_service_goes_on(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_corrections: Corrections, _correction: Correction) -> bool:
-        raise EnvironmentFault("no space left on device")
+        raise ToolUnavailableError("no space left on device")
 
     token = service.token()
     with monkeypatch.context() as patch:
@@ -265,7 +265,7 @@ def test_a_setting_that_does_not_fit_is_named(environment: dict[str, str]) -> No
 
 def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentFault, match="cannot be written"):
+    with pytest.raises(ToolUnavailableError, match="cannot be written"):
         open_intake({"FER_FEEDBACK": str(tmp_path / "file" / "inbox")})
 
 

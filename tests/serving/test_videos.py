@@ -17,7 +17,7 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.app import create_app, open_desk
@@ -360,7 +360,7 @@ def test_the_folder_of_videos_is_private_and_not_taken_from_others(tmp_path: Pat
     (tmp_path / "open").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     for name in ("open", "link"):
-        with pytest.raises(EnvironmentFault, match="not private"):
+        with pytest.raises(ToolUnavailableError, match="not private"):
             private_folder(tmp_path / name)
 
 

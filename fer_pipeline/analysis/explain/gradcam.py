@@ -8,7 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy.ndimage import zoom
 
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
 
@@ -16,12 +16,12 @@ from fer_pipeline.labels import EMOTIONS
 class GradCam:
     """Class activation maps weighted by gradients (Selvaraju et al. 2017), at the last layer that still has places.
 
-    Raises `EnvironmentFault` on another backend than TensorFlow, `ModelError` where no layer has height and width.
+    Raises `ToolUnavailableError` on another backend than TensorFlow, `ModelError` where no layer has height and width.
     """
 
     def __init__(self, network: keras.Model) -> None:
         if keras.backend.backend() != "tensorflow":
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"Grad-CAM needs the tensorflow backend of Keras, this process runs {keras.backend.backend()}: "
                 "set KERAS_BACKEND=tensorflow, or use --method lime or occlusion"
             )

@@ -76,7 +76,7 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
 
     The rows of the source are followed by the accepted corrections of the folder `corrections`, where the parameters name a
     version of them. No row is judged: what is wrong with one is for preprocess to say. Raises `SourceError` where the source as
-    a whole cannot be read or the corrections are of another version (the message says why), `EnvironmentFault` where `out`
+    a whole cannot be read or the corrections are of another version (the message says why), `ToolUnavailableError` where `out`
     cannot be written. What was in `out` before then stays.
     """
     notes = Notes()

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from fer_pipeline.errors import EnvironmentFault, SourceError
+from fer_pipeline.errors import SourceError, ToolUnavailableError
 from fer_pipeline.workspace.files import replaced_folder
 
 PREFIX: Final = "kaggle:"
@@ -22,7 +22,7 @@ _TOKEN_HELP: Final = (
 def download(dataset: str, out: Path) -> Path:
     """Downloads `kaggle:OWNER/SET` (or `kaggle:OWNER/SET/versions/N`) and returns the folder in `out` that holds its files.
 
-    Raises `SourceError` where the name is malformed or Kaggle has no such set, `EnvironmentFault` where the extra `kaggle`,
+    Raises `SourceError` where the name is malformed or Kaggle has no such set, `ToolUnavailableError` where the extra `kaggle`,
     the network or a token is missing. What was in that folder before then stays.
     """
     match = _NAME.fullmatch(dataset)
@@ -33,27 +33,27 @@ def download(dataset: str, out: Path) -> Path:
         from kagglehub.exceptions import DataCorruptionError, KaggleApiHTTPError, UnauthenticatedError
         from requests import RequestException  # the client that kagglehub uses and whose errors it lets through
     except ModuleNotFoundError as error:
-        raise EnvironmentFault(f"{dataset}: package {error.name} is not installed: run `uv sync --extra kaggle`") from error
+        raise ToolUnavailableError(f"{dataset}: package {error.name} is not installed: run `uv sync --extra kaggle`") from error
     handle = match["handle"]
     target = out / handle.split("/")[1]
     try:
         with replaced_folder(target) as folder:
             kagglehub.dataset_download(handle, output_dir=str(folder), force_download=True)
     except UnauthenticatedError as error:
-        raise EnvironmentFault(f"{dataset}: Kaggle wants a token ({_first_line(error)}): {_TOKEN_HELP}") from error
+        raise ToolUnavailableError(f"{dataset}: Kaggle wants a token ({_first_line(error)}): {_TOKEN_HELP}") from error
     except KaggleApiHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403):
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"{dataset}: Kaggle refused access ({status}): accept its terms there, and {_TOKEN_HELP}"
             ) from error
         if status == 404:
             raise SourceError(f"{dataset}: Kaggle has no such data set: check owner and name on its page") from error
-        raise EnvironmentFault(f"{dataset}: Kaggle answered {_first_line(error)}: try again later") from error
+        raise ToolUnavailableError(f"{dataset}: Kaggle answered {_first_line(error)}: try again later") from error
     except RequestException as error:
-        raise EnvironmentFault(f"{dataset}: Kaggle cannot be reached ({_first_line(error)}): check the network") from error
+        raise ToolUnavailableError(f"{dataset}: Kaggle cannot be reached ({_first_line(error)}): check the network") from error
     except (DataCorruptionError, OSError) as error:
-        raise EnvironmentFault(f"{dataset}: the download failed ({_first_line(error)}): check network and disk") from error
+        raise ToolUnavailableError(f"{dataset}: the download failed ({_first_line(error)}): check network and disk") from error
     return target
 
 

@@ -85,8 +85,8 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
     rows.parquet (`records.QUARANTINE`) and facts.json.
 
     Equal input and parameters give equal files, however the work was divided. Both folders are replaced as a whole at the end.
-    Raises `SourceError` where `raw` is missing, damaged or without a usable row, `EnvironmentFault` where Spark does not start or
-    fails.
+    Raises `SourceError` where `raw` is missing, damaged or without a usable row, `ToolUnavailableError` where Spark does not
+    start or fails.
     """
     start = time.monotonic()
     source, rows_in, has_splits, has_feedback = _read_source(raw)

@@ -13,7 +13,7 @@ from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ _PYTHON_ERROR = re.compile(r"^(?:[\w.]+\.)?\w+(?:Error|Exception|Fault)\b.*$", r
 
 @contextmanager
 def spark_errors() -> Iterator[None]:
-    """Turns what Spark raises in the block into an `EnvironmentFault` that names the cause."""
+    """Turns what Spark raises in the block into an `ToolUnavailableError` that names the cause."""
     try:
         yield
     except (PySparkException, Py4JError) as error:
         advice = f": {FREE_SPACE}" if "No space left on device" in str(error) else ""
-        raise EnvironmentFault(f"Spark failed: {reason(error)}{advice}") from error
+        raise ToolUnavailableError(f"Spark failed: {reason(error)}{advice}") from error
 
 
 def reason(error: Exception) -> str:
@@ -42,7 +42,7 @@ def reason(error: Exception) -> str:
     if "Traceback (most recent call last)" in text:
         found = _PYTHON_ERROR.findall(text.split("Traceback (most recent call last)")[1])
         if found:
-            return str(found[-1]).removeprefix("fer_pipeline.errors.EnvironmentFault: ")[:_LONGEST]
+            return str(found[-1]).removeprefix("fer_pipeline.errors.ToolUnavailableError: ")[:_LONGEST]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return (causes or lines or [type(error).__name__])[-1 if causes else 0][:_LONGEST]
@@ -53,7 +53,7 @@ def workers_watched(session: SparkSession) -> Iterator[None]:
     """Ends the jobs of the block where a standalone cluster has had no worker for them for `GIVE_UP_SECONDS`.
 
     Spark itself would wait without a word, and for ever. A worker that dies is no such case while another lives: Spark gives its
-    tasks to that one. Raises `EnvironmentFault` in place of whatever the ended jobs raise.
+    tasks to that one. Raises `ToolUnavailableError` in place of whatever the ended jobs raise.
     """
     if not str(session.sparkContext.master).startswith("spark://"):
         yield
@@ -66,7 +66,7 @@ def workers_watched(session: SparkSession) -> Iterator[None]:
     except Exception as error:
         if not starved.is_set():
             raise
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"{session.sparkContext.master} had no worker for this run for {GIVE_UP_SECONDS:,.0f} s: start workers, or "
             "wait until other applications leave them, and run the same command again"
         ) from error

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline.data.spark.errors import reason
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -29,7 +29,7 @@ def map_rows(
     """What `write` tells, in rows of `told`, of all rows of `schema` that `function` makes of a table such as one of paths.
 
     The table is spread over all cores; `write` gets the results in one task, sorted by `order`. Both run in executors. Equal rows
-    give an equal result, however many executors there are. Raises `EnvironmentFault` where Spark fails.
+    give an equal result, however many executors there are. Raises `ToolUnavailableError` where Spark fails.
     """
     partitions = max(min(4 * session.sparkContext.defaultParallelism, rows.num_rows), 1)
     mapped = session.createDataFrame(rows).repartition(partitions).mapInArrow(function, from_arrow_schema(schema))
@@ -37,6 +37,6 @@ def map_rows(
     try:
         outcome = [row.asDict() for row in written.collect()]
     except (PySparkException, Py4JError) as error:
-        raise EnvironmentFault(reason(error)) from error
+        raise ToolUnavailableError(reason(error)) from error
     # Spark does not call the writer where there is nothing to write.
     return outcome or [row for batch in write(iter(())) for row in batch.to_pylist()]

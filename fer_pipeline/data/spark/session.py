@@ -18,7 +18,7 @@ from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from fer_pipeline.data.spark.errors import spark_errors, workers_watched
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def java_home(folder: Path) -> Path:
 
 
 def java_version() -> str:
-    """The first line of `java -version` of the runtime that Spark will use. Raises `EnvironmentFault` where it does not start."""
+    """The first line of `java -version` of the runtime Spark will use. Raises `ToolUnavailableError` if it does not start."""
     with tempfile.TemporaryDirectory(prefix="fer-java-") as folder:
         return _java_version(java_home(Path(folder)))
 
@@ -89,13 +89,13 @@ def spark_session(master: str, *, driver_memory: str = "1g", app_name: str = "fe
 
     Sessions on this machine listen on 127.0.0.1 only and have no web page. `driver_memory` counts for the first session of a
     process, since later ones reuse its Java process. What the file spark-defaults.conf in $SPARK_CONF_DIR sets comes before the
-    settings here: memory of executors, the keys of an object store, packages. Raises `EnvironmentFault` where Java or the session
-    does not start, and in place of what Spark raises in the block.
+    settings here: memory of executors, the keys of an object store, packages. Raises `ToolUnavailableError` where Java or the
+    session does not start, and in place of what Spark raises in the block.
     """
     running = SparkSession.getActiveSession()
     if running is not None:
         if running.sparkContext.master != master:
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"a Spark session on {running.sparkContext.master} is running in this process, asked for {master}: stop it first"
             )
         with spark_errors():
@@ -143,11 +143,11 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
                 return builder.getOrCreate()
         except (PySparkRuntimeError, OSError) as error:
             version = _java_version(home)  # the likely cause, and the clearer message
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"Spark did not start on {master} with {version} of {home}: {error}; unset JAVA_HOME to use the bundled Java"
             ) from error
         except Exception as error:  # py4j: a wrong master URL, a cluster that does not answer
-            raise EnvironmentFault(f"Spark did not start on master {master!r}: {_first_line(error)}") from error
+            raise ToolUnavailableError(f"Spark did not start on master {master!r}: {_first_line(error)}") from error
 
 
 def _configured() -> set[str]:
@@ -179,9 +179,9 @@ def _java_version(home: Path) -> str:
     try:
         answer = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnvironmentFault(f"{java} does not start ({error}): unset JAVA_HOME or install Java 17 or later") from error
+        raise ToolUnavailableError(f"{java} does not start ({error}): unset JAVA_HOME or install Java 17 or later") from error
     if answer.returncode:
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"{java} does not start ({answer.stderr.strip()[:300] or answer.returncode}): "
             "unset JAVA_HOME or install Java 17 or later"
         )

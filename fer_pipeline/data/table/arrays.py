@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from fer_pipeline.errors import DataQualityError, EnvironmentFault, SourceError
+from fer_pipeline.errors import DataQualityError, SourceError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 
 _PIXELS = FACE_SIZE * FACE_SIZE
@@ -33,7 +33,7 @@ def read_pictures(
     Where they take more than `memory` bytes (half of what is free, if None), the array lies in a nameless file in `scratch`,
     which is gone with the last reference to it, and the system keeps in memory what is in use. Beside the array, memory holds a
     row group. Raises `DataQualityError` where a picture has another size, `SourceError` where the table has changed meanwhile,
-    `EnvironmentFault` where the file has no room.
+    `ToolUnavailableError` where the file has no room.
     """
     pictures = _array(len(places), scratch, memory)
     start = 0
@@ -67,7 +67,7 @@ def _array(rows: int, scratch: Path, memory: int | None) -> UInt8Array:
             )  # a full disk is told now; while the array is filled it would end the process
             return np.asarray(np.memmap(file, np.uint8, "r+", shape=shape))
     except OSError as error:
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"{rows:,} pictures exceed the memory and need {size / 1e9:,.1f} GB in {scratch} ({error.strerror}): free it"
         ) from error
 

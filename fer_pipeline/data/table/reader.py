@@ -88,7 +88,7 @@ def load_split(processed: Path, split: str, memory: int | None = None) -> Faces:
 
     Pictures that take more than `memory` bytes (half of what is free, if None) lie in a temporary file beside `processed`, from
     which the system reads what is in use. Raises `SourceError` where the table is missing or unreadable, `DataQualityError` where
-    the split is empty or a row damaged, `EnvironmentFault` where that file has no room.
+    the split is empty or a row damaged, `ToolUnavailableError` where that file has no room.
     """
     if split not in SPLITS:
         raise SourceError(f"no split {split!r}, expected one of {', '.join(SPLITS)}")

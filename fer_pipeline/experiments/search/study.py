@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import Candidates, Choices, Range, TuneParams
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 
 STUDY_FILE = "study.db"
 
@@ -54,7 +54,7 @@ class Tried:
 class Search:
     """The study with this name; `ask` starts a trial, `report` its epochs, and one of `complete`, `stop`, `fail` ends it.
 
-    Raises `EnvironmentFault` where the file cannot be opened as a study.
+    Raises `ToolUnavailableError` where the file cannot be opened as a study.
     """
 
     def __init__(self, folder: Path, name: str, params: TuneParams) -> None:
@@ -71,7 +71,7 @@ class Search:
                 pruner=optuna.pruners.MedianPruner(params.startup_trials, n_warmup_steps=params.min_epochs),
             )
         except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"{folder / STUDY_FILE} cannot be opened as an Optuna study ({error}): remove it to start the search anew"
             ) from error
         self._trial: optuna.Trial | None = None

@@ -10,7 +10,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.detection.detectors import YUNET_SHA256
 
 YUNET_URL = (
@@ -27,7 +27,7 @@ def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
     """Writes face_detection_yunet_2023mar.onnx to `target` and returns true; false where the very file is there already.
 
     It is written aside and moved into place once its SHA-256 is right, so that a broken download leaves what was there. Raises
-    `EnvironmentFault` where it cannot be had or stored, `ModelError` where another file comes.
+    `ToolUnavailableError` where it cannot be had or stored, `ModelError` where another file comes.
     """
     if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == YUNET_SHA256:
         return False
@@ -44,12 +44,12 @@ def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
 
 def _content(url: str, target: Path) -> bytes:
     if not url.startswith(("https://", "http://")):
-        raise EnvironmentFault(f"{url} is no address of the web: it begins with neither https:// nor http://")
+        raise ToolUnavailableError(f"{url} is no address of the web: it begins with neither https:// nor http://")
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             return bytes(answer.read(_MOST_BYTES))
     except (OSError, HTTPException, ValueError) as error:
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"{url} cannot be fetched ({error}): check the network or proxy, give another address as --url, or download the "
             f"file elsewhere and put it at {target}; without it the Haar cascade finds the faces"
         ) from error
@@ -66,7 +66,7 @@ def _store(content: bytes, target: Path) -> None:
         aside.chmod(0o644)  # mkstemp makes it private
         os.replace(aside, target)
     except OSError as error:
-        raise EnvironmentFault(f"{target} cannot be written ({error.strerror}): give another place as --to") from error
+        raise ToolUnavailableError(f"{target} cannot be written ({error.strerror}): give another place as --to") from error
     finally:
         if aside is not None:
             with suppress(FileNotFoundError):

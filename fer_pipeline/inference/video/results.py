@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.inference.video.summary import PEAKS, SUMMARY_FILE
 from fer_pipeline.inference.video.writers import FILES, PARQUET_FILE
 from fer_pipeline.workspace.files import REPORT_FILE
@@ -41,14 +41,14 @@ def replaced_results(folder: Path) -> Iterator[Path]:
     """An empty folder whose results take the place of those in `folder` when the block ends, well or not.
 
     Only results of a block that did not come to its end never replace finished ones: they are dropped. Raises
-    `EnvironmentFault` where the folder cannot be written.
+    `ToolUnavailableError` where the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tidy(folder)
         aside = _inside(folder, _NEW)
     except OSError as error:
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"{folder} cannot be written ({error.strerror}): free space, change its owner or mode, or give another folder"
         ) from error
     try:

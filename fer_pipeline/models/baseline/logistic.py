@@ -16,7 +16,7 @@ from pyspark.sql import functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline.data.spark.session import spark_session
-from fer_pipeline.errors import DataQualityError, EnvironmentFault, SourceError
+from fer_pipeline.errors import DataQualityError, SourceError, ToolUnavailableError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.models.baseline.hog import LABELLED, hog_batches
 
@@ -40,7 +40,7 @@ def fit_hog_logistic(processed: Path, master: str) -> HogLogistic:
     """The model fitted on the split train with the penalty of the highest accuracy on the split validation.
 
     Raises `SourceError` where the table is missing, `DataQualityError` where a split is empty or train lacks a class,
-    `EnvironmentFault` where Spark fails.
+    `ToolUnavailableError` where Spark fails.
     """
     folder = processed / "faces"
     if not folder.is_dir():
@@ -49,7 +49,7 @@ def fit_hog_logistic(processed: Path, master: str) -> HogLogistic:
         try:
             return _fit(session, folder)
         except (PySparkException, Py4JError) as error:
-            raise EnvironmentFault(f"Spark MLlib failed on {folder}: {str(error).strip().splitlines()[0][:500]}") from error
+            raise ToolUnavailableError(f"Spark MLlib failed on {folder}: {str(error).strip().splitlines()[0][:500]}") from error
 
 
 def _fit(session: SparkSession, folder: Path) -> HogLogistic:

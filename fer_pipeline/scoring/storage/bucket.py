@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow import fs
 
-from fer_pipeline.errors import EnvironmentFault, SourceError
+from fer_pipeline.errors import SourceError, ToolUnavailableError
 from fer_pipeline.scoring.storage.location import Entry, StorageLocation
 
 SETTINGS: Final = {
@@ -102,7 +102,7 @@ class BucketLocation(StorageLocation):
 
     @contextmanager
     def _told(self, gone: bool = False) -> Iterator[None]:
-        """What fails becomes an `EnvironmentFault`, except for absent objects where the caller answers for those (`gone`)."""
+        """What fails becomes an `ToolUnavailableError`, except for absent objects where the caller answers for those (`gone`)."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -110,7 +110,7 @@ class BucketLocation(StorageLocation):
                 raise
             cause = re.sub(r"^When .*?: (?=AWS Error)|\(Request ID: [^)]*\)", "", str(error), flags=re.DOTALL)
             cause = " ".join(cause.split())[:300].rstrip(". ")
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"{self.address} could not be used: {cause}; expected a bucket that can be reached and rights for it: look at "
                 f"the network and at {SETTINGS[self.scheme]} in the environment of each machine, and run again"
             ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.scoring.storage.location import Entry, StorageLocation
 
 
@@ -41,7 +41,9 @@ class LocalLocation(StorageLocation):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise EnvironmentFault(f"{self.path} cannot be looked at: {error.strerror}; change the mode of its folder") from error
+            raise ToolUnavailableError(
+                f"{self.path} cannot be looked at: {error.strerror}; change the mode of its folder"
+            ) from error
         if self.path.is_dir():
             return Entry(self.path.name, True)
         return Entry(self.path.name, False, (facts.st_size, facts.st_mtime_ns))
@@ -53,7 +55,9 @@ class LocalLocation(StorageLocation):
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise EnvironmentFault(f"{self.path} cannot be listed: {error.strerror}; change its mode or leave it out") from error
+            raise ToolUnavailableError(
+                f"{self.path} cannot be listed: {error.strerror}; change its mode or leave it out"
+            ) from error
 
     def open(self) -> BinaryIO:
         return self.path.open("rb")
@@ -66,7 +70,7 @@ class LocalLocation(StorageLocation):
             yield aside
             os.replace(aside, self.path)
         except OSError as error:
-            raise EnvironmentFault(
+            raise ToolUnavailableError(
                 f"{self.path} cannot be written ({error.strerror or error}): free space, or change owner or mode of its folder"
             ) from error
         finally:

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
 
 class StorageLocation(ABC):
-    """A file or folder, there or not yet there. What fails raises `EnvironmentFault`, unless a method says otherwise."""
+    """A file or folder, there or not yet there. What fails raises `ToolUnavailableError`, unless a method says otherwise."""
 
     @property
     @abstractmethod

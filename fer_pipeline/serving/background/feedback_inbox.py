@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Literal
 
-from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.errors import ParamsError, ToolUnavailableError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import FaceEmotion
@@ -66,7 +66,7 @@ class Intake:
     """The corrections of one worker; any number of workers may share the folder. Its methods may be called from any thread."""
 
     def __init__(self, settings: FeedbackSettings, *, expiry_seconds: float = EXPIRY_SECONDS) -> None:
-        """Raises `EnvironmentFault` where the folder cannot be written."""
+        """Raises `ToolUnavailableError` where the folder cannot be written."""
         self.settings = settings
         self._corrections = Corrections(settings.folder)
         self._key = self._corrections.key()
@@ -99,7 +99,7 @@ class Intake:
         self._check_room(correction)
         try:
             new = self._corrections.put(correction)
-        except EnvironmentFault as error:
+        except ToolUnavailableError as error:
             logger.warning("a correction could not be stored: %s", error)
             raise RefusedError(429, "feedback_full", "there is no room for the correction; try again later", _HOUR) from error
         if not new:
@@ -152,6 +152,6 @@ class Intake:
 def open_intake(environment: Mapping[str, str]) -> Intake | None:
     """The intake of an environment; None where `FER_FEEDBACK` is not set.
 
-    Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its folder cannot be written.
+    Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its folder cannot be written.
     """
     return Intake(FeedbackSettings.read(environment)) if environment.get(INBOX_VARIABLE) else None

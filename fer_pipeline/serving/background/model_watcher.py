@@ -75,7 +75,7 @@ class Follower:
     def reload_all(self) -> bool:
         """`reload`, and where the model works the other workers are told to do the same.
 
-        Raises `ModelError` where it does not work, and nobody is told; `EnvironmentFault` where they cannot be told.
+        Raises `ModelError` where it does not work, and nobody is told; `ToolUnavailableError` where they cannot be told.
         """
         changed = self.reload()
         if self._call is not None:

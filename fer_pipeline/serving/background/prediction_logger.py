@@ -51,7 +51,7 @@ class Logbook:
 def open_logbook(environment: Mapping[str, str]) -> Logbook | None:
     """The logbook of an environment; None where `FER_PREDICTION_LOG` is not set.
 
-    Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its folder cannot be written.
+    Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its folder cannot be written.
     """
     if not environment.get(LOG_VARIABLE):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fer_pipeline.errors import EnvironmentFault
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.files import private_folder, write_text
 
 LISTEN_SECONDS = 1.0
@@ -20,12 +20,14 @@ class ReloadCall:
         self._known = self._mark()
 
     def make(self) -> None:
-        """Calls all workers, this one among them. Raises `EnvironmentFault` where the folder cannot be written."""
+        """Calls all workers, this one among them. Raises `ToolUnavailableError` where the folder cannot be written."""
         private_folder(self._file.parent)
         try:
             write_text(self._file, "")
         except OSError as error:
-            raise EnvironmentFault(f"{self._file} cannot be written ({error.strerror}): free some room, or set TMPDIR") from error
+            raise ToolUnavailableError(
+                f"{self._file} cannot be written ({error.strerror}): free some room, or set TMPDIR"
+            ) from error
 
     def heard(self) -> bool:
         """Whether a worker has called since this was last asked."""

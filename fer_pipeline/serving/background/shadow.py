@@ -213,7 +213,7 @@ class Shadow:
 def open_shadow(environment: Mapping[str, str]) -> Shadow | None:
     """The shadow of an environment; None where `FER_SHADOW_MODEL` is not set.
 
-    Raises `ParamsError` or `EnvironmentFault` where its settings do not fit or its log's folder cannot be written.
+    Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its log's folder cannot be written.
     """
     settings = ShadowSettings.read(environment)
     if settings is None:

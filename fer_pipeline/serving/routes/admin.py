@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
-from fer_pipeline.errors import EnvironmentFault, ModelError
+from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.serving.background.model_watcher import Follower
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import Lineage, lineage, refusals
@@ -39,7 +39,7 @@ async def reload(request: Request) -> Any:
         changed = await desk.run(follower.reload_all)
     except ModelError as error:
         raise RefusedError(422, "model_not_loaded", f"{error}; the model before goes on answering") from error
-    except EnvironmentFault as error:
+    except ToolUnavailableError as error:
         words = (
             f"this worker serves {desk.recognizer.info.fingerprint} now, the others could not be told: {error}; then ask again"
         )

@@ -18,7 +18,7 @@ from threading import Lock
 
 import numpy as np
 
-from fer_pipeline.errors import EnvironmentFault, ImageError
+from fer_pipeline.errors import ImageError, ToolUnavailableError
 from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import Limits, RefusedError
@@ -48,7 +48,7 @@ class PictureSandbox:
     """Decoders for so many pictures at the same time; safe to call from several threads. `close` ends their processes."""
 
     def __init__(self, decoders: int, limits: Limits) -> None:
-        """Starts them. Raises `EnvironmentFault` where that fails."""
+        """Starts them. Raises `ToolUnavailableError` where that fails."""
         self._seconds = limits.max_decode_seconds
         self._nursery = _Nursery(limits)
         self._idle: LifoQueue[_Decoder | None] = LifoQueue()
@@ -88,7 +88,7 @@ class PictureSandbox:
     def _started(self) -> _Decoder:
         try:
             return self._nursery.started()
-        except EnvironmentFault as error:  # out of processes or memory, or closing
+        except ToolUnavailableError as error:  # out of processes or memory, or closing
             logger.warning("a picture could not be decoded: %s", error)
             raise RefusedError(429, "no_decoder", "no picture can be decoded now; try again soon", _RETRY_SECONDS) from error
 
@@ -171,7 +171,7 @@ class _Nursery:
                 try:
                     return self._start()
                 except (OSError, EOFError) as error:
-                    raise EnvironmentFault(f"no process that decodes pictures can be started: {error}") from error
+                    raise ToolUnavailableError(f"no process that decodes pictures can be started: {error}") from error
 
     def ended(self, decoder: _Decoder) -> int | None:
         """Kills a decoder; its exit status, None where the one that knows it is gone."""
@@ -194,7 +194,7 @@ class _Nursery:
 
     def _start(self) -> _Decoder:
         if self._closed:
-            raise EnvironmentFault("the service is ending and decodes no more pictures")
+            raise ToolUnavailableError("the service is ending and decodes no more pictures")
         caller = self._caller
         if caller is None:
             caller = self._opened()

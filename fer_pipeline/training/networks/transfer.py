@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from fer_pipeline.config.training import TRANSFER_PREFIX, TransferParams
-from fer_pipeline.errors import EnvironmentFault, ParamsError
+from fer_pipeline.errors import ParamsError, ToolUnavailableError
 
 BACKBONE = "backbone"
 """Name of the backbone inside the network."""
@@ -47,7 +47,7 @@ def transfer_features(image: Any, name: str, params: TransferParams) -> Any:
     """Features (N, C) of the backbone `keras.applications.<name>` for uint8 pictures (N, 48, 48, 1).
 
     Raises `ParamsError` for an unknown name, a missing weights file or an input size that the backbone refuses,
-    `EnvironmentFault` where the ImageNet weights cannot be downloaded.
+    `ToolUnavailableError` where the ImageNet weights cannot be downloaded.
     """
     builders = _builders()
     if name not in builders:
@@ -98,7 +98,7 @@ def _backbone(builder: Callable[..., keras.Model], params: TransferParams) -> ke
     except Exception as error:
         if not (weights and _is_download_fault(error)):
             raise
-        raise EnvironmentFault(
+        raise ToolUnavailableError(
             f"ImageNet weights of {builder.__name__} could not be downloaded ({error}): "
             "connect to the network, or set train.transfer.weights to none or to a .weights.h5 file"
         ) from error
