@@ -24,7 +24,7 @@ from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.imaging import UInt8Array, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.detectors import FaceBox, FaceDetector, HaarDetector, crop_box, published_yunet
-from fer_pipeline.inference.recognizer import cut_out
+from fer_pipeline.inference.recognizer import crop_face
 
 PROCESSED = Path("data/processed")
 SCALES = (0.84, 0.92, 1.0, 1.08, 1.16, 1.24)
@@ -68,7 +68,7 @@ def _right(
     classifier: EmotionClassifier, pictures: list[UInt8Array], found: list[tuple[int, FaceBox]], scale: float
 ) -> npt.NDArray[np.int64]:
     spec = classifier.info.image_spec
-    cuts = [to_model_input(cut_out(pictures[index], face, crop_box(face, scale)), spec) for index, face in found]
+    cuts = [to_model_input(crop_face(pictures[index], face, crop_box(face, scale)), spec) for index, face in found]
     return np.asarray(classifier.probabilities(np.stack(cuts)).argmax(axis=1), np.int64)
 
 

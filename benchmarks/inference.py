@@ -13,10 +13,10 @@ from rich.table import Table
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.pretrained import DEFAULT_MODEL, shipped_folder
+from fer_pipeline.inference.pretrained import DEFAULT_MODEL, pretrained_folder
 from fer_pipeline.inference.recognizer import Recognizer
 
-MODEL = shipped_folder(DEFAULT_MODEL)
+MODEL = pretrained_folder(DEFAULT_MODEL)
 """What all benchmarks of inference measure, so that their figures are of one network wherever they run."""
 
 

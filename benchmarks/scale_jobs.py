@@ -18,7 +18,7 @@ from fer_pipeline import imaging
 from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.inference.model_files import PortableModel
-from fer_pipeline.inference.pretrained import DEFAULT_MODEL, shipped_folder
+from fer_pipeline.inference.pretrained import DEFAULT_MODEL, pretrained_folder
 from fer_pipeline.schemas import USAGE_SPLITS
 from fer_pipeline.scoring import score
 
@@ -53,12 +53,12 @@ def loop_preprocess(raw: Path, out: Path) -> None:
 
 def spark_score(master: str, processed: Path, out: Path) -> None:
     """`fer score` of the shipped model on a processed table."""
-    score.score(processed, out / "scores", PortableModel.read(shipped_folder(DEFAULT_MODEL)), master=master)
+    score.score(processed, out / "scores", PortableModel.read(pretrained_folder(DEFAULT_MODEL)), master=master)
 
 
 def loop_score(processed: Path, out: Path) -> None:
     """The same model on each face, and its answers."""
-    recognizer = PortableModel.read(shipped_folder(DEFAULT_MODEL)).recognizer()
+    recognizer = PortableModel.read(pretrained_folder(DEFAULT_MODEL)).recognizer()
 
     def rows() -> Iterator[dict[str, object]]:
         for file in sorted((processed / "faces").glob("*.parquet")):

@@ -25,7 +25,7 @@ from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.baseline import baseline_and_track
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.pretrained import shipped_folder
+from fer_pipeline.inference.pretrained import pretrained_folder
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.models.baseline import logistic
@@ -131,7 +131,7 @@ def test_logits_are_those_of_the_weights() -> None:
 
 def test_the_baseline_can_join_an_ensemble(tmp_path: Path) -> None:
     onnx.save(hog_logistic(np.zeros((7, FEATURES)), np.zeros(7)), tmp_path / "baseline.onnx")
-    merge([(tmp_path / "baseline.onnx", 1.0), (shipped_folder("fast") / MODEL_FILE, 1.0)], tmp_path / "merged.onnx")
+    merge([(tmp_path / "baseline.onnx", 1.0), (pretrained_folder("fast") / MODEL_FILE, 1.0)], tmp_path / "merged.onnx")
     network = onnxruntime.InferenceSession(tmp_path / "merged.onnx")
     assert network.run(None, {"image": np.zeros((2, 48, 48, 1), np.uint8)})[0].shape == (2, 7)
 

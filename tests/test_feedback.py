@@ -38,7 +38,7 @@ from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch import fetch as sources
 from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.errors import DataQualityError, FeedbackError, ParamsError, SourceError, ToolUnavailableError
-from fer_pipeline.feedback import review as feedback_review
+from fer_pipeline.feedback import review
 from fer_pipeline.feedback.checks import KnownFaces
 from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
@@ -112,11 +112,11 @@ class Workspace:
         assert self.inbox.put(correction)
         return receipt
 
-    def review(self) -> feedback_review.Review:
-        return feedback_review.review(self.inbox, self.root, self.processed, BOUNDS)
+    def reviewed(self) -> review.Review:
+        return review.review(self.inbox, self.root, self.processed, BOUNDS)
 
-    def accept(self, *ids: str) -> feedback_review.FeedbackVersion:
-        return feedback_review.accept(self.inbox, self.root, self.review(), ids or None)
+    def accept(self, *ids: str) -> review.FeedbackVersion:
+        return review.accept(self.inbox, self.root, self.reviewed(), ids or None)
 
     @property
     def version(self) -> str:
@@ -153,8 +153,8 @@ def run(*arguments: str, code: int = 0, feed: str | None = None) -> str:
     return result.output
 
 
-def verdicts(review: feedback_review.Review) -> dict[str, str]:
-    return {item.correction.id: item.verdict for item in review.items}
+def verdicts(found: review.Review) -> dict[str, str]:
+    return {item.correction.id: item.verdict for item in found.items}
 
 
 def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
@@ -255,7 +255,7 @@ def test_each_fault_of_a_correction_is_named_and_cannot_be_accepted(workspace: W
     wrong_size = workspace.give(face(24)[:40])
     one, other = workspace.give(face(22), "fear"), workspace.give(face(22), "angry")
     first, second = sorted([workspace.give(face(23)), workspace.give(face(23))])  # of the same second, so ordered by id
-    reviewed = workspace.review()
+    reviewed = workspace.reviewed()
     faults = {item.correction.id: [fault.split(":")[0] for fault in item.faults] for item in reviewed.items}
     assert faults[good] == faults[first] == []
     assert faults[flat][0] == "flat"
@@ -266,9 +266,9 @@ def test_each_fault_of_a_correction_is_named_and_cannot_be_accepted(workspace: W
     assert faults[second] == ["repeated"]
     before = workspace.version
     with pytest.raises(DataQualityError, match=f"{leak}: leak"):
-        feedback_review.accept(workspace.inbox, workspace.root, reviewed, [good, leak])
+        review.accept(workspace.inbox, workspace.root, reviewed, [good, leak])
     assert workspace.version == before
-    done = feedback_review.accept(workspace.inbox, workspace.root, reviewed, None)
+    done = review.accept(workspace.inbox, workspace.root, reviewed, None)
     assert set(done.ids) == {good, first}
     assert done.total == 3
 
@@ -281,7 +281,7 @@ def test_a_changed_copy_of_a_test_picture_is_doubtful(workspace: Workspace) -> N
         if 0 < (int(perceptual_hash(changed), 16) ^ own).bit_count() <= BOUNDS.near_bits:
             break
     receipt = workspace.give(changed)
-    (item,) = workspace.review().items
+    (item,) = workspace.reviewed().items
     assert item.verdict == "doubtful"
     assert item.doubts[0].startswith("near a measured picture")
     assert workspace.accept().ids == ()  # --all-passing
@@ -292,12 +292,12 @@ def test_a_flood_of_one_emotion_or_one_sender_is_left_to_a_person(workspace: Wor
     few = BOUNDS.max_per_sender
     from_one = [workspace.give(face(30 + number), "fear", sender="a" * 12) for number in range(few + 1)]
     angry = [workspace.give(face(60 + number), "angry") for number in range(BOUNDS.share_from)]
-    reviewed = workspace.review()
+    reviewed = workspace.reviewed()
     assert {verdicts(reviewed)[receipt] for receipt in (*from_one, *angry)} == {"doubtful"}
     assert workspace.accept().ids == ()
     for receipt in (*from_one[1:], *angry[5:]):
         workspace.inbox.delete(receipt)
-    assert set(verdicts(workspace.review()).values()) == {"passes"}
+    assert set(verdicts(workspace.reviewed()).values()) == {"passes"}
 
 
 def test_labels_alone_and_damaged_files_are_shown_and_never_accepted(workspace: Workspace) -> None:
@@ -307,7 +307,7 @@ def test_labels_alone_and_damaged_files_are_shown_and_never_accepted(workspace: 
     (place / f"{damaged}.json").write_text('{"id": ')
     broken = (place / f"{no_picture}.json").read_text().replace("iVBOR", "AAAAA")
     (place / f"{no_picture}.json").write_text(broken)
-    reviewed = workspace.review()
+    reviewed = workspace.reviewed()
     assert reviewed.items == ()
     assert [one.id for one in reviewed.labels_alone] == [alone]
     assert reviewed.damaged == tuple(sorted(f"pending/{receipt}.json" for receipt in (damaged, no_picture)))
@@ -352,9 +352,9 @@ def test_a_killed_deletion_is_finished_by_the_next_command_in_the_cache_as_well(
     workspace.accept()
     assert workspace.inbox.delete(gone) == "withdrawn"
     with monkeypatch.context() as patch:
-        patch.setattr(feedback_review if step == "write_values" else dvc, step.rpartition(".")[2], _killed)
+        patch.setattr(review if step == "write_values" else dvc, step.rpartition(".")[2], _killed)
         with pytest.raises(KeyboardInterrupt):
-            feedback_review.purge(workspace.inbox, workspace.root)
+            review.purge(workspace.inbox, workspace.root)
     assert workspace.cached(encode_png(face(45)))
     said = run("purge") if again == "purge" else run("delete", gone)
     assert ("1 taken out" if again == "purge" else "1 deleted, 1 of them out of data/feedback") in said
@@ -379,7 +379,7 @@ def test_a_deletion_killed_while_the_folder_is_replaced_leaves_no_copy_of_the_fa
     script.write_text(f"""
 import os, signal
 from pathlib import Path
-from fer_pipeline import feedback_review
+from fer_pipeline.feedback import review
 from fer_pipeline.feedback.corrections import Corrections
 move, moves = os.replace, []
 def killing(source, target):
@@ -391,7 +391,7 @@ def killing(source, target):
     if len(moves) == {after} == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 os.replace = killing
-feedback_review.purge(Corrections(Path({str(workspace.inbox.folder)!r})), Path.cwd())
+review.purge(Corrections(Path({str(workspace.inbox.folder)!r})), Path.cwd())
 """)
     assert subprocess.run([sys.executable, str(script)], check=False).returncode == -signal.SIGKILL
     assert "1 taken out" in run("purge")
@@ -406,7 +406,7 @@ def test_a_picture_that_two_people_sent_stays_in_the_cache_for_the_one_who_keeps
     workspace.accept()
     second = accepted_feedback.read(FEEDBACK)[0]
     twice = [second, replace(second, id="0" * 32)]
-    feedback_review.publish(workspace.root, twice, {one.id: encode_png(face(49)) for one in twice})
+    review.publish(workspace.root, twice, {one.id: encode_png(face(49)) for one in twice})
     run("delete", first)
     assert workspace.cached(encode_png(face(49)))
 
@@ -487,12 +487,12 @@ def test_what_a_person_deletes_while_it_is_accepted_is_taken_out_again(
 ) -> None:
     monkeypatch.setattr("flows.feedback.publish", lambda *_: None)  # without a server of Prefect
     receipt = workspace.give(face(75))
-    reviewed = workspace.review()
+    reviewed = workspace.reviewed()
     assert workspace.inbox.delete(receipt) == "deleted"
-    assert feedback_review.accept(workspace.inbox, workspace.root, reviewed, None).total == 1
+    assert review.accept(workspace.inbox, workspace.root, reviewed, None).total == 1
     assert json.loads(run("status", "--json"))["withdrawn"] == 1
     state = purge_feedback.fn(str(workspace.inbox.folder))
-    assert state == feedback_review.FeedbackVersion("none", 0, (receipt,))
+    assert state == review.FeedbackVersion("none", 0, (receipt,))
     assert not workspace.inbox.knows(receipt)
 
 
@@ -512,8 +512,8 @@ def test_a_purge_looks_where_the_commands_look_and_fails_where_no_accepted_corre
     assert isinstance(CliRunner().invoke(fer, ["feedback", "purge"]).exception, FeedbackError)
     monkeypatch.setenv("FER_FEEDBACK", str(elsewhere))
     monkeypatch.setattr("flows.feedback.publish", lambda *_: None)  # without a server of Prefect
-    assert purge_feedback.fn() == feedback_review.FeedbackVersion("none", 0, (receipt,))
-    assert purge_feedback.fn() == feedback_review.FeedbackVersion("none", 0, ())  # nothing is held that could be missed
+    assert purge_feedback.fn() == review.FeedbackVersion("none", 0, (receipt,))
+    assert purge_feedback.fn() == review.FeedbackVersion("none", 0, ())  # nothing is held that could be missed
 
 
 def test_expired_corrections_go_with_the_page_that_shows_them(workspace: Workspace) -> None:

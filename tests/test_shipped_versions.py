@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
 from fer_pipeline.experiments import registry, runs
-from fer_pipeline.inference.pretrained import shipped_folder
+from fer_pipeline.inference.pretrained import pretrained_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.workspace import layout
 
@@ -23,19 +23,19 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     done = CliRunner().invoke(app, ["models", "register", "fast"])
     assert done.exit_code == 0, (done.output, done.exception)
     assert "fast registered as fer version 4, alias challenger" in done.output
-    version, info = registry.find("fer", "challenger"), ModelInfo.read(shipped_folder("fast"))
+    version, info = registry.find("fer", "challenger"), ModelInfo.read(pretrained_folder("fast"))
     run = runs.read_run(version.run_id)
     assert (run.status, run.name, run.tags["shipped_as"]) == ("FINISHED", "shipped-fast", "fast")
     assert run.params["train.epochs"] == "365"
     assert run.metrics["test_accuracy"] == info.metrics["accuracy"]
     assert 0.4 < run.metrics["test_mean_corruption_accuracy"] < 0.7
     curve = MlflowClient().get_metric_history(version.run_id, "val_accuracy")
-    epochs = (shipped_folder("fast") / "history.csv").read_text().splitlines()[1:]
+    epochs = (pretrained_folder("fast") / "history.csv").read_text().splitlines()[1:]
     assert [point.step for point in curve] == [int(float(line.split(",")[0])) for line in epochs]
     assert ModelInfo.read(registered / layout.CHALLENGER).fingerprint == info.fingerprint
     learned = registry.training_pictures(version)
     assert learned is not None
-    training = json.loads((shipped_folder("fast") / "reports.json").read_text())["data"]["splits"]["train"]
+    training = json.loads((pretrained_folder("fast") / "reports.json").read_text())["data"]["splits"]["train"]
     assert len(learned) == sum(training.values())
 
     again = CliRunner().invoke(app, ["models", "register", "fast"])
@@ -48,5 +48,5 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
 def test_a_name_under_which_nothing_is_shipped_registers_nothing(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(registered)
     done = CliRunner().invoke(app, ["models", "register", "best"])
-    assert "no model is shipped under the name 'best'" in str(done.exception)
+    assert "no pretrained model is named 'best'" in str(done.exception)
     assert len(registry.versions("fer")) == 3

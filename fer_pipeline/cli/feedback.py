@@ -133,7 +133,7 @@ def accept(
 
     Example: `fer feedback accept --all-passing`, then `fer run`
     """
-    from fer_pipeline.feedback import review as feedback_review
+    from fer_pipeline.feedback import review
     from flows.feedback import announce
 
     named = _ids(ids, file)
@@ -141,9 +141,9 @@ def accept(
         raise ParamsError("give ids (or --file) or --all-passing, one of both")
     with exclusive(RUN_LOCK, "fer feedback accept", wait):
         corrections = _open(inbox)
-        feedback_review.settle(corrections, Path.cwd())
+        review.settle(corrections, Path.cwd())
         found = _review(corrections, processed)
-        done = feedback_review.accept(corrections, Path.cwd(), found, None if all_passing else named)
+        done = review.accept(corrections, Path.cwd(), found, None if all_passing else named)
     for item in found.items:
         if all_passing and not item.passes:
             results.print(f"[yellow]left:[/] {item.correction.id} {'; '.join(item.faults + item.doubts)}")
@@ -201,13 +201,13 @@ def delete(
 
     Example: `fer feedback delete 0123456789abcdef0123456789abcdef`
     """
-    from fer_pipeline.feedback import review as feedback_review
+    from fer_pipeline.feedback import review
 
     named = _ids(ids, file)
     if not named:
         raise ParamsError("give the receipts of what to delete, or --file")
     with exclusive(RUN_LOCK, "fer feedback delete", wait):
-        done = feedback_review.delete(_open(inbox), Path.cwd(), named)
+        done = review.delete(_open(inbox), Path.cwd(), named)
     _forget_page()
     results.print(f"{len(named)} deleted, {len(done.ids)} of them out of data/feedback, now version {done.version}")
     if done.ids:
@@ -220,10 +220,10 @@ def purge(inbox: Inbox = FEEDBACK_INBOX, wait: Wait = 0) -> None:
 
     Example: `fer feedback purge`
     """
-    from fer_pipeline.feedback import review as feedback_review
+    from fer_pipeline.feedback import review
 
     with exclusive(RUN_LOCK, "fer feedback purge", wait):
-        done = feedback_review.purge(_open(inbox), Path.cwd())
+        done = review.purge(_open(inbox), Path.cwd())
     if done.ids:
         _forget_page()
     results.print(f"{len(done.ids)} taken out of data/feedback, which holds {done.total}, version {done.version}")
@@ -253,9 +253,9 @@ def _forget_page() -> None:
 
 
 def _review(corrections: Corrections, processed: Path) -> Review:
-    from fer_pipeline.feedback import review as feedback_review
+    from fer_pipeline.feedback import review
 
-    return feedback_review.review(corrections, Path.cwd(), processed, params_file.load(PARAMS).feedback)
+    return review.review(corrections, Path.cwd(), processed, params_file.load(PARAMS).feedback)
 
 
 def _ids(ids: list[str] | None, file: typer.FileText | None) -> list[str]:

@@ -31,20 +31,20 @@ def chosen_model(model: str | None) -> Path:
     It is a shipped name, an alias ("champion") or version ("fer/3") of the registry, or a folder; None: the champion's bundle of
     this workspace, or else the shipped default. Raises `ModelError` where there is no such model.
     """
-    from fer_pipeline.inference.pretrained import DEFAULT_MODEL, model_folder, shipped_folder, shipped_models
+    from fer_pipeline.inference.pretrained import DEFAULT_MODEL, model_folder, pretrained_folder, pretrained_models
     from fer_pipeline.model_info import ModelInfo
 
     if model is None and BUNDLE.is_dir():
         folder, origin = BUNDLE, f"the champion in {BUNDLE}"
     elif model is None:
-        if DEFAULT_MODEL not in shipped_models():
+        if DEFAULT_MODEL not in pretrained_models():
             raise ModelError(
                 f"no champion in {BUNDLE}: train one with `fer run`, or give the folder of an exported model as --model; no "
-                f"model is shipped under the name {DEFAULT_MODEL!r} (shipped are: {', '.join(shipped_models()) or 'none'})"
+                f"model is shipped under the name {DEFAULT_MODEL!r} (shipped are: {', '.join(pretrained_models()) or 'none'})"
             )
-        folder, origin = shipped_folder(DEFAULT_MODEL), f"{DEFAULT_MODEL}, shipped with the package"
-    elif model in shipped_models():
-        folder, origin = shipped_folder(model), f"{model}, shipped with the package"
+        folder, origin = pretrained_folder(DEFAULT_MODEL), f"{DEFAULT_MODEL}, shipped with the package"
+    elif model in pretrained_models():
+        folder, origin = pretrained_folder(model), f"{model}, shipped with the package"
     elif (version := _registered(model)) is not None:
         folder, origin = _downloaded(version), str(version)
     else:
@@ -61,10 +61,10 @@ def chosen_model(model: str | None) -> Path:
 
 def model_path(word: str | Path) -> Path:
     """The same for commands that take a folder: a shipped name or a version of the registry; any other word is a path."""
-    from fer_pipeline.inference.pretrained import shipped_models
+    from fer_pipeline.inference.pretrained import pretrained_models
 
     model = str(word)  # typer hands over the default of an option as it is
-    named = model in shipped_models() or model in ALIASES or (_VERSION.fullmatch(model) and not Path(model).exists())
+    named = model in pretrained_models() or model in ALIASES or (_VERSION.fullmatch(model) and not Path(model).exists())
     return chosen_model(model) if named else Path(model)
 
 

@@ -149,7 +149,7 @@ def score(
 
     from fer_pipeline.inference.detection.detectors import published_yunet
     from fer_pipeline.inference.model_files import PortableModel
-    from fer_pipeline.scoring import score as scoring
+    from fer_pipeline.scoring import score
     from fer_pipeline.scoring.outputs import FACES
     from fer_pipeline.scoring.storage import storage_location
 
@@ -163,11 +163,11 @@ def score(
     pictures, out = storage_location(source), storage_location(output)
     with exclusive(out.lock, "fer score"), tqdm(unit=" pictures", file=sys.stderr) as bar:
 
-        def advance(facts: scoring.ScoreFacts) -> None:
+        def advance(facts: score.ScoreFacts) -> None:
             bar.set_postfix(faces=facts.faces, errors=facts.errors, refresh=False)
             bar.update(facts.pictures - bar.n)
 
-        facts = scoring.score(
+        facts = score.score(
             pictures, out, portable, master=master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
         )
     results.print(f"{facts.summary()}; table: {out.child(FACES).address}")

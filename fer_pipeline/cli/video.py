@@ -49,14 +49,14 @@ def video(
 
     Example: `fer video talk.mp4 --out results`
     """
-    from fer_pipeline.inference.smoothing import WAYS
+    from fer_pipeline.inference.smoothing import TEMPORAL_MODES
     from fer_pipeline.inference.video.analysis import VideoOptions, analyse
     from fer_pipeline.inference.video.results import has_finished_results
     from fer_pipeline.inference.video.writers import PARQUET_FILE
     from fer_pipeline.workspace.files import REPORT_FILE
 
-    if temporal not in WAYS:
-        raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(WAYS)}")
+    if temporal not in TEMPORAL_MODES:
+        raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(TEMPORAL_MODES)}")
     folders: dict[str, Path] = {}
     for file in files:
         if file.stem in folders:

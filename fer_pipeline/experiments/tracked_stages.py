@@ -78,9 +78,9 @@ def evaluate_shipped(processed: Path, name: str, out: Path, params: Params) -> d
     """Measures a model that comes with the package as it is served, by onnxruntime and with its temperature; no run changes."""
     from fer_pipeline.evaluation import evaluate
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.inference.pretrained import shipped_folder
+    from fer_pipeline.inference.pretrained import pretrained_folder
 
-    folder = shipped_folder(name)
+    folder = pretrained_folder(name)
     classifier = EmotionClassifier.load(folder, threads=2)
     finished = (classifier.logits, classifier.info.temperature)
     return evaluate.evaluate(folder, processed, out, params.evaluate, finished)

@@ -1,4 +1,4 @@
-"""The models that come with the package, by name: folders in `fer_pipeline/weights`, checked against the index when used."""
+"""Find and verify the pretrained models of the package (`fer_pipeline/weights`)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 INDEX_FILE = "index.json"
 
 DEFAULT_MODEL = "fast"
-"""The model that answers where no other is asked for."""
+"""The model that is used where none is named."""
 
 
 @dataclass(frozen=True)
-class ShippedModel:
-    """What the index says of a model: SHA-256 by file name, and where it comes from.
+class PretrainedModel:
+    """Index entry of a pretrained model.
 
-    `provenance` holds at least profile, git_commit and data_version; `metrics` the main figures of its metrics.json.
+    `files` holds the SHA-256 by file name, `provenance` at least profile, git_commit and data_version, `metrics` the main
+    figures of its metrics.json.
     """
 
     files: dict[str, str]
@@ -32,47 +33,51 @@ class ShippedModel:
     metrics: dict[str, float]
 
 
-def shipped_models(weights: Path | None = None) -> dict[str, ShippedModel]:
-    """The index by name; empty where no model is shipped. Raises `ModelError` where it is damaged."""
+def pretrained_models(weights: Path | None = None) -> dict[str, PretrainedModel]:
+    """Read the index, by model name.
+
+    Empty where the package has no models. Raises `ModelError` where the index is damaged.
+    """
     file = (weights or WEIGHTS) / INDEX_FILE
     if not file.exists():
         return {}
     try:
         values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name): ShippedModel(**entry) for name, entry in values.items()}
+        return {str(name): PretrainedModel(**entry) for name, entry in values.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{file} is no index of shipped models: {error}; install the package again") from error
+        raise ModelError(f"{file} is not an index of pretrained models: {error}; install the package again") from error
 
 
 def model_folder(name_or_folder: str) -> Path:
-    """The folder of a shipped model by its name, or else of that path, as it is, or else of that alias in `MODEL_FOLDERS`.
+    """Resolve the folder of a model.
 
-    Raises `ModelError` where it is none of these, or the shipped model is damaged.
+    The argument is the name of a pretrained model, else the path of a folder, else an alias in `MODEL_FOLDERS`. Raises
+    `ModelError` where it is none of these, or the pretrained model is damaged.
     """
-    if name_or_folder in shipped_models():
-        return shipped_folder(name_or_folder)
+    if name_or_folder in pretrained_models():
+        return pretrained_folder(name_or_folder)
     if Path(name_or_folder).is_dir():
         return Path(name_or_folder)
-    place = MODEL_FOLDERS.get(name_or_folder)
-    if place is None:
-        return shipped_folder(name_or_folder)  # which says what there is
-    if not place.is_dir():
+    folder = MODEL_FOLDERS.get(name_or_folder)
+    if folder is None:
+        return pretrained_folder(name_or_folder)  # which says what there is
+    if not folder.is_dir():
         raise ModelError(
-            f"there is no {name_or_folder} in {place.absolute()}: call this in its folder, or fill it there with "
+            f"there is no {name_or_folder} in {folder.absolute()}: call this in its folder, or fill it there with "
             f"`fer run`; `fer predict --model {name_or_folder}` asks the registry"
         )
-    return place
+    return folder
 
 
-def shipped_folder(name: str, weights: Path | None = None) -> Path:
-    """The folder of a shipped model, every file of it checked.
+def pretrained_folder(name: str, weights: Path | None = None) -> Path:
+    """Return the folder of a pretrained model after checking the SHA-256 of each file.
 
-    Raises `ModelError` where no model is shipped under that name, or a file is missing or not the one that was shipped.
+    Raises `ModelError` where there is no model of that name, or a file is missing or differs from the index.
     """
-    known = shipped_models(weights)
+    known = pretrained_models(weights)
     if name not in known:
         raise ModelError(
-            f"no model is shipped under the name {name!r} (shipped are: {', '.join(known) or 'none'}), and there is no such "
+            f"no pretrained model is named {name!r} (there are: {', '.join(known) or 'none'}), and there is no such "
             "folder: train one with `fer run`, or give the folder of an exported model"
         )
     folder = (weights or WEIGHTS) / name
@@ -81,11 +86,11 @@ def shipped_folder(name: str, weights: Path | None = None) -> Path:
             found = file_sha256(folder / file)
         except OSError as error:
             raise ModelError(
-                f"{folder / file} of the shipped model {name} cannot be read ({error.strerror}): install again"
+                f"{folder / file} of the pretrained model {name} cannot be read ({error.strerror}): install again"
             ) from error
         if found != expected:
             raise ModelError(
-                f"{folder / file} has SHA-256 {found}, {INDEX_FILE} says {expected}: the shipped model {name} was changed or "
+                f"{folder / file} has SHA-256 {found}, {INDEX_FILE} says {expected}: the pretrained model {name} was changed or "
                 "damaged, install the package again"
             )
     return folder

@@ -176,7 +176,7 @@ class Recognizer:
     ) -> list[list[tuple[FaceEmotion, UInt8Array]]]:
         scale = self.info.image_spec.crop_scale
         boxes = [(image, face, crop_box(face, scale)) for image, found in pictures for face in found]
-        crops = [cut_out(image, face, box) for image, face, box in boxes]
+        crops = [crop_face(image, face, box) for image, face, box in boxes]
         rows = self._probabilities(crops)
         faces = iter(
             (self._judge(row, measure(cut, share_outside(box, image)), face), cut)
@@ -214,7 +214,7 @@ class Recognizer:
         return FaceEmotion(box, score, probabilities, emotion, quality, reasons, pose=pose)
 
 
-def cut_out(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
+def crop_face(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
     """What the network sees of a face: the box, turned where the eyes are more than `LEVEL_DEGREES` out of level."""
     tilt = face.tilt
     return crop(image, box) if tilt is None or abs(tilt) <= LEVEL_DEGREES else crop_turned(image, box, tilt)

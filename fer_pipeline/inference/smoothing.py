@@ -21,10 +21,10 @@ SMOOTHING_SECONDS = 0.5
 DWELL_SECONDS = 2.0
 """Mean time for which a face keeps an expression, as the hidden Markov model assumes it."""
 
-Way = Literal["smooth", "hmm", "none"]
+TemporalMode = Literal["smooth", "hmm", "none"]
 """How a face's answers may be joined: `ProbabilitySmoother`, `EmotionFilter`, or each on its own."""
 
-WAYS: tuple[Way, ...] = get_args(Way)
+TEMPORAL_MODES: tuple[TemporalMode, ...] = get_args(TemporalMode)
 
 EVIDENCE_SECONDS = 0.2
 """Frames within this time show nearly the same picture and count as one observation."""
@@ -33,8 +33,8 @@ LEAST = 1e-4
 """Least probability that a frame gives an emotion: no single one rules it out."""
 
 
-def seconds_of(way: str) -> tuple[float, float | None]:
-    """`smoothing_seconds` and `dwell_seconds` of one of `WAYS`, as `FaceStream` and `VideoOptions` take them."""
+def time_constants(way: str) -> tuple[float, float | None]:
+    """`smoothing_seconds` and `dwell_seconds` of one of `TEMPORAL_MODES`, as `FaceStream` and `VideoOptions` take them."""
     return SMOOTHING_SECONDS if way == "smooth" else 0.0, DWELL_SECONDS if way == "hmm" else None
 
 

@@ -1,6 +1,6 @@
 """Makes an exported model one that comes with the package: weights in 16 bits, measured again as stored, card, index.
 
-Behind `fer models ship`; loading is inference/shipped.py.
+Behind `fer models ship`; loading is inference/pretrained.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.evaluation.evaluate import measure
 from fer_pipeline.evaluation.report import write_evaluation
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.pretrained import INDEX_FILE, ShippedModel, shipped_models
+from fer_pipeline.inference.pretrained import INDEX_FILE, PretrainedModel, pretrained_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.onnx_graph import store_half
 from fer_pipeline.training.artifacts import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
@@ -63,7 +63,7 @@ class Shipment:
     """
 
     folder: Path
-    model: ShippedModel
+    model: PretrainedModel
     difference: float
     agreement: float
     stale: tuple[str, ...]
@@ -125,8 +125,10 @@ def ship(
         copy_training_pictures(sources.training, folder)
         if keras:
             shutil.copyfile(sources.export / KERAS_FILE, folder / KERAS_FILE)
-        model = ShippedModel(_hashes(folder), _provenance(info, training), _main_figures(evaluation.metrics))
-    write_json(weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**shipped_models(weights), name: model}.items())})
+        model = PretrainedModel(_hashes(folder), _provenance(info, training), _main_figures(evaluation.metrics))
+    write_json(
+        weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**pretrained_models(weights), name: model}.items())}
+    )
     return Shipment(weights / name, model, difference, agreement, facts.stale)
 
 

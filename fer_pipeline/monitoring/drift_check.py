@@ -23,7 +23,7 @@ from fer_pipeline.monitoring.observations import Observations
 _BATCH = 256
 _NAMED = 8
 
-_LEAST_LEARNED = 0.5
+_MIN_SEEN = 0.5
 """Share of the table's training pictures that its model knows. Accepted corrections and another cut of the splits leave far more,
 another data set next to nothing."""
 
@@ -170,10 +170,10 @@ def _check_fit(info: ModelInfo, model: Path, processed: Path) -> None:
             raise MonitoringError(f"the model was trained on {info.data}, {processed} holds {source['name']}: {_OTHER_DATA}")
         return
     share = share_learned(processed, known)
-    if share < _LEAST_LEARNED:
+    if share < _MIN_SEEN:
         raise MonitoringError(
             f"the model was trained on other data ({info.data}): it learned from {share:.0%} of the training pictures of "
-            f"{processed} ({source['name']}), expected at least {_LEAST_LEARNED:.0%}: {_OTHER_DATA}"
+            f"{processed} ({source['name']}), expected at least {_MIN_SEEN:.0%}: {_OTHER_DATA}"
         )
 
 

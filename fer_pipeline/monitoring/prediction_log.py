@@ -20,7 +20,7 @@ from fer_pipeline.monitoring.observations import LOG_VARIABLE
 
 Row = TypeVar("Row")
 
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 """Predictions that may wait for the writer; further ones are counted as dropped."""
 
 BATCH_ROWS = 2_000
@@ -71,7 +71,7 @@ class PredictionLog(Generic[Row]):
         *,
         batch_rows: int = BATCH_ROWS,
         flush_seconds: float = FLUSH_SECONDS,
-        most_waiting: int = MOST_WAITING,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         """`count` is told how many predictions were "written", "dropped" as too many waited, or "failed" to be written.
 
@@ -94,7 +94,7 @@ class PredictionLog(Generic[Row]):
         self._write_rows = write
         self._batch_rows = batch_rows
         self._flush_seconds = flush_seconds
-        self._waiting: queue.Queue[Row] = queue.Queue(most_waiting)
+        self._waiting: queue.Queue[Row] = queue.Queue(max_waiting)
         self._closing = Event()
         self._thread = Thread(target=self._write_all, name="prediction log", daemon=True)
         self._thread.start()

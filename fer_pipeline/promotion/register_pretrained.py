@@ -8,7 +8,7 @@ from typing import Any
 
 from fer_pipeline.config import params as params_file
 from fer_pipeline.experiments import registry, runs
-from fer_pipeline.inference.pretrained import shipped_folder
+from fer_pipeline.inference.pretrained import pretrained_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.models.publish_pretrained import REPORTS_FILE
 from fer_pipeline.promotion import champion
@@ -22,7 +22,7 @@ def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
     Its MLflow run holds what its training left, recipe and curves, and the figures on the test split; the card is in its export.
     Raises `ModelError` where no model is shipped under that name.
     """
-    folder = shipped_folder(name)
+    folder = pretrained_folder(name)
     info = ModelInfo.read(folder)
     model_name = params_file.load(root / "params.yaml").promote.model_name
     known = [one for one in registry.versions(model_name) if one.tags.get(registry.FINGERPRINT_TAG) == info.fingerprint]

@@ -18,7 +18,7 @@ from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
 from fer_pipeline.imaging import decode as decode_here
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import Way
+from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.background.feedback_inbox import Intake
 from fer_pipeline.serving.background.prediction_logger import Logbook
 from fer_pipeline.serving.background.shadow import Shadow
@@ -62,7 +62,7 @@ class Desk:
         self.portable: PortableModel | None = None  # the model's files, for pages that work without the server
         self.limits = limits
         self.decode: Decode = decode_here  # in this process, until the service sets its sandbox
-        self.camera_temporal: Way = "smooth"  # for sessions that do not choose
+        self.camera_temporal: TemporalMode = "smooth"  # for sessions that do not choose
         self.logbook: Logbook | None = None  # None: no prediction is logged
         self.shadow: Shadow | None = None  # None: no challenger judges what the champion has answered
         self.intake: Intake | None = None  # None: nobody may correct an answer

@@ -120,7 +120,7 @@ def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> Non
         (("--model", "fer/3"), "params.yaml is missing"),
         (
             ("--model", "elsewhere"),
-            "under the name 'elsewhere' (shipped are: none), and there is no such folder",
+            "named 'elsewhere' (there are: none), and there is no such folder",
         ),
         (("--model", "."), "no exported model in ."),
     ],
@@ -238,17 +238,17 @@ def test_the_parquet_table_holds_what_the_csv_holds(film: str, tmp_path: Path, b
 def test_the_parquet_table_is_written_a_row_group_at_a_time(tmp_path: Path, film: str, brightness_model: Path) -> None:
     import pyarrow.parquet as pq
 
-    from fer_pipeline.inference.video import table as video_table
+    from fer_pipeline.inference.video import table
 
     fer("video", film, "--out", "results", "--no-annotated", "--model", brightness_model)
     folder = tmp_path / "results" / "film"
     lines = (folder / "faces.jsonl").read_text()
     (folder / "faces.jsonl").write_text(lines * 1100)
-    file = pq.ParquetFile(video_table.write_table(folder))
+    file = pq.ParquetFile(table.write_table(folder))
     assert file.metadata.num_rows == 22_000
     assert [file.metadata.row_group(n).num_rows for n in range(3)] == [10_000, 10_000, 2_000]
     (folder / "faces.jsonl").write_text("")
-    assert pq.read_table(video_table.write_table(folder)).num_rows == 0
+    assert pq.read_table(table.write_table(folder)).num_rows == 0
     assert not list(folder.glob(".*"))
 
 

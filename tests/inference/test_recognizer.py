@@ -13,9 +13,8 @@ import pytest
 
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import crop, crop_turned, to_model_input
-from fer_pipeline.inference import recognizer as recognizer_module
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.detection import detectors as faces
+from fer_pipeline.inference.detection import detectors
 from fer_pipeline.inference.detection.detectors import FaceBox
 from fer_pipeline.inference.drawing import COLOURS, annotate
 from fer_pipeline.inference.quality import NOSE, FaceQuality, measure, share_outside
@@ -157,7 +156,9 @@ def test_eyes_far_out_of_level_are_levelled(
     brightness_model: Path, tilt: float, levelled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     angles: list[float] = []
-    monkeypatch.setattr(recognizer_module, "crop_turned", lambda image, box, angle: (angles.append(angle), crop(image, box))[1])
+    monkeypatch.setattr(
+        "fer_pipeline.inference.recognizer.crop_turned", lambda image, box, angle: (angles.append(angle), crop(image, box))[1]
+    )
     radians = np.deg2rad(tilt)
     eyes = ((30.0, 30.0), (30 + 20 * float(np.cos(radians)), 30 + 20 * float(np.sin(radians))), *REST)
     detector = Boxes()
@@ -181,7 +182,7 @@ def test_a_yunet_network_beside_the_model_is_the_detector(
     brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(brightness_model, tmp_path / "model")
-    (folder / faces.YUNET_FILE).write_bytes(b"damaged")
+    (folder / detectors.YUNET_FILE).write_bytes(b"damaged")
     with pytest.raises(ModelError, match="no YuNet network"):  # it was taken, and nothing else in its place
         Recognizer.load(folder)
 

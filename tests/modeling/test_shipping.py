@@ -81,7 +81,7 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     assert json.loads((tmp_path / "again" / "calibration.json").read_text())["temperature"] == info.temperature
     assert info.lineage == {"run_id": "abc", "shipped_as": "fast"}
     assert (weights / "fast" / "model_card.md").read_text().startswith("# Model card: brightness")
-    entry = pretrained.shipped_models(weights)["fast"]
+    entry = pretrained.pretrained_models(weights)["fast"]
     assert set(entry.files) == {
         "model.onnx",
         "model.json",
@@ -101,13 +101,13 @@ def test_a_second_model_joins_the_index_and_a_new_one_replaces_the_old(sources: 
     weights = tmp_path / "weights"
     ship("fast", sources, weights, PARAMS, keras=True)
     ship("accurate", sources, weights, PARAMS, keras=False)
-    assert list(pretrained.shipped_models(weights)) == ["accurate", "fast"]
-    assert "model.keras" in pretrained.shipped_models(weights)["fast"].files
+    assert list(pretrained.pretrained_models(weights)) == ["accurate", "fast"]
+    assert "model.keras" in pretrained.pretrained_models(weights)["fast"].files
     ship("fast", sources, weights, PARAMS, keras=False)
-    assert "model.keras" not in pretrained.shipped_models(weights)["fast"].files
+    assert "model.keras" not in pretrained.pretrained_models(weights)["fast"].files
     assert {path.name for path in weights.iterdir()} == {"accurate", "fast", "index.json"}
     for name in ("accurate", "fast"):
-        pretrained.shipped_folder(name, weights)
+        pretrained.pretrained_folder(name, weights)
 
 
 def test_a_model_whose_answers_change_is_not_shipped(sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_model_whose_answers_change_is_not_shipped(sources: Sources, tmp_path:
     with pytest.raises(ModelError, match="a logit moves by up to"):
         ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
     assert not (tmp_path / "weights" / "fast").exists()
-    assert pretrained.shipped_models(tmp_path / "weights") == {}
+    assert pretrained.pretrained_models(tmp_path / "weights") == {}
     assert ship("fast", sources, tmp_path / "weights", PARAMS, keras=False, tolerance=10.0).agreement == 1.0
 
 

@@ -25,7 +25,7 @@ from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.evaluation.tta import views
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.pretrained import shipped_folder
+from fer_pipeline.inference.pretrained import pretrained_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.models.distillation import teach
 from fer_pipeline.models.ensemble import combine
@@ -78,7 +78,7 @@ def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities(
 def test_one_model_answers_with_the_mean_of_its_logits_over_the_views_of_a_picture(
     processed: Path, tmp_path: Path, count: int
 ) -> None:
-    trained = Path(shutil.copytree(shipped_folder("fast"), tmp_path / "trained"))
+    trained = Path(shutil.copytree(pretrained_folder("fast"), tmp_path / "trained"))
     replace(ModelInfo.read(trained), synthetic=True).write(trained)  # the faces of these tests are generated
     params = EvaluateParams(bootstrap=100, test_time_augmentation=True)
     made = combine({"one": trained}, processed, tmp_path / "views", params, {}, views=count)

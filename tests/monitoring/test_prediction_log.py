@@ -48,7 +48,7 @@ def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_pat
 
     counts: Counter[str] = Counter()
     log: PredictionLog[LoggedFace] = PredictionLog(
-        LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), fail, batch_rows=1, most_waiting=2
+        LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), fail, batch_rows=1, max_waiting=2
     )
     start = time.monotonic()
     for _ in range(50):

@@ -19,7 +19,7 @@ YUNET_URL = (
 )
 """The file at a fixed commit; 233 kB, MIT licence."""
 
-_MOST_BYTES = 4_000_000
+_MAX_BYTES = 4_000_000
 _SECONDS = 30.0
 
 
@@ -47,7 +47,7 @@ def _content(url: str, target: Path) -> bytes:
         raise ToolUnavailableError(f"{url} is no address of the web: it begins with neither https:// nor http://")
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-            return bytes(answer.read(_MOST_BYTES))
+            return bytes(answer.read(_MAX_BYTES))
     except (OSError, HTTPException, ValueError) as error:
         raise ToolUnavailableError(
             f"{url} cannot be fetched ({error}): check the network or proxy, give another address as --url, or download the "

@@ -18,7 +18,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE
 
-MOST_PEOPLE = 12
+MAX_PEOPLE = 12
 """As many people get a timeline, those seen longest first."""
 
 _BINS, _ROWS = 480, 120
@@ -27,7 +27,7 @@ _PAPER = (255, 255, 255)
 
 def write_report(folder: Path, summary: VideoSummary) -> Path:
     """Writes report.html from the files that `video.analyse` left in the folder; returns its path."""
-    people = summary.people[:MOST_PEOPLE]
+    people = summary.people[:MAX_PEOPLE]
     labels = [label for label in COLOURS if any(person.seconds.get(label) for person in people)]
     write_page(
         folder / REPORT_FILE,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.imaging import MAX_PIXELS
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import Way
+from fer_pipeline.inference.smoothing import TemporalMode
 
 NOTICE = (
     "Names the facial expression that the annotators of FER-2013 would have seen; it does not read what a person feels. "
@@ -117,7 +117,9 @@ class Model(Lineage):
     temperature: float
     metrics: dict[str, float] = Field(description="on the test split")
     detector: str = Field(examples=["haar"])
-    camera_temporal: Way = Field(description="how a camera's answers are joined over time where its session does not choose")
+    camera_temporal: TemporalMode = Field(
+        description="how a camera's answers are joined over time where its session does not choose"
+    )
     uncertain_below: float = Field(description="probability under which the answer is uncertain")
     max_pixels: int = Field(description="largest picture that is read")
     has_card: bool = Field(description="whether GET /card has the model card")
@@ -192,7 +194,7 @@ class VideoJob(BaseModel):
         description="keep it to yourself: it is the key to the results", examples=["0123456789abcdef0123456789abcdef"]
     )
     state: Literal["queued", "running", "done", "failed"]
-    temporal: Way = Field(description="how the emotions of a person are joined over time")
+    temporal: TemporalMode = Field(description="how the emotions of a person are joined over time")
     model: Lineage
 
 
@@ -259,7 +261,7 @@ def model_header(recognizer: Recognizer) -> dict[str, str]:
 
 
 def model_facts(
-    recognizer: Recognizer, *, camera_temporal: Way, has_card: bool, logs_predictions: bool, feedback_days: int | None
+    recognizer: Recognizer, *, camera_temporal: TemporalMode, has_card: bool, logs_predictions: bool, feedback_days: int | None
 ) -> dict[str, Any]:
     """Values of `Model`."""
     info = recognizer.info

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import MAX_PIXELS
-from fer_pipeline.inference import quality
-from fer_pipeline.inference import smoothing as temporal
+from fer_pipeline.inference import quality, smoothing
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import LEVEL_DEGREES
 from fer_pipeline.inference.tracking import COAST_SECONDS, FORGET_SECONDS
@@ -68,7 +67,7 @@ def device_facts(request: Request) -> Any:
     network = browser_files.network_file(model)
     name = recognizer.detector.name
     detector = _detector(model, name)
-    smoothing, dwell = temporal.seconds_of(desk.camera_temporal)
+    mean_seconds, dwell = smoothing.time_constants(desk.camera_temporal)
     return {
         "model": lineage(recognizer),
         "network": {"bytes": len(network), "sent": len(network), "sha256": info.sha256},
@@ -94,10 +93,10 @@ def device_facts(request: Request) -> Any:
             "coast_seconds": COAST_SECONDS,
         },
         "temporal": {
-            "smoothing_seconds": smoothing,
+            "smoothing_seconds": mean_seconds,
             "dwell_seconds": dwell,
-            "evidence_seconds": temporal.EVIDENCE_SECONDS,
-            "least": temporal.LEAST,
+            "evidence_seconds": smoothing.EVIDENCE_SECONDS,
+            "least": smoothing.LEAST,
         },
     }
 

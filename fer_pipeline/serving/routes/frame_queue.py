@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from fer_pipeline.inference.smoothing import WAYS, Way
+from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode
 from fer_pipeline.serving.http.uploads import SIGNATURES, Limits, RefusedError
 
 MOST_UNANSWERED = 64
@@ -31,7 +31,7 @@ class Message:
     seconds: float
     frame: bytes | None  # None where `answer` is known already
     answer: dict[str, Any] | None = None
-    temporal: Way | None = None  # of a start message, which is no frame and has no number
+    temporal: TemporalMode | None = None  # of a start message, which is no frame and has no number
 
 
 class Inbox:
@@ -107,7 +107,7 @@ class Inbox:
         return True
 
 
-def _chosen_temporal(content: bytes | str) -> Way | None:
+def _chosen_temporal(content: bytes | str) -> TemporalMode | None:
     """What a start message chooses; None for any other message."""
     if not isinstance(content, str) or len(content) > _START_LENGTH:
         return None
@@ -116,4 +116,4 @@ def _chosen_temporal(content: bytes | str) -> Way | None:
     except ValueError:
         return None
     known = isinstance(values, dict) and set(values) == {"type", "temporal"} and values["type"] == "start"
-    return next((way for way in WAYS if way == values["temporal"]), None) if known else None
+    return next((way for way in TEMPORAL_MODES if way == values["temporal"]), None) if known else None

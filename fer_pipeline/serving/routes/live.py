@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import WAYS, Way, seconds_of
+from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode, time_constants
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import check_origin
@@ -65,13 +65,13 @@ _CLOSE = {
 router = APIRouter()
 
 
-def camera_temporal(environment: Mapping[str, str]) -> Way:
+def camera_temporal(environment: Mapping[str, str]) -> TemporalMode:
     """The value of `FER_CAMERA_TEMPORAL`, "smooth" where it is not set. Raises `ParamsError` where it is no known way."""
     given = environment.get(CAMERA_TEMPORAL, "smooth")
-    for way in WAYS:
+    for way in TEMPORAL_MODES:
         if way == given:
             return way
-    raise ParamsError(f"{CAMERA_TEMPORAL} is {given!r}, expected one of {', '.join(WAYS)}")
+    raise ParamsError(f"{CAMERA_TEMPORAL} is {given!r}, expected one of {', '.join(TEMPORAL_MODES)}")
 
 
 @router.websocket("/live")
@@ -151,7 +151,7 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
 
 
 def _stream(recognizer: Recognizer, temporal: str) -> FaceStream:
-    smoothing, dwell = seconds_of(temporal)
+    smoothing, dwell = time_constants(temporal)
     return FaceStream(recognizer, detection_side=DETECTION_SIDE, smoothing_seconds=smoothing, dwell_seconds=dwell)
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 
-from fer_pipeline.inference.smoothing import Way
+from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import VideoAnswer, VideoJob, lineage, refusals
 from fer_pipeline.serving.http.uploads import RefusedError, read_video
@@ -79,7 +79,9 @@ router = APIRouter(tags=["videos"])
 async def send(
     request: Request,
     response: Response,
-    temporal: Annotated[Way, Query(description="how the emotions of a person are joined, as for `fer video`")] = "smooth",
+    temporal: Annotated[
+        TemporalMode, Query(description="how the emotions of a person are joined, as for `fer video`")
+    ] = "smooth",
 ) -> Any:
     """Takes a video in, as the body itself, and analyses it in the background."""
     desk: Desk = request.app.state.desk

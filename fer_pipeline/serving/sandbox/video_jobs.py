@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO, Any
 
-from fer_pipeline.inference.smoothing import Way
+from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.inference.video.writers import FILES
 from fer_pipeline.serving.background.loaded_model import ServedModel
 from fer_pipeline.serving.http import metrics
@@ -82,7 +82,7 @@ class Jobs:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def start(self, folder: Path, served: ServedModel | None, temporal: Way = "smooth", **facts: Any) -> str:
+    def start(self, folder: Path, served: ServedModel | None, temporal: TemporalMode = "smooth", **facts: Any) -> str:
         """Id of the job that analyses the video in a folder of `receiving` with this model; `facts` stay in its state.
 
         `temporal` is how the emotions of a face are joined over time.

@@ -16,7 +16,7 @@ from typing import Any
 
 from fer_pipeline.errors import VideoError
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import seconds_of
+from fer_pipeline.inference.smoothing import time_constants
 from fer_pipeline.inference.video.analysis import VideoOptions, VideoProgress, analyse
 from fer_pipeline.inference.video.decoding import VideoLimits
 from fer_pipeline.serving.http.uploads import Limits
@@ -43,7 +43,7 @@ def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
             write_json(folder / STATE_FILE, state)
 
     write_json(folder / STATE_FILE, state)
-    smoothing, dwell = seconds_of(state["temporal"])
+    smoothing, dwell = time_constants(state["temporal"])
     most = VideoLimits(limits.max_video_pixels, limits.max_video_seconds, limits.max_video_frames, limits.max_video_fps)
     options = VideoOptions(smoothing_seconds=smoothing, dwell_seconds=dwell, limits=most)
     try:
