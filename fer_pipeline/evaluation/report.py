@@ -1,11 +1,11 @@
-"""Writes what evaluate found: tables for DVC and the gate, figures for MLflow, and the page."""
+"""Files of an evaluation: metrics, tables, figures and the HTML page."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from fer_pipeline.evaluation.figures import (
     reliability_figure,
     roc_figure,
 )
+from fer_pipeline.evaluation.result import Evaluation
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
@@ -26,11 +27,11 @@ from fer_pipeline.metrics.curves import Curve
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, write_json
 
-if TYPE_CHECKING:
-    from fer_pipeline.evaluation.evaluate import Evaluation
-
 PREDICTIONS_FILE = "predictions.parquet"
 FIGURES_FOLDER = "figures"
+
+MISTAKES = 24
+"""Number of wrong answers in the gallery of the page."""
 
 PREDICTIONS = pa.schema(
     [
@@ -71,32 +72,6 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     write_report(folder / REPORT_FILE, evaluation, figures)
 
 
-def _write_predictions(path: Path, evaluation: Evaluation) -> None:
-    columns: dict[str, Any] = {"id": evaluation.test.ids.tolist(), "label": evaluation.test.labels.tolist()}
-    columns |= {name: evaluation.probabilities[:, index] for index, name in enumerate(EMOTIONS)}
-    pq.write_table(pa.table(columns).cast(PREDICTIONS), path)
-
-
-def _points(curves: Mapping[str, Curve]) -> Iterable[tuple[str, str, str]]:
-    for name, curve in curves.items():
-        for x, y in zip(curve.x, curve.y, strict=True):
-            yield name, f"{x:.6f}", f"{y:.6f}"
-
-
-def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-if TYPE_CHECKING:
-    from fer_pipeline.evaluation.evaluate import Evaluation
-
-MISTAKES = 24
-"""Faces in the gallery."""
-
-
 def write_report(path: Path, evaluation: Evaluation, figures: Mapping[str, Figure]) -> None:
     """Writes the self-contained page; the figures go in as SVG."""
     support = evaluation.confusion.sum(axis=1)
@@ -115,6 +90,25 @@ def write_report(path: Path, evaluation: Evaluation, figures: Mapping[str, Figur
         wrong=int(support.sum() - np.trace(evaluation.confusion)),
         figures=figures,
     )
+
+
+def _write_predictions(path: Path, evaluation: Evaluation) -> None:
+    columns: dict[str, Any] = {"id": evaluation.test.ids.tolist(), "label": evaluation.test.labels.tolist()}
+    columns |= {name: evaluation.probabilities[:, index] for index, name in enumerate(EMOTIONS)}
+    pq.write_table(pa.table(columns).cast(PREDICTIONS), path)
+
+
+def _points(curves: Mapping[str, Curve]) -> Iterable[tuple[str, str, str]]:
+    for name, curve in curves.items():
+        for x, y in zip(curve.x, curve.y, strict=True):
+            yield name, f"{x:.6f}", f"{y:.6f}"
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:

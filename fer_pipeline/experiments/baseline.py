@@ -13,7 +13,7 @@ from fer_pipeline.config.params import EvaluateParams, Params
 from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.data.table.training_images import training_keys, write_training_pictures
 from fer_pipeline.errors import FerError
-from fer_pipeline.evaluation.evaluate import measure
+from fer_pipeline.evaluation.measure import measure
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier

@@ -20,7 +20,7 @@ from fer_pipeline.data.table.training_images import (
     write_training_pictures,
 )
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.evaluation.evaluate import measure
+from fer_pipeline.evaluation.measure import measure
 from fer_pipeline.evaluation.tta import VIEWS
 from fer_pipeline.evaluation.tta import views as views_of
 from fer_pipeline.imaging import UInt8Array

@@ -18,7 +18,7 @@ from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import load_facts, load_split
 from fer_pipeline.data.table.training_images import copy_training_pictures, load_held_out, load_test
 from fer_pipeline.errors import ModelError
-from fer_pipeline.evaluation.evaluate import measure
+from fer_pipeline.evaluation.measure import measure
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification

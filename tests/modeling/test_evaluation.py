@@ -19,7 +19,8 @@ from fer_pipeline.config.training import AugmentParams, TrainParams
 from fer_pipeline.data.table.reader import content_hashes, load_facts, load_split
 from fer_pipeline.data.table.training_images import keys
 from fer_pipeline.errors import ModelError, ToolUnavailableError
-from fer_pipeline.evaluation.evaluate import evaluate, measure
+from fer_pipeline.evaluation.evaluate import evaluate
+from fer_pipeline.evaluation.measure import measure
 from fer_pipeline.evaluation.tta import VIEWS, views
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import softmax

@@ -1,0 +1,179 @@
+"""Metrics of a model on the test split, with a temperature fitted on the validation split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.config.params import EvaluateParams
+from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.errors import ModelError
+from fer_pipeline.evaluation.result import Evaluation, Subset
+from fer_pipeline.evaluation.tta import VIEWS, views
+from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.metrics import classification as metrics
+from fer_pipeline.metrics.calibration import fit_temperature
+from fer_pipeline.metrics.classification import Interval
+from fer_pipeline.metrics.curves import precision_recall, roc, thinned
+from fer_pipeline.metrics.intervals import share_interval
+
+Answers = Callable[[UInt8Array], npt.NDArray[np.float32]]
+"""What is measured: logits (N, 7) of pictures uint8 (N, 48, 48, 1)."""
+
+
+def measure(
+    answers: Answers,
+    fitting: Faces | float,
+    test: Faces,
+    params: EvaluateParams,
+    training: dict[str, Any],
+    history: list[dict[str, float]],
+) -> Evaluation:
+    """Everything that is measured; the test labels are used for measuring only.
+
+    `fitting` is the validation split, which gives the temperatures and is measured, too, or the temperature of the model.
+    `training` and `history` are for the report and may be empty where none is written.
+    """
+    logits = _logits(answers, test.images)
+    calibration, on_validation = _calibrated(answers, fitting)
+    probabilities = metrics.softmax(logits, calibration["temperature"])
+    predictions = logits.argmax(axis=1)
+    table = metrics.confusion(test.labels, predictions)
+    before = metrics.reliability(test.labels, metrics.softmax(logits))
+    after = metrics.reliability(test.labels, probabilities)
+    subsets = (
+        _subset("all test rows", np.ones(len(test), bool), test, predictions, params),
+        _subset("rows without a copy in training or earlier in test", test.unseen, test, predictions, params),
+        _subset("rows with such a copy", ~test.unseen, test, predictions, params),
+    )
+    figures = _flat_metrics(test, probabilities, table, subsets)
+    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece, **on_validation}
+    if params.test_time_augmentation:
+        temperature, on_validation = _calibrated_mean(answers, fitting)
+        figures |= _tta_metrics(test, _mean_logits(answers, test.images), temperature, params) | on_validation
+    return Evaluation(
+        test=test,
+        probabilities=probabilities,
+        confusion=table,
+        recalls={name: _recall(table, index) for index, name in enumerate(EMOTIONS)},
+        subsets=subsets,
+        metrics=figures,
+        calibration=calibration,
+        reliability_before=before,
+        reliability_after=after,
+        roc={name: thinned(roc(test.labels == i, probabilities[:, i])) for i, name in enumerate(EMOTIONS)},
+        precision_recall={
+            name: thinned(precision_recall(test.labels == i, probabilities[:, i])) for i, name in enumerate(EMOTIONS)
+        },
+        training=training,
+        history=history,
+    )
+
+
+def _calibrated(answers: Answers, fitting: Faces | float) -> tuple[dict[str, Any], dict[str, float]]:
+    """Content of calibration.json, and figures of the validation split where it was read."""
+    if not isinstance(fitting, Faces):
+        return {"temperature": fitting, "fitted_on": "the validation split of its own training"}, {}
+    logits, labels = _logits(answers, fitting.images), fitting.labels
+    temperature = fit_temperature(logits, labels)
+    before, after = metrics.softmax(logits), metrics.softmax(logits, temperature)
+    calibration = {
+        "temperature": temperature,
+        "fitted_on": "validation",
+        "rows": len(labels),
+        "nll_before": metrics.nll(labels, before),
+        "nll_after": metrics.nll(labels, after),
+        "ece_before": metrics.reliability(labels, before).ece,
+        "ece_after": metrics.reliability(labels, after).ece,
+    }
+    return calibration, {"validation_accuracy": float((logits.argmax(axis=1) == labels).mean())}
+
+
+def _calibrated_mean(answers: Answers, fitting: Faces | float) -> tuple[float | None, dict[str, float]]:
+    """The same for the mean of ten views: the temperature, and the figure of the validation split; None where it was not read."""
+    if not isinstance(fitting, Faces):
+        return None, {}
+    mean = _mean_logits(answers, fitting.images)
+    right = float((mean.argmax(axis=1) == fitting.labels).mean())
+    return fit_temperature(mean, fitting.labels), {"validation_accuracy_tta": right}
+
+
+def _logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
+    logits = answers(np.ascontiguousarray(images))
+    if not np.isfinite(logits).all():
+        raise ModelError(
+            f"the network returned non-finite logits for {(~np.isfinite(logits)).any(axis=1).sum()} rows: train again"
+        )
+    return logits
+
+
+def _mean_logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
+    """Mean logits (N, 7) over the views of each picture."""
+    total = sum(_logits(answers, view) for view in views(images))
+    mean: npt.NDArray[np.float32] = np.asarray(total, np.float32) / np.float32(VIEWS)
+    return mean
+
+
+def _subset(
+    name: str, chosen: npt.NDArray[np.bool_], test: Faces, predictions: npt.NDArray[np.int64], params: EvaluateParams
+) -> Subset:
+    rows = int(chosen.sum())
+    if not rows:
+        return Subset(name, 0, None, None)
+    table = metrics.confusion(test.labels[chosen], predictions[chosen])
+    return Subset(
+        name,
+        rows,
+        metrics.bootstrap(table, metrics.accuracy, resamples=params.bootstrap, seed=params.seed),
+        metrics.bootstrap(table, metrics.macro_f1, resamples=params.bootstrap, seed=params.seed),
+    )
+
+
+def _recall(table: npt.NDArray[np.int64], index: int) -> Interval | None:
+    rows = int(table[index].sum())
+    return share_interval(int(table[index, index]), rows) if rows else None
+
+
+def _tta_metrics(
+    test: Faces, logits: npt.NDArray[np.float32], temperature: float | None, params: EvaluateParams
+) -> dict[str, float]:
+    predictions = logits.argmax(axis=1)
+    whole = _subset("test-time augmentation", np.ones(len(test), bool), test, predictions, params)
+    unseen = _subset("test-time augmentation, rows without a copy", test.unseen, test, predictions, params)
+    found = _subset_metrics(whole, "_tta") | _subset_metrics(unseen, "_tta_dedup")
+    if temperature is not None:
+        found["ece_tta"] = metrics.reliability(test.labels, metrics.softmax(logits, temperature)).ece
+    return found
+
+
+def _flat_metrics(
+    test: Faces, probabilities: npt.NDArray[np.float64], table: npt.NDArray[np.int64], subsets: tuple[Subset, ...]
+) -> dict[str, float]:
+    found: dict[str, float] = {"rows": len(test), "rows_dedup": subsets[1].rows}
+    found |= _subset_metrics(subsets[0], "") | _subset_metrics(subsets[1], "_dedup")
+    found |= {
+        "weighted_f1": float(metrics.weighted_f1(table)),
+        "top2": metrics.top_k_accuracy(test.labels, probabilities),
+        "nll": metrics.nll(test.labels, probabilities),
+        "brier": metrics.brier(test.labels, probabilities),
+    }
+    for prefix, values in (
+        ("recall", metrics.recalls(table)),
+        ("precision", metrics.precisions(table)),
+        ("f1", metrics.f1_scores(table)),
+    ):
+        found |= {f"{prefix}_{name}": float(value) for name, value in zip(EMOTIONS, values, strict=True)}
+    return found
+
+
+def _subset_metrics(subset: Subset, suffix: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, interval in (("accuracy", subset.accuracy), ("macro_f1", subset.macro_f1)):
+        if interval is not None:
+            found[f"{name}{suffix}"] = interval.estimate
+            found[f"{name}{suffix}_low"], found[f"{name}{suffix}_high"] = interval.low, interval.high
+    return found

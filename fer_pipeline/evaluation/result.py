@@ -1,0 +1,46 @@
+"""The result of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.metrics.classification import Interval, Reliability
+from fer_pipeline.metrics.curves import Curve
+
+
+@dataclass(frozen=True)
+class Subset:
+    """How good the model is on some of the test rows; no intervals where there are no rows."""
+
+    name: str
+    rows: int
+    accuracy: Interval | None
+    macro_f1: Interval | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that the report shows, of the model as it is served: one pass over the plain picture, calibrated `probabilities`.
+
+    `calibration` is the content of calibration.json. In `recalls` (Wilson intervals) a class without test rows has None. Only
+    the entries of `metrics` with _tta in their name are of answers with test-time augmentation.
+    """
+
+    test: Faces
+    probabilities: npt.NDArray[np.float64]
+    confusion: npt.NDArray[np.int64]
+    recalls: dict[str, Interval | None]
+    subsets: tuple[Subset, ...]
+    metrics: dict[str, float]
+    calibration: dict[str, Any]
+    reliability_before: Reliability
+    reliability_after: Reliability
+    roc: dict[str, Curve]
+    precision_recall: dict[str, Curve]
+    training: dict[str, Any]
+    history: list[dict[str, float]]
