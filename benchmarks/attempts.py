@@ -5,8 +5,8 @@ resnet-gpu-185, 1,368 (0.05) for resnet-gpu-160, compact-cpu-1 and -2, compact-v
 recipe of each is in its training.json; profile "none" is one that is no profile, or no longer. `fer run --profile NAME` on the
 same source repeats the others. ensemble-3 is accurate, resnet-gpu-185 and resnet-live-185, ensemble-gpu-160 the three seeds of
 resnet-gpu-160, ensemble-5 these three, accurate and resnet-gpu-185, ensemble-7 these five, fast and compact-stored-365, each with
-ten views, as fast-ten-views is made of fast (`fer ensemble --views 10`). balanced-fast and balanced-cpu are what `fer balance`
-made of fast and compact-cpu-again, hog is `fer baseline`. "ECE before" is without temperature.
+ten views, as fast-ten-views is made of fast (`fer ensemble --tta-views 10`). balanced-fast and balanced-cpu are what
+`fer adjust-logits` made of fast and compact-cpu-again, hog is `fer baseline`. "ECE before" is without temperature.
 
 Teachers stand in training.json by fingerprint: bbd67f6de057 are resnet-gpu-80 and the three of wide-gpu, 1485e213442d
 resnet-gpu-185 and resnet-live-185; stored answers 8eaba02b12ee are of resnet-live-185, b42b57a17ab6 of the three of

@@ -1,8 +1,8 @@
 """How often the drift check rings on windows of the test split: untouched, darkened, blurred, and with another emotion mix.
 
 Each window is drawn anew from the test rows without a copy in training, a row once per window at most, and compared with the
-validation split as `fer drift` does it. Pictures of one split are more alike than those of two cameras: the first figure is the
-false alarms of FER-2013, not of yours. Needs data/processed.
+validation split as `fer monitor drift` does it. Pictures of one split are more alike than those of two cameras: the first figure
+is the false alarms of FER-2013, not of yours. Needs data/processed.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def check_drift(
 ) -> State[drift_check.DriftCheck] | State[None]:
     """Compares the champion's logged predictions of the last hours with its validation split.
 
-    `log` is the folder that the service logs to; left out, it is found as `fer drift` finds it. Where predictions are too few,
-    it looks back up to `drift.max_window_hours` of params.yaml. Ends as Completed with the name Drift, NoDrift or NotJudged,
+    `log` is the folder that the service logs to; left out, it is found as `fer monitor drift` finds it. Where predictions are too
+    few, it looks back up to `drift.max_window_hours` of params.yaml. Ends as Completed with the name Drift, NoDrift or NotJudged,
     whose message says why and which time was looked at, and emits the event `fer.drift.detected` on drift. Where no service has
     ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with its message.
     """

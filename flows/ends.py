@@ -30,7 +30,7 @@ _NEXT: Final = {
     "promote-challenger": "The champion is as it was, or already the new one: `fer models list` says which",
     "tune-recipe": "Finished trials count",
     "score-pictures": "With the same output it goes on after the last finished part",
-    "check-drift": "`fer drift` on the machine of the worker says the same at once",
+    "check-drift": "`fer monitor drift` on the machine of the worker says the same at once",
     "purge-feedback": "What people took back is still in data/feedback until it has run: `fer feedback purge` does it at once",
 }
 

@@ -1,4 +1,4 @@
-"""The whole check on a model whose answer is the brightness: `fer drift`, and the flow with its event."""
+"""The whole check on a model whose answer is the brightness: `fer monitor drift`, and the flow with its event."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_the_exit_code_the_numbers_and_the_page_say_whether_it_drifted(
     workspace: Path, gain: float, exit_code: int, drifted: set[str]
 ) -> None:
     log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", (faces(300, 1) * gain).astype(np.uint8))
-    outcome = CliRunner().invoke(app, ["drift"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift"])
     assert outcome.exit_code == exit_code, outcome.output
     values = result_of(workspace)
     assert {one["name"] for one in values["comparisons"] if one["drifted"]} <= drifted
@@ -127,7 +127,7 @@ def test_the_exit_code_the_numbers_and_the_page_say_whether_it_drifted(
 def test_a_model_of_unknown_training_pictures_is_checked_with_a_warning(workspace: Path) -> None:
     (workspace / "data" / "bundle" / TRAINING_PICTURES_FILE).unlink()
     log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(300, 1))
-    outcome = CliRunner().invoke(app, ["drift"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift"])
     assert outcome.exit_code == 0, outcome.output
     report = workspace / "data" / "reports" / "drift" / "report.html"
     for text in (" ".join(outcome.output.split()), report.read_text()):
@@ -137,7 +137,7 @@ def test_a_model_of_unknown_training_pictures_is_checked_with_a_warning(workspac
 
 def test_too_few_predictions_are_told_apart_from_no_drift(workspace: Path) -> None:
     log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(20, 1))
-    outcome = CliRunner().invoke(app, ["drift"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift"])
     assert isinstance(outcome.exception, MonitoringError)
     assert outcome.exception.exit_code not in (0, 3)
     assert "not judged: 20 predictions, at least 200" in str(outcome.exception)
@@ -147,12 +147,12 @@ def test_too_few_predictions_are_told_apart_from_no_drift(workspace: Path) -> No
 def test_only_the_window_is_looked_at(workspace: Path) -> None:
     log, bundle, now = workspace / "data" / "predictions", workspace / "data" / "bundle", datetime.now(UTC)
     log_predictions(log, bundle, faces(300, 1), now - timedelta(days=3))
-    outcome = CliRunner().invoke(app, ["drift", "--since", f"{now - timedelta(hours=24):%Y-%m-%dT%H:%M:%S}"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift", "--since", f"{now - timedelta(hours=24):%Y-%m-%dT%H:%M:%S}"])
     assert "not judged: 0 predictions" in str(outcome.exception)
     assert "look further back" in str(outcome.exception)
-    assert CliRunner().invoke(app, ["drift", "--window", "96"]).exit_code == 0
+    assert CliRunner().invoke(app, ["monitor", "drift", "--window", "96"]).exit_code == 0
     assert "widened" not in result_of(workspace)["span"]
-    outcome = CliRunner().invoke(app, ["drift", "--since", "2999-01-01"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift", "--since", "2999-01-01"])
     assert "--since is 2999-01-01 00:00 UTC, expected a time before now" in str(outcome.exception)
 
 
@@ -160,14 +160,14 @@ def test_a_window_with_few_predictions_is_widened_until_it_holds_enough_and_that
     log, bundle, now = workspace / "data" / "predictions", workspace / "data" / "bundle", datetime.now(UTC)
     for days in range(5):  # a service with 60 faces a day; four days hold 240 of them
         log_predictions(log, bundle, faces(60, days), now - timedelta(days=days, hours=1))
-    outcome = CliRunner().invoke(app, ["drift"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift"])
     assert outcome.exit_code == 0, outcome.output
     assert result_of(workspace)["rows"] == 240
     page = (workspace / "data" / "reports" / "drift" / "report.html").read_text()
     for text in (" ".join(outcome.output.split()), page):
         assert "24 hours held too few predictions, so they were widened to 96" in text
     write_values(workspace / "params.yaml", {"drift.max_window_hours": 40.0})
-    outcome = CliRunner().invoke(app, ["drift"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift"])
     assert "not judged: 120 predictions, at least 200 are needed" in str(outcome.exception)
     assert "so they were widened to 40" in str(outcome.exception)
 
@@ -177,14 +177,14 @@ def test_a_log_of_another_model_is_told_with_both_fingerprints(workspace: Path) 
     shutil.copytree(workspace / "data" / "bundle", served)
     replace(ModelInfo.read(served), temperature=3.0).write(served)
     log_predictions(workspace / "data" / "predictions", served, faces(20, 1))
-    outcome = CliRunner().invoke(app, ["drift"])
+    outcome = CliRunner().invoke(app, ["monitor", "drift"])
     asked, logged = (ModelInfo.read(folder).fingerprint for folder in (workspace / "data" / "bundle", served))
     assert f"the log holds predictions of {logged} (20), none of {asked}: give" in str(outcome.exception)
 
 
 def test_a_missing_log_table_or_kind_of_data_is_an_error_whose_code_does_not_read_as_drift(workspace: Path) -> None:
     def error_of(message: str) -> None:
-        outcome = CliRunner().invoke(app, ["drift"])
+        outcome = CliRunner().invoke(app, ["monitor", "drift"])
         assert isinstance(outcome.exception, FerError), outcome.output
         assert outcome.exception.exit_code not in (0, 3)
         assert message in str(outcome.exception)
@@ -272,7 +272,7 @@ def test_command_and_flow_find_the_log_where_the_service_writes_it(
     assert str(tmp_path / "elsewhere") in flow_module.check_drift.fn().message
     log_predictions(tmp_path / "elsewhere", workspace / "data" / "bundle", faces(300, 1))
     assert flow_module.check_drift.fn().name == "NoDrift"
-    done = CliRunner().invoke(app, ["drift"])
+    done = CliRunner().invoke(app, ["monitor", "drift"])
     assert (done.exit_code, done.exception) == (0, None), done.output
 
 

@@ -1,4 +1,4 @@
-"""`fer models show` and `diff`, `fer compare` and `fer status`, on registered versions whose answers are known."""
+"""`fer models show` and `diff`, `fer models compare` and `fer status`, on registered versions whose answers are known."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_versions_with_one_answer_to_every_row_are_found_equal(
 
 
 def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refuses_it(registered: Path, levels: Path) -> None:
-    assert "no version or alias 'baseline'" in str(CliRunner().invoke(fer, ["compare", "baseline", "1"]).exception)
+    assert "no version or alias 'baseline'" in str(CliRunner().invoke(fer, ["models", "compare", "baseline", "1"]).exception)
     folder = registered / "data" / "baseline"
     folder.mkdir()
     onnx.save(hog_logistic(np.zeros((7, FEATURES)), np.eye(7)[3]), folder / MODEL_FILE)  # always says happy
@@ -123,7 +123,7 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     run_id = runs.ensure_run(None, "hog-logistic", {})
     baseline, _ = registry.register(folder, info, "fer", run_id, {}, alias=registry.BASELINE)
     assert registry.aliases("fer") == {"challenger": 3, "baseline": 4}
-    done = CliRunner().invoke(fer, ["compare", "baseline", "2"])
+    done = CliRunner().invoke(fer, ["models", "compare", "baseline", "2"])
     assert done.exit_code == 0, (done.output, done.exception)
     page = (registered / "data" / "reports" / "compare" / "report.html").read_text()
     assert "not known which pictures fer version 2 learned from" in page
@@ -224,7 +224,7 @@ def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_cha
 def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(registered: Path) -> None:
     champion.crown(registered, version(1), None)
     assert workspace_status(registered).drift is None
-    assert "drift no result: `fer drift` checks" in " ".join(CliRunner().invoke(fer, ["status"]).output.split())
+    assert "drift no result: `fer monitor drift` checks" in " ".join(CliRunner().invoke(fer, ["status"]).output.split())
     file = registered / "data" / "reports" / "drift" / "drift.json"
     file.parent.mkdir(parents=True)
     model = version_facts(version(1)).fingerprint
@@ -236,7 +236,7 @@ def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(
     file.write_text("{}")
     damaged = workspace_status(registered)
     assert damaged.drift is None
-    assert "fer drift" in damaged.faults[0]
+    assert "fer monitor drift" in damaged.faults[0]
 
 
 @pytest.fixture
@@ -305,13 +305,12 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
     editing.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
     app = typer.Typer()
     app.command()(status.status)
-    app.command()(status.compare)
     app.add_typer(models.app, name="models")
     for arguments, words in (
         (["status"], "fer version 1 (champion)"),
         (["models", "show", "champion"], "fingerprint"),
-        (["models", "diff", "1", "challenger"], "temperature"),
-        (["compare", "champion", "3"], "McNemar"),
+        (["models", "compare", "1", "challenger", "--params"], "temperature"),
+        (["models", "compare", "champion", "3"], "McNemar"),
     ):
         done = CliRunner().invoke(app, arguments)
         assert done.exit_code == 0, done.output
@@ -326,7 +325,10 @@ def test_the_commands_on_models_name_a_wrong_version_what_there_is_and_what_to_r
     champion.crown(registered, version(1), None)
     for arguments, words in (
         (["models", "show", "seventh"], "no version or alias 'seventh' (there is: 1, 2, 3, challenger, champion)"),
-        (["models", "diff", "1", "champion"], "1 and champion are both fer version 1: name two versions (`fer models list`)"),
+        (
+            ["models", "compare", "1", "champion", "--params"],
+            "1 and champion are both fer version 1: name two versions (`fer models list`)",
+        ),
         (["rollback", "--to", "0"], "no other version 0 to go back to: --to takes one of 2, 3"),
         (["promote", "--version", "9"], "no version 9 (versions are 1, 2, 3)"),
     ):

@@ -288,7 +288,7 @@ def test_a_cluster_of_two_workers_gives_the_tables_of_local_mode(pictures: Path,
     fer = [str(Path(sys.executable).with_name("fer")), "score", "--model", str(brightness_model)]
     with cluster(tmp_path) as running:
         for name in (pictures.name, "processed"):
-            command = [*fer, "--input", name, "--output", f"cluster-{name}", "--master", running.url]
+            command = [*fer, "--input", name, "--output", f"cluster-{name}", "--spark-master", running.url]
             subprocess.run(command, cwd=tmp_path, check=True, timeout=240)
             score.score(tmp_path / name, tmp_path / f"local-{name}", PortableModel.read(brightness_model), master=WHERE)
             assert tables_of(tmp_path / f"cluster-{name}") == tables_of(tmp_path / f"local-{name}")

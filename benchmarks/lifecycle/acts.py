@@ -164,7 +164,7 @@ def drift(stage: Stage) -> None:
     faces = list(draw_faces(CAMERA_FACES, seed=1_000_004)[0])
     script.act("Drift: pictures as in training leave the check quiet, darker ones start a retraining")
     since = _log_all(stage.service, faces)
-    quiet = stage.workspace.run("fer", "drift", "--since", f"{since:%Y-%m-%dT%H:%M:%S}", codes=(0, 3))
+    quiet = stage.workspace.run("fer", "monitor", "drift", "--since", f"{since:%Y-%m-%dT%H:%M:%S}", codes=(0, 3))
     script.claim(
         f"{len(faces)} new faces, drawn as those of the training, are no drift",
         quiet.code == 0,

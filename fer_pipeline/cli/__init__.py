@@ -1,10 +1,11 @@
-"""The `fer` command: parses, calls one library function, prints."""
+"""The `fer` command: parse arguments, call one function of a lower room, print."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -17,18 +18,24 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main() -> None:
-    """Entry point: runs the command; a `FerError` or a full disk becomes a message and an exit code, never a stack trace.
+    """Run the `fer` command line.
 
-    As a stage that a flow started, it ends when the flow's process has ended.
+    A process that a flow started ends when the process of the flow ends.
     """
     environment.apply()
     if OWNER_VARIABLE in os.environ:
         end_with(os.environ[OWNER_VARIABLE])
     from fer_pipeline.cli.app import app  # typer and rich are imported after the environment is set
+
+    run_command(app)
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Call a command line; turn a `FerError`, a full disk or Ctrl-C into a message and an exit code."""
     from fer_pipeline.cli.options import errors
 
     try:
-        app()
+        command()
     except FerError as error:
         _fail(error)
     except OSError as error:

@@ -1,11 +1,13 @@
-"""All commands under one roof."""
+"""The command tree of `fer`: names, groups and help panels."""
 
 from __future__ import annotations
 
 import typer
 
 from fer_pipeline.cli import (
+    data,
     derive,
+    doctor,
     evaluate,
     explain,
     feedback,
@@ -13,13 +15,17 @@ from fer_pipeline.cli import (
     monitor,
     pipeline,
     predict,
-    pretrained,
+    profile,
+    promote,
     serve,
+    shadow,
     stages,
     status,
     tune,
+    ui,
     video,
 )
+from fer_pipeline.cli.renamed import add_renamed
 
 app = typer.Typer(
     name="fer",
@@ -31,40 +37,46 @@ app = typer.Typer(
 
 JOBS, STAGES = "Daily jobs", "Stages (what `dvc repro` runs; paths are in dvc.yaml)"
 
-app.command(rich_help_panel=JOBS)(pipeline.run)
-app.command(rich_help_panel=JOBS)(pipeline.doctor)
-app.command(rich_help_panel=JOBS)(status.status)
-app.command(rich_help_panel=JOBS)(pipeline.report)
-app.command(rich_help_panel=JOBS)(evaluate.evaluate_on)
-app.command(rich_help_panel=JOBS)(tune.baseline)
-app.command(rich_help_panel=JOBS)(evaluate.robustness)
-app.command(rich_help_panel=JOBS)(explain.explain)
-app.command(rich_help_panel=JOBS)(explain.explain_report)
-app.command(rich_help_panel=JOBS)(evaluate.card)
-app.command(rich_help_panel=JOBS)(status.compare)
-app.command(rich_help_panel=JOBS)(tune.tune)
-app.command(rich_help_panel=JOBS)(tune.label_noise)
-app.command(rich_help_panel=JOBS)(derive.soft_labels)
-app.command(rich_help_panel=JOBS)(derive.teachers)
-app.command(rich_help_panel=JOBS)(derive.ensemble)
-app.command(rich_help_panel=JOBS)(derive.balance)
-app.command(rich_help_panel=JOBS)(monitor.drift)
-app.command(rich_help_panel=JOBS)(models.promote)
-app.command(rich_help_panel=JOBS)(models.rollback)
-app.command(rich_help_panel=JOBS)(serve.package)
-app.command(rich_help_panel=JOBS)(serve.serve)
-app.command(rich_help_panel=JOBS)(predict.predict)
-app.command(rich_help_panel=JOBS)(video.video)
-app.command(rich_help_panel=JOBS)(predict.score)
-models.app.command()(pretrained.ship)
-models.app.command()(pretrained.register)
-models.app.command()(pretrained.fetch)
-models.app.command()(pretrained.trained_on)
-app.add_typer(pipeline.data_app, name="data", rich_help_panel=JOBS)
-app.add_typer(feedback.app, name="feedback", rich_help_panel=JOBS)
-app.add_typer(models.app, name="models", rich_help_panel=JOBS)
-app.add_typer(pipeline.profile_app, name="profile", rich_help_panel=JOBS)
-app.add_typer(monitor.app, name="shadow", rich_help_panel=JOBS)
-app.add_typer(serve.ui_app, name="ui", rich_help_panel=JOBS)
+for job in (
+    pipeline.run,
+    doctor.doctor,
+    status.status,
+    pipeline.report,
+    evaluate.evaluate_dataset,
+    tune.baseline,
+    evaluate.robustness,
+    explain.explain,
+    explain.explain_report,
+    evaluate.card,
+    tune.tune,
+    tune.label_noise,
+    derive.distill,
+    derive.ensemble,
+    derive.adjust_logits,
+    promote.promote,
+    promote.rollback,
+    promote.package,
+    serve.serve,
+    predict.predict,
+    video.video,
+    predict.score,
+):
+    app.command(rich_help_panel=JOBS)(job)
+
+GROUPS = {
+    "data": data.app,
+    "feedback": feedback.app,
+    "models": models.app,
+    "monitor": monitor.app,
+    "profile": profile.app,
+    "shadow": shadow.app,
+    "ui": ui.app,
+}
+for name, group in GROUPS.items():
+    add_renamed(group, name)
+    app.add_typer(group, name=name, rich_help_panel=JOBS)
+
 for stage in (stages.fetch, stages.preprocess, stages.validate, stages.train, stages.evaluate, stages.export):
     app.command(rich_help_panel=STAGES)(stage)
+
+add_renamed(app)

@@ -19,26 +19,66 @@ Models = Annotated[
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
 
-def soft_labels(
+def distill(
     models: Models,
-    weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teachers' answer in the target of a label.")] = 0.7,
-    temperature: Annotated[float, typer.Option(help="Above 1 the teachers' answers become softer, below 1 harder.")] = 1.0,
-    views: Annotated[int, typer.Option(help="Views of a picture to answer for: 1 itself, 2 also mirrored, up to 10.")] = 10,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online/--offline",
+            help="online: the teachers answer at each training step; offline: their answers are computed once and stored.",
+            show_default=False,
+        ),
+    ],
+    weight: Annotated[
+        float, typer.Option(min=0, max=1, help="Weight of the teachers' answers; that of the labels is 1 minus it.")
+    ] = 0.7,
+    temperature: Annotated[
+        float | None, typer.Option(help="offline: softmax temperature of the teachers' answers; left out: 1.")
+    ] = None,
+    tta_views: Annotated[
+        int | None,
+        typer.Option(help="offline: views of a picture to average: 1 itself, 2 also mirrored, up to 10; left out: 10."),
+    ] = None,
     processed: Processed = PROCESSED,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = SOFT_LABELS,
+    out: Annotated[
+        Path | None, typer.Option(help=f"Folder to write; left out: {SOFT_LABELS} (offline) or {TEACHERS} (online).")
+    ] = None,
 ) -> None:
-    """Let models teach: store their answers for all training rows, under DVC, and make the recipe in use learn from them.
+    """Store what teachers know under DVC, and set the training recipe to learn from it.
 
-    `fer run` then trains with them, also after `fer profile use` of a profile that softens its labels.
+    With --offline the calibrated answers of the teachers for all training rows are stored as soft labels: cheap enough for a CPU.
+    With --online their Keras networks are stored, and answer at each step for the augmented pictures that the student sees:
+    better (see docs/models.md), and meant for a GPU. A teacher that learned from validation or test rows of this data is refused.
 
-    Example: `fer soft-labels champion fer/3`, then `fer run --profile distill`
+    The next `fer run` trains with them, also after `fer profile use` of a profile that learns from teachers.
+
+    Example: `fer distill --offline champion fer/3`, then `fer run --profile distill`
+
+    Example: `fer distill --online fer/3 fer/4`, then `fer run --profile gpu-record`
     """
+    if online and (temperature is not None or tta_views is not None):
+        raise ParamsError("--temperature and --tta-views belong to --offline: leave them out with --online")
+    if online:
+        _distill_online(models, weight, processed, out or TEACHERS)
+    else:
+        _distill_offline(models, weight, temperature, tta_views, processed, out or SOFT_LABELS)
+
+
+def _distill_offline(
+    models: list[str], weight: float, temperature: float | None, tta_views: int | None, processed: Path, out: Path
+) -> None:
     from fer_pipeline.config.editing import write_values
     from fer_pipeline.models.distillation import teach
     from fer_pipeline.workspace.dvc import track
 
-    with exclusive(RUN_LOCK, "fer soft-labels"):
-        taught = teach(_chosen(models), processed, out, temperature, views)
+    with exclusive(RUN_LOCK, "fer distill --offline"):
+        taught = teach(
+            _chosen(models),
+            processed,
+            out,
+            1.0 if temperature is None else temperature,
+            10 if tta_views is None else tta_views,
+        )
         version = track(Path.cwd(), out)
         write_values(PARAMS, {"train.soften": weight, "train.soften_with": taught.fingerprint})
     results.print(
@@ -48,26 +88,13 @@ def soft_labels(
     )
 
 
-def teachers(
-    models: Models,
-    weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the teachers' answer in the loss of the labels.")] = 0.7,
-    processed: Processed = PROCESSED,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = TEACHERS,
-) -> None:
-    """Let models teach live: at each step they answer for the very pictures that the student sees.
-
-    Stores their Keras networks under DVC, and makes the recipe in use learn from them, also after `fer profile use` of a
-    profile with teachers. It teaches more than `fer soft-labels`, and costs their answers at each step: a GPU is in place.
-    A model that learned from validation or test rows of this data is refused.
-
-    Example: `fer teachers fer/3 fer/4`, then `fer run --profile gpu-record`
-    """
+def _distill_online(models: list[str], weight: float, processed: Path, out: Path) -> None:
     from fer_pipeline.config.editing import write_values
     from fer_pipeline.data.table.training_images import check_teachers
     from fer_pipeline.training.teachers import store_teachers
     from fer_pipeline.workspace.dvc import track
 
-    with exclusive(RUN_LOCK, "fer teachers"):
+    with exclusive(RUN_LOCK, "fer distill --online"):
         chosen = _chosen(models)
         check_teachers(chosen, processed)
         fingerprint = store_teachers(out, chosen)
@@ -84,7 +111,9 @@ def teachers(
 def ensemble(
     models: Models,
     processed: Processed = PROCESSED,
-    views: Annotated[int, typer.Option(help="Views of a picture that each looks at: 1 itself, 2 also mirrored, up to 10.")] = 1,
+    tta_views: Annotated[
+        int, typer.Option(help="Views of a picture that each looks at: 1 itself, 2 also mirrored, up to 10.")
+    ] = 1,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = ENSEMBLE,
 ) -> None:
     """Merge models into one that answers with the mean of their calibrated probabilities, and measure it beside them.
@@ -93,7 +122,7 @@ def ensemble(
 
     Example: `fer ensemble champion fer/3`, then `fer score --model data/ensemble --input photos --output scores`
 
-    Example: `fer ensemble fast --views 10 --out data/ten-views`, then `fer predict picture.jpg --model data/ten-views`
+    Example: `fer ensemble fast --tta-views 10 --out data/ten-views`, then `fer predict picture.jpg --model data/ten-views`
     """
     from rich.table import Table
 
@@ -104,7 +133,12 @@ def ensemble(
     params = params_file.load(PARAMS)
     with exclusive(out, "fer ensemble"), errors.status("merging and measuring …"):
         made = combine(
-            _chosen(models), processed, out, params.evaluate, lineage(Path.cwd(), params_file.recipe_fingerprint(params)), views
+            _chosen(models),
+            processed,
+            out,
+            params.evaluate,
+            lineage(Path.cwd(), params_file.recipe_fingerprint(params)),
+            tta_views,
         )
     columns = {"accuracy": "accuracy", "accuracy_tta": "ten views", "macro_f1": "macro-F1", "ece": "ECE"}
     rows = {**made.members, str(out): made.info.metrics}
@@ -115,7 +149,7 @@ def ensemble(
     results.print(table)
 
 
-def balance(
+def adjust_logits(
     model: Annotated[str, typer.Argument(help="Shipped name, alias, version or folder of an exported model.")],
     max_loss: Annotated[float, typer.Option(min=0, max=0.2, help="Accuracy on validation that may be given up.")] = 0.01,
     processed: Processed = PROCESSED,
@@ -123,7 +157,7 @@ def balance(
 ) -> None:
     """Make the variant of a model that finds rare emotions best: offsets by class, chosen on validation for macro-F1.
 
-    Example: `fer balance champion`, then `fer predict picture.jpg --model data/balanced`
+    Example: `fer adjust-logits champion`, then `fer predict picture.jpg --model data/balanced`
     """
     from rich.table import Table
 
@@ -132,7 +166,7 @@ def balance(
     from fer_pipeline.models.logit_adjustment import balance as balance_model
 
     params = params_file.load(PARAMS)
-    with exclusive(out, "fer balance"), errors.status("choosing and measuring …"):
+    with exclusive(out, "fer adjust-logits"), errors.status("choosing and measuring …"):
         made = balance_model(model_path(model), processed, out, params.evaluate, max_loss)
     table = Table("on the test split", model, f"balanced, strength {made.strength:g}")
     for name in ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "ece", *(f"recall_{emotion}" for emotion in EMOTIONS)):

@@ -1,4 +1,4 @@
-"""Checks of the machine and the workspace: each finding says in one line what is wrong and how to mend it."""
+"""`fer doctor`: check the machine and the workspace, one line per finding."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import yaml
+import typer
 
+from fer_pipeline.cli.options import results
 from fer_pipeline.config import params
-from fer_pipeline.data.spark.session import java_version
 from fer_pipeline.errors import FerError
-from fer_pipeline.workspace import dvc
 
 PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
 GIBIBYTES_NEEDED = 5
@@ -42,8 +41,21 @@ class Finding:
     message: str
 
 
+def doctor() -> None:
+    """Check Java, versions, ports, disk and data; print a remedy for each fault.
+
+    Example: `fer doctor`
+    """
+    findings = examine(Path.cwd())
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.ok else "[red]fix[/] "
+        results.print(f"{mark} {finding.subject}: {finding.message}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
 def examine(root: Path) -> list[Finding]:
-    """All findings, in the order in which they are worth mending."""
+    """Return all findings about the machine and the workspace `root`, the first to mend first."""
     findings = [_python(), *_packages(), _java(), _disk(root), *_ports(), _git(root), _params(root)]
     if findings[-1].ok:
         findings.append(_data(root))
@@ -77,6 +89,8 @@ def _fits(version: str, requirement: str) -> bool:
 
 
 def _java() -> Finding:
+    from fer_pipeline.data.spark.session import java_version
+
     try:
         found = java_version()
     except FerError as error:
@@ -111,6 +125,8 @@ def _ports() -> list[Finding]:
 
 
 def _git(root: Path) -> Finding:
+    from fer_pipeline.workspace import dvc
+
     commit = dvc.git_commit(root)
     if commit == "none":
         return Finding("git", False, "no commit here, so models cannot name theirs: `git init && git add -A && git commit`")
@@ -126,11 +142,15 @@ def _params(root: Path) -> Finding:
 
 
 def _data(root: Path) -> Finding:
+    from yaml import YAMLError
+
+    from fer_pipeline.workspace import dvc
+
     source = params.load(root / "params.yaml").fetch.source
     if not (root / source).exists():
         tracked = (root / f"{source}.dvc").exists()
         return Finding("data", False, f"{source} is missing: " + ("`dvc pull`" if tracked else "`fer data add PATH`"))
     try:
         return Finding("data", True, f"{source}, fetched version {dvc.data_version(root)}")
-    except (FerError, yaml.YAMLError):
+    except (FerError, YAMLError):
         return Finding("data", True, f"{source}, not fetched yet")

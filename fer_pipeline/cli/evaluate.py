@@ -31,7 +31,7 @@ Model = Annotated[
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
 
-def evaluate_on(
+def evaluate_dataset(
     path: Annotated[Path, typer.Argument(help="Folder of the unpacked data set, or its CSV.")],
     labels: Annotated[str, typer.Option(help="Layout: ckplus, jaffe, rafdb, affectnet, ferplus or imagefolder.")],
     model: Model = EXPORT,
@@ -47,7 +47,7 @@ def evaluate_on(
 
     AffectNet may come as CSV tables, as `images` beside `annotations` in `train_set` and `val_set`, or as class folders 0 to 7.
 
-    Example: `fer evaluate-on ~/jaffe --labels jaffe`
+    Example: `fer evaluate-dataset ~/jaffe --labels jaffe`
     """
     from fer_pipeline.analysis.external.datasets import open_set
     from fer_pipeline.analysis.external.evaluate import measure, write_external
@@ -60,7 +60,7 @@ def evaluate_on(
     detect = faces == "detect" or (faces == "auto" and data.framing == "picture")
     recognizer = recognizer_of(model, classifier) if detect else None
     target = out or REPORTS / "external" / labels
-    with exclusive(target, "fer evaluate-on"):
+    with exclusive(target, "fer evaluate-dataset"):
         result = measure(
             data,
             classifier.probabilities,

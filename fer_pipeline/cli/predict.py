@@ -128,7 +128,7 @@ class _CsvRows:
 def score(
     source: Annotated[str, typer.Option("--input", help="Folder tree of pictures, Parquet file or folder of such; or its URI.")],
     output: Annotated[str, typer.Option(help="Folder to write, or its URI; a run that was stopped goes on in it.")],
-    master: Annotated[str, typer.Option(help="Spark master: local[*], or spark://HOST:PORT of a cluster.")] = "local[*]",
+    spark_master: Annotated[str, typer.Option(help="Spark master: local[*], or spark://HOST:PORT of a cluster.")] = "local[*]",
     model: Model = None,
     detector: Detector = None,
     faces: Annotated[
@@ -168,6 +168,6 @@ def score(
             bar.update(facts.pictures - bar.n)
 
         facts = score.score(
-            pictures, out, portable, master=master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
+            pictures, out, portable, master=spark_master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
         )
     results.print(f"{facts.summary()}; table: {out.child(FACES).address}")

@@ -1,34 +1,17 @@
-"""`fer package`, `serve` and `ui`: the champion's bundle, and the tools' own pages on loopback."""
+"""`fer serve`: serve the champion's bundle with BentoML."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from fer_pipeline.cli.options import results
 from fer_pipeline.errors import ModelError
-from fer_pipeline.workspace import layout
-from fer_pipeline.workspace.layout import RUN_LOCK, SHADOW_LOG
-from fer_pipeline.workspace.locks import exclusive
-
-
-def package() -> None:
-    """Build and try the BentoML bundle of the champion.
-
-    Example: `fer package`, then `fer serve`
-    """
-    from fer_pipeline.promotion import champion
-
-    root = Path.cwd()
-    with exclusive(RUN_LOCK, "fer package"):
-        version = champion.champion(root)
-        tag = champion.package_version(root, version)
-        champion.crown(root, version, str(version))
-    results.print(f"packaged as {tag}; a running `fer serve` goes over to its model")
+from fer_pipeline.workspace.layout import BUNDLE, CHALLENGER, SHADOW_LOG
 
 
 def serve(
@@ -57,7 +40,7 @@ def serve(
     if tag is None:
         raise ModelError("there is no packaged champion yet: run `fer run` first")
     if follow:
-        folder = Path(os.environ.setdefault("FER_MODEL_DIR", str(Path.cwd() / layout.BUNDLE)))
+        folder = Path(os.environ.setdefault("FER_MODEL_DIR", str(Path.cwd() / BUNDLE)))
         ModelInfo.read(folder)
         os.environ["FER_RELOAD_SECONDS"] = str(follow)
         results.print(f"a new champion in {folder} takes over within {follow:g} s")
@@ -65,7 +48,7 @@ def serve(
         os.environ.pop("FER_RELOAD_SECONDS", None)
     if shadow is not None:
         root = Path.cwd()
-        challenger = os.environ.setdefault("FER_SHADOW_MODEL", str(root / layout.CHALLENGER))
+        challenger = os.environ.setdefault("FER_SHADOW_MODEL", str(root / CHALLENGER))
         log = os.environ.setdefault("FER_SHADOW_LOG", str(root / SHADOW_LOG))
         os.environ["FER_SHADOW_SHARE"] = str(shadow)
         results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}")
@@ -75,37 +58,3 @@ def serve(
     results.print(f"serving {tag} on http://{host}:{port}")
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     os.execv(bentoml, [bentoml, "serve", tag, "--host", host, "--port", str(port)])
-
-
-ui_app = typer.Typer(help="Open the MLflow or the Prefect user interface.", no_args_is_help=True)
-
-Port = Annotated[int, typer.Option(help="Port to listen on, on loopback.")]
-
-
-@ui_app.command()
-def mlflow(port: Port = 5000) -> None:
-    """Compare runs and models in the MLflow UI.
-
-    Example: `fer ui mlflow --port 5000`
-    """
-    os.environ.setdefault(
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
-    )  # four processes of 260 MB, for judges of language models
-    store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    results.print(f"MLflow on {store}: open http://127.0.0.1:{port} (it takes about half a minute to start; Ctrl-C ends it)")
-    _become("mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
-
-
-@ui_app.command()
-def prefect(port: Port = 4200) -> None:
-    """Watch flow runs in the Prefect UI.
-
-    Example: `fer ui prefect --port 4200`
-    """
-    results.print(f"Prefect: open http://127.0.0.1:{port} (Ctrl-C ends it)")
-    _become("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-
-
-def _become(tool: str, *arguments: str) -> NoReturn:
-    program = str(Path(sys.executable).with_name(tool))
-    os.execv(program, [program, *arguments])

@@ -1,4 +1,4 @@
-"""`fer status` and `fer compare`: where the workspace stands, and which of two versions is better."""
+"""`fer status`: champion, challenger, last runs, drift and disk use on one screen."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer_pipeline.cli.options import results
-from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import ToolUnavailableError
-from fer_pipeline.workspace.layout import PARAMS, REPORTS
-from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
     from fer_pipeline.experiments.version_info import VersionFacts
@@ -42,48 +39,6 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
         raise typer.Exit(ToolUnavailableError.exit_code)
 
 
-def compare(
-    a: Annotated[str, typer.Argument(help="First version: number, run id or alias, such as `baseline`, that of `fer baseline`.")],
-    b: Annotated[str, typer.Argument(help="Second one, likewise.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "compare",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
-) -> None:
-    """Run two versions on the same test rows: paired intervals, McNemar's test, each emotion, pictures where they differ.
-
-    Rows of which either was trained on a copy are left out, where its run lists its pictures; the page says where not.
-
-    Takes about 5 s per network `compact` on FER-2013.
-
-    Example: `fer compare champion challenger`
-    """
-    from fer_pipeline.experiments import registry
-    from fer_pipeline.promotion.candidates import compare_versions
-    from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE
-
-    name = params_file.load(PARAMS).promote.model_name
-    first, second = (registry.find(name, word) for word in (a, b))
-    with exclusive(out, "fer compare"):
-        result = compare_versions(Path.cwd(), first, second, out)
-    if as_json:
-        typer.echo((out / METRICS_FILE).read_text(encoding="utf-8").rstrip())
-        return
-    table = Table(f"{result.rows:,} test rows", str(first), str(second), "change, points")
-    for measure in result.measures[:2]:
-        change = measure.change
-        interval = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
-        table.add_row(measure.name, f"{measure.a:.4f}", f"{measure.b:.4f}", escape(interval))
-    table.add_row("ECE", *(f"{value:.4f}" for value in result.ece), f"{100 * (result.ece[1] - result.ece[0]):+.2f}")
-    for one in result.classes:
-        change = one.recall.change
-        interval = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
-        table.add_row(f"recall of {one.emotion}", f"{one.recall.a:.4f}", f"{one.recall.b:.4f}", escape(interval))
-    results.print(table, soft_wrap=False)
-    only = f"only the first right on {result.test.only_a:,} rows, only the second on {result.test.only_b:,}"
-    results.print(f"McNemar's test: p = {result.test.p_value:.2g}; {only}")
-    results.print(escape(result.verdict))
-    results.print(f"page: {out / REPORT_FILE}")
-
-
 def _print(now: Status) -> None:
     nobody = "not known" if now.unreachable else "none"
     lines = Table.grid(padding=(0, 2))
@@ -94,7 +49,9 @@ def _print(now: Status) -> None:
     lines.add_row("champion", _champion(now.champion) if now.champion else nobody)
     lines.add_row("challenger", _challenger(now.challenger) if now.challenger else nobody)
     lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
-    lines.add_row("drift", _drift(now.drift) if now.drift else "no result: `fer drift` checks what the service has logged")
+    lines.add_row(
+        "drift", _drift(now.drift) if now.drift else "no result: `fer monitor drift` checks what the service has logged"
+    )
     lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
     used = ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet"
     lines.add_row("disk", f"{used}; {_megabytes(now.disk_free)} free")

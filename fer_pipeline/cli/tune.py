@@ -52,7 +52,7 @@ def label_noise(
     folds: Annotated[int, typer.Option(min=2, max=50, help="Trainings, each without one fold of the training rows.")] = 5,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each; left out: those of the recipe in use.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
-    soften: Annotated[
+    soft_label_weight: Annotated[
         float | None,
         typer.Option(
             min=0, max=1, help="Make the predictions soft labels, of this share in the target of a label (train.soften)."
@@ -86,13 +86,13 @@ def label_noise(
         )
         faces = load_split(processed, "train")
         noise, check = write_noise(out, faces, predicted)
-    if soften is not None:
+    if soft_label_weight is not None:
         with exclusive(RUN_LOCK, "fer label-noise"):
             fingerprint = write_soft_labels(SOFT_LABELS, faces, predicted.probabilities, predicted.facts)
             version = track(Path.cwd(), SOFT_LABELS)
-            editing.write_values(PARAMS, {"train.soften": soften, "train.soften_with": fingerprint})
+            editing.write_values(PARAMS, {"train.soften": soft_label_weight, "train.soften_with": fingerprint})
         results.print(
-            f"params.yaml now trains with {soften:g} of these probabilities in the target of each label; they lie in "
+            f"params.yaml now trains with {soft_label_weight:g} of these probabilities in the target of each label; they lie in "
             f"{SOFT_LABELS}, version {version}: commit params.yaml and {SOFT_LABELS}.dvc"
         )
     if check is not None:
@@ -115,7 +115,7 @@ def baseline(
 
     Its version has the alias baseline and is no challenger: only `fer promote --version` judges it. A few minutes on FER-2013.
 
-    Example: `fer baseline`, then `fer compare baseline champion`
+    Example: `fer baseline`, then `fer models compare baseline champion`
     """
     from fer_pipeline.experiments.baseline import baseline_and_track
 

@@ -1,6 +1,6 @@
 """Makes an exported model one that comes with the package: weights in 16 bits, measured again as stored, card, index.
 
-Behind `fer models ship`; loading is inference/pretrained.py.
+Behind `python -m tools.publish_pretrained`; loading is inference/pretrained.py.
 """
 
 from __future__ import annotations

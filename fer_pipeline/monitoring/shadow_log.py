@@ -82,7 +82,7 @@ def read(folder: Path, since: datetime, until: datetime) -> ShadowWindow:
         damaged = f" ({len(unreadable)} files cannot be read: {', '.join(unreadable[:3])})" if unreadable else ""
         raise MonitoringError(
             f"the log in {folder} holds no comparison of that time{damaged}: take a longer --window, or see whether the service "
-            "has a challenger (`fer shadow place`) and gets pictures"
+            "has a challenger (`fer shadow start`) and gets pictures"
         )
     names = [_models(table, side) for side in SIDES]
     couples = [f"{champion} and {challenger}" for champion, challenger in zip(*names, strict=True)]

@@ -115,7 +115,7 @@ def remove_challenger(root: Path) -> None:
     target = root / layout.CHALLENGER
     with exclusive(target, "removing the challenger", _PLACE_WAIT_SECONDS):
         if not target.is_dir():
-            raise ModelError(f"there is no challenger in {target} to remove; `fer shadow place` puts one there")
+            raise ModelError(f"there is no challenger in {target} to remove; `fer shadow start` puts one there")
         shutil.rmtree(target)
 
 

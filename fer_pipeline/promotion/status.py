@@ -63,7 +63,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Drift:
-    """What the last `fer drift` found in the answers of a model in the time `span`.
+    """What the last `fer monitor drift` found in the answers of a model in the time `span`.
 
     `of_champion` is None where the registry could not be asked.
     """
@@ -192,7 +192,7 @@ def _drift(file: Path, champion: VersionFacts | None, known: bool, faults: list[
         of_champion = champion is not None and values["model"] == champion.fingerprint
         return Drift(str(values["verdict"]), bool(values["drifted"]), str(values["span"]), of_champion if known else None)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        faults.append(f"{file} cannot be read ({error!r}): run `fer drift` again")
+        faults.append(f"{file} cannot be read ({error!r}): run `fer monitor drift` again")
         return None
 
 

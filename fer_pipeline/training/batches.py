@@ -107,7 +107,7 @@ def label_targets(faces: Faces, soften: float) -> Floats:
     if not soften:
         return given
     if faces.soft_labels is None:
-        raise ParamsError(f"train.soften is {soften:g}, but the rows came without soft labels: run `fer soft-labels`")
+        raise ParamsError(f"train.soften is {soften:g}, but the rows came without soft labels: run `fer distill --offline`")
     mixed: Floats = (1 - soften) * given + np.float32(soften) * faces.soft_labels
     return mixed
 

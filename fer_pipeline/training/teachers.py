@@ -78,7 +78,7 @@ def teachers_fingerprint(folder: Path) -> str:
     """12 hex digits that are equal for equal files of equal names. Raises `ModelError` where the folder holds no teacher."""
     files = sorted(folder.glob("*/*"))
     if not any(file.name == KERAS_FILE for file in files):
-        raise ModelError(f"{folder} holds no teacher: run `fer teachers MODELS`, or `dvc pull` where others stored them")
+        raise ModelError(f"{folder} holds no teacher: run `fer distill --online MODELS`, or `dvc pull` where others stored them")
     facts = [f"{file.relative_to(folder)} {file_sha256(file)}" for file in files]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
 
@@ -90,14 +90,14 @@ def load_teachers(folder: Path, fingerprint: str, *, mixed_precision: bool) -> l
     """
     if fingerprint == "none":
         raise ParamsError(
-            "train.teachers_weight is above 0, but train.teachers_with does not say by whom: run `fer teachers MODELS`, or set "
-            "teachers_weight to 0"
+            "train.teachers_weight is above 0, but train.teachers_with does not say by whom: run `fer distill --online MODELS`, "
+            "or set teachers_weight to 0"
         )
     found = teachers_fingerprint(folder)
     if found != fingerprint:
         raise ModelError(
-            f"{folder} has fingerprint {found}, train.teachers_with is {fingerprint}: run `fer teachers MODELS` again, or `dvc "
-            "checkout` the teachers that the recipe names"
+            f"{folder} has fingerprint {found}, train.teachers_with is {fingerprint}: run `fer distill --online MODELS` again, "
+            "or `dvc checkout` the teachers that the recipe names"
         )
     teachers = []
     for place in sorted(path.parent for path in folder.glob(f"*/{KERAS_FILE}")):

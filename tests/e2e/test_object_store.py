@@ -148,7 +148,7 @@ def test_pictures_of_a_bucket_are_scored_and_a_killed_run_goes_on(
 
 def score_command(model: Path, source: str, out: str) -> list[str]:
     command = [sys.executable, "-c", "from fer_pipeline.cli import main; main()", "score", "--model", str(model)]
-    return [*command, "--input", source, "--output", out, "--chunk", "2", "--master", "local[2]"]
+    return [*command, "--input", source, "--output", out, "--chunk", "2", "--spark-master", "local[2]"]
 
 
 def download(store: Any, prefix: str, folder: Path) -> Path:

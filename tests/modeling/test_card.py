@@ -70,7 +70,7 @@ def test_every_section_is_there_and_says_what_was_not_measured_yet(workspace: Pa
     card = text(workspace)
     for title in ("Intended use", "Uses that are ruled out", "Data", "Results per emotion", "What was not measured", "Lineage"):
         assert f"## {title}\n" in card
-    for command in ("fer evaluate-on", "fer robustness", "fer explain-report"):
+    for command in ("fer evaluate-dataset", "fer robustness", "fer explain-report"):
         assert f"Not measured for this model: run `{command}`." in card
     for words in ("Art. 5(1)(f)", "Art. 50(3)", "no labels of age, gender or skin tone", "does not read what a person feels"):
         assert words in card

@@ -357,7 +357,7 @@ def test_the_command_measures_an_exported_model(tmp_path: Path, brightness_model
     for code, emotion in JAFFE_CODES.items():
         save(tmp_path / "jaffe" / f"KA.{code}1.1.tiff", emotion)
     monkeypatch.chdir(tmp_path)
-    arguments = ["evaluate-on", "jaffe", "--labels", "jaffe", "--model", str(brightness_model), "--faces", "crop"]
+    arguments = ["evaluate-dataset", "jaffe", "--labels", "jaffe", "--model", str(brightness_model), "--faces", "crop"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "accuracy 1.0000" in done.output
@@ -376,7 +376,7 @@ def test_the_command_finds_the_face_in_pictures_of_whole_scenes(
     Image.new("L", (256, 256), 100).save(tmp_path / "jaffe" / "KA.SA1.2.tiff")
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(
-        app, ["evaluate-on", "jaffe", "--labels", "jaffe", "--model", str(brightness_model), "--out", "out"]
+        app, ["evaluate-dataset", "jaffe", "--labels", "jaffe", "--model", str(brightness_model), "--out", "out"]
     )
     assert done.exit_code == 0, done.output
     assert "1 pictures that have no face that was found" in done.output

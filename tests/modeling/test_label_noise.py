@@ -224,7 +224,7 @@ def test_one_command_makes_the_recipe_in_use_train_with_softened_labels(
         return predicted
 
     monkeypatch.setattr(out_of_fold, "predict_out_of_fold", predict)
-    done = CliRunner().invoke(app, ["label-noise", "--processed", str(processed), "--epochs", "6", "--soften", "0.3"])
+    done = CliRunner().invoke(app, ["label-noise", "--processed", str(processed), "--epochs", "6", "--soft-label-weight", "0.3"])
     assert done.exit_code == 0
     assert "1 suspicious labels" in done.output
     train = params.load(Path("params.yaml")).train

@@ -36,7 +36,7 @@ def test_soft_labels_come_back_as_they_were_stored(faces: Faces, probabilities: 
 
 def test_soft_labels_that_do_not_fit_are_refused(faces: Faces, probabilities: np.ndarray, tmp_path: Path) -> None:
     fingerprint = write_soft_labels(tmp_path / "soft", faces, probabilities, {})
-    with pytest.raises(ParamsError, match="soften_with does not say with which soft labels: run `fer soft-labels`"):
+    with pytest.raises(ParamsError, match="soften_with does not say with which soft labels: run `fer distill --offline`"):
         with_soft_labels(faces, tmp_path / "soft", "none")
     with pytest.raises(SourceError, match=r"has fingerprint .*, train.soften_with is 0123"):
         with_soft_labels(faces, tmp_path / "soft", "0123")
@@ -51,5 +51,5 @@ def test_the_target_of_a_label_holds_the_given_share_of_its_soft_label(faces: Fa
     batches = Batches(replace(faces, soft_labels=probabilities.astype(np.float32)), recipe, 0)
     targets = batches[0][1]["labels"][np.argsort(batches.order)]
     np.testing.assert_allclose(targets, 0.25 * np.eye(7)[faces.labels] + 0.75 * probabilities, rtol=1e-5)
-    with pytest.raises(ParamsError, match=r"train.soften is 0.75, but the rows came without .*: run `fer soft-labels`"):
+    with pytest.raises(ParamsError, match=r"train.soften is 0.75, but the rows came without .*: run `fer distill --offline`"):
         Batches(faces, recipe, 0)

@@ -144,7 +144,7 @@ def test_a_calibrated_teacher_brings_its_temperature(teacher: Path, brightness_m
 
 
 def test_teachers_that_are_missing_or_others_than_the_recipe_names_are_refused(teacher: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="holds no teacher: run `fer teachers MODELS`"):
+    with pytest.raises(ModelError, match="holds no teacher: run `fer distill --online MODELS`"):
         load_teachers(tmp_path / "none", "0" * 12, mixed_precision=False)
     fingerprint = store_teachers(tmp_path / "teachers", {"happy": teacher})
     with pytest.raises(ParamsError, match="does not say by whom"):
@@ -183,11 +183,11 @@ def test_one_command_stores_teachers_under_dvc_and_a_profile_goes_on_with_them(
     exported = Path(shutil.copytree(teacher, tmp_path / "m"))
     monkeypatch.setattr("fer_pipeline.cli.derive.model_path", lambda _: exported)
     write_training_pictures(exported, keys([f"{8:032x}"]))  # a validation row
-    refused = CliRunner().invoke(app, ["teachers", "m"])
+    refused = CliRunner().invoke(app, ["distill", "--online", "m"])
     assert "learned from 1 of the 7 validation rows" in str(refused.exception)
     assert not (tmp_path / "data" / "teachers").exists()
     write_training_pictures(exported, keys([f"{3:032x}"]))
-    done = CliRunner().invoke(app, ["teachers", "m", "--weight", "0.6"])
+    done = CliRunner().invoke(app, ["distill", "--online", "m", "--weight", "0.6"])
     assert done.exit_code == 0, done.output
     recipe = params_file.load(Path("params.yaml")).train
     assert (recipe.teachers_weight, len(recipe.teachers_with)) == (0.6, 12)

@@ -49,11 +49,9 @@ def models(tmp_path: Path, brightness_model: Path) -> dict[str, Path]:
     return found
 
 
-@pytest.mark.parametrize(("command", "share"), [(derive.soft_labels, "soften"), (derive.teachers, "teachers_weight")])
-def test_the_example_of_a_command_names_a_profile_that_learns_from_what_it_stores(
-    command: Callable[..., None], share: str
-) -> None:
-    profiles = re.findall(r"--profile ([a-z-]+)", command.__doc__ or "")
+@pytest.mark.parametrize(("mode", "share"), [("--offline", "soften"), ("--online", "teachers_weight")])
+def test_the_example_of_a_command_names_a_profile_that_learns_from_what_it_stores(mode: str, share: str) -> None:
+    profiles = re.findall(rf"Example: `fer distill {mode}.*--profile ([a-z-]+)", derive.distill.__doc__ or "")
     recipes = params.load(Path(__file__).parents[2] / "params.yaml")
     assert [getattr(recipes.recipe(profile), share) > 0 for profile in profiles] == [True]
 
@@ -139,7 +137,7 @@ def test_one_command_stores_soft_labels_under_dvc_and_a_profile_goes_on_with_the
     monkeypatch.chdir(tmp_path)
     shutil.copy2(Path(__file__).parents[2] / "params.yaml", tmp_path)
     Repo.init(str(tmp_path), no_scm=True)
-    words = ["soft-labels", str(models["sharp"]), str(models["soft"]), "--weight", "0.6", "--processed", str(processed)]
+    words = ["distill", "--offline", str(models["sharp"]), str(models["soft"]), "--weight", "0.6", "--processed", str(processed)]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     train = params.load(Path("params.yaml")).train
@@ -148,5 +146,5 @@ def test_one_command_stores_soft_labels_under_dvc_and_a_profile_goes_on_with_the
     assert (tmp_path / "data" / "soft_labels.dvc").is_file()
     assert use_profile(Path("params.yaml"), "distill").soften_with == train.soften_with
     assert use_profile(Path("params.yaml"), "smoke").soften == 0
-    twice = CliRunner().invoke(app, ["soft-labels", str(models["soft"]), str(models["soft"])])
+    twice = CliRunner().invoke(app, ["distill", "--offline", str(models["soft"]), str(models["soft"])])
     assert isinstance(twice.exception, ParamsError)

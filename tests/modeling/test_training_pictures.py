@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from fer_pipeline.cli.app import app
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.data.table.training_images import (
@@ -30,6 +28,7 @@ from fer_pipeline.models.distillation import teach
 from fer_pipeline.models.ensemble import combine
 from fer_pipeline.models.logit_adjustment import balance
 from fer_pipeline.monitoring.drift_check import reference_of
+from tools.list_training_images import list_images
 
 PLAIN = EvaluateParams(bootstrap=100)
 
@@ -94,7 +93,7 @@ def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
     processed: Path, model: Path, tmp_path: Path, brightness_model: Path
 ) -> None:
     models = {"listed": model, "other": brightness_model}
-    expected = f"{brightness_model} holds no training_pictures.npy.*`fer models trained-on {brightness_model}"
+    expected = f"{brightness_model} holds no training_pictures.npy.*`python -m tools.list_training_images {brightness_model}"
     for refused in (
         lambda: load_test(processed, *models.values()),
         lambda: load_held_out(processed, models),
@@ -108,13 +107,14 @@ def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_list_of_a_model_without_one_can_be_made_of_its_table_once(processed: Path, unlisted: Path) -> None:
-    command = ["models", "trained-on", str(unlisted), "--processed", str(processed)]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert "names the 28 pictures" in done.output.replace("\n", " ")
+def test_the_list_of_a_model_without_one_can_be_made_of_its_table_once(
+    processed: Path, unlisted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list_images(str(unlisted), processed)
+    assert "names the 28 pictures" in capsys.readouterr().out.replace("\n", " ")
     assert joined_training_pictures([unlisted]).tolist() == list(range(28))
-    assert "is there already" in str(CliRunner().invoke(app, command).exception)
+    with pytest.raises(ModelError, match="is there already"):
+        list_images(str(unlisted), processed)
 
 
 def test_test_rows_that_a_model_learned_from_count_as_seen(processed: Path, model: Path) -> None:

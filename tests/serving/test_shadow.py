@@ -265,14 +265,14 @@ def test_without_the_setting_there_is_no_shadow(brightness_model: Path) -> None:
 
 def test_a_version_is_placed_and_removed_by_command(registered: Path) -> None:
     runner = CliRunner()
-    done = runner.invoke(app, ["shadow", "place"])
+    done = runner.invoke(app, ["shadow", "start"])
     assert done.exit_code == 0, done.output
     assert "fer version 3 lies in data/challenger" in done.output
-    runner.invoke(app, ["shadow", "place", "1"])
+    runner.invoke(app, ["shadow", "start", "1"])
     assert EmotionClassifier.load(registered / layout.CHALLENGER).info.temperature == 1.0
-    assert runner.invoke(app, ["shadow", "remove"]).exit_code == 0
+    assert runner.invoke(app, ["shadow", "stop"]).exit_code == 0
     assert not (registered / layout.CHALLENGER).exists()
-    assert "no challenger" in str(runner.invoke(app, ["shadow", "remove"]).exception)
+    assert "no challenger" in str(runner.invoke(app, ["shadow", "stop"]).exception)
     assert "no log of shadow mode" in str(runner.invoke(app, ["shadow", "report"]).exception)
 
 

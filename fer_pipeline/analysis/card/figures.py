@@ -96,9 +96,9 @@ def calibration(facts: CardFacts) -> Section:
 
 
 def other_data_sets(facts: CardFacts) -> Section:
-    """One row per data set of `fer evaluate-on`, and where none of them has other pictures, that such are missing."""
+    """One row per data set of `fer evaluate-dataset`, and where none of them has other pictures, that such are missing."""
     if not facts.external:
-        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-on"), texts.ELSEWHERE))
+        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-dataset"), texts.ELSEWHERE))
     header = ("data set", "pictures", "accuracy", "95 % interval", "macro-F1", "ECE", "remarks")
     rows = tuple(
         (

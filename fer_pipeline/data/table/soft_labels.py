@@ -1,6 +1,6 @@
 """Stored soft labels: for each training row the probabilities that its target is mixed with.
 
-They come from a teacher (`fer soft-labels`) or from models that never saw the row (`fer label-noise --soften`).
+They come from a teacher (`fer distill --offline`) or from models that never saw the row (`fer label-noise --soft-label-weight`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def with_soft_labels(faces: Faces, folder: Path, fingerprint: str) -> Faces:
     Raises `ParamsError` for the fingerprint "none", `SourceError` where they are missing, have another fingerprint, or are for
     other rows or labels.
     """
-    again = "run `fer soft-labels` or `fer label-noise --soften SHARE` (again), `dvc pull` where others made them, or set it to 0"
+    again = (
+        "run `fer distill --offline` or `fer label-noise --soft-label-weight SHARE` (again), `dvc pull` where others made them, "
+        "or set it to 0"
+    )
     if fingerprint == "none":
         raise ParamsError(f"train.soften is above 0, but train.soften_with does not say with which soft labels: {again}")
     file = folder / SOFT_LABELS_FILE

@@ -159,8 +159,8 @@ def _known(folder: Path) -> Keys:
     if found is None:
         raise ModelError(
             f"{folder} holds no {TRAINING_PICTURES_FILE}, so it is not known which pictures this model learned from, and on "
-            f"which it can be measured, calibrated or let teach: `fer models trained-on {folder} --processed TABLE` writes the "
-            "list, with the processed table of its own training"
+            f"which it can be measured, calibrated or let teach: `python -m tools.list_training_images {folder} "
+            "--processed TABLE` writes the list, with the processed table of its own training"
         )
     return found
 

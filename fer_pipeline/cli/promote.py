@@ -1,0 +1,66 @@
+"""`fer promote`, `rollback` and `package`: change the champion and its bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_pipeline.cli.options import results
+from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.locks import exclusive
+
+
+def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
+    """Judge a registered version against the champion; when it wins and its bundle answers, move the alias.
+
+    Example: `fer promote`
+    """
+    from fer_pipeline.promotion import champion, gate
+
+    champion.challenger(Path.cwd(), version)  # a wrong number is told at once, before Prefect is loaded and its server started
+    from fer_pipeline.promotion.decision import Decision
+    from flows.promotion import promote_challenger
+
+    decision = promote_challenger(version)
+    assert isinstance(decision, Decision)  # a failed state raises its error here
+    results.print(decision.markdown())
+    if decision.rows:
+        results.print(f"page: {gate.page(Path.cwd())}")
+    if not decision.promoted:
+        raise typer.Exit(1)
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="Version to go back to; the champion before by default.")] = None,
+) -> None:
+    """Make an earlier champion champion again, with its bundle. It does not wait for a training that runs.
+
+    That takes seconds where the version was packaged, as each champion of the gate was. One that never was, or whose bundle is
+    gone, is packaged and tried first: up to minutes. Without --to, versions of synthetic faces never follow one of real pictures.
+
+    Example: `fer rollback`
+    """
+    from fer_pipeline.promotion.rollback import roll_back
+
+    # Without RUN_LOCK, which a training holds for hours: `crown` has a lock of its own and looks at the champion inside it.
+    done = roll_back(Path.cwd(), to)
+    results.print(f"{done.version} is champion again, bundle {done.bundle}; a running `fer serve` goes over to it")
+    for one in done.skipped:
+        results.print(f"passed over: {one}, trained on synthetic faces; `fer rollback --to {one.number}` takes it")
+
+
+def package() -> None:
+    """Build and try the BentoML bundle of the champion.
+
+    Example: `fer package`, then `fer serve`
+    """
+    from fer_pipeline.promotion import champion
+
+    root = Path.cwd()
+    with exclusive(RUN_LOCK, "fer package"):
+        version = champion.champion(root)
+        tag = champion.package_version(root, version)
+        champion.crown(root, version, str(version))
+    results.print(f"packaged as {tag}; a running `fer serve` goes over to its model")

@@ -1,0 +1,45 @@
+"""`fer ui`: start the user interface of MLflow or Prefect on loopback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from fer_pipeline.cli.options import results
+
+app = typer.Typer(help="Open the MLflow or the Prefect user interface.", no_args_is_help=True)
+
+Port = Annotated[int, typer.Option(help="Port to listen on, on loopback.")]
+
+
+@app.command()
+def mlflow(port: Port = 5000) -> None:
+    """Compare runs and models in the MLflow UI.
+
+    Example: `fer ui mlflow --port 5000`
+    """
+    os.environ.setdefault(
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
+    )  # four processes of 260 MB, for judges of language models
+    store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    results.print(f"MLflow on {store}: open http://127.0.0.1:{port} (it takes about half a minute to start; Ctrl-C ends it)")
+    _become("mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+
+
+@app.command()
+def prefect(port: Port = 4200) -> None:
+    """Watch flow runs in the Prefect UI.
+
+    Example: `fer ui prefect --port 4200`
+    """
+    results.print(f"Prefect: open http://127.0.0.1:{port} (Ctrl-C ends it)")
+    _become("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+
+
+def _become(tool: str, *arguments: str) -> NoReturn:
+    program = str(Path(sys.executable).with_name(tool))
+    os.execv(program, [program, *arguments])
