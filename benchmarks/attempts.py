@@ -47,7 +47,7 @@ def _seeds(attempts: list[tuple[Path, dict[str, Any]]]) -> Table:
     recipes: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for place, metrics in attempts:
         if (place / "training.json").exists():
-            recipe = TrainParams.model_validate(_read(place / "training.json")["params"])
+            recipe = TrainParams.from_stored(_read(place / "training.json")["params"])
             same = recipe.model_copy(update={"seed": 0, "profile": "none", "evaluate_every": 1})  # these do not change a recipe
             recipes[same.model_dump_json()].append((place.name, metrics))
     table = Table("attempts", "trainings", "PublicTest", "no copies", "macro-F1", "ECE", title="mean ± standard deviation, in %")

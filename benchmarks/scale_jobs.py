@@ -27,7 +27,7 @@ GROUP = 1024
 
 def spark_preprocess(master: str, raw: Path, out: Path) -> None:
     """The stage preprocess, with training copies left out."""
-    preprocess(raw, out / "processed", out / "quarantine", PreprocessParams(master=master, drop_training_copies=True))
+    preprocess(raw, out / "processed", out / "quarantine", PreprocessParams(spark_master=master, drop_duplicates=True))
 
 
 def loop_preprocess(raw: Path, out: Path) -> None:

@@ -77,7 +77,7 @@ def spark() -> Iterator[SparkSession]:
 
 def small_params() -> params_file.Params:
     everything = params_file.load(PARAMS)
-    preprocess = everything.preprocess.model_copy(update={"master": MASTER})
+    preprocess = everything.preprocess.model_copy(update={"spark_master": MASTER})
     return everything.model_copy(update={"preprocess": preprocess})
 
 

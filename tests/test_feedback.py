@@ -194,7 +194,7 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
     assert facts.rows == 61
     assert facts.rows_per_usage["Feedback"] == 31
     assert facts.files[-1].name == "31 accepted corrections"
-    prepared = preprocess(raw, out, bad, PreprocessParams(master="local[2]"))
+    prepared = preprocess(raw, out, bad, PreprocessParams(spark_master="local[2]"))
     rows = pq.read_table(out / "faces").to_pylist()
     own, joined = ([row for row in rows if (row["usage"] == "Feedback") == of_people] for of_people in (False, True))
     measured = {row["content_hash"] for row in own if row["split"] != "train"}
@@ -235,7 +235,7 @@ def test_corrections_are_never_carved_into_another_split(workspace: Workspace) -
     raw, out = workspace.root / "data" / "raw", workspace.root / "data" / "out"
     sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
     prepared = preprocess(
-        raw, out, out.with_name("bad"), PreprocessParams(master="local[2]", validation_share=0.3, test_share=0.3)
+        raw, out, out.with_name("bad"), PreprocessParams(spark_master="local[2]", validation_share=0.3, test_share=0.3)
     )
     rows = pq.read_table(out / "faces").to_pylist()
     own, joined = ([row for row in rows if (row["usage"] == "Feedback") == of_people] for of_people in (False, True))
@@ -278,7 +278,7 @@ def test_a_changed_copy_of_a_test_picture_is_doubtful(workspace: Workspace) -> N
     for level in range(1, 120):
         noise = np.random.default_rng(level).normal(0, level, (48, 48))
         changed = np.clip(face(3) + noise, 0, 255).astype(np.uint8)
-        if 0 < (int(perceptual_hash(changed), 16) ^ own).bit_count() <= BOUNDS.near_bits:
+        if 0 < (int(perceptual_hash(changed), 16) ^ own).bit_count() <= BOUNDS.max_hash_distance:
             break
     receipt = workspace.give(changed)
     (item,) = workspace.reviewed().items

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from fer_pipeline.config import params
 from fer_pipeline.config.base import fingerprint
@@ -106,3 +107,28 @@ def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
     recipe = params.load(file).recipe("smoke").shortened(3)
     assert (recipe.epochs, recipe.low_resolution_epochs) == (3, 2)  # of 12 and 8
     assert params.load(file).recipe("smoke").shortened(1).low_resolution_epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("preprocess.master", "local[2]", "preprocess.master is called preprocess.spark_master now: rename the key"),
+        ("preprocess.balance_to", 0.5, "preprocess.balance_to is called preprocess.oversample_to now"),
+        ("feedback.near_bits", 3, "feedback.near_bits is called feedback.max_hash_distance now"),
+    ],
+)
+def test_an_old_key_is_named_with_its_new_name(values: dict[str, Any], key: str, value: Any, message: str) -> None:
+    section, last = key.split(".")
+    values[section][last] = value
+    with pytest.raises(ParamsError, match=message):
+        params.parse(values)
+
+
+def test_a_stored_section_is_read_with_old_and_new_keys() -> None:
+    """Unknown keys stay errors, and the fingerprint is the one that the old key gave."""
+    current = params.PreprocessParams.from_stored({"drop_non_faces": 5, "seed": 3, "spark_master": "local[2]"})
+    assert current == params.PreprocessParams(min_non_face_votes=5, seed=3, spark_master="local[2]")
+    assert params.PreprocessParams.with_current_keys({"balance_to": 0.5, "other": 1}) == {"oversample_to": 0.5, "other": 1}
+    with pytest.raises(ValidationError):
+        params.PreprocessParams.from_stored({"other": 1})
+    assert fingerprint(params.load(SHIPPED).preprocess) == "da62635ae41f"

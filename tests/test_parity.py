@@ -74,7 +74,7 @@ def spark() -> Iterator[SparkSession]:
 def test_numpy_spark_loader_and_service_agree_byte_by_byte(
     tmp_path: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch, denoise: str, contrast: str
 ) -> None:
-    params = PreprocessParams.model_validate({"denoise": denoise, "contrast": contrast, "master": "local[1]"})
+    params = PreprocessParams.model_validate({"denoise": denoise, "contrast": contrast, "spark_master": "local[1]"})
     encoded = [encode_png(picture) for picture in pictures().values()]
     gray = pictures()["gray 48x48"]
     raw = raw_table(tmp_path / "raw", encoded, " ".join(map(str, gray.ravel())))

@@ -67,7 +67,7 @@ def save(
 
             training = read_training(from_training)
             learned_from = {"soften_with": "none", "teachers_with": "none"}  # by fingerprint: they belong to a workspace
-            recipe = TrainParams.model_validate(training["params"]).with_values(learned_from)
+            recipe = TrainParams.from_stored(training["params"]).with_values(learned_from)
             comment = f"Saved from the training in {from_training.name}, of profile {training['profile']}."
         elif from_tuning:
             found = SearchResult.read(folder)

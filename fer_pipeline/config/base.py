@@ -1,12 +1,12 @@
-"""What the sections of params.yaml have in common: strictness, kinds of numbers, and words for what is wrong with a value."""
+"""Base class, number types and error texts of the sections of params.yaml."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,43 +17,75 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """Frozen, strict about types, closed to unknown keys."""
+    """A frozen section of params.yaml, strict about types and closed to unknown keys.
+
+    In params.yaml a key of an earlier version is an error that names the key of today; files that the pipeline stored itself are
+    read with `from_stored`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Key of an earlier version -> key of today, of this section alone."""
 
-def fingerprint(section: BaseModel) -> str:
-    """First 12 hex digits of the SHA-256 of a section's canonical JSON."""
-    text = json.dumps(section.model_dump(mode="json", by_alias=True), sort_keys=True)
+    @classmethod
+    def with_current_keys(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Rename the keys of earlier versions in a stored section; what else is unknown stays."""
+        return {cls.renamed.get(key, key): value for key, value in values.items()}
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> Self:
+        """Validate a section that any version has stored. Raises pydantic's `ValidationError`."""
+        return cls.model_validate(cls.with_current_keys(values))
+
+
+def fingerprint(section: Section) -> str:
+    """First 12 hex digits of the SHA-256 of a section's canonical JSON, under the first name of each key.
+
+    Thus a renamed key changes no fingerprint, and a training that an earlier version began is resumed.
+    """
+    first = {today: earlier for earlier, today in section.renamed.items()}
+    values = section.model_dump(mode="json", by_alias=True)
+    text = json.dumps({first.get(key, key): value for key, value in values.items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def explained(error: ValidationError, root: type[BaseModel]) -> str:
-    """Every fault of values for the section `root`, with the key, the value and, for a typo, the key that was probably meant."""
+    """Describe every fault of values for the section `root` in one line.
+
+    Each names the key and the value, and for a typo or a key of an earlier version the right key.
+    """
     return "; ".join(_explain(fault, root) for fault in error.errors())
 
 
 def suggested(word: str, known: Iterable[str]) -> str:
-    """The question whether one of the known words was meant, to follow a wrong one; empty where none is near."""
+    """Ask whether a similar known word was meant (", did you mean ...?"); "" where none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
 def _explain(fault: Any, root: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
+    *parents, last = (str(part) for part in fault["loc"])
+    where = ".".join((*parents, last))
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {where}{suggested(str(fault['loc'][-1]), _keys_at(root, fault['loc'][:-1]))}"
+        section = _section_at(root, parents)
+        if section is None:
+            return f"unknown key {where}"
+        if issubclass(section, Section) and last in section.renamed:
+            return f"{where} is called {'.'.join((*parents, section.renamed[last]))} now: rename the key"
+        return f"unknown key {where}{suggested(last, [info.alias or name for name, info in section.model_fields.items()])}"
     if fault["type"] == "missing":
         return f"{where} is missing"
     value = "" if isinstance(fault["input"], Mapping) else f" = {fault['input']!r}"
     return f"{where}{value}: {fault['msg'].removeprefix('Value error, ')}"
 
 
-def _keys_at(section: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+def _section_at(section: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | None:
+    """The section below `section` at the keys of `location`; none where they lead to something else."""
     for part in location:
         fields = {info.alias or name: info for name, info in section.model_fields.items()}
         annotation = fields[part].annotation if part in fields else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
+            return None
         section = annotation
-    return [info.alias or name for name, info in section.model_fields.items()]
+    return section

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -39,15 +39,22 @@ class FetchParams(Section):
 class PreprocessParams(Section):
     """How rows become 48x48 faces with splits."""
 
-    master: str = "local[*]"
+    renamed: ClassVar[Mapping[str, str]] = {  # since December 2026
+        "master": "spark_master",
+        "drop_training_copies": "drop_duplicates",
+        "drop_non_faces": "min_non_face_votes",
+        "balance_to": "oversample_to",
+    }
+
+    spark_master: str = "local[*]"
     denoise: Literal["none", "median", "nlm"] = "none"
     contrast: Literal["none", "clahe"] = "none"
     low_contrast_below: Annotated[float, Field(ge=0, le=128)] = 8.0
-    drop_training_copies: bool = False
-    drop_non_faces: Annotated[int, Field(ge=0, le=10)] = 0
+    drop_duplicates: bool = False
+    min_non_face_votes: Annotated[int, Field(ge=0, le=10)] = 0
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     test_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    balance_to: Share = 0.0
+    oversample_to: Share = 0.0
     seed: int = 0
 
     @property
@@ -123,8 +130,10 @@ class DriftParams(Section):
 class FeedbackParams(Section):
     """Bounds of the checks of corrections; a correction beyond one of them is accepted only by its id."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"near_bits": "max_hash_distance"}  # since December 2026
+
     min_contrast: Annotated[float, Field(ge=0, le=128)] = 8.0
-    near_bits: Annotated[int, Field(ge=0, le=16)] = 3
+    max_hash_distance: Annotated[int, Field(ge=0, le=16)] = 3
     max_per_sender: Count = 10
     max_emotion_share: Share = 0.5
     share_from: Count = 20
@@ -149,7 +158,10 @@ class Params(Section):
     @classmethod
     def _valid_profiles(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, recipe in value.items():
-            TrainParams.model_validate({**recipe, "profile": name})
+            try:
+                TrainParams.model_validate({**recipe, "profile": name})
+            except ValidationError as error:
+                raise ValueError(f"{name}: {explained(error, TrainParams)}") from error
         return value
 
     def recipe(self, profile: str) -> TrainParams:

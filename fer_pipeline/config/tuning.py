@@ -81,6 +81,8 @@ class TuneParams(Section):
         plain = TrainParams()
         known = [key for key in _leaves(plain.model_dump(mode="json")) if key not in NOT_SEARCHED]
         for key, candidates in space.items():
+            if key in TrainParams.renamed:
+                raise ValueError(f"{key} is called {TrainParams.renamed[key]} now: rename the key")
             if key in NOT_SEARCHED:
                 raise ValueError(f"{key} is the same for all trials, take it out of the space")
             if key not in known:

@@ -47,7 +47,7 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     memo = out.with_name(f".{out.name}-run.json")
     run_id = runs.open_training_run(memo, NAME, recipe, tags)
     try:
-        fitted = fit_hog_logistic(processed, params.preprocess.master)
+        fitted = fit_hog_logistic(processed, params.preprocess.spark_master)
         lineage |= {"run_id": run_id, "regularisation": f"{fitted.regularisation:g}"}
         info = _export(fitted, processed, out, params.evaluate, facts, lineage)
     except FerError as error:

@@ -140,7 +140,7 @@ def _expectations(params: FeedbackParams) -> list[Any]:
         return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[0], **_words(name, expected, note))
 
     side = f"{FACE_SIZE}x{FACE_SIZE}"
-    near = f"more than {params.near_bits} of {_BITS} bits from each picture of validation and test, mirrored or not"
+    near = f"more than {params.max_hash_distance} of {_BITS} bits from each picture of validation and test, mirrored or not"
     return [
         gxe.ExpectColumnValuesToBeInSet(
             column="emotion", value_set=list(EMOTIONS), **_words("label", ", ".join(EMOTIONS), "What the network can learn.")
@@ -161,7 +161,7 @@ def _expectations(params: FeedbackParams) -> list[Any]:
         flag("contradicted", "contradicted", "one label for the same picture", "People say different things of this picture."),
         gxe.ExpectColumnValuesToBeBetween(
             column="bits_to_measured",
-            min_value=params.near_bits,
+            min_value=params.max_hash_distance,
             strict_min=True,
             **_words("near a measured picture", near, "Perhaps a changed copy; look before you accept it.", WARNING),
         ),

@@ -21,7 +21,7 @@ MASTER = "local[2]"
 
 
 def params(**values: Any) -> PreprocessParams:
-    return PreprocessParams(master=MASTER, **values)
+    return PreprocessParams(spark_master=MASTER, **values)
 
 
 def face(seed: int) -> UInt8Array:

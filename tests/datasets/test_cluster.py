@@ -31,7 +31,7 @@ from fer_pipeline.config.params import PreprocessParams
 
 spark_faults.GIVE_UP_SECONDS = float(sys.argv[4])
 master, raw, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-params = PreprocessParams(master=master, drop_training_copies=True, balance_to=0.9)
+params = PreprocessParams(spark_master=master, drop_duplicates=True, oversample_to=0.9)
 try:
     print(preprocess(raw, out / "processed", out / "quarantine", params).summary())
 except FerError as error:

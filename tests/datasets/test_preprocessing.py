@@ -120,7 +120,7 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Row], Path]:
     """Rows without splits, one of them bad, and what came of them, balanced by half."""
     folder = tmp_path_factory.mktemp("divided")
     rows = [*unsplit(), row(None, "1", None)]
-    run(folder, rows, balance_to=0.5)
+    run(folder, rows, oversample_to=0.5)
     return rows, folder
 
 
@@ -134,7 +134,7 @@ def test_equal_input_gives_equal_files_however_the_work_is_divided(
     try:
         for name, value in zip(names, ("3", "100000"), strict=True):
             spark.conf.set(name, value)
-        preprocess(write_raw(tmp_path / "raw", rows, group=20), tmp_path / "out", tmp_path / "bad", params(balance_to=0.5))
+        preprocess(write_raw(tmp_path / "raw", rows, group=20), tmp_path / "out", tmp_path / "bad", params(oversample_to=0.5))
     finally:
         for name, value in before.items():
             spark.conf.set(name, value or "")
@@ -144,7 +144,7 @@ def test_equal_input_gives_equal_files_however_the_work_is_divided(
 def test_balancing_adds_marked_copies_to_train_and_enhancement_reaches_the_picture_only(tmp_path: Path) -> None:
     rows = [row(face(number), str(number % 10 // 9), "Training") for number in range(20)]  # 18 of class 0, 2 of class 1
     rows += [row(face(50), "1", "PublicTest"), row(face(51), "1", "PrivateTest")]
-    facts = run(tmp_path, rows, balance_to=0.5, denoise="median", contrast="clahe")
+    facts = run(tmp_path, rows, oversample_to=0.5, denoise="median", contrast="clahe")
     assert facts.augmented == 7
     assert facts.splits["train"]["disgust"] == 9
     assert facts.rows_out == facts.rows_in + 7
@@ -202,7 +202,7 @@ def test_a_kill_in_the_middle_leaves_earlier_outputs_and_a_second_start_works(
     code = (
         "import sys; from pathlib import Path; from fer_pipeline.data.preprocess.preprocess import preprocess; "
         "from fer_pipeline.config.params import PreprocessParams; root = Path(sys.argv[1]); "
-        f"preprocess(root / 'raw', root / 'out', root / 'bad', PreprocessParams(master={MASTER!r}, balance_to=0.5))"
+        f"preprocess(root / 'raw', root / 'out', root / 'bad', PreprocessParams(spark_master={MASTER!r}, oversample_to=0.5))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)
     deadline = time.monotonic() + 120
@@ -215,6 +215,6 @@ def test_a_kill_in_the_middle_leaves_earlier_outputs_and_a_second_start_works(
     process.wait()
     assert list(tmp_path.glob(".out.new-*"))
     assert content(tmp_path) == earlier
-    run(tmp_path, rows, balance_to=0.5)
+    run(tmp_path, rows, oversample_to=0.5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "out", "raw"]
     assert content(tmp_path) == earlier

@@ -72,7 +72,7 @@ def test_copies_are_counted_exactly_and_kept_where_nothing_else_is_asked(tmp_pat
 
 
 def test_rows_removed_by_choice_are_accounted_for_apart_from_faults(tmp_path: Path) -> None:
-    facts = run(tmp_path, with_copies(), drop_training_copies=True, drop_non_faces=5)
+    facts = run(tmp_path, with_copies(), drop_duplicates=True, min_non_face_votes=5)
     assert left_out(tmp_path) == [(0, "non-face"), (2, "training-copy")]
     assert facts.removed_by_choice == {"non-face": 1, "training-copy": 1}
     assert facts.quarantined == {}

@@ -90,7 +90,7 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
     """
     start = time.monotonic()
     source, rows_in, has_splits, has_feedback = _read_source(raw)
-    with spark_session(params.master) as spark, replaced_folder(quarantine) as aside_bad, replaced_folder(out) as aside:
+    with spark_session(params.spark_master) as spark, replaced_folder(quarantine) as aside_bad, replaced_folder(out) as aside:
         _size_shuffles(spark, rows_in)
         scratch = aside / "scratch"
         rows = _spark_read(spark, raw / "faces.parquet")
@@ -185,15 +185,15 @@ def _mark_choices(rows: DataFrame, params: PreprocessParams) -> DataFrame:
     Non-faces go first: of the copies of one picture, each with its own votes, the first that counts as a face is kept.
     """
     non_face = sf.lit(False)
-    if params.drop_non_faces:
+    if params.min_non_face_votes:
         votes = sf.coalesce(sf.col("votes")[_NON_FACE], sf.lit(0))
-        non_face = is_train() & (votes >= params.drop_non_faces)
+        non_face = is_train() & (votes >= params.min_non_face_votes)
     rows = rows.withColumn("candidate", is_train() & ~non_face)
     group = Window.partitionBy("content_hash", "candidate")
     first = sf.min("row").over(group)
-    copy = sf.col("candidate") & (sf.col("row") > first) & sf.lit(params.drop_training_copies)
+    copy = sf.col("candidate") & (sf.col("row") > first) & sf.lit(params.drop_duplicates)
     detail = sf.concat(sf.lit("the same picture as row "), first.cast("string"))
-    votes_detail = sf.lit(f"at least {params.drop_non_faces} FER+ votes for no face")
+    votes_detail = sf.lit(f"at least {params.min_non_face_votes} FER+ votes for no face")
     return (
         rows.withColumn("reason", sf.when(non_face, "non-face").when(copy, "training-copy"))
         .withColumn("detail", sf.when(non_face, votes_detail).when(copy, detail))
@@ -203,7 +203,7 @@ def _mark_choices(rows: DataFrame, params: PreprocessParams) -> DataFrame:
 
 def _plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
     """Adds `variants`: how many augmented copies of this row class balancing asks for. Flat pictures give none."""
-    if not params.balance_to:
+    if not params.oversample_to:
         return rows.withColumn("variants", sf.lit(0))
     usable = (sf.col("split") == "train") & ~sf.col("flat")
     classes = (
@@ -212,7 +212,7 @@ def _plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
         .agg(sf.count("*").alias("n"), sf.sum(usable.cast("int")).alias("m"))
     )
     sizes = {row["label"]: (row["n"], row["m"]) for row in classes.collect()}
-    target = math.ceil(params.balance_to * max(n for n, _ in sizes.values()))
+    target = math.ceil(params.oversample_to * max(n for n, _ in sizes.values()))
     keyed = (
         rows.withColumn("group", sf.col("label") * 2 + usable.cast("int"))
         .withColumn("key", sf.sha2(sf.concat(sf.lit(f"{params.seed}-variant-"), sf.col("row").cast("string")), 256))

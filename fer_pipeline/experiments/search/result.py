@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fer_pipeline.config.base import explained
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.files import write_json
@@ -63,11 +64,11 @@ class SearchResult:
         path = folder / RESULT_FILE
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**values, "recipe": TrainParams.model_validate(values["recipe"])})
+            return cls(**{**values, "recipe": TrainParams.from_stored(values["recipe"])})
         except FileNotFoundError as error:
             raise ParamsError(f"{path} is missing: run `fer tune` first") from error
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+            faults = explained(error, TrainParams)
             raise ParamsError(f"{path} holds a recipe that this code does not know ({faults}): run `fer tune` again") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ParamsError(f"{path} cannot be read: {error}; run `fer tune` again") from error
