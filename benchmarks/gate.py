@@ -18,7 +18,7 @@ from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import confusion, recalls
 from fer_pipeline.promotion.checks import RECALL_FALL, decide
-from fer_pipeline.promotion.decision import Contestant
+from fer_pipeline.promotion.decision import Candidate
 
 ROWS = (467, 56, 496, 895, 653, 415, 607)
 RECALLS = (0.625, 0.446, 0.498, 0.891, 0.554, 0.802, 0.656)
@@ -65,7 +65,7 @@ def tables() -> Iterator[Table]:
         promoted, stopped, fell = 0, 0, 0
         for _ in range(CONTESTS):
             old, new = _answers(case.changes, labels, rng)
-            decision = decide(_contestant(new), _contestant(old), labels, PARAMS)
+            decision = decide(_candidate(new), _candidate(old), labels, PARAMS)
             promoted += decision.promoted
             stopped += any(check.name == RECALL_FALL and not check.passed for check in decision.checks)
             drops = recalls(confusion(labels, old)) - recalls(confusion(labels, new))
@@ -89,5 +89,5 @@ def _answers(
     return np.where(old_right, labels, wrong), np.where(old_right ^ turn, labels, wrong)
 
 
-def _contestant(answers: npt.NDArray[np.int64]) -> Contestant:
-    return Contestant("made", False, np.eye(len(EMOTIONS))[answers], latency_ms=1.0, megabytes=1.0)
+def _candidate(answers: npt.NDArray[np.int64]) -> Candidate:
+    return Candidate("made", False, np.eye(len(EMOTIONS))[answers], latency_ms=1.0, megabytes=1.0)

@@ -13,7 +13,7 @@ from fer_pipeline import environment
 from fer_pipeline.errors import FerError, ModelError, WorkspaceBusyError
 from fer_pipeline.experiments.registry import Version
 from fer_pipeline.promotion import champion
-from fer_pipeline.promotion.decision import Decision, Trial
+from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 from flows import tasks
@@ -46,23 +46,23 @@ def promote_version(root: Path, challenger: Version) -> Decision:
     """Gate, bundle and alias of one version, as tasks of the flow that calls it.
 
     A bundle that does not answer is a check that failed: the task `package` fails, and the flow goes on to the decision.
-    Where another becomes champion first, the decision is published again as overtaken, and `WorkspaceBusyError` raised.
+    Where another becomes champion first, the decision is published again as superseded, and `WorkspaceBusyError` raised.
     """
-    judgement = tasks.judge(root, challenger)
-    trial = _trial(tasks.package(root, challenger, return_state=True)) if judgement.decision.promoted else None
-    decision = tasks.publish_decision(root, challenger, judgement, trial)
+    result = tasks.evaluate_challenger(root, challenger)
+    smoke_test = _smoke_test(tasks.package(root, challenger, return_state=True)) if result.decision.promoted else None
+    decision = tasks.publish_decision(root, challenger, result, smoke_test)
     if decision.promoted:
         try:
-            tasks.crown(root, challenger, decision.champion)
+            tasks.set_champion(root, challenger, decision.champion)
         except WorkspaceBusyError as error:
-            tasks.publish_decision(root, challenger, replace(judgement, overtaken=str(error)), trial)
+            tasks.publish_decision(root, challenger, replace(result, superseded=str(error)), smoke_test)
             raise
     return decision
 
 
-def _trial(packaged: State[str]) -> Trial:
+def _smoke_test(packaged: State[str]) -> SmokeTest:
     """How packaging ended. Raises what it raised, unless that is a `ModelError`, which is about the bundle."""
     try:
-        return Trial(packaged.result())
+        return SmokeTest(packaged.result())
     except ModelError as error:
-        return Trial(None, str(error))
+        return SmokeTest(None, str(error))

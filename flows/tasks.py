@@ -14,7 +14,7 @@ from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.experiments.registry import Version
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.promotion import champion, gate
-from fer_pipeline.promotion.decision import Decision, Trial
+from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.workspace import dvc, layout
 from fer_pipeline.workspace.locks import exclusive
 from flows.artifacts import publish, report_links, show_decision
@@ -47,9 +47,9 @@ def register(root: Path) -> State[Version]:
 
 
 @task(task_run_name="gate", **DATABASE_RETRIES)
-def judge(root: Path, challenger: Version) -> gate.Judgement:
+def evaluate_challenger(root: Path, challenger: Version) -> gate.GateResult:
     """Measures the challenger and the champion on the same rows; what it says is not yet published."""
-    return gate.judge(root, challenger)
+    return gate.evaluate_challenger(root, challenger)
 
 
 @task(task_run_name="package")
@@ -59,17 +59,17 @@ def package(root: Path, version: Version) -> str:
 
 
 @task(task_run_name="decision", **DATABASE_RETRIES)
-def publish_decision(root: Path, challenger: Version, judgement: gate.Judgement, trial: Trial | None) -> Decision:
+def publish_decision(root: Path, challenger: Version, result: gate.GateResult, smoke_test: SmokeTest | None) -> Decision:
     """Leaves the decision with the version, on its page, and as an artifact with links to both."""
-    decision = gate.publish(root, challenger, judgement, trial)
+    decision = gate.publish(root, challenger, result, smoke_test)
     show_decision(root, challenger, decision)
     return decision
 
 
-@task(task_run_name="crown", **DATABASE_RETRIES)
-def crown(root: Path, version: Version, over: str | None) -> None:
+@task(task_run_name="set champion", **DATABASE_RETRIES)
+def set_champion(root: Path, version: Version, over: str | None) -> None:
     """Moves the alias champion, and data/bundle, to the version, unless another than `over` has become champion meanwhile."""
-    champion.crown(root, version, over)
+    champion.set_champion(root, version, over)
 
 
 @task(task_run_name="search", **DATABASE_RETRIES)
@@ -82,7 +82,7 @@ def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     logger = get_run_logger()
     with exclusive(folder, "tune-recipe", wait_seconds):
         recipe = params.load(root / "params.yaml")
-        return tune.tune(processed, folder, report, recipe, soft_labels, trials=trials, say=logger.info)
+        return tune.tune(processed, folder, report, recipe, soft_labels, trials=trials, on_progress=logger.info)
 
 
 @task(task_run_name="best trial")

@@ -22,7 +22,7 @@ from fer_pipeline.experiments.tracked_stages import use_data
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import champion, gate, packaging
-from fer_pipeline.promotion.decision import Decision, Trial
+from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.promotion.rollback import roll_back
 from fer_pipeline.workspace import dvc, layout
 from fer_pipeline.workspace.layout import RUN_LOCK
@@ -39,22 +39,22 @@ def change_facts(processed: Path, **values: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-def crown(root: Path, *numbers: int) -> None:
+def make_champion(root: Path, *numbers: int) -> None:
     for number in numbers:
         reigning = registry.by_alias("fer", "champion")
-        champion.crown(root, champion.challenger(root, number), str(reigning) if reigning else None)
+        champion.set_champion(root, champion.challenger(root, number), str(reigning) if reigning else None)
 
 
-def rolled_back(root: Path) -> set[int]:
-    return {version.number for version in registry.versions("fer") if "rolled_back" in version.tags}
+def numbers_rolled_back(root: Path) -> set[int]:
+    return {version.number for version in registry.versions("fer") if "rolled_back_at" in version.tags}
 
 
-def judge(root: Path, challenger: registry.Version, trial: Trial | None = None) -> Decision:
-    return gate.publish(root, challenger, gate.judge(root, challenger), trial)
+def decide_on(root: Path, challenger: registry.Version, smoke_test: SmokeTest | None = None) -> Decision:
+    return gate.publish(root, challenger, gate.evaluate_challenger(root, challenger), smoke_test)
 
 
 def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> None:
-    crown(root, 1, 2, 3)
+    make_champion(root, 1, 2, 3)
     done = roll_back(root, None)
     assert done.version.number == 2
     assert done.bundle.startswith("fer:v2-")
@@ -65,7 +65,7 @@ def test_rolling_back_makes_the_champion_before_champion_again(root: Path) -> No
 
 
 def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:
-    crown(root, 1, 2, 3)
+    make_champion(root, 1, 2, 3)
     roll_back(root, None)
     roll_back(root, None)
     assert champion.champion(root).number == 1
@@ -74,13 +74,13 @@ def test_rolling_back_twice_goes_back_two_steps(root: Path) -> None:
 
 
 def test_rolling_back_does_not_wait_for_a_training(root: Path) -> None:
-    crown(root, 1, 2)
+    make_champion(root, 1, 2)
     with exclusive(root / RUN_LOCK, "train-champion"):
         done = CliRunner().invoke(app, ["rollback"])
     assert done.exit_code == 0, (done.output, done.exception)
     assert champion.champion(root).number == 1
     with pytest.raises(WorkspaceBusyError, match="another promotion or roll-back was faster"):
-        champion.crown(root, champion.challenger(root, 3), "fer version 2")  # what the training decided before
+        champion.set_champion(root, champion.challenger(root, 3), "fer version 2")  # what the training decided before
 
 
 def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_place(
@@ -89,12 +89,12 @@ def test_a_roll_back_that_fails_leaves_the_champion_unmarked_and_everything_in_p
     def away(*_: object) -> None:
         raise ToolUnavailableError("MLflow is away")
 
-    crown(root, 1, 2)
+    make_champion(root, 1, 2)
     with monkeypatch.context() as patch:
         patch.setattr(registry, "set_alias", away)
         with pytest.raises(ToolUnavailableError, match="MLflow is away"):
             roll_back(root, None)
-    assert "rolled_back" not in champion.champion(root).tags
+    assert "rolled_back_at" not in champion.champion(root).tags
     assert ModelInfo.read(root / layout.BUNDLE).temperature == 2.0
     assert [path.name for path in (root / "data").glob(".bundle.*")] == []  # nothing aside is left
     assert roll_back(root, None).version.number == 1
@@ -110,7 +110,7 @@ def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_o
             raise OSError(errno.ENOSPC, "No space left on device")
         return copy(source, target)
 
-    crown(root, 1, 2, 3)
+    make_champion(root, 1, 2, 3)
     bundle = root / layout.BUNDLE
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copy2", full)
@@ -123,48 +123,48 @@ def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_o
 
 
 def test_a_roll_back_that_comes_after_another_promotion_stays_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    crown(root, 1, 2)
+    make_champion(root, 1, 2)
     monkeypatch.setattr(packaging, "is_packaged", lambda _tag: registry.set_alias(champion.challenger(root, 3), "champion"))
     registry.tag_version(champion.challenger(root, 1), {"bundle": "fer:v1"})
     with pytest.raises(WorkspaceBusyError, match="fer version 3 is champion now"):
         roll_back(root, None)
-    assert "rolled_back" in champion.challenger(root, 2).tags
+    assert "rolled_back_at" in champion.challenger(root, 2).tags
 
 
 def test_crowning_the_champion_again_does_not_make_it_younger(root: Path) -> None:
-    crown(root, 2)
-    since = champion.champion(root).tags["crowned"]
-    crown(root, 2)
-    assert champion.champion(root).tags["crowned"] == since
+    make_champion(root, 2)
+    since = champion.champion(root).tags["promoted_at"]
+    make_champion(root, 2)
+    assert champion.champion(root).tags["promoted_at"] == since
 
 
 def test_a_version_can_be_named_also_one_that_was_rolled_back(root: Path) -> None:
-    crown(root, 1, 3)
+    make_champion(root, 1, 3)
     roll_back(root, 1)
     roll_back(root, 3)
     assert champion.champion(root).number == 3
-    assert rolled_back(root) == set()
+    assert numbers_rolled_back(root) == set()
 
 
 def test_after_a_false_alarm_the_roll_back_still_finds_the_champion_before(root: Path) -> None:
-    crown(root, 1, 2, 3)
+    make_champion(root, 1, 2, 3)
     roll_back(root, None)
     roll_back(root, 3)  # nothing was wrong with it
-    assert rolled_back(root) == set()
+    assert numbers_rolled_back(root) == set()
     assert roll_back(root, None).version.number == 2  # there was, after all
-    assert rolled_back(root) == {3}
+    assert numbers_rolled_back(root) == {3}
 
 
 def test_to_name_a_version_that_never_was_champion_says_nothing_against_the_one_before(root: Path) -> None:
-    crown(root, 1, 2)
+    make_champion(root, 1, 2)
     roll_back(root, 3)
-    assert rolled_back(root) == set()
+    assert numbers_rolled_back(root) == set()
     assert roll_back(root, None).version.number == 2
-    assert rolled_back(root) == {3}
+    assert numbers_rolled_back(root) == {3}
 
 
 def test_a_model_of_synthetic_faces_follows_one_of_real_pictures_only_by_name(root: Path) -> None:
-    crown(root, 1, 2, 3)
+    make_champion(root, 1, 2, 3)
     registry.tag_version(champion.challenger(root, 2), {"synthetic": "true"})
     done = CliRunner().invoke(app, ["rollback"])
     assert "fer version 1 is champion again" in done.output
@@ -175,7 +175,7 @@ def test_a_model_of_synthetic_faces_follows_one_of_real_pictures_only_by_name(ro
 
 
 def test_a_model_of_synthetic_faces_follows_another_one_as_any_champion_does(root: Path) -> None:
-    crown(root, 1, 2)
+    make_champion(root, 1, 2)
     for number in (1, 2):
         registry.tag_version(champion.challenger(root, number), {"synthetic": "true"})
     done = roll_back(root, None)
@@ -183,28 +183,28 @@ def test_a_model_of_synthetic_faces_follows_another_one_as_any_champion_does(roo
 
 
 def test_the_gate_does_not_promote_again_what_was_rolled_back(root: Path) -> None:
-    crown(root, 1, 3)
+    make_champion(root, 1, 3)
     roll_back(root, None)
-    decision = judge(root, champion.challenger(root, 3))
+    decision = decide_on(root, champion.challenger(root, 3))
     assert not decision.promoted
     assert "fer rollback --to 3" in decision.markdown()
 
 
 def test_the_champion_stays_without_a_contest_against_itself(root: Path) -> None:
-    crown(root, 2)
-    assert judge(root, champion.challenger(root, 2)).promoted
+    make_champion(root, 2)
+    assert decide_on(root, champion.challenger(root, 2)).promoted
 
 
 @pytest.mark.parametrize("number", [9, 2, 0])
 def test_a_version_that_is_not_there_or_reigns_is_refused(root: Path, number: int) -> None:
-    crown(root, 1, 2)
+    make_champion(root, 1, 2)
     with pytest.raises(ModelError, match=f"no other version {number} to go back to: --to takes one of 1, 3"):
         roll_back(root, number)
     assert champion.champion(root).number == 2
 
 
 def test_where_nothing_was_champion_before_the_roll_back_says_which_versions_there_are(root: Path) -> None:
-    crown(root, 2)
+    make_champion(root, 2)
     with pytest.raises(ModelError, match="no earlier champion to go back to: --to takes one of 1, 3"):
         roll_back(root, None)
 
@@ -223,7 +223,7 @@ def test_the_challenger_is_the_newest_version_unless_one_is_named(root: Path) ->
 
 def test_the_bundle_of_then_is_served_again_without_a_build(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = champion.package_version(root, champion.challenger(root, 1))
-    crown(root, 1, 2)
+    make_champion(root, 1, 2)
     monkeypatch.setattr(packaging, "build", lambda *_, **__: pytest.fail("nothing is to be built"))
     assert roll_back(root, None).bundle == first
 
@@ -266,12 +266,12 @@ def processed(levels: Path) -> Path:
     return levels
 
 
-def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(
+def test_the_gate_leaves_out_rows_that_a_candidate_was_trained_on(
     root: Path, processed: Path, note_learned: Callable[[str, Iterable[int]], None]
 ) -> None:
     version = champion.challenger(root, 3)
     note_learned(version.run_id, range(20))
-    decision = judge(root, version)
+    decision = decide_on(root, version)
     assert decision.promoted
     assert decision.rows == 50
 
@@ -279,29 +279,29 @@ def test_the_gate_leaves_out_rows_that_a_contestant_was_trained_on(
 def test_no_model_is_judged_on_pictures_prepared_otherwise(root: Path, processed: Path) -> None:
     change_facts(processed, image_spec={**asdict(ImageSpec()), "contrast": "clahe"})
     with pytest.raises(ModelError, match="was prepared otherwise"):
-        judge(root, champion.challenger(root, 3))
+        decide_on(root, champion.challenger(root, 3))
 
 
 def test_no_model_of_real_pictures_is_judged_on_synthetic_faces(root: Path, processed: Path) -> None:
     change_facts(processed, source={"synthetic": True, "name": "levels"})
     with pytest.raises(ModelError, match="real pictures"):
-        judge(root, champion.challenger(root, 3))
+        decide_on(root, champion.challenger(root, 3))
 
 
-def test_the_gate_says_where_it_does_not_know_what_a_contestant_was_trained_on(
+def test_the_gate_says_where_it_does_not_know_what_a_candidate_was_trained_on(
     root: Path, processed: Path, note_learned: Callable[[str, Iterable[int]], None]
 ) -> None:
     first, second = champion.challenger(root, 1), champion.challenger(root, 2)
     note_learned(first.run_id, [0])
-    crown(root, 1)
-    decision = judge(root, second)
+    make_champion(root, 1)
+    decision = decide_on(root, second)
     for text in (decision.markdown(), gate.page(root).read_text()):
-        assert "copy of a picture that fer version 1 learned from" in text
-        assert "It is not known which pictures fer version 2 learned from" in text
-    assert json.loads(gate.page(root).with_name("decision.json").read_text())["unlisted"] == ["fer version 2"]
+        assert "copy of a picture that fer version 1 was trained on" in text
+        assert "The training pictures of fer version 2 are not known" in text
+    assert json.loads(gate.page(root).with_name("decision.json").read_text())["unknown_training_data"] == ["fer version 2"]
     note_learned(second.run_id, [0])
-    known = judge(root, second)
-    assert known.unlisted == ()
+    known = decide_on(root, second)
+    assert known.unknown_training_data == ()
     assert "69 test rows. None of them is an exact copy of a picture that fer version 2 or fer version 1" in known.markdown()
 
 
@@ -309,15 +309,15 @@ def test_champion_and_challenger_meet_the_same_corrupted_pictures_unless_that_is
     root: Path, processed: Path
 ) -> None:
     editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 10})
-    crown(root, 1)
-    checks = {check.name: check for check in judge(root, champion.challenger(root, 2)).checks}
+    make_champion(root, 1)
+    checks = {check.name: check for check in decide_on(root, champion.challenger(root, 2)).checks}
     assert checks["mean accuracy on corrupted pictures (10 test rows)"].observed == "+0.0 points [+0.0, +0.0]"
     editing.write_values(root / "params.yaml", {"promote.corruption_pictures": 0})
-    assert not [check for check in judge(root, champion.challenger(root, 2)).checks if "corrupted" in check.name]
+    assert not [check for check in decide_on(root, champion.challenger(root, 2)).checks if "corrupted" in check.name]
 
 
 def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    crown(root, 1)
+    make_champion(root, 1)
     both_decided, move = threading.Barrier(2), registry.set_alias
     outcomes: dict[int, FerError | None] = {}
 
@@ -329,7 +329,7 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root:
         version = champion.challenger(root, number)
         both_decided.wait(timeout=60)
         try:
-            champion.crown(root, version, "fer version 1")
+            champion.set_champion(root, version, "fer version 1")
             outcomes[number] = None
         except FerError as error:
             outcomes[number] = error
@@ -346,7 +346,7 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told(root:
     assert f"fer promote --version {loser}" in str(outcomes[loser])
     assert champion.champion(root).number == winner
     assert ModelInfo.read(root / layout.BUNDLE).temperature == float(winner)
-    assert "crowned" not in champion.challenger(root, loser).tags
+    assert "promoted_at" not in champion.challenger(root, loser).tags
 
 
 def test_of_two_workspaces_on_one_server_that_crown_at_once_one_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,29 +356,29 @@ def test_of_two_workspaces_on_one_server_that_crown_at_once_one_is_told(root: Pa
         move(version, alias)
         move(champion.challenger(root, 3), alias)  # by the other one, whose lock is another
 
-    crown(root, 1)
+    make_champion(root, 1)
     monkeypatch.setattr(registry, "set_alias", moved_by_both)
     with pytest.raises(WorkspaceBusyError, match=r"fer version 3 became champion .* `fer promote --version 2`"):
-        crown(root, 2)
-    assert "crowned" not in champion.challenger(root, 2).tags
+        make_champion(root, 2)
+    assert "promoted_at" not in champion.challenger(root, 2).tags
 
 
 def test_a_promotion_that_was_cut_short_can_be_finished(root: Path) -> None:
     registry.set_alias(champion.challenger(root, 2), "champion")  # the alias moved, then the process died
-    decision = judge(root, champion.challenger(root, 2))
-    champion.crown(root, champion.challenger(root, 2), decision.champion)  # as `fer promote` does
+    decision = decide_on(root, champion.challenger(root, 2))
+    champion.set_champion(root, champion.challenger(root, 2), decision.champion)  # as `fer promote` does
     assert ModelInfo.read(root / layout.BUNDLE).temperature == 2.0
-    assert "crowned" in champion.champion(root).tags
+    assert "promoted_at" in champion.champion(root).tags
 
 
 def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(root: Path, processed: Path) -> None:
     first, second = champion.challenger(root, 1), champion.challenger(root, 2)
-    judge(root, second)
+    decide_on(root, second)
     tags = champion.challenger(root, 2).tags
     assert "gate.over_guessing_low" in tags
     assert "Gains per emotion" not in gate.page(root).read_text()  # nobody to compare with
-    crown(root, 1)
-    decision = judge(root, champion.challenger(root, 2))
+    make_champion(root, 1)
+    decision = decide_on(root, champion.challenger(root, 2))
     tags = champion.challenger(root, 2).tags
     assert "gate.over_guessing_low" not in tags  # of another judgement
     assert tags["gate"] == "failed"
@@ -404,27 +404,27 @@ def test_a_decision_is_kept_as_tags_as_a_page_and_in_the_run_of_the_challenger(r
 
 def test_a_decision_says_that_a_bundle_does_not_answer(root: Path, processed: Path) -> None:
     fault = "bento fer:v2 does not serve its model: it failed while starting\nline of its log"
-    decision = judge(root, champion.challenger(root, 2), Trial(None, fault))
+    decision = decide_on(root, champion.challenger(root, 2), SmokeTest(None, fault))
     assert not decision.promoted
     tags = champion.challenger(root, 2).tags
     assert tags["gate"] == "failed"
     for text in (tags["gate.decision"], gate.page(root).read_text(), decision.markdown()):
         assert "does not serve its model: it failed while starting" in text
         assert "line of its log" not in text
-    assert "fer:v2-c0de" in judge(root, champion.challenger(root, 2), Trial("fer:v2-c0de")).markdown()
+    assert "fer:v2-c0de" in decide_on(root, champion.challenger(root, 2), SmokeTest("fer:v2-c0de")).markdown()
     assert champion.challenger(root, 2).tags["gate"] == "passed"
 
 
 def test_the_champion_itself_is_not_judged_for_a_bundle_that_does_not_answer(root: Path) -> None:
-    crown(root, 2)
+    make_champion(root, 2)
     with pytest.raises(ModelError, match="it failed while starting"):
-        judge(root, champion.challenger(root, 2), Trial(None, "it failed while starting"))
+        decide_on(root, champion.challenger(root, 2), SmokeTest(None, "it failed while starting"))
     assert "gate" not in champion.champion(root).tags
 
 
 def test_a_decision_without_measurement_has_no_numbers_and_leaves_the_page_alone(root: Path, processed: Path) -> None:
-    crown(root, 2)
-    decision = judge(root, champion.challenger(root, 2))
+    make_champion(root, 2)
+    decision = decide_on(root, champion.challenger(root, 2))
     assert decision.figures == {}
     assert not gate.page(root).exists()
 
@@ -434,12 +434,12 @@ def test_a_run_that_had_nothing_new_to_learn_from_says_so_and_what_would_be_new(
     evaluation.mkdir(parents=True)
     figures = {f"{name}{end}": 0.5 for name in ("accuracy", "macro_f1") for end in ("", "_low", "_high")}
     (evaluation / "metrics.json").write_text(json.dumps(figures))
-    crown(root, 2)
+    make_champion(root, 2)
     stages = [*dvc.stage_names(root)]
 
     def text(number: int, cached: list[str]) -> str:
         version = champion.challenger(root, number)
-        return champion.summarise(root, version, gate.judge(root, version).decision, cached).markdown()
+        return champion.summarise(root, version, gate.evaluate_challenger(root, version).decision, cached).markdown()
 
     said = text(2, stages)
     for word in ("fer version 2 is the champion already", "nothing new to learn from", "fer feedback accept", "fer data add"):

@@ -79,14 +79,14 @@ def test_a_version_is_found_by_the_run_that_status_prints(registered: Path, brig
 
 def test_a_version_says_where_it_comes_from_and_what_it_can(registered: Path, brightness_model: Path) -> None:
     added = register(registered, brightness_model, {"accuracy": 0.75, "ece": 0.02}, {"lr": 0.1, "optimizer": "sgd"})
-    champion.crown(registered, added, None)
+    champion.set_champion(registered, added, None)
     facts = version_facts(registry.find("fer", "champion"))
     assert (facts.number, facts.aliases, facts.network) == (4, ("challenger", "champion"), "brightness")
     assert facts.params == {"train.lr": "0.1", "train.optimizer": "sgd"}
     assert facts.lineage["data_version"] == "d2"
     assert facts.lineage["git_commit"] == "none"
     assert facts.metrics == {"accuracy": 0.75, "ece": 0.02}
-    assert facts.crowned is not None
+    assert facts.promoted_at is not None
 
 
 def test_two_versions_differ_in_what_they_differ_and_in_nothing_else(registered: Path, brightness_model: Path) -> None:
@@ -109,7 +109,7 @@ def test_versions_with_one_answer_to_every_row_are_found_equal(
     result = candidates.compare_versions(registered, version(1), version(2), out)
     assert result.rows == result.same_answer == 30  # the 40 rows that one of them was trained on are left out
     assert result.measures[0].a == result.measures[0].b == 1
-    assert "an exact copy of a picture that fer version 1 or fer version 2 learned from" in (out / "report.html").read_text()
+    assert "an exact copy of a picture that fer version 1 or fer version 2 was trained on" in (out / "report.html").read_text()
 
 
 def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refuses_it(registered: Path, levels: Path) -> None:
@@ -126,12 +126,12 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     done = CliRunner().invoke(fer, ["models", "compare", "baseline", "2"])
     assert done.exit_code == 0, (done.output, done.exception)
     page = (registered / "data" / "reports" / "compare" / "report.html").read_text()
-    assert "not known which pictures fer version 2 learned from" in page
+    assert "training pictures of fer version 2 are not known" in page
     values = json.loads((registered / "data" / "reports" / "compare" / "metrics.json").read_text())
     assert (values["a"], values["rows"], values["measures"][0]["b"]) == ("fer version 4", 60, 1.0)
     assert values["measures"][0]["a"] == pytest.approx(9 / 60)  # of the rows 10 to 69 nine are of class 3
-    champion.crown(registered, version(1), None)
-    decision = gate.publish(registered, baseline, gate.judge(registered, baseline), None)
+    champion.set_champion(registered, version(1), None)
+    decision = gate.publish(registered, baseline, gate.evaluate_challenger(registered, baseline), None)
     assert not decision.promoted
     assert {"gain in accuracy", "gain in macro-F1"} <= {check.name for check in decision.checks if not check.passed}
     assert registry.find("fer", "champion").number == 1
@@ -163,7 +163,7 @@ def test_the_status_of_an_empty_workspace_says_what_to_run_and_makes_no_database
 
 
 def test_the_status_names_champion_challenger_bundle_runs_and_disk(registered: Path, brightness_model: Path) -> None:
-    champion.crown(registered, version(1), None)
+    champion.set_champion(registered, version(1), None)
     register(registered, brightness_model, {"accuracy": 0.75}, {"lr": 0.1})
     found = workspace_status(registered)
     assert found.champion is not None
@@ -204,7 +204,7 @@ def test_the_status_says_how_much_bundles_take_and_what_is_free(registered: Path
 
 
 def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_champion(registered: Path) -> None:
-    champion.crown(registered, version(1), None)
+    champion.set_champion(registered, version(1), None)
     with packaging.placing(registered / "export2", registered):
         pass
     found = workspace_status(registered)
@@ -222,7 +222,7 @@ def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_cha
 
 
 def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(registered: Path) -> None:
-    champion.crown(registered, version(1), None)
+    champion.set_champion(registered, version(1), None)
     assert workspace_status(registered).drift is None
     assert "drift no result: `fer monitor drift` checks" in " ".join(CliRunner().invoke(fer, ["status"]).output.split())
     file = registered / "data" / "reports" / "drift" / "drift.json"
@@ -242,7 +242,7 @@ def test_the_status_shows_the_last_drift_check_or_says_that_its_file_is_damaged(
 @pytest.fixture
 def unreachable(request: pytest.FixtureRequest, registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A workspace with a champion, whose MLflow does not answer in the way that the parameter names."""
-    champion.crown(registered, version(1), None)
+    champion.set_champion(registered, version(1), None)
     monkeypatch.setattr(mlflow_store, "ANSWER_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent_server:
         file, uri = registered / "mlflow.db", mlflow.get_tracking_uri()
@@ -301,7 +301,7 @@ def test_the_status_says_who_works_here_until_that_process_dies(registered: Path
 def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brightness_model: Path) -> None:
     import typer
 
-    champion.crown(registered, version(1), None)
+    champion.set_champion(registered, version(1), None)
     editing.write_values(registered / "params.yaml", {"promote.bootstrap": 100})
     app = typer.Typer()
     app.command()(status.status)
@@ -322,7 +322,7 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
 def test_the_commands_on_models_name_a_wrong_version_what_there_is_and_what_to_run(
     registered: Path,
 ) -> None:
-    champion.crown(registered, version(1), None)
+    champion.set_champion(registered, version(1), None)
     for arguments, words in (
         (["models", "show", "seventh"], "no version or alias 'seventh' (there is: 1, 2, 3, challenger, champion)"),
         (

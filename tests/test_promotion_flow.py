@@ -44,7 +44,7 @@ def failing(error: Exception) -> Any:
 
 
 def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    champion.crown(root, champion.challenger(root, 1), None)
+    champion.set_champion(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(gate, "decide", _generous)
     monkeypatch.setattr(packaging, "build", failing(ModelError("bento fer:v2 does not serve its model: it failed\nits log")))
     state = promote_challenger(2, return_state=True)
@@ -69,23 +69,23 @@ def test_a_promotion_that_was_cut_short_is_finished_by_the_next_one(root: Path) 
     registry.set_alias(champion.challenger(root, 2), "champion")  # then the process died
     state = promote_challenger(2, return_state=True)
     assert isinstance(state.result(), Decision)
-    assert task_states(state) == dict.fromkeys(["gate", "package", "decision", "crown"], "Completed")
-    assert "crowned" in champion.champion(root).tags
+    assert task_states(state) == dict.fromkeys(["gate", "package", "decision", "set champion"], "Completed")
+    assert "promoted_at" in champion.champion(root).tags
 
 
 def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(*_: object, **__: object) -> str:
-        champion.crown(root, champion.challenger(root, 3), "fer version 1")  # by another process
+        champion.set_champion(root, champion.challenger(root, 3), "fer version 1")  # by another process
         return "fer:v2"
 
-    champion.crown(root, champion.challenger(root, 1), None)
+    champion.set_champion(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(gate, "decide", _generous)
     monkeypatch.setattr(packaging, "build", build)
     state = promote_challenger(2, return_state=True)
     assert state.is_failed()
     assert "fer version 3 is champion now" in str(state.message)
     tags = champion.challenger(root, 2).tags
-    assert tags["gate"] == "overtaken"
+    assert tags["gate"] == "superseded"
     assert "not promoted" in tags["gate.decision"]
     assert "fer version 3 is champion now" in gate.page(root).read_text()
     with get_client(sync_client=True) as client:
@@ -94,7 +94,7 @@ def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(roo
 
 
 def test_nothing_is_packaged_for_a_version_that_another_check_refuses(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    champion.crown(root, champion.challenger(root, 1), None)
+    champion.set_champion(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(packaging, "build", failing(ModelError("not to be built")))
     state = promote_challenger(2, return_state=True)
     assert not state.result().promoted
@@ -108,5 +108,5 @@ def _of(flow: State[Any]) -> FlowRunFilter:
 
 def _generous(*arguments: Any) -> Decision:
     """The decision as if there were no champion: all versions of the fixture answer alike."""
-    challenger, _, labels, params, trial = arguments
-    return decide(challenger, None, labels, params, trial)
+    challenger, _, labels, params, smoke_test = arguments
+    return decide(challenger, None, labels, params, smoke_test)

@@ -25,7 +25,7 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     assert "fast registered as fer version 4, alias challenger" in done.output
     version, info = registry.find("fer", "challenger"), ModelInfo.read(pretrained_folder("fast"))
     run = runs.read_run(version.run_id)
-    assert (run.status, run.name, run.tags["shipped_as"]) == ("FINISHED", "shipped-fast", "fast")
+    assert (run.status, run.name, run.tags["shipped_as"]) == ("FINISHED", "pretrained-fast", "fast")
     assert run.params["train.epochs"] == "365"
     assert run.metrics["test_accuracy"] == info.metrics["accuracy"]
     assert 0.4 < run.metrics["test_mean_corruption_accuracy"] < 0.7
@@ -42,7 +42,7 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     assert again.exit_code == 0, (again.output, again.exception)
     assert "fast is already fer version 4" in again.output
     assert len(registry.versions("fer")) == 4
-    assert len(MlflowClient().search_runs(["1"], "attributes.run_name = 'shipped-fast'")) == 1
+    assert len(MlflowClient().search_runs(["1"], "attributes.run_name = 'pretrained-fast'")) == 1
 
 
 def test_a_name_under_which_nothing_is_shipped_registers_nothing(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def list_models() -> None:
         return
     for version in reversed(known):
         held = [alias for alias, number in holders.items() if number == version.number]
-        marks = ", ".join([*held, *(["rolled back"] if "rolled_back" in version.tags else [])])
+        marks = ", ".join([*held, *(["rolled back"] if "rolled_back_at" in version.tags else [])])
         figures = [f"{float(version.tags[key]):.4f}" if key in version.tags else "" for key in ("accuracy", "macro_f1")]
         words = [version.tags.get(key, "") for key in ("network", "data")]
         table.add_row(str(version.number), marks, *words, *figures, version.tags.get("gate", ""), version.tags.get("bundle", ""))
@@ -71,7 +71,8 @@ def show(
     title = f"{facts.name} version {facts.number}"
     about = Table("", "", title=title, show_header=False)
     about.add_row("aliases", ", ".join(facts.aliases))
-    for name in ("run", "network", "data", "synthetic", "fingerprint", "temperature", "crowned", "rolled_back", "gate", "bundle"):
+    model = ("run", "network", "data", "synthetic", "fingerprint", "temperature")
+    for name in (*model, "promoted_at", "rolled_back_at", "gate", "bundle"):
         value = getattr(facts, name)
         about.add_row(name.replace("_", " "), "" if value is None else str(value))
     for name, word in facts.lineage.items():
@@ -130,10 +131,10 @@ def register(
 
     Example: `fer models register accurate`, then `fer models compare champion challenger`
     """
-    from fer_pipeline.promotion.register_pretrained import register_shipped
+    from fer_pipeline.promotion.register_pretrained import register_pretrained
 
     with exclusive(RUN_LOCK, "fer models register"), errors.status("registering …"):
-        version, new = register_shipped(Path.cwd(), name)
+        version, new = register_pretrained(Path.cwd(), name)
     what = "registered as" if new else "is already"
     results.print(f"{name} {what} {version}, alias challenger; `fer promote` judges it", markup=False)
 

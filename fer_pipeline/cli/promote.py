@@ -44,7 +44,7 @@ def rollback(
     """
     from fer_pipeline.promotion.rollback import roll_back
 
-    # Without RUN_LOCK, which a training holds for hours: `crown` has a lock of its own and looks at the champion inside it.
+    # Without RUN_LOCK, which a training holds for hours: `set_champion` has its own lock and reads the champion inside it.
     done = roll_back(Path.cwd(), to)
     results.print(f"{done.version} is champion again, bundle {done.bundle}; a running `fer serve` goes over to it")
     for one in done.skipped:
@@ -62,5 +62,5 @@ def package() -> None:
     with exclusive(RUN_LOCK, "fer package"):
         version = champion.champion(root)
         tag = champion.package_version(root, version)
-        champion.crown(root, version, str(version))
+        champion.set_champion(root, version, str(version))
     results.print(f"packaged as {tag}; a running `fer serve` goes over to its model")

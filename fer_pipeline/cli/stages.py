@@ -129,12 +129,12 @@ def evaluate(
 
     Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`
     """
-    from fer_pipeline.experiments.tracked_stages import evaluate_and_track, evaluate_shipped
+    from fer_pipeline.experiments.tracked_stages import evaluate_and_track, evaluate_pretrained
     from fer_pipeline.inference.pretrained import pretrained_models
 
     with exclusive(out, "fer evaluate"):
         if model in pretrained_models():
-            metrics = evaluate_shipped(processed, model, out, params_file.load(params))
+            metrics = evaluate_pretrained(processed, model, out, params_file.load(params))
         else:
             metrics = evaluate_and_track(processed, Path(model), out, params_file.load(params))
     views = f", mean of ten views {metrics['accuracy_tta']:.4f}" if "accuracy_tta" in metrics else ""

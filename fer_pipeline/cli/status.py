@@ -71,7 +71,7 @@ def _print(now: Status) -> None:
 def _champion(facts: VersionFacts) -> str:
     figures = facts.metrics
     words = [
-        f"{facts.name} version {facts.number} ({', '.join(facts.aliases)}), {facts.network}, since {_since(facts.crowned)}",
+        f"{facts.name} version {facts.number} ({', '.join(facts.aliases)}), {facts.network}, since {_since(facts.promoted_at)}",
         f"run {facts.run}, data {facts.data} version {facts.lineage['data_version']}",
     ]
     measured = [

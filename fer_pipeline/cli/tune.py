@@ -38,7 +38,7 @@ def tune(
             params_file.load(PARAMS),
             SOFT_LABELS,
             trials=trials,
-            say=lambda line: errors.print(line, markup=False),
+            on_progress=lambda line: errors.print(line, markup=False),
         )
     best = ", ".join(f"{key} {value}" for key, value in result.values.items())
     results.print(

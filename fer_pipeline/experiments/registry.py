@@ -21,6 +21,7 @@ from mlflow.types import Schema, TensorSpec
 
 from fer_pipeline.data.table.training_images import Keys, read_training_pictures
 from fer_pipeline.errors import ModelError
+from fer_pipeline.experiments.legacy_tags import current_tags, stored_keys
 from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
@@ -30,7 +31,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 BASELINE = "baseline"
 FINGERPRINT_TAG = "fingerprint"
-BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG = "bundle", "crowned", "rolled_back"
+BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG = "bundle", "promoted_at", "rolled_back_at"
 """Tags of a version: its BentoML bundle, and when it last became champion or was rolled back (ISO 8601, UTC)."""
 
 _RUN_ID = re.compile("[0-9a-f]{6,32}")  # or the beginning of one; `fer status` shows eight digits
@@ -146,11 +147,12 @@ def tag_version(version: Version, tags: Mapping[str, str]) -> None:
 def untag_version(version: Version, key: str) -> None:
     """Removes a tag of a version, where it has it now, whatever `version.tags` says of an earlier moment."""
     with clear_errors():
-        try:
-            MlflowClient().delete_model_version_tag(version.name, str(version.number), key)
-        except MlflowException as error:
-            if not is_missing(error):
-                raise
+        for stored in stored_keys(key):
+            try:
+                MlflowClient().delete_model_version_tag(version.name, str(version.number), stored)
+            except MlflowException as error:
+                if not is_missing(error):
+                    raise
 
 
 def aliases(name: str) -> dict[str, int]:
@@ -207,4 +209,4 @@ def _signature() -> ModelSignature:
 
 
 def _version(entry: ModelVersion) -> Version:
-    return Version(str(entry.name), int(entry.version), str(entry.run_id), dict(entry.tags))
+    return Version(str(entry.name), int(entry.version), str(entry.run_id), current_tags(entry.tags))

@@ -128,14 +128,14 @@ def read_run(run_id: str) -> TrackedRun:
         return _tracked(MlflowClient().get_run(run_id))
 
 
-def recent_runs(most: int) -> list[TrackedRun]:
+def recent_runs(limit: int) -> list[TrackedRun]:
     """The runs of the experiment, youngest first; empty where nothing was trained yet."""
     with clear_errors():
         client = MlflowClient()
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             return []
-        found = client.search_runs([experiment.experiment_id], max_results=most, order_by=["attributes.start_time DESC"])
+        found = client.search_runs([experiment.experiment_id], max_results=limit, order_by=["attributes.start_time DESC"])
         return [_tracked(run) for run in found]
 
 

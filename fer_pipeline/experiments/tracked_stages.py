@@ -74,8 +74,8 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     return result.summary
 
 
-def evaluate_shipped(processed: Path, name: str, out: Path, params: Params) -> dict[str, float]:
-    """Measures a model that comes with the package as it is served, by onnxruntime and with its temperature; no run changes."""
+def evaluate_pretrained(processed: Path, name: str, out: Path, params: Params) -> dict[str, float]:
+    """Evaluate a pretrained model as it is served: onnxruntime, with its temperature; no run changes."""
     from fer_pipeline.evaluation import evaluate
     from fer_pipeline.inference.classifier import EmotionClassifier
     from fer_pipeline.inference.pretrained import pretrained_folder

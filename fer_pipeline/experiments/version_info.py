@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.experiments import registry, runs
-from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG
+from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.model_info import ModelInfo
 
 LINEAGE = ("run_id", "data_version", "git_commit", "params_hash")
@@ -34,8 +34,8 @@ class VersionFacts:
     synthetic: bool
     fingerprint: str
     temperature: float
-    crowned: str | None
-    rolled_back: str | None
+    promoted_at: str | None
+    rolled_back_at: str | None
     gate: str | None
     decision: str | None
     bundle: str | None
@@ -80,8 +80,8 @@ def version_facts(version: registry.Version) -> VersionFacts:
         synthetic=info.synthetic,
         fingerprint=info.fingerprint,
         temperature=info.temperature,
-        crowned=tags.get(CROWNED_TAG),
-        rolled_back=tags.get(ROLLED_BACK_TAG),
+        promoted_at=tags.get(PROMOTED_TAG),
+        rolled_back_at=tags.get(ROLLED_BACK_TAG),
         gate=tags.get("gate"),
         decision=tags.get("gate.decision"),
         bundle=tags.get(BUNDLE_TAG),

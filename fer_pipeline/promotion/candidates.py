@@ -1,4 +1,4 @@
-"""Registered versions on the same test rows, for gate and comparison: which rows are fair to them, and what each answers."""
+"""Run registered versions on test rows that none of them was trained on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE
 from fer_pipeline.promotion.comparison import Comparison, compare
-from fer_pipeline.promotion.decision import Contestant
+from fer_pipeline.promotion.decision import Candidate
 from fer_pipeline.promotion.report import write_comparison
 from fer_pipeline.workspace import dvc
 
@@ -31,22 +31,22 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
-class JudgedRows:
-    """The test split in use, and on which of its rows (N,) versions are judged.
+class EvaluationSet:
+    """The test split in use and the rows of it, bool (N,), that the versions are evaluated on.
 
-    `unseen` leaves out the rows with a copy among the pictures that a version was trained on, and those with an exact copy
-    earlier in the test split itself: a copy is no second piece of evidence. `facts` is the content of facts.json; `unlisted`
-    holds the run ids of models without a list of the pictures they were trained on.
+    `unseen` is false for rows with a copy among the training images of a version, and for exact copies of an earlier test row:
+    a copy is not independent evidence. `facts` is the content of facts.json; `unknown_training_data` holds the run ids of models
+    without a list of their training images.
     """
 
     faces: Faces
     facts: dict[str, Any]
     unseen: npt.NDArray[np.bool_]
-    unlisted: frozenset[str]
+    unknown_training_data: frozenset[str]
 
     @property
     def images(self) -> UInt8Array:
-        """The pictures to judge on, uint8 (M, 48, 48, 1)."""
+        """The images to evaluate on, uint8 (M, 48, 48, 1)."""
         return self.faces.images[self.unseen]
 
     @property
@@ -55,8 +55,8 @@ class JudgedRows:
         return self.faces.labels[self.unseen]
 
 
-def judged_rows(processed: Path, versions: Sequence[registry.Version]) -> JudgedRows:
-    """The test rows on which these versions can be judged. Raises `ModelError` where each has a copy in training data."""
+def shared_evaluation_set(processed: Path, versions: Sequence[registry.Version]) -> EvaluationSet:
+    """Select the test rows that none of the versions was trained on. Raises `ModelError` where no row is left."""
     faces = load_split(processed, "test")
     lists = {version.run_id: registry.training_pictures(version) for version in versions}
     unseen = faces.copy_rank == 0
@@ -67,14 +67,14 @@ def judged_rows(processed: Path, versions: Sequence[registry.Version]) -> Judged
         raise ModelError(
             f"every test row has a copy in the training data of {' or '.join(map(str, versions))}: bring new test rows"
         )
-    unlisted = frozenset(run_id for run_id, known in lists.items() if known is None)
-    return JudgedRows(faces, load_facts(processed), unseen, unlisted)
+    unknown_training_data = frozenset(run_id for run_id, known in lists.items() if known is None)
+    return EvaluationSet(faces, load_facts(processed), unseen, unknown_training_data)
 
 
-def contestant(version: registry.Version, rows: JudgedRows, corruption_pictures: int = 0, seed: int = 0) -> Contestant:
-    """What the version answers to the unseen rows, and to corrupted copies of so many of them (0: of none).
+def evaluate_candidate(version: registry.Version, rows: EvaluationSet, corruption_pictures: int = 0, seed: int = 0) -> Candidate:
+    """Run the version on the unseen rows, and on corrupted copies of `corruption_pictures` of them (0: of none).
 
-    Raises `ModelError` where it expects pictures prepared otherwise.
+    Raises `ModelError` where the version expects another image spec.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
@@ -87,14 +87,14 @@ def contestant(version: registry.Version, rows: JudgedRows, corruption_pictures:
         corruption_accuracy = None
         if corruption_pictures:
             corruption_accuracy = _corruption_accuracy(classifier, rows, corruption_pictures, seed)
-        return Contestant(
+        return Candidate(
             name=str(version),
             synthetic=classifier.info.synthetic,
             probabilities=_answers(classifier, rows.images),
             latency_ms=_median_latency(classifier, rows.images[:1]),
             megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
             corruption_accuracy=corruption_accuracy,
-            training_known=version.run_id not in rows.unlisted,
+            unknown_training_data=version.run_id in rows.unknown_training_data,
         )
 
 
@@ -108,8 +108,8 @@ def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: 
     if str(a) == str(b):
         raise ModelError(f"both are {a}: name two versions (`fer models list`)")
     params = params_file.load(root / "params.yaml").promote
-    rows = judged_rows(dvc.output(root, "preprocess"), [a, b])
-    first, second = (contestant(version, rows) for version in (a, b))
+    rows = shared_evaluation_set(dvc.output(root, "preprocess"), [a, b])
+    first, second = (evaluate_candidate(version, rows) for version in (a, b))
     result = compare(first, second, rows.labels, params)
     source = rows.facts["source"]
     write_comparison(
@@ -130,7 +130,7 @@ def _answers(classifier: EmotionClassifier, images: UInt8Array) -> npt.NDArray[n
     return np.concatenate([classifier.probabilities(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
 
 
-def _corruption_accuracy(classifier: EmotionClassifier, rows: JudgedRows, pictures: int, seed: int) -> npt.NDArray[np.float64]:
+def _corruption_accuracy(classifier: EmotionClassifier, rows: EvaluationSet, pictures: int, seed: int) -> npt.NDArray[np.float64]:
     chosen = robustness.drawn(len(rows.labels), pictures, seed)
     predictions = robustness.predictions_under_corruption(rows.images[chosen], classifier.probabilities, seed)
     share: npt.NDArray[np.float64] = (predictions == rows.labels[chosen]).mean(axis=0)

@@ -16,7 +16,7 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.experiments import mlflow_store, registry, runs
-from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG
+from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import packaging
 from fer_pipeline.workspace import dvc
@@ -27,7 +27,7 @@ from fer_pipeline.workspace.locks import exclusive
 if TYPE_CHECKING:
     from fer_pipeline.promotion.decision import Decision
 
-CROWN_WAIT_SECONDS = 60.0
+CHAMPION_WAIT_SECONDS = 60.0
 """How long a promotion waits for another one that is moving the alias, which takes about a second."""
 
 
@@ -54,7 +54,7 @@ class Summary:
         lines += ["", self.decision.markdown(), ""]
         if self.cached:
             lines += [f"Unchanged, not run again: {', '.join(self.cached)}.", ""]
-        if self.unchanged and self.decision.reigning:
+        if self.unchanged and self.decision.already_champion:
             lines += [
                 "There was nothing new to learn from, neither data nor recipe: accept what people corrected "
                 "(`uv run fer feedback accept --all-passing`) or add data (`uv run fer data add PATH`), then run again.",
@@ -140,7 +140,7 @@ def package_version(root: Path, version: registry.Version) -> str:
     return tag
 
 
-def crown(root: Path, version: registry.Version, over: str | None) -> None:
+def set_champion(root: Path, version: registry.Version, over: str | None) -> None:
     """Makes the version the champion, notes when, and makes it the model of data/bundle.
 
     `over` names the champion of the moment of the decision, as `str(version)` does (None: there was none). Raises
@@ -151,28 +151,28 @@ def crown(root: Path, version: registry.Version, over: str | None) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
-        with exclusive(mlflow_store.store_file() or root / DATA / "champion", f"crown {version}", CROWN_WAIT_SECONDS):
-            reigning = registry.by_alias(version.name, registry.CHAMPION)
-            now = str(reigning) if reigning else None
+        with exclusive(mlflow_store.store_file() or root / DATA / "champion", f"set champion {version}", CHAMPION_WAIT_SECONDS):
+            current = registry.by_alias(version.name, registry.CHAMPION)
+            now = str(current) if current else None
             if now not in (over, str(version)):  # it is the version itself where a first try was cut short
                 raise WorkspaceBusyError(
                     f"{now or 'no version'} is champion now, {version} was to follow {over or 'none'}: another promotion or "
-                    f"roll-back was faster; judge again with `fer promote --version {version.number}`"
+                    f"roll-back was faster; evaluate again with `fer promote --version {version.number}`"
                 )
             # A full disk fails before the alias moves. A process killed between that and the renames leaves data/bundle behind
             # the alias (`fer status` says so), one killed after them a champion without its date. `fer package` or the same
             # promotion again mends both; another roll-back would go back one more.
             with packaging.placing(folder, root, _names(version, registry.CHAMPION)):
                 registry.set_alias(version, registry.CHAMPION)
-            reigning = registry.by_alias(version.name, registry.CHAMPION)
-            if reigning is None or reigning.number != version.number:
+            current = registry.by_alias(version.name, registry.CHAMPION)
+            if current is None or current.number != version.number:
                 raise WorkspaceBusyError(
-                    f"{reigning or 'no version'} became champion at the same moment as {version}, by another workspace: `fer "
-                    f"package` puts its model into data/bundle; judge again with `fer promote --version {version.number}`"
+                    f"{current or 'no version'} became champion at the same moment as {version}, by another workspace: `fer "
+                    f"package` puts its model into data/bundle; evaluate again with `fer promote --version {version.number}`"
                 )
             # A rerun does not make the champion a younger one; the gate names the version itself where a first try was cut short.
-            if over != str(version) or CROWNED_TAG not in version.tags:
-                registry.tag_version(version, {CROWNED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
+            if over != str(version) or PROMOTED_TAG not in version.tags:
+                registry.tag_version(version, {PROMOTED_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
 
 
 def _names(version: registry.Version, alias: str | None) -> dict[str, str]:
@@ -197,8 +197,8 @@ def summarise(root: Path, challenger: registry.Version, decision: Decision, cach
     """The summary of a run that ended with this decision."""
     metrics = json.loads((dvc.output(root, "evaluate") / METRICS_FILE).read_text(encoding="utf-8"))
     name = _promote_params(root).model_name
-    reigning = registry.by_alias(name, registry.CHAMPION)
-    bundle = reigning.tags.get(BUNDLE_TAG) if reigning else None
+    current = registry.by_alias(name, registry.CHAMPION)
+    bundle = current.tags.get(BUNDLE_TAG) if current else None
     unchanged = set(cached) == set(dvc.stage_names(root))
     return Summary(metrics, decision, tuple(cached), challenger.tags.get("synthetic") == "true", bundle, unchanged)
 

@@ -21,7 +21,7 @@ from fer_pipeline.metrics.classification import (
     reliability,
 )
 from fer_pipeline.metrics.intervals import mean_interval
-from fer_pipeline.promotion.decision import Check, Contestant, Decision, Trial
+from fer_pipeline.promotion.decision import Candidate, Check, Decision, SmokeTest
 
 RECALL_FALL = "largest fall of a class's recall"
 """Name of the check that no class is given up."""
@@ -29,16 +29,16 @@ RECALL_FALL = "largest fall of a class's recall"
 SERVES = "bundle starts and answers"
 """Name of the check that the challenger can be served."""
 
-OVERTAKEN = "no other became champion meanwhile"
+SUPERSEDED = "no other became champion meanwhile"
 """Name of the check that fails where another promotion or a roll-back was faster; it is there only then."""
 
 
 def decide(
-    challenger: Contestant, champion: Contestant | None, labels: Ints, params: PromoteParams, trial: Trial | None = None
+    challenger: Candidate, champion: Candidate | None, labels: Ints, params: PromoteParams, smoke_test: SmokeTest | None = None
 ) -> Decision:
-    """The decision on test rows with these labels, int (N,), and on the trial of the challenger's bundle.
+    """The decision on test rows with these labels, int (N,), and on the smoke test of the challenger's bundle.
 
-    Without a trial the decision is on all the other checks: it comes before the trial, or instead where one of them failed.
+    Without a smoke test the decision is on all the other checks: it comes before that test, or instead where one of them failed.
 
     Without a champion, or against one that was trained on synthetic faces, the challenger must beat the most frequent class;
     otherwise it must beat the champion on the same rows (paired bootstrap), and neither a class's recall nor the calibration nor
@@ -59,13 +59,13 @@ def decide(
         checks.append(_beats_guessing(challenger, labels, params))
     else:
         checks += _beats_champion(challenger, champion, labels, params)
-    if trial is not None:
-        checks.append(_serves(trial))
-    unlisted = tuple(one.name for one in (challenger, champion) if one is not None and not one.training_known)
-    return Decision(challenger.name, champion.name if champion else None, tuple(checks), len(labels), unlisted)
+    if smoke_test is not None:
+        checks.append(_serves(smoke_test))
+    unknown = tuple(one.name for one in (challenger, champion) if one is not None and one.unknown_training_data)
+    return Decision(challenger.name, champion.name if champion else None, tuple(checks), len(labels), unknown)
 
 
-def _budgets(challenger: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:
+def _budgets(challenger: Candidate, labels: Ints, params: PromoteParams) -> list[Check]:
     ece = reliability(labels, challenger.probabilities).ece
     return [
         Check("calibration (ECE)", ece <= params.max_ece, f"{ece:.3f}", f"at most {params.max_ece:.3f}", {"ece": ece}),
@@ -86,7 +86,7 @@ def _budgets(challenger: Contestant, labels: Ints, params: PromoteParams) -> lis
     ]
 
 
-def _beats_guessing(challenger: Contestant, labels: Ints, params: PromoteParams) -> Check:
+def _beats_guessing(challenger: Candidate, labels: Ints, params: PromoteParams) -> Check:
     guess = np.full_like(labels, np.bincount(labels).argmax())
     gain = _gain(labels, challenger.probabilities.argmax(axis=1), guess, accuracy, params)
     return Check(
@@ -98,7 +98,7 @@ def _beats_guessing(challenger: Contestant, labels: Ints, params: PromoteParams)
     )
 
 
-def _beats_champion(challenger: Contestant, champion: Contestant, labels: Ints, params: PromoteParams) -> list[Check]:
+def _beats_champion(challenger: Candidate, champion: Candidate, labels: Ints, params: PromoteParams) -> list[Check]:
     new, old = challenger.probabilities.argmax(axis=1), champion.probabilities.argmax(axis=1)
     checks = []
     for name, key, statistic, margin in (
@@ -144,7 +144,7 @@ def _recall_of(emotion: int, confusions: npt.NDArray[np.int64]) -> npt.NDArray[n
     return recalls(confusions)[..., emotion]
 
 
-def _ece_rise(challenger: Contestant, champion: Contestant, labels: Ints, params: PromoteParams) -> Check:
+def _ece_rise(challenger: Candidate, champion: Candidate, labels: Ints, params: PromoteParams) -> Check:
     new, old = (reliability(labels, one.probabilities).ece for one in (challenger, champion))
     return Check(
         "rise of the calibration error (ECE)",
@@ -166,11 +166,11 @@ def _corruption_drop(new: Floats, old: Floats, params: PromoteParams) -> Check:
     )
 
 
-def _serves(trial: Trial) -> Check:
+def _serves(smoke_test: SmokeTest) -> Check:
     required = "the answer of its model to one picture"
-    if trial.fault is None:
-        return Check(SERVES, True, str(trial.bundle), required)
-    first, *log = trial.fault.strip().splitlines()
+    if smoke_test.fault is None:
+        return Check(SERVES, True, str(smoke_test.bundle), required)
+    first, *log = smoke_test.fault.strip().splitlines()
     reason = f"{first} {log[-1]}" if log and first.endswith(":") else first  # one cell of a table; the log of the run has it all
     return Check(SERVES, False, reason.replace("|", "/"), required)
 

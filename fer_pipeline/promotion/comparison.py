@@ -25,7 +25,7 @@ from fer_pipeline.metrics.classification import (
     reliability,
 )
 from fer_pipeline.metrics.intervals import McNemar, mcnemar, mean_interval
-from fer_pipeline.promotion.decision import Contestant
+from fer_pipeline.promotion.decision import Candidate
 
 SHOWN: Final = 12
 """Disagreements listed of each kind."""
@@ -96,7 +96,7 @@ class Comparison:
         return f"No difference in accuracy can be told on {self.rows:,} rows: {found} includes 0."
 
 
-def compare(a: Contestant, b: Contestant, labels: Ints, params: PromoteParams) -> Comparison:
+def compare(a: Candidate, b: Candidate, labels: Ints, params: PromoteParams) -> Comparison:
     """The comparison of what a and b answer to rows with these labels, int (N,). Resamples, seed, confidence are the gate's."""
     said_a, said_b = a.probabilities.argmax(axis=1), b.probabilities.argmax(axis=1)
     tables = confusion(labels, said_a), confusion(labels, said_b)

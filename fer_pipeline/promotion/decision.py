@@ -1,4 +1,4 @@
-"""Who is judged by the gate, and what it decides: contestants, checks, and the decision in words."""
+"""Data classes of the promotion gate: candidates, checks, decision."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 from fer_pipeline.metrics.classification import Floats
 
-REIGNING = "is the champion already"
+ALREADY_CHAMPION = "already_champion"
 """Name of the only check where champion and challenger are one version."""
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A model and what it says of the test rows.
+class Candidate:
+    """A model and its predictions on the evaluation set.
 
-    `probabilities` is float (N, 7), calibrated; `latency_ms` the median time of one picture on one thread; `megabytes` the
-    size of the ONNX file; `corruption_accuracy` float (M,) how often it was right on each of the pictures drawn for that, over
-    all corruptions (None: not measured); `training_known` whether it is known which pictures it was trained on.
+    `probabilities` is float (N, 7), calibrated; `latency_ms` the median time of one image on one thread; `megabytes` the size of
+    the ONNX file; `corruption_accuracy` float (M,) the share of corruptions under which each of M images was classified
+    correctly (None: not measured); `unknown_training_data` is true where the list of its training images is missing.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Contestant:
     latency_ms: float
     megabytes: float
     corruption_accuracy: Floats | None = None
-    training_known: bool = True
+    unknown_training_data: bool = False
 
     @property
     def kind(self) -> str:
@@ -35,8 +35,8 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """How packaging a challenger ended: with the tag of a bundle that answers, or with what is wrong with it."""
+class SmokeTest:
+    """Result of starting a challenger's bundle: its tag, or the fault."""
 
     bundle: str | None
     fault: str | None = None
@@ -57,14 +57,14 @@ class Check:
 class Decision:
     """Whether the challenger becomes champion; it does when all checks passed.
 
-    `unlisted` names those of whom it is not known which pictures they were trained on.
+    `unknown_training_data` names the models whose training images are not known.
     """
 
     challenger: str
     champion: str | None
     checks: tuple[Check, ...]
     rows: int = 0
-    unlisted: tuple[str, ...] = ()
+    unknown_training_data: tuple[str, ...] = ()
 
     @property
     def promoted(self) -> bool:
@@ -72,9 +72,9 @@ class Decision:
         return all(check.passed for check in self.checks)
 
     @property
-    def reigning(self) -> bool:
-        """Whether there was nothing to judge: challenger and champion are one version."""
-        return self.checks[0].name == REIGNING
+    def already_champion(self) -> bool:
+        """True where challenger and champion are one version: nothing was measured."""
+        return self.checks[0].name == ALREADY_CHAMPION
 
     @property
     def figures(self) -> dict[str, float]:
@@ -82,13 +82,15 @@ class Decision:
         return {name: value for check in self.checks for name, value in check.figures.items()}
 
     @property
-    def judged(self) -> str:
-        """A sentence or two on which test rows they were judged on."""
-        return judged_on(self.rows, [self.challenger, *([self.champion] if self.champion else [])], self.unlisted)
+    def evaluated_on(self) -> str:
+        """The test rows of the decision, in a sentence or two."""
+        return describe_rows(
+            self.rows, [self.challenger, *([self.champion] if self.champion else [])], self.unknown_training_data
+        )
 
     def markdown(self) -> str:
         """The decision as a heading and a table."""
-        if self.reigning:
+        if self.already_champion:
             return f"### {self.challenger} is the champion already"
         verdict = "promoted" if self.promoted else "not promoted"
         rows = [
@@ -97,19 +99,19 @@ class Decision:
         ]
         against = f" against {self.champion}" if self.champion else ", there is no champion yet"
         table = ["| check | result | observed | required |", "|---|---|---|---|", *rows]
-        judged = [self.judged, ""] if self.rows else []
-        return "\n".join([f"### {self.challenger}: {verdict}{against}", "", *judged, *table])
+        evaluated_on = [self.evaluated_on, ""] if self.rows else []
+        return "\n".join([f"### {self.challenger}: {verdict}{against}", "", *evaluated_on, *table])
 
 
-def judged_on(rows: int, models: Sequence[str], unlisted: Sequence[str]) -> str:
-    """A sentence or two on which test rows these models were judged on; `unlisted` are those whose pictures are not known."""
-    listed = [model for model in models if model not in unlisted]
-    sentences = [f"Judged on {rows:,} test rows."]
+def describe_rows(rows: int, models: Sequence[str], unknown: Sequence[str]) -> str:
+    """Describe the test rows in a sentence or two; `unknown`: models whose training data is not known."""
+    listed = [model for model in models if model not in unknown]
+    sentences = [f"Evaluated on {rows:,} test rows."]
     if listed:
-        sentences.append(f"None of them is an exact copy of a picture that {' or '.join(listed)} learned from.")
-    if unlisted:
+        sentences.append(f"None of them is an exact copy of a picture that {' or '.join(listed)} was trained on.")
+    if unknown:
         sentences.append(
-            f"It is not known which pictures {' and '.join(unlisted)} learned from (no list beside its weights): copies of them "
-            "may be among these rows, and speak for it unduly."
+            f"The training pictures of {' and '.join(unknown)} are not known (no list beside the weights): copies of them may be "
+            "among these rows and favour that model."
         )
     return " ".join(sentences)

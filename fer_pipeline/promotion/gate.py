@@ -15,10 +15,10 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.registry import ROLLED_BACK_TAG
 from fer_pipeline.metrics.classification import Ints
-from fer_pipeline.promotion.candidates import contestant, judged_rows
-from fer_pipeline.promotion.checks import OVERTAKEN, decide
+from fer_pipeline.promotion.candidates import evaluate_candidate, shared_evaluation_set
+from fer_pipeline.promotion.checks import SUPERSEDED, decide
 from fer_pipeline.promotion.comparison import compare
-from fer_pipeline.promotion.decision import REIGNING, Check, Contestant, Decision, Trial
+from fer_pipeline.promotion.decision import ALREADY_CHAMPION, Candidate, Check, Decision, SmokeTest
 from fer_pipeline.promotion.report import PAGE_FILE, write_gate
 from fer_pipeline.workspace import dvc
 
@@ -29,50 +29,50 @@ _TAG = "gate."
 class Measured:
     """Challenger and champion (None: there is none) on the same test rows with these labels, int (N,), of the source `data`."""
 
-    challenger: Contestant
-    champion: Contestant | None
+    challenger: Candidate
+    champion: Candidate | None
     labels: Ints
     data: str
     params: PromoteParams
 
-    def decide(self, trial: Trial | None) -> Decision:
-        """The decision after this trial of the challenger's bundle; None: there was none yet."""
-        return decide(self.challenger, self.champion, self.labels, self.params, trial)
+    def decide(self, smoke_test: SmokeTest | None) -> Decision:
+        """The decision after this smoke test of the challenger's bundle; None: it was not tested yet."""
+        return decide(self.challenger, self.champion, self.labels, self.params, smoke_test)
 
 
 @dataclass(frozen=True)
-class Judgement:
+class GateResult:
     """The decision before the trial of the bundle, and what was measured for it; None where there was nothing to measure.
 
-    `overtaken` says who became champion before the challenger could, although it had passed.
+    `superseded` says who became champion before the challenger could, although it had passed.
     """
 
     decision: Decision
     measured: Measured | None = None
-    overtaken: str | None = None
+    superseded: str | None = None
 
 
-def judge(root: Path, challenger: registry.Version) -> Judgement:
-    """What the gate says on the test split in use, without the rows of which a contestant was trained on a copy.
+def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
+    """What the gate says on the test split in use, without the rows of which a candidate was trained on a copy.
 
-    For a contestant without a list of its training pictures no row can be left out; the decision names it then. The champion
-    itself stays champion without a contest. Raises `ModelError` where a contestant cannot be measured on this split: it expects
+    For a candidate without a list of its training pictures no row can be left out; the decision names it then. The champion
+    itself stays champion without a contest. Raises `ModelError` where a candidate cannot be measured on this split: it expects
     another image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.
     """
     params = params_file.load(root / "params.yaml").promote
-    reigning = registry.by_alias(params.model_name, registry.CHAMPION)
-    if reigning is not None and reigning.number == challenger.number:
-        check = Check(REIGNING, True, str(reigning), "nothing to decide")
-        return Judgement(Decision(str(challenger), str(reigning), (check,)))
+    current_champion = registry.by_alias(params.model_name, registry.CHAMPION)
+    if current_champion is not None and current_champion.number == challenger.number:
+        check = Check(ALREADY_CHAMPION, True, str(current_champion), "nothing to decide")
+        return GateResult(Decision(str(challenger), str(current_champion), (check,)))
     if ROLLED_BACK_TAG in challenger.tags:
         when = challenger.tags[ROLLED_BACK_TAG]
         required = f"never rolled back; `fer rollback --to {challenger.number}` brings it back"
         check = Check("history", False, f"rolled back on {when}", required)
-        return Judgement(Decision(str(challenger), str(reigning), (check,)))
-    versions = [challenger, *([reigning] if reigning else [])]
-    rows = judged_rows(dvc.output(root, "preprocess"), versions)
-    pictures = params.corruption_pictures if reigning else 0  # they only serve to compare two
-    new, *old = (contestant(version, rows, pictures, params.seed) for version in versions)
+        return GateResult(Decision(str(challenger), str(current_champion), (check,)))
+    versions = [challenger, *([current_champion] if current_champion else [])]
+    rows = shared_evaluation_set(dvc.output(root, "preprocess"), versions)
+    pictures = params.corruption_pictures if current_champion else 0  # they only serve to compare two
+    new, *old = (evaluate_candidate(version, rows, pictures, params.seed) for version in versions)
     source = rows.facts["source"]
     if new.synthetic != source["synthetic"]:
         raise ModelError(
@@ -80,30 +80,30 @@ def judge(root: Path, challenger: registry.Version) -> Judgement:
             "the data it was trained on the source again (`fer data add`, `fer run`)"
         )
     measured = Measured(new, old[0] if old else None, rows.labels, source["name"], params)
-    return Judgement(measured.decide(None), measured)
+    return GateResult(measured.decide(None), measured)
 
 
-def publish(root: Path, challenger: registry.Version, judgement: Judgement, trial: Trial | None) -> Decision:
+def publish(root: Path, challenger: registry.Version, gate_result: GateResult, smoke_test: SmokeTest | None) -> Decision:
     """The decision after the trial of the bundle (None: it was not tried, for another check had failed).
 
     Where it was measured, the page of `page` and the tags of the version hold it with its numbers. Raises `ModelError` where the
     bundle of the champion itself fails its trial: it stays champion, but it cannot be served.
     """
-    measured = judgement.measured
+    measured = gate_result.measured
     if measured is None:
-        if trial is not None and trial.fault is not None:
-            raise ModelError(trial.fault)
-        return judgement.decision
-    decision = measured.decide(trial)
-    if judgement.overtaken is not None:
-        check = Check(OVERTAKEN, False, judgement.overtaken, "the same champion from the measuring to the crowning")
+        if smoke_test is not None and smoke_test.fault is not None:
+            raise ModelError(smoke_test.fault)
+        return gate_result.decision
+    decision = measured.decide(smoke_test)
+    if gate_result.superseded is not None:
+        check = Check(SUPERSEDED, False, gate_result.superseded, "the same champion from measurement to promotion")
         decision = replace(decision, checks=(*decision.checks, check))
     old, new, params = measured.champion, measured.challenger, measured.params
     result = compare(old, new, measured.labels, params) if old else None
     out = page(root).parent
     write_gate(out, decision, result, data=measured.data, confidence=params.confidence)
     runs.log_files(challenger.run_id, out, "gate")
-    outcome = "passed" if decision.promoted else "failed" if judgement.overtaken is None else "overtaken"
+    outcome = "passed" if decision.promoted else "failed" if gate_result.superseded is None else "superseded"
     _tag(challenger, decision, outcome)
     return decision
 

@@ -1,4 +1,4 @@
-"""Registers a model that comes with the package, so that it is compared, judged and promoted like a trained one."""
+"""Register a pretrained model of the package like a trained one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_hi
 from fer_pipeline.workspace.layout import DATA
 
 
-def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
-    """The version of the shipped model, alias challenger, and whether it is new; it becomes the model of data/challenger.
+def register_pretrained(root: Path, name: str) -> tuple[registry.Version, bool]:
+    """Register a pretrained model as challenger; returns its version and whether it is new.
 
-    Its MLflow run holds what its training left, recipe and curves, and the figures on the test split; the card is in its export.
-    Raises `ModelError` where no model is shipped under that name.
+    It also becomes the model of data/challenger. Its MLflow run holds recipe and curves of its training and the figures on the
+    test split; the card is in its export. Raises `ModelError` where there is no pretrained model of that name.
     """
     folder = pretrained_folder(name)
     info = ModelInfo.read(folder)
@@ -35,8 +35,8 @@ def register_shipped(root: Path, name: str) -> tuple[registry.Version, bool]:
 
 def _run(root: Path, name: str, folder: Path, info: ModelInfo, tags: dict[str, str]) -> str:
     training = read_training(folder)
-    memo = root / DATA / f".shipped-{name}-run.json"  # a killed registration goes on with its run
-    run_id = runs.open_training_run(memo, f"shipped-{name}", {"train": training["params"]}, tags)
+    memo = root / DATA / f".pretrained-{name}-run.json"  # a killed registration goes on with its run
+    run_id = runs.open_training_run(memo, f"pretrained-{name}", {"train": training["params"]}, tags)
     for figures in read_history(folder):
         runs.log_metrics(run_id, {key: value for key, value in figures.items() if key != "epoch"}, int(figures["epoch"]))
     reports: dict[str, Any] = json.loads((folder / REPORTS_FILE).read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.promotion.comparison import Comparison
-from fer_pipeline.promotion.decision import Contestant, Decision, judged_on
+from fer_pipeline.promotion.decision import Candidate, Decision, describe_rows
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
 
@@ -19,8 +19,8 @@ from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_fol
 def write_comparison(
     out: Path,
     result: Comparison,
-    a: Contestant,
-    b: Contestant,
+    a: Candidate,
+    b: Candidate,
     images: UInt8Array,
     ids: npt.NDArray[np.str_],
     *,
@@ -33,8 +33,15 @@ def write_comparison(
     `images` uint8 (N, 48, 48, 1) and `ids` (N,) are those of the rows compared, `data` and `synthetic` say of which source they
     are; `confidence` is that of the intervals.
     """
-    unlisted = tuple(one.name for one in (a, b) if not one.training_known)
-    values = {"a": a.name, "b": b.name, "data": data, "confidence": confidence, "unlisted": list(unlisted), **asdict(result)}
+    unknown = tuple(one.name for one in (a, b) if one.unknown_training_data)
+    values = {
+        "a": a.name,
+        "b": b.name,
+        "data": data,
+        "confidence": confidence,
+        "unknown_training_data": list(unknown),
+        **asdict(result),
+    }
     for kind in values["kinds"]:
         for shown in kind["shown"]:
             shown["id"] = str(ids[shown["row"]])
@@ -51,7 +58,7 @@ def write_comparison(
             data=data,
             strangers=[one for one in (a, b) if one.synthetic != synthetic],
             level=round(100 * confidence),
-            judged=judged_on(result.rows, (a.name, b.name), unlisted),
+            judged=describe_rows(result.rows, (a.name, b.name), unknown),
             figure=changes_figure(result),
         )
 
@@ -94,7 +101,7 @@ def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data
         "promoted": decision.promoted,
         "data": data,
         "rows": decision.rows,
-        "unlisted": list(decision.unlisted),
+        "unknown_training_data": list(decision.unknown_training_data),
         "confidence": confidence,
         "checks": [{key: getattr(one, key) for key in ("name", "passed", "observed", "required")} for one in decision.checks],
         "figures": decision.figures,
@@ -105,7 +112,7 @@ def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data
             folder / PAGE_FILE,
             "gate.html",
             decision=decision,
-            judged=decision.judged,
+            judged=decision.evaluated_on,
             data=data,
             result=result,
             figure=changes_figure(result) if result else None,

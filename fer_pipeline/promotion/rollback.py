@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fer_pipeline.errors import FerError, ModelError
 from fer_pipeline.experiments import registry
-from fer_pipeline.experiments.registry import BUNDLE_TAG, CROWNED_TAG, ROLLED_BACK_TAG, Version
+from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG, Version
 from fer_pipeline.promotion import champion, packaging
 
 
@@ -35,8 +35,8 @@ def roll_back(root: Path, number: int | None) -> RollBack:
     """
     present = champion.champion(root)
     known = registry.versions(present.name)
-    earlier = [v for v in known if CROWNED_TAG in v.tags and ROLLED_BACK_TAG not in v.tags and v.number != present.number]
-    earlier.sort(key=lambda version: version.tags[CROWNED_TAG], reverse=True)
+    earlier = [v for v in known if PROMOTED_TAG in v.tags and ROLLED_BACK_TAG not in v.tags and v.number != present.number]
+    earlier.sort(key=lambda version: version.tags[PROMOTED_TAG], reverse=True)
     skipped: list[Version] = []
     if number is None:
         fitting = [one for one in earlier if _is_synthetic(present) or not _is_synthetic(one)]
@@ -56,7 +56,7 @@ def roll_back(root: Path, number: int | None) -> RollBack:
     if back:  # marked first: a kill in between must not leave the way open for the gate to promote it again
         registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})
     try:
-        champion.crown(root, target, str(present))
+        champion.set_champion(root, target, str(present))
     except BaseException:
         with suppress(FerError):  # the first error says more
             if back and champion.champion(root).number == present.number:

@@ -111,7 +111,9 @@ def third(workspace: Path, second: Run) -> Run:
 
 
 def test_raw_faces_become_a_packaged_champion(workspace: Path, first: Run) -> None:
-    assert first.states == dict.fromkeys([*STAGES, "register", "gate", "package", "decision", "crown", "summary"], "Completed")
+    assert first.states == dict.fromkeys(
+        [*STAGES, "register", "gate", "package", "decision", "set champion", "summary"], "Completed"
+    )
     assert first.summary.decision.promoted
     assert first.summary.bundle is not None
     for page in ("data/index.html", "evaluation/report.html", "card/model_card.html"):
@@ -151,7 +153,7 @@ def test_an_unchanged_second_run_skips_every_stage_and_shows_it(second: Run) -> 
     assert {name: state for name, state in second.states.items() if name in STAGES} == dict.fromkeys(STAGES, "Cached")
     assert second.states["register"] == "Cached"
     assert second.summary.cached == STAGES
-    assert second.summary.decision.checks[0].name == "is the champion already"
+    assert second.summary.decision.checks[0].name == "already_champion"
     assert "nothing new to learn from" in second.artifacts["fer-summary"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.metrics.intervals import mcnemar, mean_interval
 from fer_pipeline.promotion.comparison import SHOWN, Comparison, compare
-from fer_pipeline.promotion.decision import Contestant
+from fer_pipeline.promotion.decision import Candidate
 from fer_pipeline.promotion.report import write_comparison
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE
 
@@ -19,12 +19,12 @@ PARAMS = PromoteParams(bootstrap=400)
 LABELS = np.arange(700) % 7
 
 
-def says(answers: npt.NDArray[np.int64], sure: float | npt.NDArray[np.float64] = 0.7, name: str = "fer version 1") -> Contestant:
+def says(answers: npt.NDArray[np.int64], sure: float | npt.NDArray[np.float64] = 0.7, name: str = "fer version 1") -> Candidate:
     """A model with these answers, each given with this confidence."""
     confidence = np.broadcast_to(sure, answers.shape)
     probabilities = np.repeat((1 - confidence)[:, None] / 6, 7, axis=1)
     probabilities[np.arange(len(answers)), answers] = confidence
-    return Contestant(name, False, probabilities, 1.0, 2.0)
+    return Candidate(name, False, probabilities, 1.0, 2.0)
 
 
 def right_on(share: float) -> npt.NDArray[np.int64]:

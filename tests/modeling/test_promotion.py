@@ -6,13 +6,13 @@ import pytest
 
 from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.promotion.checks import SERVES, decide
-from fer_pipeline.promotion.decision import Contestant, Decision, Trial
+from fer_pipeline.promotion.decision import Candidate, Decision, SmokeTest
 
 LABELS = np.arange(700) % 7
 PARAMS = PromoteParams(bootstrap=500, max_ece=0.5, max_ece_rise=0.5)
 
 
-def contestant(
+def candidate(
     share_right: float,
     name: str = "new",
     *,
@@ -22,7 +22,7 @@ def contestant(
     spare: int | None = None,
     corruption: float | None = None,
     known: bool = True,
-) -> Contestant:
+) -> Candidate:
     """A model that is right on the first part of the rows of each class and one class off on the others.
 
     `spare` names a class on which it is always wrong, `corruption` its accuracy on each of 50 corrupted pictures.
@@ -32,7 +32,7 @@ def contestant(
         right = row // 7 < share_right * 100 and label != spare
         probabilities[row, label if right else (label + 1) % 7] = 0.6
     shares = None if corruption is None else np.full(50, corruption)
-    return Contestant(name, synthetic, probabilities, latency_ms, megabytes, shares, known)
+    return Candidate(name, synthetic, probabilities, latency_ms, megabytes, shares, not known)
 
 
 def failed(decision: Decision) -> list[str]:
@@ -40,30 +40,30 @@ def failed(decision: Decision) -> list[str]:
 
 
 def test_the_first_model_becomes_champion_when_it_beats_guessing() -> None:
-    decision = decide(contestant(0.6), None, LABELS, PARAMS)
+    decision = decide(candidate(0.6), None, LABELS, PARAMS)
     assert decision.promoted
     assert "there is no champion yet" in decision.markdown()
 
 
 def test_a_first_model_that_only_guesses_is_refused() -> None:
-    assert failed(decide(contestant(0.14), None, LABELS, PARAMS)) == ["accuracy above always saying the most frequent class"]
+    assert failed(decide(candidate(0.14), None, LABELS, PARAMS)) == ["accuracy above always saying the most frequent class"]
 
 
 def test_a_clearly_better_challenger_wins() -> None:
-    assert decide(contestant(0.7), contestant(0.6, "old"), LABELS, PARAMS).promoted
+    assert decide(candidate(0.7), candidate(0.6, "old"), LABELS, PARAMS).promoted
 
 
 def test_an_equal_challenger_does_not_replace_the_champion() -> None:
-    assert failed(decide(contestant(0.6), contestant(0.6, "old"), LABELS, PARAMS)) == ["gain in accuracy", "gain in macro-F1"]
+    assert failed(decide(candidate(0.6), candidate(0.6, "old"), LABELS, PARAMS)) == ["gain in accuracy", "gain in macro-F1"]
 
 
 def test_a_gain_below_the_margin_is_not_enough() -> None:
     strict = PARAMS.model_copy(update={"min_accuracy_gain": 0.2})
-    assert failed(decide(contestant(0.7), contestant(0.6, "old"), LABELS, strict)) == ["gain in accuracy"]
+    assert failed(decide(candidate(0.7), candidate(0.6, "old"), LABELS, strict)) == ["gain in accuracy"]
 
 
 def test_a_class_that_is_given_up_stops_a_better_challenger() -> None:
-    decision = decide(contestant(0.9, spare=1), contestant(0.6, "old"), LABELS, PARAMS)
+    decision = decide(candidate(0.9, spare=1), candidate(0.6, "old"), LABELS, PARAMS)
     assert failed(decision) == ["largest fall of a class's recall"]
     assert "60.0 points (disgust), lower bound +" in decision.markdown()
 
@@ -86,12 +86,12 @@ def test_of_two_falls_the_one_that_refuses_is_named() -> None:
     assert failed(decision) == ["largest fall of a class's recall"]
 
 
-def _swapped(lost: int, gained: int) -> tuple[Contestant, Contestant]:
+def _swapped(lost: int, gained: int) -> tuple[Candidate, Candidate]:
     """A better challenger that loses so many of the 100 pictures of disgust to its champion and gains so many others."""
-    new, old = contestant(0.7), contestant(0.5, "old")
+    new, old = candidate(0.7), candidate(0.5, "old")
     rows = np.flatnonzero(LABELS == 1)
     for place, row in enumerate(rows):
-        right, wrong = (contestant(share).probabilities[row] for share in (1.0, 0.0))
+        right, wrong = (candidate(share).probabilities[row] for share in (1.0, 0.0))
         new.probabilities[row] = right if lost <= place < 50 + gained else wrong
         old.probabilities[row] = right if place < 50 else wrong
     return new, old
@@ -100,64 +100,64 @@ def _swapped(lost: int, gained: int) -> tuple[Contestant, Contestant]:
 @pytest.mark.parametrize(
     ("challenger", "check"),
     [
-        (contestant(0.7, latency_ms=51), "latency, one picture on one thread"),
-        (contestant(0.7, megabytes=101), "size"),
+        (candidate(0.7, latency_ms=51), "latency, one picture on one thread"),
+        (candidate(0.7, megabytes=101), "size"),
     ],
 )
-def test_budgets_hold_for_every_challenger(challenger: Contestant, check: str) -> None:
-    assert failed(decide(challenger, contestant(0.5, "old"), LABELS, PARAMS)) == [check]
+def test_budgets_hold_for_every_challenger(challenger: Candidate, check: str) -> None:
+    assert failed(decide(challenger, candidate(0.5, "old"), LABELS, PARAMS)) == [check]
 
 
 def test_a_badly_calibrated_challenger_is_refused() -> None:
     strict = PARAMS.model_copy(update={"max_ece": 0.05})
-    assert failed(decide(contestant(0.9), contestant(0.5, "old"), LABELS, strict)) == ["calibration (ECE)"]
+    assert failed(decide(candidate(0.9), candidate(0.5, "old"), LABELS, strict)) == ["calibration (ECE)"]
 
 
 def test_a_synthetic_model_never_replaces_one_trained_on_real_pictures() -> None:
-    assert failed(decide(contestant(1.0, synthetic=True), contestant(0.3, "old"), LABELS, PARAMS)) == ["training data"]
+    assert failed(decide(candidate(1.0, synthetic=True), candidate(0.3, "old"), LABELS, PARAMS)) == ["training data"]
 
 
 def test_a_model_of_real_pictures_replaces_a_synthetic_champion_even_if_that_scores_higher_here() -> None:
-    assert decide(contestant(0.6), contestant(0.9, "old", synthetic=True), LABELS, PARAMS).promoted
+    assert decide(candidate(0.6), candidate(0.9, "old", synthetic=True), LABELS, PARAMS).promoted
 
 
 def test_the_decision_is_the_same_each_time() -> None:
-    first, second = (decide(contestant(0.62), contestant(0.6, "old"), LABELS, PARAMS) for _ in range(2))
+    first, second = (decide(candidate(0.62), candidate(0.6, "old"), LABELS, PARAMS) for _ in range(2))
     assert first == second
 
 
 def test_a_challenger_that_is_right_more_often_but_far_less_sure_of_it_is_refused() -> None:
     # Both say 0.6: the champion is right 60 % of the time, so its ECE is 0, that of the challenger 0.2.
     strict = PARAMS.model_copy(update={"max_ece_rise": 0.1})
-    decision = decide(contestant(0.8), contestant(0.6, "old"), LABELS, strict)
+    decision = decide(candidate(0.8), candidate(0.6, "old"), LABELS, strict)
     assert failed(decision) == ["rise of the calibration error (ECE)"]
     assert "+0.200 (0.000 to 0.200)" in decision.markdown()
-    assert decide(contestant(0.8), contestant(0.6, "old"), LABELS, PARAMS).promoted
+    assert decide(candidate(0.8), candidate(0.6, "old"), LABELS, PARAMS).promoted
 
 
 def test_a_challenger_that_bears_bad_pictures_worse_is_refused() -> None:
-    decision = decide(contestant(0.62, corruption=0.4), contestant(0.58, "old", corruption=0.5), LABELS, PARAMS)
+    decision = decide(candidate(0.62, corruption=0.4), candidate(0.58, "old", corruption=0.5), LABELS, PARAMS)
     assert failed(decision) == ["mean accuracy on corrupted pictures (50 test rows)"]
     assert "-10.0 points" in decision.markdown()
 
 
 @pytest.mark.parametrize(("new", "old"), [(0.48, 0.5), (0.9, 0.5), (None, 0.5), (0.1, None)])
 def test_a_small_fall_or_none_measured_does_not_stop_a_better_challenger(new: float | None, old: float | None) -> None:
-    assert decide(contestant(0.63, corruption=new), contestant(0.58, "old", corruption=old), LABELS, PARAMS).promoted
+    assert decide(candidate(0.63, corruption=new), candidate(0.58, "old", corruption=old), LABELS, PARAMS).promoted
 
 
 def test_the_decision_names_those_of_whom_the_training_pictures_are_not_known() -> None:
-    known = decide(contestant(0.62), contestant(0.58, "old"), LABELS, PARAMS)
-    assert "700 test rows. None of them is an exact copy of a picture that new or old learned from." in known.judged
-    assert "not known" not in known.judged
-    one = decide(contestant(0.62, known=False), contestant(0.58, "old"), LABELS, PARAMS)
-    assert "copy of a picture that old learned from" in one.judged
-    assert "not known which pictures new learned from" in one.judged
-    both = decide(contestant(0.62, known=False), contestant(0.58, "old", known=False), LABELS, PARAMS)
-    assert "exact copy" not in both.judged
-    assert "not known which pictures new and old learned from" in both.judged
+    known = decide(candidate(0.62), candidate(0.58, "old"), LABELS, PARAMS)
+    assert "700 test rows. None of them is an exact copy of a picture that new or old was trained on." in known.evaluated_on
+    assert "not known" not in known.evaluated_on
+    one = decide(candidate(0.62, known=False), candidate(0.58, "old"), LABELS, PARAMS)
+    assert "copy of a picture that old was trained on" in one.evaluated_on
+    assert "training pictures of new are not known" in one.evaluated_on
+    both = decide(candidate(0.62, known=False), candidate(0.58, "old", known=False), LABELS, PARAMS)
+    assert "exact copy" not in both.evaluated_on
+    assert "training pictures of new and old are not known" in both.evaluated_on
     assert known.promoted == one.promoted == both.promoted
-    assert "a picture that new learned from" in decide(contestant(0.62), None, LABELS, PARAMS).judged
+    assert "a picture that new was trained on" in decide(candidate(0.62), None, LABELS, PARAMS).evaluated_on
 
 
 @pytest.mark.parametrize(
@@ -168,12 +168,12 @@ def test_the_decision_names_those_of_whom_the_training_pictures_are_not_known() 
     ],
 )
 def test_a_better_challenger_whose_bundle_does_not_answer_is_refused_with_the_reason(fault: str, observed: str) -> None:
-    decision = decide(contestant(0.7), contestant(0.6, "old"), LABELS, PARAMS, Trial(None, fault))
+    decision = decide(candidate(0.7), candidate(0.6, "old"), LABELS, PARAMS, SmokeTest(None, fault))
     assert failed(decision) == [SERVES]
     assert f"| {SERVES} | **fail** | {observed} |" in decision.markdown()
 
 
 def test_a_bundle_that_answers_makes_no_worse_challenger_champion() -> None:
-    trial = Trial("fer:v2")
-    assert decide(contestant(0.7), contestant(0.6, "old"), LABELS, PARAMS, trial).promoted
-    assert SERVES not in failed(decide(contestant(0.6), contestant(0.6, "old"), LABELS, PARAMS, trial))
+    smoke_test = SmokeTest("fer:v2")
+    assert decide(candidate(0.7), candidate(0.6, "old"), LABELS, PARAMS, smoke_test).promoted
+    assert SERVES not in failed(decide(candidate(0.6), candidate(0.6, "old"), LABELS, PARAMS, smoke_test))

@@ -61,9 +61,17 @@ def plan() -> Params:
 def search(processed: Path, tracking_store: Path, plan: Params) -> Callable[..., SearchResult]:
     """Runs `tune` in tmp_path."""
 
-    def run(trials: int | None = None, params: Params = plan, say: Callable[[str], None] = lambda line: None) -> SearchResult:
+    def run(
+        trials: int | None = None, params: Params = plan, on_progress: Callable[[str], None] = lambda line: None
+    ) -> SearchResult:
         return tuning.tune(
-            processed, Path("data/tuning"), Path("data/reports/tuning"), params, Path("none.parquet"), trials=trials, say=say
+            processed,
+            Path("data/tuning"),
+            Path("data/reports/tuning"),
+            params,
+            Path("none.parquet"),
+            trials=trials,
+            on_progress=on_progress,
         )
 
     return run
@@ -122,7 +130,7 @@ def test_a_killed_search_goes_on_and_its_trial_is_tried_again_after_the_last_fin
 
     monkeypatch.setattr(tuning, "train", watched)
     said: list[str] = []
-    result = search(2, say=said.append)
+    result = search(2, on_progress=said.append)
     assert resumed == [1]
     assert said[0] == "trial 1 was killed: marked as failed, its values are tried again"
     known = runs()
@@ -268,7 +276,7 @@ def test_the_flow_searches_in_the_places_of_the_pipeline(tmp_path: Path, monkeyp
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     called: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(tuning, "tune", lambda *paths, trials, say: called.append((*paths[:3], trials)))
+    monkeypatch.setattr(tuning, "tune", lambda *paths, trials, on_progress: called.append((*paths[:3], trials)))
     with disable_run_logger():
         tasks.search.fn(tmp_path, 7, 0)
     data = tmp_path / "data"

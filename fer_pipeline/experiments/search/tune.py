@@ -36,13 +36,13 @@ def tune(
     soft_labels: Path,
     *,
     trials: int | None,
-    say: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> SearchResult:
     """Searches until `trials` of them (None: those of params) were complete or stopped early, and writes the page.
 
     The study, the checkpoint of the running trial and the best recipe so far (best.json) lie in `folder`: a killed search goes on
     there, and its last trial after the last finished epoch. Another recipe, space or data is another study in the same file.
-    `say` gets a line per trial.
+    `on_progress` gets a line per trial.
 
     Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
     """
@@ -62,14 +62,14 @@ def tune(
     parent = runs.open_search_run(search.run_id, name, settings, tags)
     search.note_run(parent)
     for left in search.recover():
-        say(f"trial {left.number} was killed: marked as failed, its values are tried again")
+        on_progress(f"trial {left.number} was killed: marked as failed, its values are tried again")
         if left.run_id is not None and runs.is_active(left.run_id):  # the store may be another one by now
             runs.fail_run(left.run_id, "its process was killed")
     wanted = trials or params.tune.trials
     try:
         while search.counted < wanted:
-            done = _trial(search, faces, params, folder / CHECKPOINTS, parent, tags, say)
-            say(f"{_words(done, params.tune)} ({search.counted} of {wanted} trials{_best_words(search)})")
+            done = _trial(search, faces, params, folder / CHECKPOINTS, parent, tags, on_progress)
+            on_progress(f"{_words(done, params.tune)} ({search.counted} of {wanted} trials{_best_words(search)})")
             if search.best is not None:
                 _result(search, search.best, params, tags).write(folder)
         if search.best is None:
@@ -109,11 +109,11 @@ def _trial(
     checkpoints: Path,
     parent: str,
     tags: dict[str, str],
-    say: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> Tried:
     number, values = search.ask()
     recipe = params.train.with_values(values).shortened(params.tune.epochs)
-    say(f"trial {number}: {', '.join(f'{key} {value}' for key, value in values.items())}")
+    on_progress(f"trial {number}: {', '.join(f'{key} {value}' for key, value in values.items())}")
     run_id = runs.open_trial_run(
         parent, f"trial {number}", {"train": recipe.model_dump(mode="json")}, {**tags, "trial": str(number)}
     )
