@@ -18,8 +18,9 @@ from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.intervals import mean_interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.reports.page import write_page
-from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
+from fer_pipeline.reports.components import Table, bold, image_cell, percent, stacked, toned
+from fer_pipeline.reports.figures import BLUE, GRAY, RED, themed
+from fer_pipeline.reports.page import write_report
 
 
 @dataclass(frozen=True)
@@ -132,46 +133,47 @@ def write_robustness(out: Path, result: Robustness, test: Faces, info: ModelInfo
             for curve in result.curves
         },
     }
-    with replaced_folder(out) as folder:
-        write_json(folder / METRICS_FILE, values)
-        write_page(
-            folder / REPORT_FILE,
-            "robustness.html",
-            result=result,
-            info=info,
-            data_rows=len(test),
-            figure=curves_figure(result),
-            examples=_examples(test.images[:1], result),
-            face=test.images[0],
-        )
+    write_report(
+        out,
+        "robustness.html",
+        values,
+        result=result,
+        info=info,
+        data_rows=len(test),
+        figure=curves_figure(result),
+        examples=_examples(test.images[:1], result),
+    )
     return values
 
 
+@themed
 def curves_figure(result: Robustness) -> Figure:
-    """Accuracy by strength, one panel per corruption, with the clean accuracy and that of always naming the largest class."""
-    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    """Draw accuracy by strength, one panel per corruption.
+
+    Lines show the clean accuracy (dashed) and that of always answering the largest class (dotted).
+    """
+    figure = Figure(figsize=(12, 5.6))
     panels = figure.subplots(2, 4, sharey=True)
     for axes, curve in zip(panels.flat, result.curves, strict=True):
-        places = range(STRENGTHS + 1)
-        axes.axhline(result.clean.estimate, color="#999", linestyle="--", linewidth=1)
-        axes.axhline(result.majority, color="#c1121f", linestyle=":", linewidth=1)
-        axes.plot(places, (result.clean.estimate, *curve.accuracy), color="#1d4e89", marker="o", markersize=4)
-        axes.set_xticks(places, ("none", *(f"{strength:g}" for strength in curve.corruption.strengths)), fontsize=8)
-        axes.set_title(f"{curve.corruption.name}: mean {100 * curve.mean:.1f} %", fontsize=10)
-        axes.set_xlabel(curve.corruption.unit, fontsize=9)
-        axes.set_ylim(0, 1)
-        axes.grid(alpha=0.25)
+        steps = range(STRENGTHS + 1)
+        axes.axhline(result.clean.estimate, color=GRAY, linestyle="--", linewidth=1)
+        axes.axhline(result.majority, color=RED, linestyle=":", linewidth=1)
+        axes.plot(steps, (result.clean.estimate, *curve.accuracy), color=BLUE, marker="o", markersize=4)
+        axes.set_xticks(steps, ("none", *(f"{strength:g}" for strength in curve.corruption.strengths)))
+        axes.set(title=f"{curve.corruption.name}: mean {percent(curve.mean)}", xlabel=curve.corruption.unit, ylim=(0, 1))
     for axes in panels[:, 0]:
         axes.set_ylabel("accuracy")
     return figure
 
 
-def _examples(face: UInt8Array, result: Robustness) -> list[dict[str, Any]]:
-    examples = []
+def _examples(face: UInt8Array, result: Robustness) -> Table:
+    """One face uint8 (1, 48, 48, 1) under every corruption, with the accuracies."""
+    rows = []
     for number, curve in enumerate(result.curves):
-        cells = []
+        cells = [stacked((bold(curve.corruption.name), toned(curve.corruption.unit, "dim")))]
         for strength, accuracy in zip(curve.corruption.strengths, curve.accuracy, strict=True):
             image = corrupted(face, curve.corruption, strength, np.random.default_rng((result.seed, number)))[0]
-            cells.append({"image": image, "strength": strength, "accuracy": accuracy})
-        examples.append({"curve": curve, "cells": cells})
-    return examples
+            cells.append(stacked((image_cell(image, "", side=72), f"{strength:g}: {percent(accuracy)}")))
+        rows.append((*cells, percent(curve.mean), percent(float(np.mean(curve.macro_f1)))))
+    headers = ("", *(f"strength {number}" for number in range(1, STRENGTHS + 1)), "mean accuracy", "mean macro-F1")
+    return Table(headers, tuple(rows), align="l" * (STRENGTHS + 1) + "rr")

@@ -23,7 +23,9 @@ from fer_pipeline.evaluation.result import Evaluation
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
+from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.curves import Curve
+from fer_pipeline.reports.components import ABSENT, Table, Thumbnail, bold, count, fixed, interval, percent, toned
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, write_json
 
@@ -79,10 +81,13 @@ def write_report(path: Path, evaluation: Evaluation, figures: Mapping[str, Figur
         path,
         "evaluation.html",
         metrics=evaluation.metrics,
+        accuracy=_stored_interval(evaluation.metrics, "accuracy"),
+        macro_f1=_stored_interval(evaluation.metrics, "macro_f1"),
         calibration=evaluation.calibration,
         training=evaluation.training,
-        subsets=evaluation.subsets,
         usages=evaluation.test.usages,
+        copies=_copies(evaluation),
+        augmented=_augmented(evaluation.metrics),
         classes=_classes(evaluation),
         majority={"name": EMOTIONS[int(support.argmax())], "share": float(support.max() / support.sum())},
         confused=_confused(evaluation),
@@ -111,20 +116,56 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ..
         writer.writerows(rows)
 
 
-def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
+def _copies(evaluation: Evaluation) -> Table:
+    """Accuracy and macro-F1 with and without copies of training rows."""
+    return Table(
+        ("test rows", "rows", "accuracy, % (95 %)", "macro-F1, % (95 %)"),
+        tuple(
+            (
+                subset.name,
+                count(subset.rows),
+                *(ABSENT if one is None else interval(one) for one in (subset.accuracy, subset.macro_f1)),
+            )
+            for subset in evaluation.subsets
+        ),
+    )
+
+
+def _augmented(metrics: Mapping[str, float]) -> Table:
+    """Figures without and with test-time augmentation; no rows where it was not measured."""
+    rows = []
+    for name, suffix in (("plain picture, as served", ""), ("mean over ten views of the picture", "_tta")):
+        if f"accuracy{suffix}" in metrics:
+            shares = [interval(_stored_interval(metrics, f"{figure}{suffix}")) for figure in ("accuracy", "macro_f1")]
+            ece = metrics.get(f"ece{suffix}")
+            rows.append((name, *shares, "" if ece is None else fixed(ece)))
+    return Table(("answers", "accuracy, % (95 %)", "macro-F1, % (95 %)", "ECE"), tuple(rows))
+
+
+def _stored_interval(metrics: Mapping[str, float], name: str) -> Interval:
+    return Interval(metrics[name], metrics[f"{name}_low"], metrics[f"{name}_high"])
+
+
+def _classes(evaluation: Evaluation) -> Table:
+    """Figures of each emotion, and below them their means."""
     precision, f1 = classification.precisions(evaluation.confusion), classification.f1_scores(evaluation.confusion)
-    return [
-        {
-            "name": name,
-            "rows": int(evaluation.confusion[index].sum()),
-            "recall": evaluation.recalls[name],
-            "precision": float(precision[index]),
-            "f1": float(f1[index]),
-            "auc": evaluation.roc[name].area,
-            "ap": evaluation.precision_recall[name].area,
-        }
-        for index, name in enumerate(EMOTIONS)
-    ]
+    rows: list[tuple[str, ...]] = []
+    for index, name in enumerate(EMOTIONS):
+        recall = evaluation.recalls[name]
+        rows.append(
+            (
+                name,
+                count(evaluation.confusion[index].sum()),
+                ABSENT if recall is None else interval(recall),
+                percent(precision[index]),
+                percent(f1[index]),
+                fixed(evaluation.roc[name].area),
+                fixed(evaluation.precision_recall[name].area),
+            )
+        )
+    for name, key in (("mean over emotions", "macro_f1"), ("mean over rows", "weighted_f1")):
+        rows.append((bold(name), "", "", "", bold(percent(evaluation.metrics[key])), "", ""))
+    return Table(("emotion", "rows", "recall (95 %)", "precision", "F1", "ROC AUC", "average precision"), tuple(rows))
 
 
 def _confused(evaluation: Evaluation, most: int = 5) -> list[dict[str, Any]]:
@@ -147,18 +188,16 @@ def _confused(evaluation: Evaluation, most: int = 5) -> list[dict[str, Any]]:
     ]
 
 
-def _mistakes(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """The wrong answers the model was most sure of."""
-    predictions, sure = evaluation.probabilities.argmax(axis=1), evaluation.probabilities.max(axis=1)
+def _mistakes(evaluation: Evaluation) -> list[Thumbnail]:
+    """The wrong answers with the highest confidence."""
+    predictions, confidence = evaluation.probabilities.argmax(axis=1), evaluation.probabilities.max(axis=1)
     wrong = np.nonzero(predictions != evaluation.test.labels)[0]
-    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
-    return [
-        {
-            "image": evaluation.test.images[row],
-            "true": EMOTIONS[evaluation.test.labels[row]],
-            "predicted": EMOTIONS[predictions[row]],
-            "confidence": float(sure[row]),
-            "id": str(evaluation.test.ids[row]),
-        }
-        for row in worst
-    ]
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    thumbnails = []
+    for row in worst:
+        label, row_id = EMOTIONS[evaluation.test.labels[row]], str(evaluation.test.ids[row])
+        answer = f"{label} → " + bold(EMOTIONS[predictions[row]]) + f" {percent(confidence[row], 0)}"
+        thumbnails.append(
+            Thumbnail(evaluation.test.images[row], f"Face {row_id}, labelled {label}", (answer, toned(row_id, "dim")))
+        )
+    return thumbnails

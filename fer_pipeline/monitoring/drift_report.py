@@ -13,8 +13,10 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring.drift import EMOTION_MIX, DriftResult, as_values
 from fer_pipeline.monitoring.log_files import Window
 from fer_pipeline.monitoring.observations import Floats, Observations
-from fer_pipeline.reports.page import write_page
-from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder, write_json
+from fer_pipeline.reports.components import Table, Tone, fixed, toned
+from fer_pipeline.reports.figures import BLUE, GRAY, RED, themed
+from fer_pipeline.reports.page import write_report
+from fer_pipeline.workspace.files import REPORT_FILE
 
 RESULT_FILE = "drift.json"
 
@@ -49,36 +51,65 @@ def write(
         "unreadable": list(window.unreadable),
         "training_pictures_known": not unlisted,
     }
-    with replaced_folder(out) as folder:
-        write_json(folder / RESULT_FILE, values)
-        write_page(
-            folder / REPORT_FILE,
-            "drift.html",
-            result=result,
-            window=window,
-            info=info,
-            span=span,
-            unlisted=UNLISTED if unlisted else None,
-            figure=drift_figure(result, reference, window.observations) if result.judged else None,
-        )
+    write_report(
+        out,
+        "drift.html",
+        values,
+        metrics_file=RESULT_FILE,
+        result=result,
+        state=_state(result),
+        window=window,
+        info=info,
+        span=span,
+        unlisted=UNLISTED if unlisted else None,
+        comparisons=_comparison_table(result),
+        figure=drift_figure(result, reference, window.observations) if result.judged else None,
+    )
     return out / REPORT_FILE
 
 
+def _state(result: DriftResult) -> tuple[str, Tone]:
+    if not result.judged:
+        return "not tested", "warn"
+    return ("drift", "bad") if result.drifted else ("no drift", "good")
+
+
+def _comparison_table(result: DriftResult) -> Table:
+    return Table(
+        ("quantity", "drift", "test", "statistic", "p", "corrected p", "PSI", "what was found"),
+        tuple(
+            (
+                one.name,
+                toned("yes", "bad") if one.drifted else toned("no", "good"),
+                one.test,
+                f"{one.statistic:.3g}",
+                f"{one.p_value:.2g}",
+                f"{one.adjusted_p:.2g}",
+                fixed(one.psi),
+                one.reason,
+            )
+            for one in result.comparisons
+        ),
+        align="lllrrrrl",
+    )
+
+
+@themed
 def drift_figure(result: DriftResult, reference: Observations, window: Observations) -> Figure:
     """One panel per comparison: reference in gray, the window in blue, or in red where the quantity has drifted."""
     columns = 3
     rows = -(-len(result.comparisons) // columns)
-    figure = Figure(figsize=(12, 3.4 * rows), layout="constrained")
+    figure = Figure(figsize=(12, 3.4 * rows))
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, comparison in zip(panels, result.comparisons, strict=False):
-        color = "#c1121f" if comparison.drifted else "#1d4e89"
+        color = RED if comparison.drifted else BLUE
         if comparison.name == EMOTION_MIX:
             _draw_mix(axes, reference, window, color)
         else:
             _draw_values(axes, getattr(reference, comparison.name), getattr(window, comparison.name), color)
-            axes.set_xlabel(_UNITS[comparison.name], fontsize=9)
-        axes.set_title(f"{comparison.name}: PSI {comparison.psi:.3f}{', drift' if comparison.drifted else ''}", fontsize=11)
-        axes.legend(frameon=False, fontsize=8)
+            axes.set_xlabel(_UNITS[comparison.name])
+        axes.set_title(f"{comparison.name}: PSI {comparison.psi:.3f}{', drift' if comparison.drifted else ''}")
+        axes.legend()
     for axes in panels[len(result.comparisons) :]:  # what is left of the grid
         axes.set_visible(False)
     return figure
@@ -89,14 +120,14 @@ def _draw_values(axes: Axes, before: Floats, now: Floats, color: str) -> None:
     highest = float(np.quantile(both, 0.995))  # a few extreme values would press the rest together
     edges = np.linspace(float(both.min()), highest, _BINS + 1).tolist()
     old, new = (np.full(len(values), 100 / len(values)) for values in (before, now))
-    axes.hist(before, bins=edges, weights=old, label="reference", color="#999", alpha=0.55)
+    axes.hist(before, bins=edges, weights=old, label="reference", color=GRAY, alpha=0.55)
     axes.hist(now, bins=edges, weights=new, label="window", color=color, histtype="step", linewidth=1.6)
-    axes.set_ylabel("% of predictions", fontsize=9)
+    axes.set_ylabel("% of predictions")
 
 
 def _draw_mix(axes: Axes, reference: Observations, window: Observations, color: str) -> None:
     places = np.arange(len(EMOTIONS))
-    axes.bar(places - 0.2, 100 * reference.emotion_counts / len(reference), 0.4, color="#999", alpha=0.55, label="reference")
+    axes.bar(places - 0.2, 100 * reference.emotion_counts / len(reference), 0.4, color=GRAY, alpha=0.55, label="reference")
     axes.bar(places + 0.2, 100 * window.emotion_counts / len(window), 0.4, color=color, label="window")
-    axes.set_xticks(places, EMOTIONS, rotation=30, ha="right", fontsize=9)
-    axes.set_ylabel("% of predictions", fontsize=9)
+    axes.set_xticks(places, EMOTIONS, rotation=30, ha="right")
+    axes.set_ylabel("% of predictions")

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.promotion.comparison import Comparison
+from fer_pipeline.promotion.comparison import Comparison, Disagreement
 from fer_pipeline.promotion.decision import Candidate, Decision, describe_rows
-from fer_pipeline.reports.page import write_page
-from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
+from fer_pipeline.reports.components import Table, Thumbnail, bold, change, count, fixed, percent, toned
+from fer_pipeline.reports.figures import BLUE, GRAY, ORANGE, themed
+from fer_pipeline.reports.page import write_report
 
 
 def write_comparison(
@@ -45,42 +46,82 @@ def write_comparison(
     for kind in values["kinds"]:
         for shown in kind["shown"]:
             shown["id"] = str(ids[shown["row"]])
-    with replaced_folder(out) as folder:
-        write_json(folder / METRICS_FILE, values)
-        write_page(
-            folder / REPORT_FILE,
-            "comparison.html",
-            result=result,
-            a=a,
-            b=b,
-            images=images,
-            ids=ids,
-            data=data,
-            strangers=[one for one in (a, b) if one.synthetic != synthetic],
-            level=round(100 * confidence),
-            judged=describe_rows(result.rows, (a.name, b.name), unknown),
-            figure=changes_figure(result),
+    write_report(
+        out,
+        "comparison.html",
+        values,
+        result=result,
+        a=a,
+        b=b,
+        data=data,
+        strangers=[one for one in (a, b) if one.synthetic != synthetic],
+        judged=describe_rows(result.rows, (a.name, b.name), unknown),
+        measures=_measure_table(result, a, b, round(100 * confidence)),
+        emotions=_emotion_table(result, round(100 * confidence)),
+        level=round(100 * confidence),
+        kinds=[(kind, [_thumbnail(one, images, ids) for one in kind.shown]) for kind in result.kinds],
+        figure=changes_figure(result),
+    )
+
+
+def _measure_table(result: Comparison, a: Candidate, b: Candidate, level: int) -> Table:
+    loss = result.measures[2]
+    rows: list[tuple[str, ...]] = [(m.name, percent(m.a, 2), percent(m.b, 2), change(m.change, 2)) for m in result.measures[:2]]
+    rows.append(
+        (f"{loss.name}, nats (lower is better)", fixed(loss.a, 4), fixed(loss.b, 4), change(loss.change, 4, scale=1, better=-1))
+    )
+    rows += [
+        (name, fixed(first, digits), fixed(second, digits), f"{second - first:+.{digits}f}")
+        for name, first, second, digits in (
+            ("calibration error (ECE, 15 bins)", *result.ece, 4),
+            ("one picture on one thread, ms", a.latency_ms, b.latency_ms, 2),
+            ("size of the ONNX file, MB", a.megabytes, b.megabytes, 1),
         )
+    ]
+    return Table(("", "first", "second", f"change [{level} %]"), tuple(rows))
 
 
+def _emotion_table(result: Comparison, level: int) -> Table:
+    return Table(
+        ("emotion", "rows", "recall", f"change [{level} %]", "F1", f"change [{level} %]"),
+        tuple(
+            (
+                one.emotion,
+                count(one.rows),
+                f"{percent(one.recall.a)} → {percent(one.recall.b)}",
+                change(one.recall.change),
+                f"{percent(one.f1.a)} → {percent(one.f1.b)}",
+                change(one.f1.change),
+            )
+            for one in result.classes
+        ),
+    )
+
+
+def _thumbnail(one: Disagreement, images: UInt8Array, ids: npt.NDArray[np.str_]) -> Thumbnail:
+    name = str(ids[one.row])
+    answers = (f"1: {one.a} {percent(one.confidence_a, 0)}", f"2: {one.b} {percent(one.confidence_b, 0)}")
+    return Thumbnail(images[one.row], f"Face {name}, labelled {one.label}", (bold(one.label), *answers, toned(name, "dim")))
+
+
+@themed
 def changes_figure(result: Comparison) -> Figure:
     """Change of recall and F1 of each emotion from a to b, in points, with their intervals."""
-    figure = Figure(figsize=(9, 0.55 * len(result.classes) + 1.2), layout="constrained")
+    figure = Figure(figsize=(9, 0.55 * len(result.classes) + 1.2))
     axes = figure.subplots()
     places = np.arange(len(result.classes))
     for offset, colour, name, changes in (
-        (-0.15, "#1d4e89", "recall", [one.recall.change for one in result.classes]),
-        (0.15, "#c77800", "F1", [one.f1.change for one in result.classes]),
+        (-0.15, BLUE, "recall", [one.recall.change for one in result.classes]),
+        (0.15, ORANGE, "F1", [one.f1.change for one in result.classes]),
     ):
         middle = 100 * np.array([change.estimate for change in changes])
         low, high = (100 * np.array([getattr(change, end) for change in changes]) for end in ("low", "high"))
-        reach = np.clip(np.stack([middle - low, high - middle]), 0, None)  # a percentile interval may lie beside its estimate
+        reach = np.clip(np.stack([middle - low, high - middle]), 0, None)  # a percentile interval may be beside its estimate
         axes.errorbar(middle, places + offset, xerr=reach, fmt="o", color=colour, label=name, capsize=3, markersize=5)
-    axes.axvline(0, color="#666", linewidth=1)
+    axes.axvline(0, color=GRAY, linewidth=1)
     axes.set_yticks(places, [f"{one.emotion} ({one.rows:,})" for one in result.classes])
     axes.invert_yaxis()
     axes.set_xlabel("change from the first to the second, points")
-    axes.grid(axis="x", alpha=0.25)
     axes.legend(loc="best")
     return figure
 
@@ -95,7 +136,7 @@ def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data
     `result` is the comparison from champion to challenger, None where there is no champion; `data` names the source of the test
     rows, `confidence` is that of the intervals.
     """
-    facts = {
+    values = {
         "challenger": decision.challenger,
         "champion": decision.champion,
         "promoted": decision.promoted,
@@ -106,15 +147,25 @@ def write_gate(out: Path, decision: Decision, result: Comparison | None, *, data
         "checks": [{key: getattr(one, key) for key in ("name", "passed", "observed", "required")} for one in decision.checks],
         "figures": decision.figures,
     }
-    with replaced_folder(out) as folder:
-        write_json(folder / DECISION_FILE, facts)
-        write_page(
-            folder / PAGE_FILE,
-            "gate.html",
-            decision=decision,
-            judged=decision.evaluated_on,
-            data=data,
-            result=result,
-            figure=changes_figure(result) if result else None,
-            level=round(100 * confidence),
-        )
+    write_report(
+        out,
+        "gate.html",
+        values,
+        metrics_file=DECISION_FILE,
+        page_file=PAGE_FILE,
+        decision=decision,
+        judged=decision.evaluated_on,
+        data=data,
+        result=result,
+        checks=Table(
+            ("check", "result", "observed", "required"),
+            tuple(
+                (one.name, toned("pass", "good") if one.passed else toned("fail", "bad"), one.observed, one.required)
+                for one in decision.checks
+            ),
+            align="llll",
+        ),
+        emotions=_emotion_table(result, round(100 * confidence)) if result else None,
+        figure=changes_figure(result) if result else None,
+        level=round(100 * confidence),
+    )

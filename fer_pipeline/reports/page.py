@@ -1,23 +1,27 @@
-"""Self-contained HTML pages: templates of this package, figures and pictures inside as data URIs, no request to anywhere."""
+"""Write self-contained HTML pages from the templates of this room.
+
+Figures and images are data URIs, so a page makes no request.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
-from fer_pipeline.imaging import UInt8Array, encode_png
-from fer_pipeline.workspace.files import write_text
+from fer_pipeline.reports import components
+from fer_pipeline.reports.figures import figure_uri
+from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json, write_text
 
 
 def write_page(target: Path, template: str, **values: Any) -> None:
-    """Writes the page of a template in `fer_pipeline/reports/templates`, such as "evaluation.html"; all values are escaped."""
+    """Write the page of a template such as "evaluation.html"; values are escaped.
+
+    Templates lie in `fer_pipeline/reports/templates`; their macros are in `components.html`. A value that a template lacks is
+    an error of Jinja (`UndefinedError`).
+    """
     environment = Environment(
         loader=PackageLoader("fer_pipeline.reports"),
         autoescape=True,
@@ -25,25 +29,23 @@ def write_page(target: Path, template: str, **values: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
-    environment.filters["picture"] = picture_uri
+    for name in ("percent", "count", "fixed", "bounds", "change"):
+        environment.filters[name] = getattr(components, name)
+    environment.filters["image"] = components.image_uri
     environment.filters["figure"] = figure_uri
     write_text(target, environment.get_template(template).render(**values))
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """ "66.4 %" of 0.664."""
-    return f"{100 * share:.{digits}f} %"
-
-
-def figure_uri(figure: Figure) -> str:
-    """Data URI of a matplotlib figure as SVG."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "fer"}):  # or equal figures would get other ids each time, and DVC see a change
-        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=False, metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def picture_uri(image: UInt8Array) -> str:
-    """Data URI of a gray (H, W), (H, W, 1) or RGB (H, W, 3) picture as PNG."""
-    return "data:image/png;base64," + base64.b64encode(encode_png(np.squeeze(image))).decode()
+def write_report(
+    out: Path,
+    template: str,
+    metrics: Mapping[str, Any],
+    *,
+    metrics_file: str = METRICS_FILE,
+    page_file: str = REPORT_FILE,
+    **values: Any,
+) -> None:
+    """Replace the folder `out` by the metrics as JSON and the page of a template."""
+    with replaced_folder(out) as folder:
+        write_json(folder / metrics_file, metrics)
+        write_page(folder / page_file, template, **values)

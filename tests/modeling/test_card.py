@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.analysis.card.card import CardFacts, Points, Section, Table, markdown, read_card_facts, write_card
+from fer_pipeline.analysis.card.card import CardFacts, markdown, read_card_facts, write_card
 from fer_pipeline.analysis.card.sections import card_sections
 from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.reports.components import BulletList, Section, Table
 
 FIGURES = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "ece": 0.021, "recall_happy": 1.0, "novel_figure": 0.5}
 INTERVAL = {"estimate": 0.41, "low": 0.4, "high": 0.43}
@@ -190,7 +191,7 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(workspace: Path,
 
 
 def test_markdown_holds_paragraphs_lists_and_tables() -> None:
-    sections = (Section("One", ("Words.", Points(("a", "b")), Table(("name", "n"), (("x|y", "1"),)))),)
+    sections = (Section("One", ("Words.", BulletList(("a", "b")), Table(("name", "n"), (("x|y", "1"),)))),)
     assert markdown("T", "Careful", sections) == (
         "# T\n\n> **Careful**\n\n## One\n\nWords.\n\n- a\n- b\n\n| name | n |\n| --- | ---: |\n| x\\|y | 1 |\n"
     )
@@ -208,7 +209,7 @@ def test_html_and_markdown_hold_the_same_words(tmp_path: Path, workspace: Path) 
     for section in card_sections(facts):
         assert f"<h2>{section.title}</h2>" in page
         for block in section.blocks:
-            if isinstance(block, Points):
+            if isinstance(block, BulletList):
                 assert all(f"<li>{sentence}</li>" in page.replace("&#34;", '"') for sentence in block.sentences)
 
 

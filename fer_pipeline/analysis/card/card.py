@@ -15,33 +15,11 @@ from fer_pipeline.data.table.reader import load_facts
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.reports.components import BulletList, Section, Table
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_text
 
 MARKDOWN_FILE = "model_card.md"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts; the first column holds names, the others figures."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Points:
-    """A list of sentences."""
-
-    sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A title and below it paragraphs, lists and tables."""
-
-    title: str
-    blocks: tuple[str | Points | Table, ...]
 
 
 @dataclass(frozen=True)
@@ -115,13 +93,10 @@ def markdown(title: str, notice: str | None, sections: tuple[Section, ...]) -> s
     for section in sections:
         lines += [f"## {section.title}", ""]
         for block in section.blocks:
-            if isinstance(block, Points):
+            if isinstance(block, BulletList):
                 lines += [f"- {item}" for item in block.sentences]
             elif isinstance(block, Table):
-                lines += [
-                    _row(block.header),
-                    "| --- |" + (" ---: |" if any(block.header) else " --- |") * (len(block.header) - 1),
-                ]
+                lines += [_row(block.headers), _row(tuple("---:" if side == "r" else "---" for side in block.alignment))]
                 lines += [_row(row) for row in block.rows]
             else:
                 lines.append(block)

@@ -7,13 +7,13 @@ from typing import Any, Final
 import numpy as np
 
 from fer_pipeline.analysis.card import texts
-from fer_pipeline.analysis.card.card import CardFacts, Points, Section, Table
+from fer_pipeline.analysis.card.card import CardFacts
 from fer_pipeline.analysis.explain.faithfulness import BASELINES
 from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.intervals import share_interval
-from fer_pipeline.reports.page import percent
+from fer_pipeline.reports.components import BulletList, Section, Table, percent
 
 _NAMES: Final = {
     "accuracy": "accuracy",
@@ -114,7 +114,7 @@ def other_data_sets(facts: CardFacts) -> Section:
     )
     intro = "The model as it is, without training on them. Averages are over the classes that both have."
     notes = tuple(f"{values['data']}: {note}" for values in facts.external for note in values["notes"])
-    blocks = (intro, Table(header, rows), *((Points(notes),) if notes else ()))
+    blocks = (intro, Table(header, rows), *((BulletList(notes),) if notes else ()))
     if all(values["data"] == FERPLUS_TITLE for values in facts.external):
         return Section("Other data sets", (*blocks, texts.ELSEWHERE))
     return Section("Other data sets", blocks)
@@ -157,7 +157,7 @@ def explanations(facts: CardFacts) -> Section:
     summary = f"Measured on {values['pictures']:,} test pictures. {texts.FAITHFULNESS}"
     absent = tuple(f"{name} was not measured: {reason}" for name, reason in values["absent"].items())
     table = Table(("method", "deletion AUC", "insertion AUC", "trusted"), rows)
-    return Section("Explanations", (summary, table, *((Points(absent),) if absent else ())))
+    return Section("Explanations", (summary, table, *((BulletList(absent),) if absent else ())))
 
 
 def limits(facts: CardFacts) -> Section:
@@ -168,7 +168,7 @@ def limits(facts: CardFacts) -> Section:
         f"It is unequal between emotions: it finds {percent(float(recalls[best]), 0)} of {EMOTIONS[best]}, but "
         f"{percent(float(recalls[weakest]), 0)} of {EMOTIONS[weakest]}."
     )
-    return Section("Limits", (Points((unequal, *texts.LIMITS)),))
+    return Section("Limits", (BulletList((unequal, *texts.LIMITS)),))
 
 
 def _of_one_emotion(name: str) -> bool:

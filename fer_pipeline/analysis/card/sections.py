@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fer_pipeline.analysis.card import texts
-from fer_pipeline.analysis.card.card import CardFacts, Points, Section, Table
+from fer_pipeline.analysis.card.card import CardFacts
 from fer_pipeline.analysis.card.figures import (
     calibration,
     explanations,
@@ -17,14 +17,15 @@ from fer_pipeline.analysis.card.figures import (
     robustness,
 )
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.reports.components import BulletList, Section, Table
 
 
 def card_sections(facts: CardFacts) -> tuple[Section, ...]:
     """All sections, in reading order."""
     return (
         _what(facts),
-        Section("Intended use", (Points(texts.INTENDED),)),
-        Section("Uses that are ruled out", (Points(texts.RULED_OUT), texts.RULED_OUT_WHY)),
+        Section("Intended use", (BulletList(texts.INTENDED),)),
+        Section("Uses that are ruled out", (BulletList(texts.RULED_OUT), texts.RULED_OUT_WHY)),
         _data(facts),
         _protocol(facts),
         results(facts),
@@ -33,7 +34,7 @@ def card_sections(facts: CardFacts) -> tuple[Section, ...]:
         other_data_sets(facts),
         robustness(facts),
         explanations(facts),
-        Section("What was not measured", (Points(texts.NOT_MEASURED),)),
+        Section("What was not measured", (BulletList(texts.NOT_MEASURED),)),
         limits(facts),
         _lineage(facts),
     )
@@ -73,7 +74,7 @@ def _data(facts: CardFacts) -> Section:
             ("rows outside training with a copy in training", leaks),
             ("groups of copies with conflicting labels", f"{duplicates['conflicting_groups']:,}"),
         ]
-    blocks: list[str | Points | Table] = [Table(("", ""), tuple(rows))]
+    blocks: list[str | BulletList | Table] = [Table(("", ""), tuple(rows))]
     if splits := processed.get("splits"):
         blocks.append(
             Table(

@@ -17,15 +17,17 @@ from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.reports.page import write_page
-from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
+from fer_pipeline.reports.components import ABSENT, Table, change, fixed, percent, stacked, toned
+from fer_pipeline.reports.figures import BLUE, GRAY, GREEN, ORANGE, SLATE, themed
+from fer_pipeline.reports.page import write_report
 
-_COLORS = ("#1d4e89", "#e36414", "#2a9d8f", "#6c757d", "#adb5bd")
+_COLORS = (BLUE, ORANGE, GREEN, SLATE, GRAY)
 
 
+@themed
 def panel_figure(image: UInt8Array, maps: Maps, probabilities: npt.NDArray[np.float64], method: str) -> Figure:
     """One model input uint8 (48, 48, 1) and beside it the map of each class over it; all maps share one scale."""
-    figure = Figure(figsize=(11, 5.8), layout="constrained")
+    figure = Figure(figsize=(11, 5.8))
     panels = figure.subplots(2, 4).flat
     _face(next(panels), image, "model input")
     scale = float(np.abs(maps).max())
@@ -33,15 +35,16 @@ def panel_figure(image: UInt8Array, maps: Maps, probabilities: npt.NDArray[np.fl
     for index, (name, axes) in enumerate(zip(EMOTIONS, panels, strict=True)):
         _overlay(axes, image, maps[index], scale)
         weight = "bold" if index == best else "normal"
-        axes.set_title(f"{name} {100 * probabilities[index]:.1f} %", fontsize=11, fontweight=weight)
+        axes.set_title(f"{name} {percent(probabilities[index])}", fontweight=weight)
     figure.suptitle(f"{method}: red speaks for the emotion, blue against it", fontsize=11)
     return figure
 
 
+@themed
 def examples_figure(faces: Faces, predict: Predict, methods: Mapping[str, Explain]) -> Figure:
     """Per emotion the test face that the model is surest and right about, with the map of each method for that emotion."""
     probabilities = predict(faces.images)
-    figure = Figure(figsize=(11, 1.75 * (len(methods) + 1)), layout="constrained")
+    figure = Figure(figsize=(11, 1.75 * (len(methods) + 1)))
     grid = figure.subplots(len(methods) + 1, len(EMOTIONS), squeeze=False)
     for index, name in enumerate(EMOTIONS):
         right = (faces.labels == index) & (probabilities.argmax(axis=1) == index)
@@ -51,7 +54,7 @@ def examples_figure(faces: Faces, predict: Predict, methods: Mapping[str, Explai
             grid[0, index].set_title(f"{name}: never right", fontsize=10)
             continue
         row = int(np.where(right, probabilities[:, index], -1).argmax())
-        _face(grid[0, index], faces.images[row], f"{name} {100 * probabilities[row, index]:.0f} %")
+        _face(grid[0, index], faces.images[row], f"{name} {percent(probabilities[row, index], 0)}")
         for axes, explain in zip(grid[1:, index], methods.values(), strict=True):
             heat = explain(faces.images[row])[index]
             _overlay(axes, faces.images[row], heat, float(np.abs(heat).max()))
@@ -60,9 +63,10 @@ def examples_figure(faces: Faces, predict: Predict, methods: Mapping[str, Explai
     return figure
 
 
+@themed
 def faithfulness_figure(rows: tuple[Faithfulness, ...]) -> Figure:
     """Mean deletion and insertion curve of each method and baseline."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.2))
     left, right = figure.subplots(1, 2, sharey=True)
     for row, color in zip(rows, _COLORS, strict=False):
         line = ":" if row.method in BASELINES else "-"
@@ -72,8 +76,7 @@ def faithfulness_figure(rows: tuple[Faithfulness, ...]) -> Figure:
     left.set(title="deletion: lower is better", xlabel="share of pixels blurred away", ylabel="probability of the answer")
     right.set(title="insertion: higher is better", xlabel="share of pixels given sharp")
     for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, title="method (AUC)")
+        axes.legend(title="method (AUC)")
     return figure
 
 
@@ -110,22 +113,48 @@ def write_explanations(
         },
     }
     trusted = sorted((row for row in rows if row.trusted), key=lambda row: -row.score.estimate)
-    with replaced_folder(out) as folder:
-        write_json(folder / METRICS_FILE, values)
-        write_page(
-            folder / REPORT_FILE,
-            "explanation.html",
-            info=info,
-            rows=rows,
-            baselines=BASELINES,
-            trusted=[row.method for row in trusted],
-            untrusted=[row.method for row in rows if not row.trusted and row.method not in BASELINES],
-            pictures=pictures,
-            absent=absent,
-            examples=examples,
-            curves=faithfulness_figure(rows),
-        )
+    write_report(
+        out,
+        "explanation.html",
+        values,
+        info=info,
+        methods=_method_table(rows),
+        trusted=[row.method for row in trusted],
+        untrusted=[row.method for row in rows if not row.trusted and row.method not in BASELINES],
+        pictures=pictures,
+        absent=absent,
+        examples=examples,
+        curves=faithfulness_figure(rows),
+    )
     return values
+
+
+def _method_table(rows: tuple[Faithfulness, ...]) -> Table:
+    return Table(
+        (
+            "method",
+            "deletion AUC",
+            "insertion AUC",
+            "insertion minus deletion (95 %)",
+            "above random (95 %)",
+            "above centre (95 %)",
+            "ms a picture",
+        ),
+        tuple(
+            (
+                stacked((row.method, toned("(baseline)", "dim"))) if row.method in BASELINES else row.method,
+                fixed(row.deletion_auc),
+                fixed(row.insertion_auc),
+                f"{fixed(row.score.estimate)} " + toned(f"[{fixed(row.score.low)}, {fixed(row.score.high)}]", "dim"),
+                *(
+                    ABSENT if score is None else change(score, 3, scale=1, undecided="warn")
+                    for score in (row.over_random, row.over_centre)
+                ),
+                fixed(1000 * row.seconds, 0),
+            )
+            for row in rows
+        ),
+    )
 
 
 def _face(axes: Axes, image: UInt8Array, title: str) -> None:

@@ -21,8 +21,8 @@ from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.intervals import share_interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.reports.page import write_page
-from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json
+from fer_pipeline.reports.components import Table, count, interval
+from fer_pipeline.reports.page import write_report
 
 FindFace = Callable[[UInt8Array], UInt8Array | None]
 """From a picture, RGB (H, W, 3) or gray (H, W), to its largest face in the framing of FER-2013; None where there is none."""
@@ -131,18 +131,46 @@ def write_external(out: Path, result: ExternalResult, info: ModelInfo) -> dict[s
         "recall": {name: asdict(interval) for name, interval in result.recalls.items()},
     }
     support = result.confusion.sum(axis=1)
-    with replaced_folder(out) as folder:
-        write_json(folder / METRICS_FILE, values)
-        write_page(
-            folder / REPORT_FILE,
-            "external.html",
-            result=result,
-            info=info,
-            support={name: int(rows) for name, rows in zip(EMOTIONS, support, strict=True)},
-            figure=confusion_figure(result.confusion),
-            majority={"name": EMOTIONS[int(support.argmax())], "share": float(support.max() / support.sum())},
-        )
+    write_report(
+        out,
+        "external.html",
+        values,
+        result=result,
+        info=info,
+        rows_used=_rows_used(result),
+        recalls=Table(
+            ("emotion", "pictures", "recall (95 %)"),
+            tuple((name, count(support[EMOTIONS.index(name)]), interval(recall)) for name, recall in result.recalls.items()),
+        ),
+        figure=confusion_figure(result.confusion),
+        majority={"name": EMOTIONS[int(support.argmax())], "share": float(support.max() / support.sum())},
+    )
     return values
+
+
+def _rows_used(result: ExternalResult) -> Table:
+    """Classes and pictures that are in the figures, and those that are not."""
+    lacking = (
+        f"{', '.join(result.lacking)}. They are in no average; an answer of one of them counts as wrong, except in “among shared "
+        "classes”."
+    )
+    left_out = ", ".join(f"{name} ({rows:,} pictures)" for name, rows in result.left_out.items())
+    rows = [
+        ("classes that both have", ", ".join(result.shared)),
+        ("classes of the model that this set lacks", lacking if result.lacking else "none"),
+        ("pictures of this set without a label of the model", f"{left_out}. They are in no figure." if left_out else "none"),
+        ("pictures that cannot be read", _unused(result.unreadable)),
+    ]
+    if result.detector:
+        rows.append(("pictures without a face found", _unused(result.without_face)))
+    return Table(("", ""), tuple(rows))
+
+
+def _unused(names: tuple[str, ...], most: int = 12) -> str:
+    if not names:
+        return "0"
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{len(names):,}: {', '.join(names[:most])}{more}. They are in no figure."
 
 
 def _result(

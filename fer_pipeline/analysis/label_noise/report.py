@@ -18,6 +18,8 @@ from fer_pipeline.data.table.reader import Faces
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.curves import roc
+from fer_pipeline.reports.components import Table, Thumbnail, count, fixed, percent
+from fer_pipeline.reports.figures import draw_matrix, themed
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder, write_json
 
@@ -66,13 +68,13 @@ def write_noise(out: Path, faces: Faces, predicted: OutOfFold) -> tuple[LabelNoi
         write_page(
             folder / REPORT_FILE,
             "label_noise.html",
-            facts=predicted.facts,
-            emotions=EMOTIONS,
+            source=predicted.facts,
             rows=len(faces),
             suspicious=int(noise.suspicious.sum()),
             noise=noise,
-            counts=np.bincount(faces.labels, minlength=len(EMOTIONS)).tolist(),
             rates=rates_figure(noise),
+            per_label=_label_table(faces, noise),
+            votes=_vote_table(check) if check else None,
             pairs=_pairs(faces, noise),
             shown=PICTURES_PER_PAIR,
             check=check,
@@ -97,18 +99,45 @@ def check_votes(faces: Faces, noise: LabelNoise) -> VoteCheck | None:
     )
 
 
+@themed
 def rates_figure(noise: LabelNoise) -> Figure:
-    """Estimated share of each true class among the rows of each given label."""
-    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(noise.rates, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(noise.rates.shape):
-        share = noise.rates[row, column]
-        axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.55 else "black")
-    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right")
-    axes.set_yticks(range(len(EMOTIONS)), EMOTIONS)
-    axes.set(title="% of each given label", xlabel="estimated true label", ylabel="given label")
+    """Draw the estimated share of each true class among the rows of each given label."""
+    figure = Figure(figsize=(6.4, 5.4))
+    draw_matrix(
+        figure.subplots(),
+        noise.rates,
+        [[f"{100 * share:.0f}" for share in row] for row in noise.rates],
+        EMOTIONS,
+        title="% of each given label",
+        xlabel="estimated true label",
+        ylabel="given label",
+    )
     return figure
+
+
+def _label_table(faces: Faces, noise: LabelNoise) -> Table:
+    counts = np.bincount(faces.labels, minlength=len(EMOTIONS))
+    return Table(
+        ("given label", "rows", "estimated wrong", "threshold"),
+        tuple(
+            (name, count(counts[index]), percent(1 - noise.rates[index, index]), fixed(noise.thresholds[index]))
+            for index, name in enumerate(EMOTIONS)
+        ),
+    )
+
+
+def _vote_table(check: VoteCheck) -> Table:
+    sides = (
+        ("suspicious rows", check.suspicious, percent(check.suspicious.suggested)),
+        ("all others", check.others, ""),
+    )
+    return Table(
+        ("", "rows with votes", "votes confirm the given label", "votes name the suggested one", "neither"),
+        tuple(
+            (title, count(side.rows), percent(side.given), suggested, percent(1 - side.given - side.suggested))
+            for title, side, suggested in sides
+        ),
+    )
 
 
 def _agreement(given: npt.NDArray[np.bool_], suggested: npt.NDArray[np.bool_]) -> Agreement:
@@ -135,16 +164,12 @@ def _pairs(faces: Faces, noise: LabelNoise) -> list[dict[str, Any]]:
         rows = ranking[(faces.labels[ranking] == given) & (noise.suggested[ranking] == suggested)]
         if given == suggested or not len(rows):
             continue
-        cells = [
-            {
-                "image": faces.images[row],
-                "name": str(faces.names[row]),
-                "own": noise.self_confidence[row],
-                "margin": noise.margin[row],
-            }
+        names = EMOTIONS[given], EMOTIONS[suggested]
+        thumbnails = [
+            Thumbnail(faces.images[row], f"{names[0]}?", (str(faces.names[row]), percent(noise.self_confidence[row])))
             for row in rows[:PICTURES_PER_PAIR]
         ]
-        found.append({"given": EMOTIONS[given], "suggested": EMOTIONS[suggested], "rows": len(rows), "cells": cells})
+        found.append({"given": names[0], "suggested": names[1], "rows": len(rows), "thumbnails": thumbnails})
     return sorted(found, key=lambda pair: -pair["rows"])
 
 

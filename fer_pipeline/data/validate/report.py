@@ -5,33 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from fer_pipeline import schemas
+from fer_pipeline.data.validate.figures import balance_figure, light_figure
 from fer_pipeline.data.validate.frames import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, pictures
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS, SYNONYMS
+from fer_pipeline.reports.components import Table, Thumbnail, Tone, bold, code, count, percent, stacked, toned
 from fer_pipeline.reports.page import write_page
 
 _PER_CLASS: Final = 8
 _PAIRS: Final = 12
 _PALE: Final = 16
 _BAD_ROWS: Final = 4
-_COLORS: Final = {"train": "#0b5fad", "validation": "#d9822b", "test": "#3f8f4f"}
 _SEED: Final = 0
 _FERPLUS_LABELS: Final = [SYNONYMS.get(word, word) for word in FERPLUS_COLUMNS]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A picture and the words below it."""
-
-    image: UInt8Array
-    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,19 +48,23 @@ def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Che
     for kind in ("conflicting", "largest"):
         members = [member["row"] for group in data.facts["duplicates"][kind] for member in group]
         chosen[kind] = rows[rows["row"].isin(members) & ~rows["augmented"]].drop_duplicates("content_hash")
+    agreement = _agreement(rows)
     images = pictures(processed, pd.concat(chosen.values()).drop_duplicates("id"))
     write_page(
         target,
         "data_quality.html",
         source=data.facts["source"],
         facts=data.facts,
-        errors=[check for check in checks if not check.success and check.severity == "error"],
-        warnings=[check for check in checks if not check.success and check.severity == "warning"],
-        checks=sorted(checks, key=lambda check: (check.success, check.severity != "error")),
+        errors=[check.name for check in checks if not check.success and check.severity == "error"],
+        warnings=[check.name for check in checks if not check.success and check.severity == "warning"],
+        checks=_check_table(checks),
+        leaks=", ".join(
+            f"{count(rows)} {usage} rows also in training" for usage, rows in data.facts["duplicates"]["leaks"].items()
+        ),
         leaking=int((rows["split"].isin(MEASURED_SPLITS) & rows["in_train"]).sum()),
         near_leaking=int((rows["split"].isin(MEASURED_SPLITS) & rows["near_in_train"] & ~rows["in_train"]).sum()),
-        balance=_balance_figure(data.classes),
-        light=_histograms(rows),
+        balance=balance_figure(data.classes),
+        light=light_figure(rows),
         classes=_class_table(data.classes),
         samples={
             emotion: _captioned(chosen["samples"][chosen["samples"]["label"] == label], images)
@@ -80,7 +76,8 @@ def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Che
         pale=_captioned(chosen["pale"], images),
         low_contrast=int((rows["low_contrast"] & ~rows["flat"]).sum()),
         bad=_bad_rows(data),
-        agreement=_agreement(rows),
+        agreement=agreement,
+        agreement_table=_agreement_table(agreement) if agreement else None,
     )
 
 
@@ -90,15 +87,19 @@ def _samples(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts) if parts else train
 
 
-def _captioned(rows: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Sample]:
+def _captioned(rows: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Thumbnail]:
     return [
-        Sample(images[row["id"]], (_emotion(row["label"]), f"{row['id']} {row['split']}"))
+        _thumbnail(images[row["id"]], _emotion(row["label"]), f"{row['id']} {row['split']}")
         for row in rows.to_dict("records")
         if row["id"] in images
     ]
 
 
-def _pairs(leaks: pd.DataFrame, seen: pd.DataFrame, images: dict[str, UInt8Array]) -> list[tuple[Sample, Sample]]:
+def _thumbnail(image: UInt8Array, *lines: str) -> Thumbnail:
+    return Thumbnail(image, lines[0], lines)
+
+
+def _pairs(leaks: pd.DataFrame, seen: pd.DataFrame, images: dict[str, UInt8Array]) -> list[tuple[Thumbnail, Thumbnail]]:
     """Each leaking row beside the first train row with the same picture."""
     first = seen.sort_values("row").drop_duplicates("content_hash").set_index("content_hash")
     pairs = []
@@ -112,7 +113,7 @@ def _pairs(leaks: pd.DataFrame, seen: pd.DataFrame, images: dict[str, UInt8Array
     return pairs
 
 
-def _groups(groups: list[list[dict[str, int]]], kept: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Sample]:
+def _groups(groups: list[list[dict[str, int]]], kept: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Thumbnail]:
     """One picture for each group of copies in the source, with its rows and labels; groups without a kept row are left out."""
     by_row = {row["row"]: row["id"] for row in kept.to_dict("records")}
     samples = []
@@ -121,21 +122,39 @@ def _groups(groups: list[list[dict[str, int]]], kept: pd.DataFrame, images: dict
         if row_id in images:
             named = tuple(f"{member['row']}: {_emotion(member['label'])}" for member in group[:5])
             more = (f"and {len(group) - 5} more",) if len(group) > 5 else ()
-            samples.append(Sample(images[row_id], named + more))
+            samples.append(_thumbnail(images[row_id], *named, *more))
     return samples
 
 
-def _bad_rows(data: QualityData) -> list[dict[str, Any]]:
+def _check_table(checks: Sequence[Check]) -> Table:
+    """All checks, failed ones first."""
+    tones: dict[str, tuple[str, Tone]] = {"error": ("fail", "bad"), "warning": ("warn", "warn")}
+    return Table(
+        ("", "check", "observed", "expected", "why"),
+        tuple(
+            (
+                bold(toned(*(("pass", "good") if check.success else tones[check.severity]))),
+                check.name,
+                check.observed,
+                check.expected,
+                toned(check.note, "dim"),
+            )
+            for check in sorted(checks, key=lambda check: (check.success, check.severity != "error"))
+        ),
+        align="lllll",
+    )
+
+
+def _bad_rows(data: QualityData) -> Table:
+    """Rows that are not in the table, by reason, with examples."""
     choices = data.quarantine_facts["removed_by_choice"]
-    return [
-        {
-            "reason": reason,
-            "rows": count,
-            "choice": reason in choices,
-            "examples": data.quarantine[data.quarantine["reason"] == reason].head(_BAD_ROWS).to_dict("records"),
-        }
-        for reason, count in {**data.quarantine_facts["quarantined"], **choices}.items()
-    ]
+    rows = []
+    for reason, number in {**data.quarantine_facts["quarantined"], **choices}.items():
+        examples = data.quarantine[data.quarantine["reason"] == reason].head(_BAD_ROWS).to_dict("records")
+        kind = "by choice, see params.yaml" if reason in choices else "fault in the source"
+        shown = stacked(code(row["name"]) + f" {row['detail']}" for row in examples)
+        rows.append((stacked((reason, toned(kind, "dim"))), count(number), shown))
+    return Table(("reason", "rows", "examples"), tuple(rows), align="lrl")
 
 
 def _agreement(rows: pd.DataFrame) -> Agreement | None:
@@ -146,55 +165,33 @@ def _agreement(rows: pd.DataFrame) -> Agreement | None:
     clear = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
     words = np.array(_FERPLUS_LABELS)[votes.argmax(axis=1)]
     labels = np.array(EMOTIONS)[voted["label"].to_numpy()]
-    judged = clear & np.isin(words, EMOTIONS)
-    if not judged.any():
+    decided = clear & np.isin(words, EMOTIONS)
+    if not decided.any():
         return None
-    same = (words == labels)[judged]
-    by_emotion = {name: float(same[labels[judged] == name].mean()) for name in EMOTIONS if (labels[judged] == name).any()}
-    return Agreement(int(judged.sum()), float(same.mean()), by_emotion)
+    same = (words == labels)[decided]
+    by_emotion = {name: float(same[labels[decided] == name].mean()) for name in EMOTIONS if (labels[decided] == name).any()}
+    return Agreement(int(decided.sum()), float(same.mean()), by_emotion)
 
 
-def _class_table(classes: pd.DataFrame) -> list[dict[str, Any]]:
+def _agreement_table(agreement: Agreement) -> Table:
+    return Table(
+        ("label", *agreement.by_emotion),
+        (("FER+ agrees", *(percent(share) for share in agreement.by_emotion.values())),),
+    )
+
+
+def _class_table(classes: pd.DataFrame) -> Table:
+    """Rows and share of each emotion in each split beside the shares of FER-2013."""
     found = {(row["split"], row["emotion"]): (row["rows"], row["share"]) for row in classes.to_dict("records")}
-    return [
-        {"emotion": emotion, "reference": reference, "splits": [found[split, emotion] for split in schemas.SPLITS]}
-        for emotion, reference in zip(EMOTIONS, REFERENCE_SHARES, strict=True)
-    ]
-
-
-def _balance_figure(classes: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(9, 3.4))
-    axes = figure.subplots()
-    places = np.arange(len(EMOTIONS))
-    for number, split in enumerate(schemas.SPLITS):
-        shares = classes.loc[classes["split"] == split, "share"].to_numpy()
-        axes.bar(places + (number - 1) * 0.26, 100 * shares, width=0.25, label=split, color=_COLORS[split])
-    axes.hlines(100 * np.array(REFERENCE_SHARES), places - 0.42, places + 0.42, color="black", linewidth=1.5, label="FER-2013")
-    axes.set_xticks(places, EMOTIONS)
-    axes.set_ylabel("share of the split in %")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
-    return figure
-
-
-def _histograms(rows: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(9, 2.8))
-    for axes, (column, top, words) in zip(
-        figure.subplots(1, 2),
-        (("brightness", 255, "brightness (mean gray value)"), ("contrast", 128, "contrast (standard deviation)")),
-        strict=True,
-    ):
+    rows = []
+    for emotion, reference in zip(EMOTIONS, REFERENCE_SHARES, strict=True):
+        cells = [emotion]
         for split in schemas.SPLITS:
-            values = rows.loc[(rows["split"] == split) & ~rows["augmented"], column].to_numpy()
-            if len(values):
-                weights = np.full(len(values), 100 / len(values))
-                axes.hist(values, bins=48, range=(0, top), weights=weights, histtype="step", label=split, color=_COLORS[split])
-        axes.set_xlabel(words)
-        axes.set_ylabel("% of the split")
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False)
-    figure.tight_layout()
-    return figure
+            number, share = found[split, emotion]
+            cells += [count(number), toned(percent(share), "dim")]
+        rows.append((*cells, toned(percent(reference), "dim")))
+    headers = ("emotion", *(header for split in schemas.SPLITS for header in (split, "")), "FER-2013")
+    return Table(headers, tuple(rows))
 
 
 def _emotion(label: int) -> str:

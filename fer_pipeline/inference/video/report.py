@@ -15,6 +15,8 @@ from fer_pipeline.inference.drawing import COLOURS
 from fer_pipeline.inference.video.summary import BRIEF_SECONDS, TrackSummary, VideoSummary
 from fer_pipeline.inference.video.writers import CSV_FILE, JSONL_FILE, PARQUET_FILE, VIDEO_FILE, VTT_FILE
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.reports.components import Table, Thumbnail, fixed, percent
+from fer_pipeline.reports.figures import themed
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE
 
@@ -28,13 +30,12 @@ _PAPER = (255, 255, 255)
 def write_report(folder: Path, summary: VideoSummary) -> Path:
     """Writes report.html from the files that `video.analyse` left in the folder; returns its path."""
     people = summary.people[:MAX_PEOPLE]
-    labels = [label for label in COLOURS if any(person.seconds.get(label) for person in people)]
     write_page(
         folder / REPORT_FILE,
         "video_report.html",
         summary=summary,
         people=people,
-        labels=labels,
+        shares=_share_table(people),
         left_out=len(summary.people) - len(people),
         brief=sum(1 for track in summary.tracks if track.seen < BRIEF_SECONDS),
         brief_seconds=BRIEF_SECONDS,
@@ -42,7 +43,6 @@ def write_report(folder: Path, summary: VideoSummary) -> Path:
         peaks={person.track: _peaks(folder, person) for person in people},
         clock=_short_clock,
         files=[name for name in (VIDEO_FILE, VTT_FILE, CSV_FILE, PARQUET_FILE, JSONL_FILE) if (folder / name).exists()],
-        colours={label: f"rgb{colour}" for label, colour in COLOURS.items()},
     )
     return folder / REPORT_FILE
 
@@ -52,23 +52,52 @@ def _short_clock(seconds: float) -> str:
     return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
 
-def _peaks(folder: Path, person: TrackSummary) -> list[tuple[str, float, float, UInt8Array]]:
-    ranked = sorted(person.peaks.items(), key=lambda item: -item[1].probability)
-    return [(name, peak.time, peak.probability, decode((folder / peak.file).read_bytes())) for name, peak in ranked]
+def _share_table(people: tuple[TrackSummary, ...]) -> Table:
+    labels = [label for label in COLOURS if any(person.seconds.get(label) for person in people)]
+    return Table(
+        ("person", "seen", "from", "to", *labels, "label changes per minute", "before smoothing"),
+        tuple(
+            (
+                str(person.track),
+                f"{person.seen:.1f} s",
+                _short_clock(person.first),
+                _short_clock(person.last),
+                *(percent(person.shares.get(label, 0)) for label in labels),
+                fixed(60 * person.changes_smoothed / person.seen, 0),
+                fixed(60 * person.changes_raw / person.seen, 0),
+            )
+            for person in people
+        ),
+    )
 
 
+def _peaks(folder: Path, person: TrackSummary) -> list[Thumbnail]:
+    """The frames in which each emotion was most probable, the most probable emotion first."""
+    return [
+        Thumbnail(
+            decode((folder / peak.file).read_bytes()),
+            f"Person {person.track} at {_short_clock(peak.time)}",
+            (f"{emotion} {percent(peak.probability, 0)}", _short_clock(peak.time)),
+            color=f"rgb{COLOURS[emotion]}",
+        )
+        for emotion, peak in sorted(person.peaks.items(), key=lambda item: -item[1].probability)
+    ]
+
+
+@themed
 def _timeline(folder: Path, summary: VideoSummary, people: tuple[TrackSummary, ...]) -> Figure:
     end = max(summary.seconds, 0.1)
     means = _mean_probabilities(folder / JSONL_FILE, [person.track for person in people], end)
-    figure = Figure(figsize=(11, 1.1 + 1.0 * len(people)), layout="constrained")
+    figure = Figure(figsize=(11, 1.1 + 1.0 * len(people)))
     axes = figure.subplots(len(people), 1, sharex=True, squeeze=False)[:, 0]
     for axis, person in zip(axes, people, strict=True):
         axis.imshow(_bands(means[person.track]), extent=(0, end, 0, 1), aspect="auto", interpolation="nearest")
         axis.set_yticks([])
+        axis.grid(visible=False)
         axis.set_ylabel(f"person {person.track}", rotation=0, ha="right", va="center")
     axes[-1].set_xlabel("seconds")
     patches = [Patch(color="#{:02x}{:02x}{:02x}".format(*COLOURS[emotion]), label=emotion) for emotion in EMOTIONS]
-    figure.legend(handles=patches, loc="outside upper center", ncols=len(EMOTIONS), frameon=False)
+    figure.legend(handles=patches, loc="outside upper center", ncols=len(EMOTIONS))
     return figure
 
 
