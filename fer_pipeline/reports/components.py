@@ -38,8 +38,8 @@ class Estimate(Protocol):
 class Table:
     """A table of texts; without headers it holds pairs of name and value.
 
-    `align` has one letter per column, "l" (left) or "r" (right). By default names in the first column are on the left and
-    figures in the others on the right; without headers all are on the left.
+    `align` has one letter per column: "l" (left), "L" (left, on one line) or "r" (right, on one line). By default names in the
+    first column are on the left and figures in the others on the right; without headers all are on the left.
     """
 
     headers: tuple[str, ...]
@@ -53,7 +53,7 @@ class Table:
 
     @property
     def alignment(self) -> str:
-        """One letter per column: "l" or "r"."""
+        """One letter per column: "l", "L" or "r"."""
         return self.align or "l" + ("r" if self.titled else "l") * (len(self.headers) - 1)
 
 

@@ -114,7 +114,7 @@ def other_data_sets(facts: CardFacts) -> Section:
     )
     intro = "The model as it is, without training on them. Averages are over the classes that both have."
     notes = tuple(f"{values['data']}: {note}" for values in facts.external for note in values["notes"])
-    blocks = (intro, Table(header, rows), *((BulletList(notes),) if notes else ()))
+    blocks = (intro, Table(header, rows, align="lrrrrrl"), *((BulletList(notes),) if notes else ()))
     if all(values["data"] == FERPLUS_TITLE for values in facts.external):
         return Section("Other data sets", (*blocks, texts.ELSEWHERE))
     return Section("Other data sets", blocks)

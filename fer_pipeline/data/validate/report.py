@@ -141,7 +141,7 @@ def _check_table(checks: Sequence[Check]) -> Table:
             )
             for check in sorted(checks, key=lambda check: (check.success, check.severity != "error"))
         ),
-        align="lllll",
+        align="LLLll",
     )
 
 
