@@ -18,7 +18,7 @@ from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.intervals import mean_interval
 from fer_pipeline.model_info import ModelInfo, Predict
-from fer_pipeline.reports.components import Table, bold, image_cell, percent, stacked, toned
+from fer_pipeline.reports.components import Table, bold, image_cell, percent, small, stacked, toned
 from fer_pipeline.reports.figures import BLUE, GRAY, RED, themed
 from fer_pipeline.reports.page import write_report
 
@@ -170,10 +170,10 @@ def _examples(face: UInt8Array, result: Robustness) -> Table:
     """One face uint8 (1, 48, 48, 1) under every corruption, with the accuracies."""
     rows = []
     for number, curve in enumerate(result.curves):
-        cells = [stacked((bold(curve.corruption.name), toned(curve.corruption.unit, "dim")))]
+        cells = [stacked((bold(curve.corruption.name), small(toned(curve.corruption.unit, "dim"))))]
         for strength, accuracy in zip(curve.corruption.strengths, curve.accuracy, strict=True):
             image = corrupted(face, curve.corruption, strength, np.random.default_rng((result.seed, number)))[0]
-            cells.append(stacked((image_cell(image, "", side=72), f"{strength:g}: {percent(accuracy)}")))
+            cells.append(stacked((image_cell(image, "", side=72), small(f"{strength:g}: {percent(accuracy)}"))))
         rows.append((*cells, percent(curve.mean), percent(float(np.mean(curve.macro_f1)))))
     headers = ("", *(f"strength {number}" for number in range(1, STRENGTHS + 1)), "mean accuracy", "mean macro-F1")
-    return Table(headers, tuple(rows), align="l" * (STRENGTHS + 1) + "rr")
+    return Table(headers, tuple(rows), align="l" + "L" * STRENGTHS + "rr")

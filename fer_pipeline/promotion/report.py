@@ -122,7 +122,7 @@ def changes_figure(result: Comparison) -> Figure:
     axes.set_yticks(places, [f"{one.emotion} ({one.rows:,})" for one in result.classes])
     axes.invert_yaxis()
     axes.set_xlabel("change from the first to the second, points")
-    axes.legend(loc="best")
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 

@@ -137,6 +137,11 @@ def bold(text: str) -> Markup:
     return Markup("<b>{}</b>").format(text)
 
 
+def small(text: str) -> Markup:
+    """Format a text in small print."""
+    return Markup("<small>{}</small>").format(text)
+
+
 def code(text: str) -> Markup:
     """Format a name, key or command as code."""
     return Markup("<code>{}</code>").format(text)

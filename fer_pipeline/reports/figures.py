@@ -33,6 +33,7 @@ def themed(draw: _Drawing) -> _Drawing:
             "axes.spines.right": False,
             "axes.spines.top": False,
             "axes.titlesize": 11,
+            "figure.constrained_layout.h_pad": 0.1,
             "figure.constrained_layout.use": True,
             "font.size": 10,
             "grid.alpha": 0.25,
