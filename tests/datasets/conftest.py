@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from packing import Fetched
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import FetchParams
 from fer_pipeline.data.fetch.fetch import SourceFacts, fetch
+from tests.datasets.packing import Fetched
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,9 +39,8 @@ def fetched(tmp_path: Path) -> Fetched:
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
     """A session that all `preprocess` of a module work in: each start takes seconds."""
-    from made_rows import MASTER
-
     from fer_pipeline.data.spark.session import spark_session
+    from tests.datasets.made_rows import MASTER
 
     with spark_session(MASTER) as session:
         yield session

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PREPROCESS = """
 import sys
 from pathlib import Path
-from fer_pipeline.datasets import spark_faults
+from fer_pipeline.data.spark import errors as spark_errors
 from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.errors import FerError
 from fer_pipeline.config.params import PreprocessParams

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from packing import FER2013, PIXELS, VOTES, Fetched, packed_as
 
 from fer_pipeline.data import raw_table
 from fer_pipeline.data.fetch import csv_tables
 from fer_pipeline.errors import SourceError
+from tests.datasets.packing import FER2013, PIXELS, VOTES, Fetched, packed_as
 
 PACKED = ("plain", "gz", "zip", "zip of gz", "tar.gz", "tar")
 FORMS = (*PACKED, *(f"folder with {form}" for form in PACKED))

@@ -6,11 +6,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from packing import Fetched, tarred, tree, zipped
 
 from fer_pipeline.data import raw_table
 from fer_pipeline.data.fetch import image_folders
 from fer_pipeline.errors import SourceError
+from tests.datasets.packing import Fetched, tarred, tree, zipped
 
 IMAGE_TREE = (
     "root/Test/ANGER/1.PNG",

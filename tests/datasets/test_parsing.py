@@ -5,13 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from made_rows import face, pixels
 
 from fer_pipeline import imaging
 from fer_pipeline.data.preprocess.parsing import RowFault, parse_pixels, split_of
 from fer_pipeline.data.preprocess.preprocess import PreprocessFacts
 from fer_pipeline.errors import FerError
 from fer_pipeline.imaging import ImageSpec
+from tests.datasets.made_rows import face, pixels
 
 
 @pytest.mark.parametrize(

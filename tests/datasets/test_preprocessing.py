@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
 from pyspark.sql import SparkSession
 
 from fer_pipeline import imaging, schemas
 from fer_pipeline.data.preprocess.preprocess import PreprocessFacts, preprocess
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec
+from tests.datasets.made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
 
 pytestmark = pytest.mark.usefixtures("spark")
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from packing import FER2013, PIXELS, VOTES, packed_as, tarred, tree, zipped
 
 from fer_pipeline.config.params import FetchParams
 from fer_pipeline.data import raw_table
 from fer_pipeline.data.fetch import archives
 from fer_pipeline.data.fetch.fetch import fetch
 from fer_pipeline.errors import SourceError, ToolUnavailableError
+from tests.datasets.packing import FER2013, PIXELS, VOTES, packed_as, tarred, tree, zipped
 
 
 def text(name: str, content: str) -> Callable[[Path], Path]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_rows import Row, face, left_out, read, row, run, unsplit
 from pyspark.sql import SparkSession
 
 from fer_pipeline import imaging
 from fer_pipeline.data.preprocess.splitting import carve
 from fer_pipeline.labels import EMOTIONS
+from tests.datasets.made_rows import Row, face, left_out, read, row, run, unsplit
 
 pytestmark = pytest.mark.usefixtures("spark")
 

@@ -161,7 +161,7 @@ def test_a_stage_whose_run_was_killed_ends_and_the_next_run_takes_over(root: Pat
     (root / "dvc.yaml").write_text(STAGES.replace("sh second.sh", "fer feedback purge --wait -1 && cp first.txt second.txt"))
     dvc.add_source(root, [source])
     dvc.reproduce(root, "first")
-    script = "from pathlib import Path; from fer_pipeline.datasets import versioning; versioning.reproduce(Path.cwd(), 'second')"
+    script = "from pathlib import Path; from fer_pipeline.workspace import dvc; dvc.reproduce(Path.cwd(), 'second')"
     with exclusive(root / RUN_LOCK, "a test"):  # the stage waits for it without end
         run = psutil.Popen([sys.executable, "-c", script], cwd=root)
         deadline = time.monotonic() + 60

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from servers import free_port, served
 
 from benchmarks.lifecycle.prefect_api import PrefectApi
 from fer_pipeline import environment
+from tests.e2e.servers import free_port, served
 
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 AUTOMATIONS = yaml.safe_load((Path(__file__).parents[2] / "flows" / "automations.yaml").read_text())

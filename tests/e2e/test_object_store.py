@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import S3FileSystem
-from servers import free_port, served
 
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.imaging import UInt8Array, encode_png
@@ -23,6 +22,7 @@ from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.scoring import score
 from fer_pipeline.workspace import dvc as versioning
+from tests.e2e.servers import free_port, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

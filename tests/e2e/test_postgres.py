@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from servers import free_port, served
 
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.model_info import ModelInfo
+from tests.e2e.servers import free_port, served
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
 PASSWORD = "only-for-this-test"

@@ -192,9 +192,9 @@ import json, sys
 from pathlib import Path
 import numpy as np
 sys.path[:0] = sys.argv[1:3]
-import test_resident as here
-from conftest import stripes
-from fer_pipeline.modeling import learner, training
+import tests.modeling.test_resident as here
+from tests.modeling.conftest import stripes
+from fer_pipeline.training import learner, train as training
 from fer_pipeline.training.devices import device_count
 learner.build = training.build = here.tiny
 learner.can_stay = lambda faces: sys.argv[3] == "resident"

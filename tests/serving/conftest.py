@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from asking import client_of
 from fastapi.testclient import TestClient
 from onnx import numpy_helper
 
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from tests.serving.asking import client_of
 
 
 def remade(model: Path, target: Path, name: str, constants: dict[str, Any]) -> Path:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from asking import FLAT_FACE, app_of, client_of, error_of
 from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client import REGISTRY
@@ -26,6 +25,7 @@ from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Int
 from fer_pipeline.serving.http.schemas import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.http.uploads import SIGNATURES
 from fer_pipeline.workspace import layout
+from tests.serving.asking import FLAT_FACE, app_of, client_of, error_of
 
 UInt8Array = npt.NDArray[np.uint8]
 

@@ -13,7 +13,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from asking import error_of
 from fastapi.testclient import TestClient
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
@@ -30,6 +29,7 @@ from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME, WASM, f
 from fer_pipeline.serving.sandbox.video_jobs import Jobs
 from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace.files import replaced_folder
+from tests.serving.asking import error_of
 from tools import vendor_onnxruntime
 
 

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 
 from fer_pipeline import imaging
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
@@ -28,6 +27,7 @@ from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.serving.background.loaded_model import ServedModel
 from fer_pipeline.serving.routes.browser_files import haar_cascade
+from tests.serving.browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 

@@ -11,7 +11,6 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 import pytest
-from asking import closed_sandbox
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -28,6 +27,7 @@ from fer_pipeline.serving.routes.frame_queue import MOST_STARTS, MOST_UNANSWERED
 from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX, camera_temporal
 from fer_pipeline.serving.sandbox.video_jobs import Jobs
 from fer_pipeline.serving.state import Desk
+from tests.serving.asking import closed_sandbox
 
 
 def jpeg(image: npt.NDArray[np.uint8]) -> bytes:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from asking import FLAT_FACE, client_of, error_of
 from fastapi.testclient import TestClient
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.app import WEB
 from fer_pipeline.serving.http.middleware import SECURITY_HEADERS
+from tests.serving.asking import FLAT_FACE, client_of, error_of
 
 UInt8Array = npt.NDArray[np.uint8]
 

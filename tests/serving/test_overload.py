@@ -14,13 +14,13 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
-from asking import FLAT_FACE, app_of, client_of, closed_sandbox, error_of
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
 from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
 from fer_pipeline.serving.http.middleware import SECURITY_HEADERS
 from fer_pipeline.serving.http.uploads import Limits
+from tests.serving.asking import FLAT_FACE, app_of, client_of, closed_sandbox, error_of
 
 UInt8Array = npt.NDArray[np.uint8]
 

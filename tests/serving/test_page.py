@@ -11,10 +11,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 from PIL import Image
 
 from fer_pipeline.imaging import UInt8Array, encode_png
+from tests.serving.browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 

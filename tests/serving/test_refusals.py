@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from asking import FLAT_FACE, client_of, error_of
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.uploads import Limits
+from tests.serving.asking import FLAT_FACE, client_of, error_of
 
 UInt8Array = npt.NDArray[np.uint8]
 

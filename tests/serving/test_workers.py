@@ -13,10 +13,10 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from asking import FLAT_FACE
-from test_videos import video
 
 from benchmarks.load import Server, served
+from tests.serving.asking import FLAT_FACE
+from tests.serving.test_videos import video
 
 pytestmark = pytest.mark.slow
 
