@@ -15,7 +15,7 @@ from benchmarks.inference import milliseconds
 from benchmarks.load import Server, served
 from benchmarks.service import chosen, jpeg, verdict
 from fer_pipeline.imaging import decode, shrink
-from fer_pipeline.inference.detection.detectors import published_yunet
+from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.routes.live import DETECTION_SIDE, PROTOCOL
 

@@ -23,7 +23,9 @@ from fer_pipeline.cli.options import chosen_detector_file
 from fer_pipeline.data.table.reader import load_split
 from fer_pipeline.imaging import UInt8Array, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.detection.detectors import FaceBox, FaceDetector, HaarDetector, crop_box, published_yunet
+from fer_pipeline.inference.detection.faces import FaceBox, FaceDetector, crop_box
+from fer_pipeline.inference.detection.haar import HaarDetector
+from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.recognizer import crop_face
 
 PROCESSED = Path("data/processed")

@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 from fer_pipeline.errors import ToolUnavailableError
-from fer_pipeline.inference.detection.detectors import YUNET_FILE
+from fer_pipeline.inference.detection.yunet import YUNET_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -26,7 +26,8 @@ from benchmarks.service import chosen, verdict
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.imaging import shrink
-from fer_pipeline.inference.detection.detectors import HaarDetector, published_yunet
+from fer_pipeline.inference.detection.haar import HaarDetector
+from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.video.analysis import VideoOptions, analyse
 from fer_pipeline.inference.video.decoding import frames

@@ -27,7 +27,7 @@ from fer_pipeline.cli.options import chosen_detector_file
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import decode
-from fer_pipeline.inference.detection.detectors import published_yunet
+from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox

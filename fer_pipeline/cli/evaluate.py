@@ -17,7 +17,7 @@ from fer_pipeline.workspace.locks import exclusive
 if TYPE_CHECKING:
     from fer_pipeline.imaging import ImageSpec, UInt8Array
     from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.inference.detection.detectors import FaceDetector
+    from fer_pipeline.inference.detection.faces import FaceDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
 Model = Annotated[
@@ -142,11 +142,10 @@ def check_spec(spec: ImageSpec, processed: Path) -> None:
 
 
 def recognizer_of(model: Path, classifier: EmotionClassifier, detector: FaceDetector | None = None) -> Recognizer:
-    from fer_pipeline.inference.detection.detectors import YUNET_FILE, HaarDetector, YuNetDetector
+    from fer_pipeline.inference.detection.selection import select_detector
     from fer_pipeline.inference.recognizer import Recognizer
 
-    yunet = model / YUNET_FILE
-    return Recognizer(classifier, detector or (YuNetDetector(yunet) if yunet.is_file() else HaarDetector()))
+    return Recognizer(classifier, detector or select_detector(model))
 
 
 def largest_face(recognizer: Recognizer, image: UInt8Array) -> UInt8Array | None:

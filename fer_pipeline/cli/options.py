@@ -17,7 +17,7 @@ from fer_pipeline.workspace.layout import BUNDLE, DETECTORS, DOWNLOADS, PARAMS
 
 if TYPE_CHECKING:
     from fer_pipeline.experiments.registry import Version
-    from fer_pipeline.inference.detection.detectors import FaceDetector
+    from fer_pipeline.inference.detection.faces import FaceDetector
 
 YUNET = DETECTORS / "yunet.onnx"
 ALIASES = ("champion", "challenger", "baseline")
@@ -73,7 +73,7 @@ def chosen_detector(file: Path | None) -> FaceDetector | None:
 
     Raises `ModelError` where the file is not the published one.
     """
-    from fer_pipeline.inference.detection.detectors import published_yunet
+    from fer_pipeline.inference.detection.yunet import published_yunet
 
     found = chosen_detector_file(file)
     return published_yunet(found) if found else None

@@ -25,7 +25,8 @@ from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the command, not by `fer --help`
-    from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+    from fer_pipeline.inference.face_emotion import FaceEmotion
+    from fer_pipeline.inference.recognizer import Recognizer
 
 _PICTURES_AT_ONCE = 8
 
@@ -147,7 +148,7 @@ def score(
     """
     from tqdm import tqdm
 
-    from fer_pipeline.inference.detection.detectors import published_yunet
+    from fer_pipeline.inference.detection.yunet import published_yunet
     from fer_pipeline.inference.model_files import PortableModel
     from fer_pipeline.scoring import score
     from fer_pipeline.scoring.outputs import FACES

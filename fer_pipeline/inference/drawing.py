@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import cv2
 
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.inference.detection.detectors import Box
-from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
+from fer_pipeline.inference.detection.faces import Box
+from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
 from fer_pipeline.inference.tracking import TrackedFace
 
 # Okabe and Ito's palette, told apart with colour-blind eyes; RGB.

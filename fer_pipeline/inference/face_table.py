@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.labels import EMOTIONS
 
 _BOX = ("x", "y", "width", "height")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.inference.detection.detectors import YUNET_FILE
+from fer_pipeline.inference.detection.yunet import YUNET_FILE
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD, Recognizer
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 

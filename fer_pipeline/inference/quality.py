@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fer_pipeline.imaging import UInt8Array, resize_face, to_gray
-from fer_pipeline.inference.detection.detectors import Box, FaceBox
+from fer_pipeline.inference.detection.faces import Box, FaceBox
 
 MIN_SIZE = 32
 """Side of the crop in pixels; a smaller one must be grown by half or more to fill the 48 pixels of a model input."""

@@ -1,14 +1,16 @@
-"""Which parts of a face an answer rests on: cover one after the other and see how the answer changes.
+"""Occlusion sensitivity maps of a face, and their drawing.
 
-Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2. It asks a model for answers only, so
-it serves any. The service shows these maps, serving/web/device/recognizer.js computes the same ones in the browser, and the
-faithfulness of `fer explain-report` is that of these.
+Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2: parts of the face are covered one
+after the other, and the change of the prediction is their importance. It needs only predictions, so it serves any model. The
+browser page computes the same maps (serving/web/device/recognizer.js) and draws them alike (serving/web/device/heat.js); `fer
+explain-report` measures the faithfulness of these maps.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,26 +21,44 @@ PATCH: Final = 12
 STRIDE: Final = 4
 """Side of the covered square, about an eye or half a mouth, and its step, in pixels of the model input."""
 
+_ENLARGEMENT = 7
+_FULL_COLOUR = 2.0  # the least change of the log-odds that is drawn in full colour
+
 
 def occlusion_maps(face: UInt8Array, predict: Predict) -> npt.NDArray[np.float64]:
-    """Importance float64 (7, 48, 48) of each pixel of a model input uint8 (48, 48, 1) for each emotion.
+    """Compute the importance of each pixel of a face for each emotion.
 
-    It is by how much the emotion's log-odds fall where a square around the pixel is covered by the face's mean gray, averaged
-    over all squares that hold the pixel; negative where covering makes the emotion likelier.
+    `face` is a model input uint8 (48, 48, 1); returns float64 (7, 48, 48). Importance is by how much the emotion's log-odds fall
+    where a square around the pixel is covered by the face's mean gray, averaged over all squares that hold the pixel; negative
+    where covering makes the emotion likelier.
     """
-    starts = range(STRIDE - PATCH, FACE_SIZE, STRIDE)  # beyond the edges too, so that each pixel lies in equally many squares
+    starts = range(STRIDE - PATCH, FACE_SIZE, STRIDE)  # beyond the edges too, so that each pixel is in equally many squares
     squares = [
         (slice(max(y, 0), min(y + PATCH, FACE_SIZE)), slice(max(x, 0), min(x + PATCH, FACE_SIZE))) for y in starts for x in starts
     ]
     covered = np.repeat(face[np.newaxis], len(squares), axis=0)
-    for picture, square in zip(covered, squares, strict=True):
-        picture[square] = round(float(face.mean()))
+    for image, square in zip(covered, squares, strict=True):
+        image[square] = round(float(face.mean()))
     falls = _log_odds(predict(face[np.newaxis])) - _log_odds(predict(covered))
     total, count = np.zeros((falls.shape[1], FACE_SIZE, FACE_SIZE)), np.zeros((FACE_SIZE, FACE_SIZE))
     for fall, square in zip(falls, squares, strict=True):
         total[:, *square] += fall[:, np.newaxis, np.newaxis]
         count[square] += 1
     return np.asarray(total / count)
+
+
+def draw_heat_map(face: UInt8Array, importance: npt.NDArray[np.float64]) -> UInt8Array:
+    """Draw one importance map over its face, RGB uint8 (336, 336, 3).
+
+    `face` is a model input uint8 (48, 48, 1), `importance` one map of `occlusion_maps`. What raises the log-odds is yellow and
+    red, what lowers them blue.
+    """
+    scale = max(_FULL_COLOUR, float(np.abs(importance).max()))
+    level = np.clip(128 + 127 * importance / scale, 0, 255).astype(np.uint8)
+    colours = cv2.applyColorMap(level, cv2.COLORMAP_JET)[:, :, ::-1].astype(np.float64)
+    opacity = 0.65 * (np.abs(importance) / scale)[:, :, np.newaxis]
+    mixed = np.rint((1 - opacity) * np.repeat(face, 3, axis=2) + opacity * colours).astype(np.uint8)
+    return np.ascontiguousarray(mixed.repeat(_ENLARGEMENT, axis=0).repeat(_ENLARGEMENT, axis=1))
 
 
 def _log_odds(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

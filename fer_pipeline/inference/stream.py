@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array, shrink
-from fer_pipeline.inference.detection.detectors import DETECTION_SIDE, Box, FaceBox
-from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.inference.detection.faces import DETECTION_SIDE, Box, FaceBox
+from fer_pipeline.inference.face_emotion import FaceEmotion
+from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
 from fer_pipeline.inference.tracking import COAST_SECONDS, FaceTracker, TrackedFace
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.inference.detection.detectors import Box, FaceBox
-from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.inference.detection.faces import Box, FaceBox
+from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.labels import EMOTIONS
 
 FORGET_SECONDS = 1.0

@@ -30,7 +30,7 @@ import numpy as np
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.detection.detectors import YUNET_FILE
+from fer_pipeline.inference.detection.yunet import YUNET_FILE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
 from fer_pipeline.workspace import layout

@@ -18,9 +18,10 @@ import pyarrow as pa
 from fer_pipeline import imaging
 from fer_pipeline.errors import ImageError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE
+from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.face_table import face_rows
 from fer_pipeline.inference.model_files import PortableModel
-from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.scoring.storage import storage_location
 

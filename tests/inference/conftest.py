@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline.inference.detection.detectors import FaceBox
+from fer_pipeline.inference.detection.faces import FaceBox
 
 UInt8Array = npt.NDArray[np.uint8]
 VideoWriter = Callable[..., Path]

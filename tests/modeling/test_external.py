@@ -14,7 +14,7 @@ from fer_pipeline.analysis.external.evaluate import ExternalResult, measure, wri
 from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec, crop
-from fer_pipeline.inference.detection.detectors import HaarDetector
+from fer_pipeline.inference.detection.haar import HaarDetector
 from fer_pipeline.labels import (
     AFFECTNET_CODES,
     CKPLUS_CODES,

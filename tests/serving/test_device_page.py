@@ -17,7 +17,8 @@ import pytest
 
 from fer_pipeline import imaging
 from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
-from fer_pipeline.inference.detection.detectors import FaceBox, HaarDetector
+from fer_pipeline.inference.detection.faces import FaceBox
+from fer_pipeline.inference.detection.haar import HaarDetector
 from fer_pipeline.inference.pretrained import model_folder
 from fer_pipeline.inference.quality import NOSE, FacePose, measure
 from fer_pipeline.inference.saliency import occlusion_maps

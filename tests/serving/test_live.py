@@ -18,7 +18,7 @@ from starlette.testclient import WebSocketTestSession
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array, encode_png
-from fer_pipeline.inference.detection.detectors import FaceBox
+from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.app import create_app, open_desk
 from fer_pipeline.serving.http import metrics

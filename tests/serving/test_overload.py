@@ -17,7 +17,8 @@ import pytest
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 
-from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.inference.face_emotion import FaceEmotion
+from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.middleware import SECURITY_HEADERS
 from fer_pipeline.serving.http.uploads import Limits
 from tests.serving.asking import FLAT_FACE, app_of, client_of, closed_sandbox, error_of

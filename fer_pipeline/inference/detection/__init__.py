@@ -1,1 +1,1 @@
-"""Face detectors."""
+"""Face detection."""

@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
-from fer_pipeline.inference.detection.detectors import YUNET_SHA256
+from fer_pipeline.inference.detection.yunet import YUNET_SHA256
 
 YUNET_URL = (
     "https://github.com/opencv/opencv_zoo/raw/82b38c8f98e7b52aa171400f3e4c722352d0669f/"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.imaging import UInt8Array, crop, encode_png, shrink
-from fer_pipeline.inference.recognizer import UNCERTAIN
+from fer_pipeline.inference.face_emotion import UNCERTAIN
 from fer_pipeline.inference.tracking import FORGET_SECONDS, TrackedFace
 from fer_pipeline.inference.video.decoding import VideoInfo
 from fer_pipeline.labels import EMOTIONS

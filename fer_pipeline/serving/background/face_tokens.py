@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from fer_pipeline.imaging import UInt8Array, content_hash, resize_face, to_gray
-from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.serving.http.uploads import RefusedError
 

@@ -16,7 +16,7 @@ from typing import Literal
 from fer_pipeline.errors import ParamsError, ToolUnavailableError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Correction, Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
-from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.serving.background.face_tokens import AnsweredFace, FaceTokens
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import RefusedError

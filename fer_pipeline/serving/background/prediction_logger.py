@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
+from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring.observations import LOG_VARIABLE, LoggedFace
 from fer_pipeline.serving.http import metrics

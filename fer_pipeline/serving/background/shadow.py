@@ -23,7 +23,8 @@ import numpy as np
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import UInt8Array, enhance
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
+from fer_pipeline.inference.face_emotion import FaceEmotion
+from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.background.loaded_model import Marks, ServedModel, marks_of
 from fer_pipeline.serving.http import metrics
 

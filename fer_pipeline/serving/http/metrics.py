@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fer_pipeline.inference.recognizer import FaceEmotion
+from fer_pipeline.inference.face_emotion import FaceEmotion
 
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"  # set by BentoML; the workers keep their figures there
 

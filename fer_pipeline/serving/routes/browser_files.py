@@ -13,7 +13,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.inference.detection import detectors
+from fer_pipeline.inference.detection import haar, yunet
+from fer_pipeline.inference.detection.faces import DETECTION_SIDE
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import MODEL_FILE
 
@@ -44,18 +45,18 @@ def detector_file(model: PortableModel, name: str) -> bytes:
     if name == "haar":
         return haar_cascade()
     if name == "yunet":
-        return free_sides(_file(model, detectors.YUNET_FILE))
+        return free_sides(_file(model, yunet.YUNET_FILE))
     raise ModelError(f"the face detector {name} has no file for the page, expected haar or yunet")
 
 
 def detector_facts(name: str) -> dict[str, Any]:
     """By which values the detector works; they are those of `faces`."""
     if name == "haar":
-        values: dict[str, Any] = {"neighbours": detectors.HAAR_NEIGHBOURS, "smallest": detectors.HAAR_SMALLEST}
+        values: dict[str, Any] = {"neighbours": haar.HAAR_MIN_NEIGHBOURS, "smallest": haar.HAAR_MIN_SIDE}
     else:
-        side, left, top = detectors.YUNET_FRAMING
-        values = {"threshold": detectors.YUNET_THRESHOLD, "framing": {"side": side, "left": left, "top": top}}
-    return {"name": name, "longest_side": detectors.DETECTION_SIDE, **values}
+        side, left, top = yunet.YUNET_FRAMING
+        values = {"threshold": yunet.YUNET_MIN_SCORE, "framing": {"side": side, "left": left, "top": top}}
+    return {"name": name, "longest_side": DETECTION_SIDE, **values}
 
 
 @lru_cache(maxsize=1)
@@ -65,9 +66,9 @@ def haar_cascade() -> bytes:
     A stage ends before stump number `end` and is passed by a sum of at least `threshold`; a stump adds `left` where its
     `rectangles` (x, y, width, height, weight) sum up to less than its `threshold`, else `right`.
     """
-    root = ElementTree.parse(detectors.HAAR_FILE).getroot().find("cascade")
+    root = ElementTree.parse(haar.HAAR_FILE).getroot().find("cascade")
     if root is None or root.findtext("width") != root.findtext("height"):
-        raise ModelError(f"{detectors.HAAR_FILE} holds no square cascade: install opencv-python-headless >=4.14,<5")
+        raise ModelError(f"{haar.HAAR_FILE} holds no square cascade: install opencv-python-headless >=4.14,<5")
     rectangles = [[_numbers(part.text) for part in feature.iterfind("rects/_")] for feature in root.iterfind("features/_")]
     stages, stumps = [], []
     for stage in root.iterfind("stages/_"):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from fer_pipeline.errors import ImageError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE
 from fer_pipeline.imaging import UInt8Array, content_hash
-from fer_pipeline.inference.recognizer import UNCERTAIN, FaceEmotion
+from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.serving.background.face_tokens import AnsweredFace, gray_face
 from fer_pipeline.serving.background.feedback_inbox import Intake

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.drawing import annotate
-from fer_pipeline.inference.heat import heat_picture
-from fer_pipeline.inference.recognizer import FaceEmotion, Recognizer
-from fer_pipeline.inference.saliency import occlusion_maps
+from fer_pipeline.inference.face_emotion import FaceEmotion
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.inference.saliency import draw_heat_map, occlusion_maps
 from fer_pipeline.labels import emotion_index
 from fer_pipeline.serving.background.face_tokens import gray_face
 from fer_pipeline.serving.http import metrics
@@ -171,7 +171,7 @@ def _explain(desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, 
         answer, cut = found[number - 1]
     seen = to_model_input(cut, recognizer.info.image_spec)
     importance = occlusion_maps(seen, recognizer.classifier.probabilities)[emotion_index(answer.top_emotion)]
-    return encode_png(heat_picture(seen, importance)), answer.top_emotion
+    return encode_png(draw_heat_map(seen, importance)), answer.top_emotion
 
 
 def _decode(desk: Desk, data: bytes, number: int = 1) -> UInt8Array:

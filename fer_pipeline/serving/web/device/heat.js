@@ -1,4 +1,4 @@
-// A heat map as a picture, as inference/heat.py draws it.
+// A heat map as a picture, as inference/saliency.py draws it.
 
 const ENLARGED = 7;
 const OPACITY = 0.65;

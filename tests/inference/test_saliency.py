@@ -8,7 +8,7 @@ import pytest
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.saliency import PATCH, occlusion_maps
+from fer_pipeline.inference.saliency import PATCH, draw_heat_map, occlusion_maps
 from fer_pipeline.labels import emotion_index
 
 HAPPY, SAD = emotion_index("happy"), emotion_index("sad")
@@ -46,3 +46,14 @@ def test_what_decides_is_important_and_the_rest_is_not(maps: npt.NDArray[np.floa
 
 def test_what_speaks_against_an_emotion_is_negative(maps: npt.NDArray[np.float64]) -> None:
     assert maps[SAD][SPOT].max() < 0
+
+
+def test_the_heat_map_is_red_for_blue_against_and_else_gray() -> None:
+    importance = np.zeros((48, 48))
+    importance[:24, :24], importance[24:, 24:] = 3.0, -3.0
+    image = draw_heat_map(np.full((48, 48, 1), 100, np.uint8), importance)
+    assert (image.shape, image.dtype) == ((336, 336, 3), np.uint8)
+    red, blue, plain = image[10, 10].astype(int), image[300, 300].astype(int), image[10, 300]
+    assert red[0] > red[2] + 50
+    assert blue[2] > blue[0] + 50
+    assert plain.tolist() == [100, 100, 100]

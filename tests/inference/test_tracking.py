@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.inference.detection.detectors import FaceBox
+from fer_pipeline.inference.detection.faces import FaceBox
+from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.quality import FaceQuality
-from fer_pipeline.inference.recognizer import FaceEmotion
 from fer_pipeline.inference.tracking import FaceTracker, TrackedFace, iou
 
 SIDE = 50.0
