@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.inference import MODEL
 from fer_pipeline.config.params import DriftParams
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
@@ -34,7 +34,7 @@ def tables() -> Iterator[Table]:
     """Share of windows with an alarm. Raises `ModelError`, `MonitoringError` or `SourceError` where data are missing."""
     classifier = EmotionClassifier.load(MODEL, threads=2)
     reference = reference_of(classifier, MODEL, PROCESSED)
-    test = load_split(PROCESSED, "test")
+    test = ProcessedTable.open(PROCESSED).split("test")
     images, labels = test.images[test.unseen], test.labels[test.unseen]
     test_pool = observe(classifier, images)
     rng = np.random.default_rng(SEED)

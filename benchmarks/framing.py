@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.inference import MODEL
 from fer_pipeline.cli.options import chosen_detector_file
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.imaging import UInt8Array, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import FaceBox, FaceDetector, crop_box
@@ -37,7 +37,7 @@ ZOOM, MARGIN = 4, 64
 def tables() -> Iterator[Table]:
     """A table per detector. Raises `SourceError` where data are missing, `ModelError` where a file is no model."""
     classifier = EmotionClassifier.load(Path(os.environ.get("BENCH_MODEL", MODEL)), threads=2)
-    rows = load_split(PROCESSED, "validation")
+    rows = ProcessedTable.open(PROCESSED).split("validation")
     pictures = [_on_wall(face[:, :, 0]) for face in rows.images]
     yunet = chosen_detector_file(Path(os.environ["BENCH_YUNET"]) if "BENCH_YUNET" in os.environ else None)
     given = classifier.probabilities(rows.images).argmax(axis=1) == rows.labels

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rich.table import Table
 
 from benchmarks.inference import MODEL
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.smoothing import EmotionFilter, ProbabilitySmoother, TemporalModel
 
@@ -31,7 +31,7 @@ Sequence = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 def tables() -> Iterator[Table]:
     """One row per way of joining, for a film and a slow camera. Raises `SourceError` where data are missing."""
-    test = load_split(PROCESSED, "test")
+    test = ProcessedTable.open(PROCESSED).split("test")
     probabilities = EmotionClassifier.load(MODEL, threads=2).probabilities(test.images)
     models: dict[str, Callable[[], TemporalModel]] = {
         "none": lambda: ProbabilitySmoother(0.0), "smooth": ProbabilitySmoother, "hmm": EmotionFilter

@@ -1,11 +1,11 @@
-"""What an exported model says of itself: `model.json` beside `model.onnx`. Written by export, read wherever a model is loaded."""
+"""Metadata of an exported model: `model.json` beside `model.onnx`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ CARD_FILE = "model_card.html"
 
 INFO_FILE = "model.json"
 
-TRAINING_PICTURES_FILE = "training_pictures.npy"
-"""Beside the weights, where it is known, what they learned from; see modeling/training_pictures.py."""
+TRAINING_IMAGES_FILE = "training_pictures.npy"
+"""Hashes of the training images, beside the weights where they are known; see data/table/training_images.py.
+
+The file keeps the name of earlier versions: registered exports, bundles and pretrained models hold it.
+"""
 
 Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
-"""What a model is to those who only ask it: from model inputs uint8 (N, 48, 48, 1) to calibrated probabilities (N, 7)."""
+"""A function from model inputs uint8 (N, 48, 48, 1) to calibrated probabilities float64 (N, 7)."""
 
 OPSET = 17
 """ONNX opset of every exported model: an ensemble needs members of one."""
@@ -35,7 +38,7 @@ OPSET = 17
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Facts that must travel with the weights.
+    """Metadata of an exported model, stored beside its weights.
 
     The network eats uint8 (N, 48, 48, 1) and returns float32 logits (N, 7); probabilities are softmax(logits / temperature).
     `synthetic` is true for a model trained on generated faces, which is for trying the pipeline and not for real pictures.
@@ -61,16 +64,42 @@ class ModelInfo:
     @property
     def fingerprint(self) -> str:
         """First 12 hex digits of the SHA-256 of all that decides an answer: weights, temperature, labels and image spec."""
-        facts = [self.sha256, self.temperature, self.labels, self.image_spec.fingerprint]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+        parts = [self.sha256, self.temperature, self.labels, self.image_spec.fingerprint]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+    def check_image_spec(self, metadata: Mapping[str, Any], *, model: object, table: object) -> None:
+        """Check that a processed table holds the images that the model expects.
+
+        `metadata` is that of the table; `model` and `table` name both in the error. Raises `ModelError`.
+        """
+        expected, found = asdict(self.image_spec), metadata["image_spec"]
+        if found != expected:
+            raise ModelError(
+                f"{model} expects image spec {expected}, {table} holds {found}: preprocess again with the values of the "
+                "model, or choose another model"
+            )
+
+    def check_table(self, metadata: Mapping[str, Any], *, model: object, table: object) -> None:
+        """Check image spec and kind of faces, generated or real, of a processed table.
+
+        `metadata` is that of the table; `model` and `table` name both in the error. Raises `ModelError`.
+        """
+        self.check_image_spec(metadata, model=model, table=table)
+        synthetic = bool(metadata["source"]["synthetic"])
+        if synthetic != self.synthetic:
+            kinds = {True: "generated", False: "real"}
+            raise ModelError(
+                f"{model} was trained on {kinds[self.synthetic]} faces, {table} holds {kinds[synthetic]} ones: make the data "
+                "of the model the source again (`fer data add`, `dvc repro preprocess`), or choose another model"
+            )
 
     def write(self, folder: Path) -> None:
-        """Writes `model.json` into the folder."""
+        """Write `model.json` into the folder."""
         (folder / INFO_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> ModelInfo:
-        """The facts in the folder, checked against `model.onnx` beside them.
+        """Read the metadata in the folder and check it against `model.onnx` beside it.
 
         Raises `ModelError` where a file is missing or damaged, the hash differs, or labels or image spec do not fit.
         """

@@ -212,13 +212,13 @@ def levels(registered: Path) -> Path:
 @pytest.fixture
 def note_learned(tmp_path: Path) -> Callable[[str, Iterable[int]], None]:
     """Notes in the export of a run that its model learned from rows of `levels`, by number."""
-    from fer_pipeline.data.table.training_images import keys, write_training_pictures
+    from fer_pipeline.data.table.training_images import image_hashes, write_training_images
     from fer_pipeline.experiments import runs
 
     def note(run_id: str, rows: Iterable[int]) -> None:
         folder = tmp_path / f"learned-{run_id}"
         folder.mkdir()
-        write_training_pictures(folder, keys(f"{row:032x}" for row in rows))
+        write_training_images(folder, image_hashes(f"{row:032x}" for row in rows))
         runs.log_files(run_id, folder, "export")
 
     return note

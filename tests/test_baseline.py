@@ -159,7 +159,7 @@ def test_the_baseline_is_exported_measured_and_registered_as_networks_are_but_is
     assert tried[float(info.lineage["regularisation"])] == max(tried.values())
     # What Spark counted on validation is what the exported network answers.
     assert metrics["validation_accuracy"] == pytest.approx(max(tried.values()))
-    learned = registry.training_pictures(version)
+    learned = registry.training_images(version)
     assert learned is not None
     assert learned.tolist() == [int("b" * 16, 16)]
     face = striped(1, np.random.default_rng(1))[np.newaxis, ..., np.newaxis]

@@ -20,13 +20,13 @@ from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
 from fer_pipeline.config.editing import write_values
-from fer_pipeline.data.table.training_images import keys, write_training_pictures
+from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import FerError, MonitoringError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import TRAINING_PICTURES_FILE, ModelInfo
+from fer_pipeline.model_info import TRAINING_IMAGES_FILE, ModelInfo
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
 from fer_pipeline.schemas import PROCESSED
@@ -85,7 +85,7 @@ def log_predictions(folder: Path, model: Path, pictures: npt.NDArray[np.uint8], 
 def workspace(brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy2(ROOT / name, tmp_path)
-    write_training_pictures(Path(shutil.copytree(brightness_model, tmp_path / "data" / "bundle")), keys(TRAINED))
+    write_training_images(Path(shutil.copytree(brightness_model, tmp_path / "data" / "bundle")), image_hashes(TRAINED))
     write_processed(tmp_path / "data" / "processed")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -125,7 +125,7 @@ def test_the_exit_code_the_numbers_and_the_page_say_whether_it_drifted(
 
 
 def test_a_model_of_unknown_training_pictures_is_checked_with_a_warning(workspace: Path) -> None:
-    (workspace / "data" / "bundle" / TRAINING_PICTURES_FILE).unlink()
+    (workspace / "data" / "bundle" / TRAINING_IMAGES_FILE).unlink()
     log_predictions(workspace / "data" / "predictions", workspace / "data" / "bundle", faces(300, 1))
     outcome = CliRunner().invoke(app, ["monitor", "drift"])
     assert outcome.exit_code == 0, outcome.output
@@ -196,12 +196,12 @@ def test_a_missing_log_table_or_kind_of_data_is_an_error_whose_code_does_not_rea
     shutil.rmtree(processed)
     error_of("no reference to compare with")
     write_processed(processed, synthetic=True)
-    error_of("holds synthetic faces: make the data of the model the source again")
+    error_of("holds generated ones: make the data of the model the source again")
     shutil.rmtree(processed)
     write_processed(processed, source="other.csv")
-    write_training_pictures(workspace / "data" / "bundle", keys([*TRAINED[:4], "f" * 32]))
+    write_training_images(workspace / "data" / "bundle", image_hashes([*TRAINED[:4], "f" * 32]))
     error_of("it learned from 40% of the training pictures of data/processed (other.csv), expected at least 50%")
-    (workspace / "data" / "bundle" / TRAINING_PICTURES_FILE).unlink()
+    (workspace / "data" / "bundle" / TRAINING_IMAGES_FILE).unlink()
     error_of("the model was trained on nothing, data/processed holds other.csv: make the data of the model the source again")
 
 

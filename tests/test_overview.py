@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from fer_pipeline.cli import models, status
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import editing
-from fer_pipeline.data.table.training_images import keys, write_training_pictures
+from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import mlflow_store, registry, runs
 from fer_pipeline.experiments.version_info import differences, version_facts
@@ -119,7 +119,7 @@ def test_the_baseline_is_compared_and_judged_like_any_version_and_the_gate_refus
     onnx.save(hog_logistic(np.zeros((7, FEATURES)), np.eye(7)[3]), folder / MODEL_FILE)  # always says happy
     info = ModelInfo("hog-logistic", file_sha256(folder / MODEL_FILE), 1.0, ImageSpec(), False, "levels")
     info.write(folder)
-    write_training_pictures(folder, keys(f"{row:032x}" for row in range(10)))
+    write_training_images(folder, image_hashes(f"{row:032x}" for row in range(10)))
     run_id = runs.ensure_run(None, "hog-logistic", {})
     baseline, _ = registry.register(folder, info, "fer", run_id, {}, alias=registry.BASELINE)
     assert registry.aliases("fer") == {"challenger": 3, "baseline": 4}

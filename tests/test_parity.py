@@ -19,7 +19,7 @@ from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.data.spark.session import spark_session
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.imaging import ImageSpec, UInt8Array, decode, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
@@ -81,7 +81,7 @@ def test_numpy_spark_loader_and_service_agree_byte_by_byte(
     preprocess(raw, tmp_path / "processed", tmp_path / "quarantine", params)
 
     by_numpy = np.stack([to_model_input(decode(data), params.image_spec) for data in encoded])
-    by_loader = load_split(tmp_path / "processed", "train").images
+    by_loader = ProcessedTable.open(tmp_path / "processed").split("train").images
     assert by_loader[:-1].tobytes() == by_numpy.tobytes()
     assert by_loader[-1].tobytes() == by_numpy[0].tobytes()  # pixels in a CSV and the same picture as a file
 

@@ -33,7 +33,7 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     epochs = (pretrained_folder("fast") / "history.csv").read_text().splitlines()[1:]
     assert [point.step for point in curve] == [int(float(line.split(",")[0])) for line in epochs]
     assert ModelInfo.read(registered / layout.CHALLENGER).fingerprint == info.fingerprint
-    learned = registry.training_pictures(version)
+    learned = registry.training_images(version)
     assert learned is not None
     training = json.loads((pretrained_folder("fast") / "reports.json").read_text())["data"]["splits"]["train"]
     assert len(learned) == sum(training.values())

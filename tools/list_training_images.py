@@ -20,10 +20,11 @@ def list_images(
 
     Without the list the model is refused wherever it would be measured or calibrated, or teach, on pictures that it knows.
     """
-    from fer_pipeline.data.table.training_images import note_training_pictures
+    from fer_pipeline.data.table.reader import ProcessedTable
+    from fer_pipeline.data.table.training_images import add_training_images
 
     folder = model_path(model)
-    count = note_training_pictures(folder, processed)
+    count = add_training_images(folder, ProcessedTable.open(processed))
     results.print(f"{folder} now names the {count:,} pictures of the train split of {processed}", markup=False)
 
 

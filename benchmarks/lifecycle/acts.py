@@ -14,7 +14,7 @@ from benchmarks.lifecycle.traffic import Counted, Service
 from benchmarks.lifecycle.transcript import Transcript
 from benchmarks.lifecycle.workspace import GOOD, WEAK, WORSE, Workspace
 from fer_pipeline.data.synthetic.generator import draw_faces
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
@@ -54,7 +54,7 @@ class Stage:
 
     def validation_faces(self) -> list[UInt8Array]:
         """Validation faces without a copy in training, gray (48, 48)."""
-        faces = load_split(self.workspace.root / "data" / "processed", "validation")
+        faces = ProcessedTable.open(self.workspace.root / "data" / "processed").split("validation")
         return [image[:, :, 0] for image in faces.images[faces.unseen]]
 
 

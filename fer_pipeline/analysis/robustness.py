@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from fer_pipeline.analysis.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from fer_pipeline.analysis.progress import counted
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
@@ -54,7 +54,9 @@ class Robustness:
         return self.mean_corruption_accuracy.estimate / self.clean.estimate if self.clean.estimate else 0.0
 
 
-def measure(test: Faces, predict: Predict, *, pictures: int | None = None, resamples: int = 1000, seed: int = 0) -> Robustness:
+def measure(
+    test: FaceDataset, predict: Predict, *, pictures: int | None = None, resamples: int = 1000, seed: int = 0
+) -> Robustness:
     """Accuracy under every corruption, on all test pictures or on so many drawn by the seed.
 
     Corruptions meet the 48x48 model inputs; equal seeds give equal pictures. Intervals are 95 % percentile bootstrap intervals
@@ -111,7 +113,7 @@ def corrupted(images: UInt8Array, corruption: Corruption, strength: float, rng: 
     return np.stack([corruption.apply(np.ascontiguousarray(image[:, :, 0]), strength, rng) for image in images])[..., np.newaxis]
 
 
-def write_robustness(out: Path, result: Robustness, test: Faces, info: ModelInfo) -> dict[str, Any]:
+def write_robustness(out: Path, result: Robustness, test: FaceDataset, info: ModelInfo) -> dict[str, Any]:
     """The content of metrics.json. Replaces the folder `out`: metrics.json, report.html."""
     values: dict[str, Any] = {
         "model": info.fingerprint,

@@ -90,13 +90,14 @@ def _distill_offline(
 
 def _distill_online(models: list[str], weight: float, processed: Path, out: Path) -> None:
     from fer_pipeline.config.editing import write_values
+    from fer_pipeline.data.table.reader import ProcessedTable
     from fer_pipeline.data.table.training_images import check_teachers
     from fer_pipeline.training.teachers import store_teachers
     from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer distill --online"):
         chosen = _chosen(models)
-        check_teachers(chosen, processed)
+        check_teachers(chosen, ProcessedTable.open(processed))
         fingerprint = store_teachers(out, chosen)
         version = track(Path.cwd(), out)
         values = {"train.teachers_weight": weight, "train.teachers_with": fingerprint, "train.low_resolution_epochs": 0}

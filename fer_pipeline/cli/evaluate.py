@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline.cli.options import model_path, results
-from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.layout import EXPORT, MODEL, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
-    from fer_pipeline.imaging import ImageSpec, UInt8Array
+    from fer_pipeline.imaging import UInt8Array
     from fer_pipeline.inference.classifier import EmotionClassifier
     from fer_pipeline.inference.detection.faces import FaceDetector
     from fer_pipeline.inference.recognizer import Recognizer
@@ -94,12 +93,13 @@ def robustness(
     Example: `fer robustness --pictures 1000`
     """
     from fer_pipeline.analysis.robustness import measure, write_robustness
-    from fer_pipeline.data.table.reader import load_split
+    from fer_pipeline.data.table.reader import ProcessedTable
     from fer_pipeline.inference.classifier import EmotionClassifier
 
     classifier = EmotionClassifier.load(model, threads=2)
-    check_spec(classifier.info.image_spec, processed)
-    test = load_split(processed, "test")
+    table = ProcessedTable.open(processed)
+    classifier.info.check_image_spec(table.metadata, model=model, table=processed)
+    test = table.split("test")
     with exclusive(out, "fer robustness"):
         result = measure(test, classifier.probabilities, pictures=pictures, seed=seed)
         write_robustness(out, result, test, classifier.info)
@@ -131,14 +131,6 @@ def card(
     for name in facts.stale:
         results.print(f"[yellow]left out:[/] {reports / name} was measured for another model")
     results.print(f"{out / CARD_FILE} and {MARKDOWN_FILE}")
-
-
-def check_spec(spec: ImageSpec, processed: Path) -> None:
-    from fer_pipeline.data.table.reader import load_facts
-
-    found = load_facts(processed)["image_spec"]
-    if found != asdict(spec):
-        raise ModelError(f"model expects image spec {asdict(spec)}, {processed} holds {found}: preprocess or train again")
 
 
 def recognizer_of(model: Path, classifier: EmotionClassifier, detector: FaceDetector | None = None) -> Recognizer:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_pipeline.cli.evaluate import Model, Processed, check_spec, largest_face, recognizer_of
+from fer_pipeline.cli.evaluate import Model, Processed, largest_face, recognizer_of
 from fer_pipeline.cli.options import chosen_detector, chosen_model, model_path, results
 from fer_pipeline.errors import ImageError, ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.workspace.layout import EXPORT, PROCESSED, REPORTS
@@ -82,12 +82,13 @@ def explain_report(
     """
     from fer_pipeline.analysis.explain.faithfulness import measure
     from fer_pipeline.analysis.explain.report import examples_figure, write_explanations
-    from fer_pipeline.data.table.reader import load_split
+    from fer_pipeline.data.table.reader import ProcessedTable
     from fer_pipeline.inference.classifier import EmotionClassifier
 
     classifier = EmotionClassifier.load(model, threads=2)
-    check_spec(classifier.info.image_spec, processed)
-    test = load_split(processed, "test")
+    table = ProcessedTable.open(processed)
+    classifier.info.check_image_spec(table.metadata, model=model, table=processed)
+    test = table.split("test")
     methods: dict[str, Explain] = {}
     absent: dict[str, str] = {}
     for method in METHODS:

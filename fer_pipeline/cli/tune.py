@@ -70,7 +70,7 @@ def label_noise(
     """
     from fer_pipeline.analysis.label_noise.out_of_fold import predict_out_of_fold
     from fer_pipeline.analysis.label_noise.report import write_noise
-    from fer_pipeline.data.table.reader import load_split
+    from fer_pipeline.data.table.reader import ProcessedTable
     from fer_pipeline.data.table.soft_labels import write_soft_labels
     from fer_pipeline.workspace.dvc import track
 
@@ -84,7 +84,7 @@ def label_noise(
             seed=seed,
             say=lambda line: errors.print(line, markup=False),
         )
-        faces = load_split(processed, "train")
+        faces = ProcessedTable.open(processed).split("train")
         noise, check = write_noise(out, faces, predicted)
     if soft_label_weight is not None:
         with exclusive(RUN_LOCK, "fer label-noise"):

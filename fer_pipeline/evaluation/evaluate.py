@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import load_facts, load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import load_test
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.measure import Answers, measure
@@ -30,16 +30,15 @@ def evaluate(
     reliability.csv, figures/*.png. Raises `ModelError` where the model is missing, was trained for other pictures or has no
     list of what it learned from, and `SourceError` or `DataQualityError` where the table cannot be used.
     """
-    training, facts = read_training(model_dir), load_facts(processed)
-    if training["image_spec"] != facts["image_spec"]:
-        raise ModelError(
-            f"model was trained with image spec {training['image_spec']}, {processed} holds {facts['image_spec']}: train again"
-        )
+    training, table = read_training(model_dir), ProcessedTable.open(processed)
+    spec = table.metadata["image_spec"]
+    if training["image_spec"] != spec:
+        raise ModelError(f"model was trained with image spec {training['image_spec']}, {processed} holds {spec}: train again")
     answers, fitting = finished or (
         partial(read_model(model_dir).predict, batch_size=params.batch_size, verbose=0),
-        load_split(processed, "validation"),
+        table.split("validation"),
     )
-    evaluation = measure(answers, fitting, load_test(processed, model_dir), params, training, read_history(model_dir))
+    evaluation = measure(answers, fitting, load_test(table, model_dir), params, training, read_history(model_dir))
     with replaced_folder(out) as folder:
         write_evaluation(folder, evaluation)
     return evaluation.metrics

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.result import Evaluation, Subset
 from fer_pipeline.evaluation.tta import VIEWS, views
@@ -27,11 +28,11 @@ Answers = Callable[[UInt8Array], npt.NDArray[np.float32]]
 
 def measure(
     answers: Answers,
-    fitting: Faces | float,
-    test: Faces,
+    fitting: FaceDataset | float,
+    test: FaceDataset,
     params: EvaluateParams,
-    training: dict[str, Any],
-    history: list[dict[str, float]],
+    training: Mapping[str, Any] = MappingProxyType({}),
+    history: Sequence[dict[str, float]] = (),
 ) -> Evaluation:
     """Everything that is measured; the test labels are used for measuring only.
 
@@ -74,9 +75,9 @@ def measure(
     )
 
 
-def _calibrated(answers: Answers, fitting: Faces | float) -> tuple[dict[str, Any], dict[str, float]]:
+def _calibrated(answers: Answers, fitting: FaceDataset | float) -> tuple[dict[str, Any], dict[str, float]]:
     """Content of calibration.json, and figures of the validation split where it was read."""
-    if not isinstance(fitting, Faces):
+    if not isinstance(fitting, FaceDataset):
         return {"temperature": fitting, "fitted_on": "the validation split of its own training"}, {}
     logits, labels = _logits(answers, fitting.images), fitting.labels
     temperature = fit_temperature(logits, labels)
@@ -93,9 +94,9 @@ def _calibrated(answers: Answers, fitting: Faces | float) -> tuple[dict[str, Any
     return calibration, {"validation_accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
-def _calibrated_mean(answers: Answers, fitting: Faces | float) -> tuple[float | None, dict[str, float]]:
+def _calibrated_mean(answers: Answers, fitting: FaceDataset | float) -> tuple[float | None, dict[str, float]]:
     """The same for the mean of ten views: the temperature, and the figure of the validation split; None where it was not read."""
-    if not isinstance(fitting, Faces):
+    if not isinstance(fitting, FaceDataset):
         return None, {}
     mean = _mean_logits(answers, fitting.images)
     right = float((mean.argmax(axis=1) == fitting.labels).mean())
@@ -119,7 +120,7 @@ def _mean_logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32
 
 
 def _subset(
-    name: str, chosen: npt.NDArray[np.bool_], test: Faces, predictions: npt.NDArray[np.int64], params: EvaluateParams
+    name: str, chosen: npt.NDArray[np.bool_], test: FaceDataset, predictions: npt.NDArray[np.int64], params: EvaluateParams
 ) -> Subset:
     rows = int(chosen.sum())
     if not rows:
@@ -139,7 +140,7 @@ def _recall(table: npt.NDArray[np.int64], index: int) -> Interval | None:
 
 
 def _tta_metrics(
-    test: Faces, logits: npt.NDArray[np.float32], temperature: float | None, params: EvaluateParams
+    test: FaceDataset, logits: npt.NDArray[np.float32], temperature: float | None, params: EvaluateParams
 ) -> dict[str, float]:
     predictions = logits.argmax(axis=1)
     whole = _subset("test-time augmentation", np.ones(len(test), bool), test, predictions, params)
@@ -151,7 +152,7 @@ def _tta_metrics(
 
 
 def _flat_metrics(
-    test: Faces, probabilities: npt.NDArray[np.float64], table: npt.NDArray[np.int64], subsets: tuple[Subset, ...]
+    test: FaceDataset, probabilities: npt.NDArray[np.float64], table: npt.NDArray[np.int64], subsets: tuple[Subset, ...]
 ) -> dict[str, float]:
     found: dict[str, float] = {"rows": len(test), "rows_dedup": subsets[1].rows}
     found |= _subset_metrics(subsets[0], "") | _subset_metrics(subsets[1], "_dedup")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.metrics.classification import Interval, Reliability
 from fer_pipeline.metrics.curves import Curve
 
@@ -31,7 +32,7 @@ class Evaluation:
     the entries of `metrics` with _tta in their name are of answers with test-time augmentation.
     """
 
-    test: Faces
+    test: FaceDataset
     probabilities: npt.NDArray[np.float64]
     confusion: npt.NDArray[np.int64]
     recalls: dict[str, Interval | None]
@@ -42,5 +43,5 @@ class Evaluation:
     reliability_after: Reliability
     roc: dict[str, Curve]
     precision_recall: dict[str, Curve]
-    training: dict[str, Any]
-    history: list[dict[str, float]]
+    training: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]

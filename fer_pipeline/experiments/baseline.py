@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import EvaluateParams, Params
-from fer_pipeline.data.table.reader import load_facts, load_split
-from fer_pipeline.data.table.training_images import training_keys, write_training_pictures
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.training_images import training_image_hashes, write_training_images
 from fer_pipeline.errors import FerError
-from fer_pipeline.evaluation.measure import measure
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.imaging import ImageSpec
-from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.baseline.hog import BINS, CELL, hog_logistic
 from fer_pipeline.models.baseline.logistic import REGULARISATIONS, HogLogistic, fit_hog_logistic
+from fer_pipeline.models.recalibration import recalibrated
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
+from fer_pipeline.workspace.files import replaced_folder
 
 NAME = "hog-logistic"
-
-_THREADS = 2
 
 
 def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[ModelInfo, registry.Version]:
@@ -36,20 +31,20 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     accuracy of each penalty that was tried, and the list of the pictures that it learned from. Raises `SourceError`,
     `DataQualityError` or `ToolUnavailableError`, and the run has failed then.
     """
-    facts = load_facts(processed)
+    table = ProcessedTable.open(processed)
     lineage = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     recipe = {
         "baseline": {"features": NAME, "cell": CELL, "bins": BINS, "regularisations": list(REGULARISATIONS)},
         "preprocess": params.preprocess.model_dump(mode="json"),
     }
-    source = facts["source"]
+    source = table.metadata["source"]
     tags = {**lineage, "network": NAME, "data": source["name"], "synthetic": str(source["synthetic"]).lower()}
     memo = out.with_name(f".{out.name}-run.json")
     run_id = runs.open_training_run(memo, NAME, recipe, tags)
     try:
         fitted = fit_hog_logistic(processed, params.preprocess.spark_master)
         lineage |= {"run_id": run_id, "regularisation": f"{fitted.regularisation:g}"}
-        info = _export(fitted, processed, out, params.evaluate, facts, lineage)
+        info = _export(fitted, table, out, params.evaluate, lineage)
     except FerError as error:
         runs.fail_run(run_id, str(error))
         raise
@@ -62,25 +57,21 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     return info, version
 
 
-def _export(
-    fitted: HogLogistic, processed: Path, out: Path, params: EvaluateParams, facts: dict[str, Any], lineage: dict[str, str]
-) -> ModelInfo:
-    validation, test = (load_split(processed, split) for split in ("validation", "test"))
+def _export(fitted: HogLogistic, table: ProcessedTable, out: Path, params: EvaluateParams, lineage: dict[str, str]) -> ModelInfo:
+    validation, test = (table.split(name) for name in ("validation", "test"))
+    source = table.metadata["source"]
     with replaced_folder(out) as folder:
         onnx.save(hog_logistic(fitted.weights, fitted.intercepts), folder / MODEL_FILE)
         info = ModelInfo(
             network=NAME,
             sha256=file_sha256(folder / MODEL_FILE),
             temperature=1.0,
-            image_spec=ImageSpec.from_dict(facts["image_spec"]),
-            synthetic=facts["source"]["synthetic"],
-            data=facts["source"]["name"],
+            image_spec=ImageSpec.from_dict(table.metadata["image_spec"]),
+            synthetic=source["synthetic"],
+            data=source["name"],
             lineage=lineage,
         )
         info.write(folder)
-        write_training_pictures(folder, training_keys(processed))
-        evaluation = measure(EmotionClassifier.load(folder, _THREADS).logits, validation, test, params, {}, [])
-        info = replace(info, temperature=float(evaluation.calibration["temperature"]), metrics=evaluation.metrics)
-        info.write(folder)
-        write_json(folder / METRICS_FILE, evaluation.metrics)
+        write_training_images(folder, training_image_hashes(table))
+        info, _ = recalibrated(folder, validation, test, params)
     return info

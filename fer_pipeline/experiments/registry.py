@@ -19,13 +19,13 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from fer_pipeline.data.table.training_images import Keys, read_training_pictures
+from fer_pipeline.data.table.training_images import ImageHashes, read_training_images
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments.legacy_tags import current_tags, stored_keys
 from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, TRAINING_IMAGES_FILE, ModelInfo
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -191,14 +191,14 @@ def download_export(version: Version, target: Path) -> Path:
     return Path(folder)
 
 
-def training_pictures(version: Version) -> Keys | None:
+def training_images(version: Version) -> ImageHashes | None:
     """What the version learned from; None where its export holds no list."""
     with clear_errors(), tempfile.TemporaryDirectory() as scratch:
-        file = f"export/{TRAINING_PICTURES_FILE}"
+        file = f"export/{TRAINING_IMAGES_FILE}"
         if not any(entry.path == file for entry in MlflowClient().list_artifacts(version.run_id, "export")):
             return None
         found = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=scratch)
-        return read_training_pictures(Path(found).parent)
+        return read_training_images(Path(found).parent)
 
 
 def _signature() -> ModelSignature:

@@ -9,9 +9,9 @@ from fer_pipeline.config import editing
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.params import Params
 from fer_pipeline.data.fetch import fetch
-from fer_pipeline.data.table.reader import load_facts
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
-from fer_pipeline.data.table.training_images import training_keys
+from fer_pipeline.data.table.training_images import training_image_hashes
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import runs
 from fer_pipeline.training.checkpoints import discard
@@ -39,14 +39,15 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
     from fer_pipeline.training.train import train
 
-    facts = load_facts(processed)
+    table = ProcessedTable.open(processed)
+    source = table.metadata["source"]
     origin = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
     tags = {
         **origin,
         "network": params.train.network,
         "profile": params.train.profile,
-        "data": facts["source"]["name"],
-        "synthetic": str(facts["source"]["synthetic"]).lower(),
+        "data": source["name"],
+        "synthetic": str(source["synthetic"]).lower(),
     }
     train_set, validation_set = load_training_faces(processed, soft_labels, params.train)
     memo = checkpoints.with_name(".training-run.json")
@@ -65,7 +66,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
             ),
             teachers=teachers,
         )
-        write_model(out, result, params.train, facts, training_keys(processed), run_id=run_id)
+        write_model(out, result, params.train, table.metadata, training_image_hashes(table), run_id=run_id)
     except FerError as error:
         runs.fail_run(run_id, str(error))
         raise

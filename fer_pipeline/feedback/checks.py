@@ -21,6 +21,7 @@ import pyarrow.dataset as ds
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from fer_pipeline.config.params import FeedbackParams
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.validate.suite import ERROR, WARNING
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array, content_hash, perceptual_hash
@@ -56,18 +57,15 @@ class KnownFaces:
 
         Raises `SourceError` where it cannot be read.
         """
+        own, train = ~ds.field("augmented"), ds.field("split") == "train"
+        same = ds.field("content_hash").isin(pa.array(hashes, pa.string()))
         try:
-            dataset = ds.dataset(processed / "faces", format="parquet")
-            own, train = ~ds.field("augmented"), ds.field("split") == "train"
-            same = ds.field("content_hash").isin(pa.array(hashes, pa.string()))
-            found = dataset.to_table(columns=["split", "content_hash"], filter=own & same).to_pylist()
-            batches = dataset.to_batches(columns=["perceptual_hash"], filter=own & ~train)
+            table = ProcessedTable.open(processed)
+            found = table.columns(["split", "content_hash"], own & same).to_pylist()
+            batches = table.batches(["perceptual_hash"], own & ~train)
             perceptual = [np.array([int(one, 16) for one in batch[0].to_pylist()], np.uint64) for batch in batches]
-        except (OSError, ValueError) as error:
-            raise SourceError(
-                f"{processed} cannot be read as the processed table ({error}): run `fer run` first, so that corrections can be "
-                "compared with validation and test"
-            ) from error
+        except SourceError as error:
+            raise SourceError(f"corrections are compared with validation and test, but {error}") from error
         return cls(
             frozenset(row["content_hash"] for row in found if row["split"] == "train"),
             frozenset(row["content_hash"] for row in found if row["split"] != "train"),

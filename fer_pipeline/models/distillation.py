@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
-from fer_pipeline.data.table.reader import load_facts, load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import write_soft_labels
 from fer_pipeline.data.table.training_images import check_teachers
-from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.evaluation.tta import VIEWS, views
 from fer_pipeline.inference.classifier import EmotionClassifier
 
@@ -46,12 +46,12 @@ def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperatu
         raise ParamsError(f"{len(teachers)} teachers, temperature {temperature:g}: expected at least one, and a positive number")
     if not 1 <= count <= VIEWS:
         raise ParamsError(f"{count} views of a picture, expected 1 to {VIEWS}")
-    source = load_facts(processed)
+    table = ProcessedTable.open(processed)
     classifiers = {name: EmotionClassifier.load(path, _THREADS) for name, path in teachers.items()}
     for name, classifier in classifiers.items():
-        _check(name, classifier, processed, source["image_spec"], bool(source["source"]["synthetic"]))
-    check_teachers(teachers, processed)
-    faces = load_split(processed, "train")
+        classifier.info.check_table(table.metadata, model=f"teacher {name}", table=processed)
+    check_teachers(teachers, table)
+    faces = table.split("train")
     total: npt.NDArray[np.float64] = np.zeros((len(faces), 1))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("asking the teachers", total=len(classifiers) * count)
@@ -67,18 +67,6 @@ def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperatu
         "temperature": temperature,
         "views": count,
         "agreement": agreement,
-        "data": source["source"]["name"],
+        "data": table.metadata["source"]["name"],
     }
     return Taught(write_soft_labels(folder, faces, probabilities, facts), len(faces), agreement)
-
-
-def _check(name: str, classifier: EmotionClassifier, processed: Path, spec: object, synthetic: bool) -> None:
-    info = classifier.info
-    if asdict(info.image_spec) != spec:
-        raise ModelError(f"teacher {name} expects image spec {asdict(info.image_spec)}, {processed} holds {spec}: choose another")
-    if info.synthetic != synthetic:
-        kinds = {True: "generated", False: "real"}
-        raise ModelError(
-            f"teacher {name} was trained on {kinds[info.synthetic]} faces, {processed} holds {kinds[synthetic]} ones: choose "
-            "another"
-        )

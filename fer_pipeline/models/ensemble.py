@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import load_facts
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import (
-    joined_training_pictures,
+    joined_training_images,
     load_held_out,
     load_test,
-    write_training_pictures,
+    write_training_images,
 )
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.evaluation.measure import measure
@@ -28,9 +28,9 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.onnx_graph import MIN_PROBABILITY, merge
-from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
+from fer_pipeline.models.recalibration import THREADS, recalibrated
+from fer_pipeline.workspace.files import replaced_folder
 
-_THREADS = 2
 _CHECKED_ROWS = 64
 _TOLERANCE = 1e-4
 
@@ -64,24 +64,20 @@ def combine(
         raise ParamsError(f"{views} views of a picture, expected 1 to {VIEWS}")
     if len(members) * views < 2:
         raise ParamsError(f"an ensemble of {len(members)} model and one view, expected two models or two views at least")
-    source = load_facts(processed)
-    classifiers = {name: EmotionClassifier.load(path, _THREADS) for name, path in members.items()}
+    table = ProcessedTable.open(processed)
+    classifiers = {name: EmotionClassifier.load(path, THREADS) for name, path in members.items()}
     infos = [classifier.info for classifier in classifiers.values()]
     for name, info in zip(members, infos, strict=True):
-        if asdict(info.image_spec) != source["image_spec"] or info.synthetic != bool(source["source"]["synthetic"]):
-            raise ModelError(
-                f"{name} expects image spec {asdict(info.image_spec)} and was trained on {_kind(info.synthetic)} faces, "
-                f"{processed} holds {source['image_spec']} of {_kind(bool(source['source']['synthetic']))} ones: leave it out"
-            )
-    validation, test = load_held_out(processed, members), load_test(processed, *members.values())
-    learned = joined_training_pictures(members.values())
+        info.check_table(table.metadata, model=name, table=processed)
+    validation, test = load_held_out(table, members), load_test(table, *members.values())
+    learned = joined_training_images(members.values())
     with replaced_folder(out) as folder:
         merge(
             [(path / MODEL_FILE, info.temperature) for path, info in zip(members.values(), infos, strict=True)],
             folder / MODEL_FILE,
             views,
         )
-        write_training_pictures(folder, learned)
+        write_training_images(folder, learned)
         info = ModelInfo(
             network=_network(infos, views),
             sha256=file_sha256(folder / MODEL_FILE),
@@ -93,14 +89,11 @@ def combine(
         )
         info.write(folder)
         remembered = {name: _Remembered(classifier) for name, classifier in classifiers.items()}
-        found = {name: measure(answers, validation, test, params, {}, []) for name, answers in remembered.items()}
+        found = {name: measure(answers, validation, test, params) for name, answers in remembered.items()}
         mean = _Mean(list(remembered.values()), views)
-        _check_same(EmotionClassifier.load(folder, _THREADS), mean, test.images[:_CHECKED_ROWS])
+        _check_same(EmotionClassifier.load(folder, THREADS), mean, test.images[:_CHECKED_ROWS])
         once = params if views == 1 else params.model_copy(update={"test_time_augmentation": False})  # views of views say nothing
-        whole = measure(mean, validation, test, once, {}, [])
-        info = replace(info, temperature=float(whole.calibration["temperature"]), metrics=whole.metrics)
-        info.write(folder)
-        write_json(folder / METRICS_FILE, whole.metrics)
+        info, _ = recalibrated(folder, validation, test, once, logits=mean)
     return Ensemble(info, {name: evaluation.metrics for name, evaluation in found.items()})
 
 
@@ -147,7 +140,3 @@ def _network(infos: list[ModelInfo], views: int) -> str:
     names = ", ".join(info.network for info in infos)
     joined = names if len(infos) == 1 else f"ensemble of {len(infos)}: {names}"
     return joined if views == 1 else f"{joined}, mean of {views} views"
-
-
-def _kind(synthetic: bool) -> str:
-    return "generated" if synthetic else "real"

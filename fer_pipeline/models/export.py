@@ -15,8 +15,8 @@ import tensorflow as tf
 import tf2onnx
 
 from fer_pipeline.config.params import ExportParams
-from fer_pipeline.data.table.reader import load_split
-from fer_pipeline.data.table.training_images import copy_training_pictures
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.training_images import copy_training_images
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
@@ -47,12 +47,12 @@ def export(
     network = read_model(model_dir)
     calibration = _read_json(evaluation_dir / CALIBRATION_FILE)
     metrics = _read_json(evaluation_dir / METRICS_FILE)
-    images = load_split(processed, "validation").images[:PARITY_ROWS]
+    images = ProcessedTable.open(processed).split("validation").images[:PARITY_ROWS]
     with replaced_folder(out) as folder:
         to_onnx(network, folder / MODEL_FILE)
         check_parity(network, folder / MODEL_FILE, images, params.tolerance)
         shutil.copyfile(model_dir / KERAS_FILE, folder / KERAS_FILE)
-        copy_training_pictures(model_dir, folder)
+        copy_training_images(model_dir, folder)
         info = ModelInfo(
             network=training["network"],
             sha256=file_sha256(folder / MODEL_FILE),

@@ -5,7 +5,7 @@ Menon et al. 2021, arXiv 2007.07314, section 4.2 (post-hoc).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ import onnx
 from onnx import helper, numpy_helper
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import load_facts, load_split
-from fer_pipeline.data.table.training_images import copy_training_pictures, load_held_out, load_test
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.training_images import copy_training_images, load_held_out, load_test
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.measure import measure
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
+from fer_pipeline.models.recalibration import THREADS, recalibrated
+from fer_pipeline.workspace.files import replaced_folder
 
 STRENGTHS = tuple(step / 20 for step in range(21))
 """Values that are tried: 0 changes nothing, 1 answers as if all classes were equally frequent."""
@@ -92,9 +93,6 @@ def _figures(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64
     return float(classification.accuracy(table)), float(classification.macro_f1(table))
 
 
-_THREADS = 2
-
-
 @dataclass(frozen=True)
 class Balanced:
     """The variant that was written, its strength, and the figures of the model it was made of on the same rows."""
@@ -113,20 +111,16 @@ def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max
     model was trained for other pictures than those of `processed`, learned from nearly all of these rows, or has no list of what
     it learned from.
     """
-    classifier = EmotionClassifier.load(model, _THREADS)
-    info, facts = classifier.info, load_facts(processed)
-    if asdict(info.image_spec) != facts["image_spec"] or info.synthetic != bool(facts["source"]["synthetic"]):
-        raise ModelError(
-            f"{model} was trained on {info.data} with image spec {asdict(info.image_spec)}, {processed} holds "
-            f"{facts['source']['name']} with {facts['image_spec']}: choose the table it was trained on"
-        )
-    train, test = load_split(processed, "train"), load_test(processed, model)
-    validation = load_held_out(processed, {str(model): model})
+    classifier = EmotionClassifier.load(model, THREADS)
+    info, table = classifier.info, ProcessedTable.open(processed)
+    info.check_table(table.metadata, model=model, table=processed)
+    train, test = table.split("train"), load_test(table, model)
+    validation = load_held_out(table, {str(model): model})
     shares = np.bincount(train.labels, minlength=len(EMOTIONS)) / len(train)
     if not shares.all():
         raise ModelError(f"{processed} has no training rows of {EMOTIONS[int(shares.argmin())]}, so its share is not known")
     adjustment = choose_adjustment(classifier.logits(validation.images) / info.temperature, validation.labels, shares, max_loss)
-    before = measure(classifier.logits, validation, test, params, {}, [])
+    before = measure(classifier.logits, validation, test, params)
     with replaced_folder(out) as folder:
         store_adjusted(model / MODEL_FILE, info.temperature, adjustment, folder / MODEL_FILE)
         variant = replace(
@@ -136,9 +130,6 @@ def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max
             lineage={**info.lineage, "balanced_from": info.fingerprint, "strength": f"{adjustment.strength:g}"},
         )
         variant.write(folder)
-        copy_training_pictures(model, folder)
-        after = measure(EmotionClassifier.load(folder, _THREADS).logits, validation, test, params, {}, [])
-        variant = replace(variant, temperature=float(after.calibration["temperature"]), metrics=after.metrics)
-        variant.write(folder)
-        write_json(folder / METRICS_FILE, after.metrics)
+        copy_training_images(model, folder)
+        variant, _ = recalibrated(folder, validation, test, params)
     return Balanced(variant, adjustment.strength, before.metrics)

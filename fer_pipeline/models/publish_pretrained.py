@@ -18,22 +18,22 @@ import numpy.typing as npt
 from fer_pipeline.analysis.card.card import MARKDOWN_FILE, CardFacts, read_card_facts, write_card
 from fer_pipeline.analysis.card.sections import card_sections
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import load_facts, load_split
-from fer_pipeline.data.table.training_images import copy_training_pictures, joined_training_pictures, load_test
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.training_images import copy_training_images, joined_training_images, load_test
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.evaluation.measure import measure
 from fer_pipeline.evaluation.report import write_evaluation
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import INDEX_FILE, PretrainedModel, pretrained_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.onnx_graph import store_half
+from fer_pipeline.models.recalibration import THREADS, recalibrated
 from fer_pipeline.training.artifacts import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
-from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder, write_json
+from fer_pipeline.workspace.files import replaced_folder, write_json
 
 TOLERANCE = 0.01
 """By how much a logit of a test picture may move, at most, when the weights are stored in 16 bits."""
 
-LEAST_AGREEMENT = 0.999
+MIN_AGREEMENT = 0.999
 """Share of test pictures that must get the same answer before and after."""
 
 REPORTS_FILE = "reports.json"
@@ -42,7 +42,6 @@ REPORTS_FILE = "reports.json"
 _DATA_FACTS = ("source", "rows_in", "removed_by_choice", "splits", "split_rule")
 _RESERVED = ("champion", "challenger", "baseline")
 _MAIN_FIGURES = ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "accuracy_dedup", "ece")
-_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -82,47 +81,38 @@ def ship(
 
     Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or for
     other pictures than those of `processed`, where export and training are of two models or without a list of what they learned
-    from, or where storing it changes its answers by more than `tolerance` and `LEAST_AGREEMENT` allow.
+    from, or where storing it changes its answers by more than `tolerance` and `MIN_AGREEMENT` allow.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in _RESERVED:
         raise ParamsError(f"the name is {name!r}, expected small letters, digits and -, and none of {', '.join(_RESERVED)}")
     info = ModelInfo.read(sources.export)
     if info.synthetic:
         raise ModelError(f"{sources.export} was trained on generated faces: ship one that was trained on real pictures")
-    spec = load_facts(sources.processed)["image_spec"]
-    if spec != asdict(info.image_spec):
-        raise ModelError(f"{sources.export} expects image spec {asdict(info.image_spec)}, {sources.processed} holds {spec}")
+    table = ProcessedTable.open(sources.processed)
+    info.check_image_spec(table.metadata, model=sources.export, table=sources.processed)
     training = read_training(sources.training)
     _check_one_model(sources, info, training)
     with tempfile.TemporaryDirectory(prefix="fer-ship-") as scratch, replaced_folder(weights / name) as folder:
         store_half(sources.export / MODEL_FILE, folder / MODEL_FILE)
         stored = replace(info, sha256=file_sha256(folder / MODEL_FILE), lineage={**info.lineage, "shipped_as": name})
         stored.write(folder)
-        classifier = EmotionClassifier.load(folder, _THREADS)
-        test = load_test(sources.processed, sources.training)
-        before = EmotionClassifier.load(sources.export, _THREADS).logits(test.images)
-        difference, agreement = _check_answers(before, classifier.logits(test.images), tolerance)
-        evaluation = measure(
-            classifier.logits,
-            load_split(sources.processed, "validation"),
-            test,
-            params,
-            training,
-            read_history(sources.training),
+        test = load_test(table, sources.training)
+        before, after = (EmotionClassifier.load(place, THREADS).logits(test.images) for place in (sources.export, folder))
+        difference, agreement = _check_answers(before, after, tolerance)
+        _, evaluation = recalibrated(
+            folder, table.split("validation"), test, params, training=training, history=read_history(sources.training)
         )
         measured = Path(scratch) / "evaluation"
         measured.mkdir()
         write_evaluation(measured, evaluation)
-        replace(stored, temperature=float(evaluation.calibration["temperature"]), metrics=evaluation.metrics).write(folder)
         facts = read_card_facts(folder, sources.training, sources.processed, measured, sources.reports)
         write_card(Path(scratch) / "card", facts, card_sections(facts))
         for card in (CARD_FILE, MARKDOWN_FILE):
             shutil.copyfile(Path(scratch) / "card" / card, folder / card)
-        shutil.copyfile(measured / METRICS_FILE, folder / METRICS_FILE)
         write_json(folder / REPORTS_FILE, _reports(facts))
         for file in (TRAINING_FILE, HISTORY_FILE):
             shutil.copyfile(sources.training / file, folder / file)
-        copy_training_pictures(sources.training, folder)
+        copy_training_images(sources.training, folder)
         if keras:
             shutil.copyfile(sources.export / KERAS_FILE, folder / KERAS_FILE)
         model = PretrainedModel(_hashes(folder), _provenance(info, training), _main_figures(evaluation.metrics))
@@ -140,7 +130,7 @@ def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]
     networks = [folder / KERAS_FILE for folder in (sources.training, sources.export)]
     if all(file.exists() for file in networks) and len({file_sha256(file) for file in networks}) > 1:
         differing.append(f"another {KERAS_FILE}")
-    listed, shown = (joined_training_pictures([folder]) for folder in (sources.training, sources.export))
+    listed, shown = (joined_training_images([folder]) for folder in (sources.training, sources.export))
     if not np.array_equal(listed, shown):
         differing.append(f"{len(listed):,} pictures learned from in training, {len(shown):,} in export, not the same ones")
     if differing:
@@ -161,10 +151,10 @@ def _reports(facts: CardFacts) -> dict[str, Any]:
 def _check_answers(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], tolerance: float) -> tuple[float, float]:
     difference = float(np.abs(before - after).max())
     agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
-    if not (difference < tolerance and agreement >= LEAST_AGREEMENT):
+    if not (difference < tolerance and agreement >= MIN_AGREEMENT):
         raise ModelError(
             f"with weights in 16 bits a logit moves by up to {difference:.4f} and {100 * agreement:.2f} % of the test pictures "
-            f"get the same answer, expected less than {tolerance:g} and at least {100 * LEAST_AGREEMENT:g} %: if that many "
+            f"get the same answer, expected less than {tolerance:g} and at least {100 * MIN_AGREEMENT:g} %: if that many "
             "answers agree, a larger --tolerance is acceptable"
         )
     return difference, agreement

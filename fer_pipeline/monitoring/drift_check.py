@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from fer_pipeline.config.params import DriftParams
-from fer_pipeline.data.table.reader import load_facts, load_split
-from fer_pipeline.data.table.training_images import load_held_out, read_training_pictures, share_learned
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.training_images import ImageHashes, load_held_out, read_training_images, share_seen
 from fer_pipeline.errors import ModelError, MonitoringError, SourceError
-from fer_pipeline.imaging import ImageSpec, UInt8Array
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.quality import measure
 from fer_pipeline.model_info import ModelInfo
@@ -116,7 +116,7 @@ def check(
     # Serving measures the face before the image spec's own steps, the table holds it after them.
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
     result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
-    unlisted = read_training_pictures(model) is None
+    unlisted = read_training_images(model) is None
     page = drift_report.write(out, result, reference, window, info, span, unlisted=unlisted)
     return DriftCheck(info, span, result, page, window.other_versions, window.unreadable, unlisted)
 
@@ -130,9 +130,11 @@ def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) ->
     prepared for another image spec, or where the model learned from nearly all of these rows.
     """
     try:
-        _check_fit(classifier.info, model, processed)
-        listed = read_training_pictures(model) is not None
-        faces = load_held_out(processed, {str(model): model}) if listed else load_split(processed, "validation")
+        table = ProcessedTable.open(processed)
+        classifier.info.check_table(table.metadata, model="the model", table=processed)
+        known = read_training_images(model)
+        _check_data(classifier.info, known, table)
+        faces = table.split("validation") if known is None else load_held_out(table, {str(model): model})
     except (SourceError, ModelError) as error:  # whose exit code would read as drift
         raise MonitoringError(f"no reference to compare with: {error}") from error
     images: UInt8Array = faces.images[faces.unseen]
@@ -150,30 +152,18 @@ def observe(classifier: EmotionClassifier, images: UInt8Array) -> Observations:
     )
 
 
-def _check_fit(info: ModelInfo, model: Path, processed: Path) -> None:
-    facts = load_facts(processed)
-    source, spec = facts["source"], ImageSpec.from_dict(facts["image_spec"])
-    if source["synthetic"] != info.synthetic:
-        kinds = {True: "synthetic faces", False: "real faces"}
-        raise MonitoringError(
-            f"the model was trained on {kinds[info.synthetic]}, {processed} holds {kinds[source['synthetic']]}: {_OTHER_DATA}"
-        )
-    if spec != info.image_spec:
-        raise MonitoringError(
-            f"the model expects pictures as {asdict(info.image_spec)}, {processed} holds {asdict(spec)}: preprocess again with "
-            "the values of the model"
-        )
+def _check_data(info: ModelInfo, known: ImageHashes | None, table: ProcessedTable) -> None:
     # By content: a data version changes with each accepted correction, and a name says nothing of what is in the file.
-    known = read_training_pictures(model)
+    name = table.metadata["source"]["name"]
     if known is None:
-        if source["name"] != info.data:  # all that a model without a list says of its data
-            raise MonitoringError(f"the model was trained on {info.data}, {processed} holds {source['name']}: {_OTHER_DATA}")
+        if name != info.data:  # all that a model without a list says of its data
+            raise MonitoringError(f"the model was trained on {info.data}, {table.path} holds {name}: {_OTHER_DATA}")
         return
-    share = share_learned(processed, known)
+    share = share_seen(table, known)
     if share < _MIN_SEEN:
         raise MonitoringError(
             f"the model was trained on other data ({info.data}): it learned from {share:.0%} of the training pictures of "
-            f"{processed} ({source['name']}), expected at least {_MIN_SEEN:.0%}: {_OTHER_DATA}"
+            f"{table.path} ({name}), expected at least {_MIN_SEEN:.0%}: {_OTHER_DATA}"
         )
 
 

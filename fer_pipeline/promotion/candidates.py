@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from fer_pipeline.analysis import robustness
 from fer_pipeline.config import params as params_file
-from fer_pipeline.data.table.reader import Faces, load_facts, load_split
-from fer_pipeline.data.table.training_images import learned_from
+from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.training_images import seen_in_training
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry
 from fer_pipeline.imaging import UInt8Array
@@ -39,7 +39,7 @@ class EvaluationSet:
     without a list of their training images.
     """
 
-    faces: Faces
+    faces: FaceDataset
     facts: dict[str, Any]
     unseen: npt.NDArray[np.bool_]
     unknown_training_data: frozenset[str]
@@ -57,18 +57,19 @@ class EvaluationSet:
 
 def shared_evaluation_set(processed: Path, versions: Sequence[registry.Version]) -> EvaluationSet:
     """Select the test rows that none of the versions was trained on. Raises `ModelError` where no row is left."""
-    faces = load_split(processed, "test")
-    lists = {version.run_id: registry.training_pictures(version) for version in versions}
+    table = ProcessedTable.open(processed)
+    faces = table.split("test")
+    lists = {version.run_id: registry.training_images(version) for version in versions}
     unseen = faces.copy_rank == 0
     for known in lists.values():
         if known is not None:
-            unseen &= ~learned_from(faces, processed, "test", known)
+            unseen &= ~seen_in_training(faces, table, "test", known)
     if not unseen.any():
         raise ModelError(
             f"every test row has a copy in the training data of {' or '.join(map(str, versions))}: bring new test rows"
         )
     unknown_training_data = frozenset(run_id for run_id, known in lists.items() if known is None)
-    return EvaluationSet(faces, load_facts(processed), unseen, unknown_training_data)
+    return EvaluationSet(faces, table.metadata, unseen, unknown_training_data)
 
 
 def evaluate_candidate(version: registry.Version, rows: EvaluationSet, corruption_pictures: int = 0, seed: int = 0) -> Candidate:
@@ -79,11 +80,10 @@ def evaluate_candidate(version: registry.Version, rows: EvaluationSet, corruptio
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_export(version, Path(scratch))
         classifier = EmotionClassifier.load(folder)
-        if asdict(classifier.info.image_spec) != rows.facts["image_spec"]:
-            raise ModelError(
-                f"{version} expects pictures as {classifier.info.image_spec}, the test split in use was prepared otherwise: run "
-                "with the preprocess values of that version, or make a version of the new kind champion by `fer rollback --to`"
-            )
+        try:
+            classifier.info.check_image_spec(rows.facts, model=version, table="the test split in use")
+        except ModelError as error:
+            raise ModelError(f"{error}; `fer rollback --to` makes a version of the new kind champion") from error
         corruption_accuracy = None
         if corruption_pictures:
             corruption_accuracy = _corruption_accuracy(classifier, rows, corruption_pictures, seed)

@@ -32,7 +32,7 @@ from fer_pipeline.imaging import FACE_SIZE, UInt8Array, encode_png, to_model_inp
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.yunet import YUNET_FILE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, TRAINING_PICTURES_FILE, ModelInfo
+from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, TRAINING_IMAGES_FILE, ModelInfo
 from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.files import replaced_folder
 from fer_pipeline.workspace.locks import exclusive
@@ -173,7 +173,7 @@ def _fill(bundle: Path, model_folder: Path, root: Path, names: Mapping[str, str]
     if names:
         info = ModelInfo.read(model_folder)
         replace(info, lineage={**info.lineage, **names}).write(bundle)
-    for name in (CARD_FILE, TRAINING_PICTURES_FILE):  # the latter for the drift check
+    for name in (CARD_FILE, TRAINING_IMAGES_FILE):  # the latter for the drift check
         if (model_folder / name).exists():
             shutil.copy2(model_folder / name, bundle / name)
     detector = root / layout.DETECTORS / YUNET_FILE

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from fer_pipeline.data.spark.mapping import map_rows
 from fer_pipeline.data.spark.session import spark_session
-from fer_pipeline.data.table.reader import FACTS_FILE, parse_facts
-from fer_pipeline.errors import ModelError, SourceError, ToolUnavailableError
+from fer_pipeline.data.table.reader import METADATA_FILE, parse_metadata
+from fer_pipeline.errors import SourceError, ToolUnavailableError
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD
 from fer_pipeline.model_info import ModelInfo
@@ -139,25 +139,21 @@ def _open(
         raise SourceError(f"{source.address} holds files of the processed table and others: score them one after the other")
     if prepared == {False}:
         return table_chunks(tables), faces
-    spec = _facts(source, tables[0].place)["image_spec"]
-    if spec != asdict(info.image_spec):
-        raise ModelError(
-            f"the model expects image spec {asdict(info.image_spec)}, {source.address} holds {spec}: preprocess again for it"
-        )
+    info.check_image_spec(_metadata(source, tables[0].place), model="the model", table=source.address)
     return table_chunks(tables), "prepared"
 
 
-def _facts(source: StorageLocation, table: StorageLocation) -> dict[str, Any]:
+def _metadata(source: StorageLocation, table: StorageLocation) -> dict[str, Any]:
     """Of a processed table, wherever in it `source` points."""
     for folder in (source, table.parent, table.parent.parent):
-        file = folder.child(FACTS_FILE)
+        file = folder.child(METADATA_FILE)
         if file.look() is None:
             continue
         try:
-            return parse_facts(file.read(_FACTS_BYTES), file.address)
+            return parse_metadata(file.read(_FACTS_BYTES), file.address)
         except OSError as error:
             raise SourceError(f"{file.address} cannot be read: {error}; change its mode") from error
-    raise SourceError(f"{source.address} is a processed table without its {FACTS_FILE}: run `fer preprocess` first")
+    raise SourceError(f"{source.address} is a processed table without its {METADATA_FILE}: run `fer preprocess` first")
 
 
 def _digest(model: PortableModel) -> str:

@@ -12,7 +12,7 @@ import keras
 
 from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.training_images import Keys, write_training_pictures
+from fer_pipeline.data.table.training_images import ImageHashes, write_training_images
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.workspace.files import replaced_folder, write_json
@@ -62,14 +62,15 @@ def write_model(
     out: Path,
     result: TrainingResult,
     params: TrainParams,
-    facts: dict[str, Any],
-    learned: Keys,
+    metadata: dict[str, Any],
+    training_images: ImageHashes,
     *,
     run_id: str | None,
 ) -> None:
-    """Replaces the folder `out` by the trained model. `facts` are those of `load_facts`, `learned` the pictures of train.
+    """Replace the folder `out` by the trained model.
 
-    The checkpoint stays: `checkpoints.discard` is for the caller, once all that belongs to the training is stored.
+    `metadata` is that of the processed table, `training_images` the hashes of its training images. The checkpoint stays: the
+    caller calls `checkpoints.discard` once all that belongs to the training is stored.
     """
     with replaced_folder(out) as folder:
         result.network.save(folder / KERAS_FILE)
@@ -92,13 +93,13 @@ def write_model(
             "seconds": round(result.seconds, 1),
             "images_per_second": round(result.images_per_second, 1),
             "labels": list(EMOTIONS),
-            "image_spec": facts["image_spec"],
-            "synthetic": bool(facts["source"]["synthetic"]),
-            "source": facts["source"]["name"],
+            "image_spec": metadata["image_spec"],
+            "synthetic": bool(metadata["source"]["synthetic"]),
+            "source": metadata["source"]["name"],
             "run_id": run_id,
         }
         write_json(folder / TRAINING_FILE, training)
-        write_training_pictures(folder, learned)
+        write_training_images(folder, training_images)
 
 
 def read_model(folder: Path) -> keras.Model:

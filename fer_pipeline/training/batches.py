@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS, FERPLUS_EMOTIONS
 
@@ -41,7 +41,7 @@ class Batches(keras.utils.PyDataset):
     Raises `ParamsError` where votes are to be learned and no row has any, or labels softened without soft labels.
     """
 
-    def __init__(self, faces: Faces, params: TrainParams, epoch: int) -> None:
+    def __init__(self, faces: FaceDataset, params: TrainParams, epoch: int) -> None:
         super().__init__()
         self.faces = faces
         self.size = min(params.batch_size, len(faces))
@@ -83,7 +83,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return max(rows // batch_size, 1)
 
 
-def vote_shares(faces: Faces) -> Floats:
+def vote_shares(faces: FaceDataset) -> Floats:
     """Share (N, 8) of each emotion in a row's FER+ votes, those for "unknown" and "no face" left out; zeros where none is left.
 
     Raises `ParamsError` where no row has votes.
@@ -98,7 +98,7 @@ def vote_shares(faces: Faces) -> Floats:
     return shares
 
 
-def label_targets(faces: Faces, soften: float) -> Floats:
+def label_targets(faces: FaceDataset, soften: float) -> Floats:
     """Targets (N, 7) of the labels: (1 - soften) of the given label and `soften` of the row's soft labels.
 
     Raises `ParamsError` where these are asked for and not there.
@@ -120,7 +120,7 @@ def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:
     return scaled
 
 
-def _table(faces: Faces, params: TrainParams) -> Table:
+def _table(faces: FaceDataset, params: TrainParams) -> Table:
     targets = {LABELS: label_targets(faces, params.soften)}
     weights = {LABELS: class_weights(faces.labels, params.class_weights)[faces.labels]}
     if params.votes_weight:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.training.batches import Batches, compose
 from fer_pipeline.training.devices import copied, split
 from fer_pipeline.training.networks.batch_norm import follow_mean
@@ -23,7 +23,7 @@ CALL_SECONDS = 0.5
 """Calls of the device get longer until one takes so long; the progress bar moves after each."""
 
 
-def can_stay(faces: Faces) -> bool:
+def can_stay(faces: FaceDataset) -> bool:
     """True where the pictures are few enough to stay on the device and it runs loops as fast as single steps.
 
     JAX on a CPU does not: XLA computes a convolution inside a loop without its fast kernels, ten times slower.

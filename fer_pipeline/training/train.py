@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
@@ -34,8 +34,8 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 
 
 def train(
-    data_train: Faces,
-    data_validation: Faces,
+    data_train: FaceDataset,
+    data_validation: FaceDataset,
     params: TrainParams,
     checkpoint_folder: Path,
     on_epoch: OnEpoch | None = None,
@@ -107,7 +107,7 @@ def train(
     )
 
 
-def recipe_key(data_train: Faces, data_validation: Faces, params: TrainParams) -> str:
+def recipe_key(data_train: FaceDataset, data_validation: FaceDataset, params: TrainParams) -> str:
     """12 hex digits that are equal for the same recipe, backend, training and validation data (votes count where learned)."""
     parts = [fingerprint(params), keras.backend.backend(), data_train.fingerprint, data_validation.fingerprint]
     if params.votes_weight:
@@ -115,7 +115,7 @@ def recipe_key(data_train: Faces, data_validation: Faces, params: TrainParams) -
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
-def _check_classes(faces: Faces) -> None:
+def _check_classes(faces: FaceDataset) -> None:
     present = np.unique(faces.labels)
     if len(present) == len(EMOTIONS):
         return
@@ -144,7 +144,7 @@ def _cuts(params: TrainParams, history: list[dict[str, float]]) -> int:
 
 
 def _figures(
-    epoch: int, fitted: dict[str, float], logits: classification.Floats, validation: Faces, learner: Learner, seconds: float
+    epoch: int, fitted: dict[str, float], logits: classification.Floats, validation: FaceDataset, learner: Learner, seconds: float
 ) -> dict[str, float]:
     table = classification.confusion(validation.labels, logits.argmax(axis=1))
     return {

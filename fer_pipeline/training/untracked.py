@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import load_facts
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
-from fer_pipeline.data.table.training_images import training_keys
+from fer_pipeline.data.table.training_images import training_image_hashes
 from fer_pipeline.training.artifacts import TrainingResult, write_model
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.training.train import train
@@ -21,8 +21,8 @@ def train_untracked(
     Resumes from `checkpoints`, and removes it in the end. `soft_labels` is read where the recipe softens labels, `teachers`
     where it has teachers. Raises what `train` raises, and `SourceError` where the table or the soft labels cannot be read.
     """
-    facts = load_facts(processed)
+    table = ProcessedTable.open(processed)
     result = train(*load_training_faces(processed, soft_labels, params), params, checkpoints, teachers=teachers)
-    write_model(out, result, params, facts, training_keys(processed), run_id=None)
+    write_model(out, result, params, table.metadata, training_image_hashes(table), run_id=None)
     discard(checkpoints)
     return result

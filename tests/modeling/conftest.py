@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.schemas import PROCESSED
 
@@ -29,10 +29,10 @@ def striped(rows: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np
     return np.clip(gray, 0, 255).astype(np.uint8)[..., None], labels
 
 
-def stripes(rows: int, seed: int) -> Faces:
+def stripes(rows: int, seed: int) -> FaceDataset:
     images, labels = striped(rows, seed)
     ids = np.array([f"{row:08d}" for row in range(rows)])
-    return Faces(images, labels, ids, ids, np.zeros(rows, np.int32), np.zeros(rows, np.bool_))
+    return FaceDataset(images, labels, ids, ids, np.zeros(rows, np.int32), np.zeros(rows, np.bool_))
 
 
 def write_processed(folder: Path, rows_of: dict[str, int], *, synthetic: bool = True) -> Path:
@@ -73,8 +73,8 @@ def write_processed(folder: Path, rows_of: dict[str, int], *, synthetic: bool = 
 
 
 @pytest.fixture(scope="session")
-def make_stripes() -> Callable[[int, int], Faces]:
-    """(rows, seed) -> Faces."""
+def make_stripes() -> Callable[[int, int], FaceDataset]:
+    """(rows, seed) -> FaceDataset."""
     return stripes
 
 

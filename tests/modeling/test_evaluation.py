@@ -16,8 +16,8 @@ import pytest
 
 from fer_pipeline.config.params import EvaluateParams, ExportParams
 from fer_pipeline.config.training import AugmentParams, TrainParams
-from fer_pipeline.data.table.reader import content_hashes, load_facts, load_split
-from fer_pipeline.data.table.training_images import keys
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.training_images import image_hashes
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.evaluation.measure import measure
@@ -38,9 +38,9 @@ def work(tmp_path_factory: pytest.TempPathFactory, make_processed: Callable[...,
     folder = tmp_path_factory.mktemp("work")
     processed = make_processed(folder / "processed", {"train": 210, "validation": 70, "test": 84})
     params = TrainParams(network="compact", epochs=5, batch_size=30, lr=0.05, augment=AugmentParams(flip=False))
-    result = train(load_split(processed, "train"), load_split(processed, "validation"), params, folder / "checkpoints")
-    facts = load_facts(processed)
-    learned = keys(content_hashes(processed, "train").values())
+    table = ProcessedTable.open(processed)
+    result = train(table.split("train"), table.split("validation"), params, folder / "checkpoints")
+    facts, learned = table.metadata, image_hashes(table.hashes("train").values())
     write_model(folder / "model", result, params, facts, learned, run_id=None)
     evaluate(folder / "model", processed, folder / "evaluation", EvaluateParams(bootstrap=200))
     with_tta = EvaluateParams(bootstrap=200, test_time_augmentation=True)
@@ -109,7 +109,7 @@ def test_test_time_augmentation_adds_figures_and_changes_none_of_the_served_mode
     for name in ("calibration.json", "predictions.parquet", "confusion.csv"):
         assert (work / "evaluation_tta" / name).read_bytes() == (work / "evaluation" / name).read_bytes()
 
-    faces = load_split(work / "processed", "test")
+    faces = ProcessedTable.open(work / "processed").split("test")
     network = read_model(work / "model")
     mean = np.mean([network.predict(view, verbose=0) for view in views(faces.images)], axis=0)
     assert both["accuracy_tta"] == pytest.approx((mean.argmax(axis=1) == faces.labels).mean())
@@ -143,7 +143,7 @@ def test_recall_has_an_interval_with_width_where_all_or_none_are_found(work: Pat
     always_happy = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
     index = EMOTIONS.index("happy")
     always_happy.layers[-1].set_weights([np.zeros((48 * 48, 7), np.float32), 5 * np.eye(7, dtype=np.float32)[index]])
-    validation, test = (load_split(work / "processed", split) for split in ("validation", "test"))
+    validation, test = (ProcessedTable.open(work / "processed").split(split) for split in ("validation", "test"))
     test = replace(test, labels=np.where(test.labels == EMOTIONS.index("sad"), index, test.labels))
     training, history = read_training(work / "model"), read_history(work / "model")
     evaluation = measure(
@@ -194,7 +194,7 @@ def test_the_exported_model_answers_like_the_report(evaluation: str, work: Path,
     assert info.lineage == lineage
     assert (tmp_path / "export" / "model.keras").read_bytes() == (work / "model" / "model.keras").read_bytes()
     session = onnxruntime.InferenceSession(str(tmp_path / "export" / "model.onnx"), providers=["CPUExecutionProvider"])
-    faces = load_split(work / "processed", "test")
+    faces = ProcessedTable.open(work / "processed").split("test")
     (logits,) = session.run(["logits"], {"image": faces.images})
     table = pq.read_table(work / evaluation / "predictions.parquet")
     assert table["id"].to_pylist() == faces.ids.tolist()

@@ -14,7 +14,7 @@ from fer_pipeline.analysis.explain.faithfulness import BASELINES, STEPS, curves_
 from fer_pipeline.analysis.explain.gradcam import GradCam
 from fer_pipeline.analysis.explain.lime import CELL, lime_maps
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.saliency import occlusion_maps
 from fer_pipeline.training.networks.zoo import build
@@ -31,11 +31,11 @@ def by_mouth(inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return probabilities
 
 
-def noisy_faces(rows: int) -> Faces:
+def noisy_faces(rows: int) -> FaceDataset:
     images = np.random.default_rng(0).integers(0, 256, (rows, 48, 48, 1), dtype=np.uint8)
     labels = np.arange(rows) % 7
     ids = np.array([str(row) for row in range(rows)])
-    return Faces(images, labels, ids, ids, np.zeros(rows, np.int32), np.zeros(rows, np.bool_))
+    return FaceDataset(images, labels, ids, ids, np.zeros(rows, np.int32), np.zeros(rows, np.bool_))
 
 
 def mouth_map(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

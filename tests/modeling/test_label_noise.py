@@ -21,7 +21,7 @@ from fer_pipeline.analysis.label_noise.report import check_votes, write_noise
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import params
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces, load_split
+from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
 from fer_pipeline.data.table.soft_labels import with_soft_labels
 from fer_pipeline.errors import DataQualityError, SourceError
 
@@ -99,11 +99,11 @@ def test_rows_that_share_any_value_are_one_group_also_by_way_of_others() -> None
 
 
 def test_folds_keep_groups_whole_and_spread_the_classes(processed: Path) -> None:
-    groups, copies = read_groups(processed, "train")
+    groups, copies = read_groups(ProcessedTable.open(processed), "train")
     assert copies == {"00000083"}
     assert len({groups[f"{row:08d}"] for row in range(10)}) == 1
     assert groups["00000082"] == groups["00000083"]
-    labels = load_split(processed, "train").labels
+    labels = ProcessedTable.open(processed).split("train").labels
     numbers = np.array(list(groups.values()))
     folds = grouped_folds(labels, numbers, 3, seed=0)
     assert all(len(set(folds[numbers == number].tolist())) == 1 for number in numbers)
@@ -119,7 +119,7 @@ def test_a_killed_analysis_keeps_its_finished_folds_and_no_model_sees_what_it_ju
     train = out_of_fold.train
     seen: list[set[str]] = []
 
-    def watched(rest: Faces, *arguments: object) -> object:
+    def watched(rest: FaceDataset, *arguments: object) -> object:
         if len(seen) == 1:
             seen.append(set())
             raise Killed
@@ -141,7 +141,7 @@ def test_a_killed_analysis_keeps_its_finished_folds_and_no_model_sees_what_it_ju
     np.testing.assert_allclose(result.probabilities.sum(axis=1), 1, rtol=1e-6)
     stored = pq.read_table(folder / "out_of_fold.parquet").to_pydict()
     np.testing.assert_allclose(stored["probabilities"], result.probabilities, atol=1e-6)
-    assert stored["id"] == load_split(processed, "train").ids.tolist()
+    assert stored["id"] == ProcessedTable.open(processed).split("train").ids.tolist()
     assert result.facts["accuracy"] == pytest.approx((np.argmax(stored["probabilities"], axis=1) == stored["label"]).mean())
     assert sum(stored["augmented"]) == 1
     del seen[1:]
@@ -150,7 +150,7 @@ def test_a_killed_analysis_keeps_its_finished_folds_and_no_model_sees_what_it_ju
     assert said[-2].startswith("fold 0: what an earlier analysis left belongs to another recipe")
 
 
-def predictions(faces: Faces, wrong: list[int]) -> OutOfFold:
+def predictions(faces: FaceDataset, wrong: list[int]) -> OutOfFold:
     """Sure and right, but for the rows in `wrong`, where the next class is named; the last row is an augmented copy."""
     named = faces.labels.copy()
     named[wrong] = (named[wrong] + 1) % 7
@@ -165,7 +165,7 @@ def predictions(faces: Faces, wrong: list[int]) -> OutOfFold:
 
 
 def test_the_page_shows_suspicious_pictures_by_pair_and_the_table_names_all(
-    make_stripes: Callable[..., Faces], tmp_path: Path
+    make_stripes: Callable[..., FaceDataset], tmp_path: Path
 ) -> None:
     faces = make_stripes(140, 0)
     wrong = [3, 50, 139]
@@ -184,7 +184,7 @@ def test_the_page_shows_suspicious_pictures_by_pair_and_the_table_names_all(
     assert figures["noise_share"] == pytest.approx(noise.share)
 
 
-def test_votes_tell_whether_suspicions_are_right(make_stripes: Callable[..., Faces], tmp_path: Path) -> None:
+def test_votes_tell_whether_suspicions_are_right(make_stripes: Callable[..., FaceDataset], tmp_path: Path) -> None:
     faces = make_stripes(140, 0)
     columns = np.array([4, 5, 6, 1, 3, 2, 0])  # of angry, disgust, ... among the vote columns
     votes = np.zeros((140, 10), np.float32)
@@ -205,7 +205,7 @@ def test_votes_tell_whether_suspicions_are_right(make_stripes: Callable[..., Fac
     assert "votes confirm the given label" in (tmp_path / "noise" / "report.html").read_text()
 
 
-def test_predictions_for_other_rows_are_refused(make_stripes: Callable[..., Faces], tmp_path: Path) -> None:
+def test_predictions_for_other_rows_are_refused(make_stripes: Callable[..., FaceDataset], tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="belong to other training rows: run `fer label-noise` again"):
         write_noise(tmp_path / "noise", make_stripes(70, 1), predictions(make_stripes(70, 0), []))
 
@@ -215,7 +215,7 @@ def test_one_command_makes_the_recipe_in_use_train_with_softened_labels(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((Path(__file__).parents[2] / "params.yaml").read_text())
-    predicted = predictions(load_split(processed, "train"), [3])
+    predicted = predictions(ProcessedTable.open(processed).split("train"), [3])
     Repo.init(str(tmp_path), no_scm=True)
     asked: list[TrainParams] = []
 
@@ -229,7 +229,9 @@ def test_one_command_makes_the_recipe_in_use_train_with_softened_labels(
     assert "1 suspicious labels" in done.output
     train = params.load(Path("params.yaml")).train
     assert train.soften == 0.3
-    softened = with_soft_labels(load_split(processed, "train"), tmp_path / "data" / "soft_labels", train.soften_with)
+    softened = with_soft_labels(
+        ProcessedTable.open(processed).split("train"), tmp_path / "data" / "soft_labels", train.soften_with
+    )
     np.testing.assert_array_equal(softened.soft_labels, predicted.probabilities.astype(np.float32))
     assert softened.rows(np.array([3, 5])).soft_labels is None  # a fold is trained on the given labels
     assert (tmp_path / "data" / "soft_labels.dvc").is_file()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer_pipeline.data.table.reader import load_facts, load_split
+from fer_pipeline.data.table.reader import ProcessedTable, read_metadata
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.schemas import PROCESSED
 
@@ -25,20 +25,20 @@ def rewrite(processed: Path, **columns: list[object]) -> None:
 
 def test_a_split_holds_its_own_rows_in_order_of_id(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
     processed = make_processed(tmp_path / "p", {"train": 14, "test": 7})
-    faces = load_split(processed, "test")
+    faces = ProcessedTable.open(processed).split("test")
     assert faces.images.shape == (7, 48, 48, 1)
     assert faces.images.dtype == np.uint8
     assert faces.ids.tolist() == [f"{14 + row:08d}" for row in range(7)]
     assert set(faces.labels) <= set(range(7))
     assert faces.unseen.tolist() == [False, False, True, True, True, True, True]
     assert faces.votes is None
-    assert load_facts(processed)["source"] == {"synthetic": True, "name": "stripes"}
+    assert ProcessedTable.open(processed).metadata["source"] == {"synthetic": True, "name": "stripes"}
 
 
 def test_votes_of_some_rows_leave_nan_in_the_others(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
     processed = make_processed(tmp_path / "p", {"train": 7})
     rewrite(processed, votes=[[0, 10, *[0] * 8], *[None] * 6])
-    votes = load_split(processed, "train").votes
+    votes = ProcessedTable.open(processed).split("train").votes
     assert votes is not None
     assert votes.shape == (7, 10)
     assert votes[0, 1] == 10
@@ -48,7 +48,7 @@ def test_votes_of_some_rows_leave_nan_in_the_others(tmp_path: Path, make_process
 def test_the_source_s_own_words_for_a_split_are_kept(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
     processed = make_processed(tmp_path / "p", {"train": 7})
     rewrite(processed, usage=["Training"] * 6 + [None])
-    assert load_split(processed, "train").usages == ("Training",)
+    assert ProcessedTable.open(processed).split("train").usages == ("Training",)
 
 
 def test_equal_pixels_in_another_order_have_another_fingerprint(make_stripes: Callable[[int, int], object]) -> None:
@@ -60,14 +60,14 @@ def test_a_picture_of_the_wrong_size_is_named(tmp_path: Path, make_processed: Ca
     processed = make_processed(tmp_path / "p", {"train": 7})
     rewrite(processed, image=[b"\0" * 2304] * 6 + [b"\0" * 2303])
     with pytest.raises(DataQualityError, match="row 00000006 has a picture of 2303 bytes"):
-        load_split(processed, "train")
+        ProcessedTable.open(processed).split("train")
 
 
 def test_a_label_of_7_is_refused(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
     processed = make_processed(tmp_path / "p", {"train": 7})
     rewrite(processed, label=[0, 1, 2, 3, 4, 5, 7])
     with pytest.raises(DataQualityError, match=r"labels hold \[7\]"):
-        load_split(processed, "train")
+        ProcessedTable.open(processed).split("train")
 
 
 def test_an_empty_split_a_missing_table_and_missing_facts_are_told_apart(
@@ -75,8 +75,8 @@ def test_an_empty_split_a_missing_table_and_missing_facts_are_told_apart(
 ) -> None:
     processed = make_processed(tmp_path / "p", {"train": 7})
     with pytest.raises(DataQualityError, match="no rows of split test"):
-        load_split(processed, "test")
+        ProcessedTable.open(processed).split("test")
     with pytest.raises(SourceError, match="fer preprocess"):
-        load_split(tmp_path / "nowhere", "test")
+        ProcessedTable.open(tmp_path / "nowhere").split("test")
     with pytest.raises(SourceError, match=r"facts\.json cannot be read"):
-        load_facts(tmp_path / "nowhere")
+        read_metadata(tmp_path / "nowhere")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.errors import DataQualityError, ToolUnavailableError
 from fer_pipeline.schemas import PROCESSED
 from fer_pipeline.training.batches import Batches
@@ -32,7 +32,7 @@ def shuffled(tmp_path: Path, make_processed: Callable[..., Path]) -> Path:
 
 
 def test_a_split_in_a_file_is_the_split_in_memory(shuffled: Path) -> None:
-    held, filed = load_split(shuffled, "train"), load_split(shuffled, "train", memory=0)
+    held, filed = ProcessedTable.open(shuffled).split("train"), ProcessedTable.open(shuffled).split("train", memory=0)
     assert isinstance(filed.images.base, np.memmap)
     assert not isinstance(held.images.base, np.memmap)
     assert np.array_equal(held.images, filed.images)
@@ -46,7 +46,7 @@ def test_a_split_in_a_file_is_the_split_in_memory(shuffled: Path) -> None:
 
 
 def test_each_picture_stands_in_the_row_of_its_id(shuffled: Path) -> None:
-    faces = load_split(shuffled, "train", memory=0)
+    faces = ProcessedTable.open(shuffled).split("train", memory=0)
     table = pa.concat_tables([pq.read_table(path) for path in sorted((shuffled / "faces").glob("*.parquet"))])
     expected = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
     assert all(image.tobytes() == expected[row_id] for image, row_id in zip(faces.images, faces.ids, strict=True))
@@ -54,7 +54,7 @@ def test_each_picture_stands_in_the_row_of_its_id(shuffled: Path) -> None:
 
 def test_the_file_has_no_name_and_a_damaged_row_is_told_all_the_same(shuffled: Path) -> None:
     before = sorted(shuffled.parent.rglob("*"))
-    faces = load_split(shuffled, "test", memory=0)
+    faces = ProcessedTable.open(shuffled).split("test", memory=0)
     assert sorted(shuffled.parent.rglob("*")) == before
     assert len(faces) == 20
     file = shuffled / "faces" / "part-1.parquet"
@@ -63,7 +63,7 @@ def test_the_file_has_no_name_and_a_damaged_row_is_told_all_the_same(shuffled: P
     at = table.schema.get_field_index("image")
     pq.write_table(table.set_column(at, PROCESSED.field("image"), images), file)
     with pytest.raises(DataQualityError, match="row 00003019 has a picture of 7 bytes, expected 2304"):
-        load_split(shuffled, "test", memory=0)
+        ProcessedTable.open(shuffled).split("test", memory=0)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_read(shuffled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_a_disk_without_room_is_told_before_anything_is_read(shuffled: Path, mon
     with pytest.raises(
         ToolUnavailableError, match=r"3,000 pictures exceed the memory and need 0\.0 GB .*No space left on device"
     ):
-        load_split(shuffled, "train", memory=0)
+        ProcessedTable.open(shuffled).split("train", memory=0)
 
 
 MEASURE = """
@@ -86,7 +86,7 @@ def anonymous():
     status = Path("/proc/self/status").read_text()
     return int(status.split("RssAnon:")[1].split()[0]) // 1024
 
-load_split(Path(sys.argv[1]), "test")  # libraries and their thread pools are there now
+ProcessedTable.open(Path(sys.argv[1])).split("test")  # libraries and their thread pools are there now
 base, peak, over = anonymous(), [0], threading.Event()
 
 def watch():
@@ -95,7 +95,7 @@ def watch():
 
 thread = threading.Thread(target=watch)
 thread.start()
-faces = load_split(Path(sys.argv[1]), "train", memory=int(sys.argv[2]))
+faces = ProcessedTable.open(Path(sys.argv[1])).split("train", memory=int(sys.argv[2]))
 faces.fingerprint
 over.set()
 thread.join()

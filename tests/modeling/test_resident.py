@@ -17,7 +17,7 @@ import pytest
 from keras import layers, ops
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.training import checkpoints, device_loop, learner, train
 from fer_pipeline.training.batches import Batches, Table, compose
@@ -25,7 +25,7 @@ from fer_pipeline.training.device_loop import compiled_loop
 from fer_pipeline.training.devices import data_parallel, device_count
 from fer_pipeline.training.schedules import Phase
 
-Make = Callable[[int, int], Faces]
+Make = Callable[[int, int], FaceDataset]
 PARAMS = TrainParams(
     epochs=3,
     batch_size=20,
@@ -51,7 +51,7 @@ def tiny(_: TrainParams, *, any_size: bool = False, mixed_precision: bool = Fals
 
 
 @pytest.fixture
-def faces(make_stripes: Make) -> Faces:
+def faces(make_stripes: Make) -> FaceDataset:
     votes = np.random.default_rng(0).multinomial(10, [0.1] * 10, 70).astype(np.float32)
     votes[:9] = np.nan
     return replace(make_stripes(70, 0), votes=votes)
@@ -72,7 +72,7 @@ class Seen(keras.callbacks.Callback):
         self.steps.append(batch)
 
 
-def fit_two_epochs(faces: Faces) -> tuple[list[np.ndarray], list[dict[str, float]], Seen]:
+def fit_two_epochs(faces: FaceDataset) -> tuple[list[np.ndarray], list[dict[str, float]], Seen]:
     """All variables after two epochs, the figures of each, and the callback."""
     keras.utils.set_random_seed(0)
     trained = learner.Learner(PARAMS, np.full(9, 0.05, np.float32))
@@ -88,7 +88,8 @@ def fit_two_epochs(faces: Faces) -> tuple[list[np.ndarray], list[dict[str, float
     return [*state.variables, *state.optimizer, *trained.evaluated, logits], figures, seen
 
 
-def test_rows_on_the_device_give_the_weights_that_batches_sent_to_it_give(faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resident_rows_give_the_weights_of_streamed_batches(faces: FaceDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows on the device give the weights that batches sent to it give."""
     found = []
     for stays in (True, False):
         monkeypatch.setattr(learner, "can_stay", lambda _, stays=stays: stays)
@@ -102,7 +103,7 @@ def test_rows_on_the_device_give_the_weights_that_batches_sent_to_it_give(faces:
 
 
 def test_a_resumed_run_on_the_device_ends_exactly_like_one_that_was_not_killed(
-    faces: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faces: FaceDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learner, "can_stay", lambda _: True)
 
@@ -119,7 +120,7 @@ def test_a_resumed_run_on_the_device_ends_exactly_like_one_that_was_not_killed(
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_batch_is_composed_alike_on_the_host_and_on_the_device(faces: Faces) -> None:
+def test_a_batch_is_composed_alike_on_the_host_and_on_the_device(faces: FaceDataset) -> None:
     batches = Batches(faces, PARAMS, 0)
     assert batches.shares.min() < 0.9
     table = Table(*keras.tree.map_structure(ops.convert_to_tensor, tuple(batches.table)))
@@ -146,7 +147,7 @@ def test_a_compiled_loop_runs_its_steps_in_order_and_is_traced_once() -> None:
 
 
 def test_the_trainer_is_called_with_more_and_more_steps_while_calls_are_short(
-    faces: Faces, monkeypatch: pytest.MonkeyPatch
+    faces: FaceDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[int, int]] = []
     monkeypatch.setattr(device_loop, "compiled_loop", lambda _, __: lambda first, last, ___: calls.append((first, last)))
@@ -160,7 +161,9 @@ def test_the_trainer_is_called_with_more_and_more_steps_while_calls_are_short(
     assert seen.steps == list(range(14))
 
 
-def test_what_is_too_large_or_runs_slower_in_loops_is_sent_batch_by_batch(faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_or_runs_slower_in_loops_is_sent_batch_by_batch(
+    faces: FaceDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for backend, devices, expected in (
         ("tensorflow", [], True),
         ("torch", [], False),

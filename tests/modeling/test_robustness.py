@@ -10,7 +10,7 @@ import pytest
 
 from fer_pipeline.analysis.corruptions import CORRUPTIONS, Corruption, blur, down_scaling, gain, noise, occlusion, rotation
 from fer_pipeline.analysis.robustness import corrupted, measure, write_robustness
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.model_info import ModelInfo
 
 RNG = np.random.default_rng(0)
@@ -48,7 +48,10 @@ def test_known_answers_of_the_corruptions() -> None:
     assert (occlusion(half, 0.25, rng) == 100).sum() == 24 * 24  # its mean gray, on a quarter of the area
 
 
-def test_a_model_that_looks_at_brightness_falls_to_light_and_to_nothing_else(make_stripes: Callable[[int, int], Faces]) -> None:
+def test_brightness_model_is_hurt_by_light_alone(
+    make_stripes: Callable[[int, int], FaceDataset],
+) -> None:
+    """A model that looks at brightness falls to light and to nothing else."""
     faces = make_stripes(70, 0)
 
     def bright(inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:  # the right answer, unless a picture is dark or bright
@@ -64,7 +67,7 @@ def test_a_model_that_looks_at_brightness_falls_to_light_and_to_nothing_else(mak
     assert result.kept == pytest.approx(6 / 8, abs=0.02)
 
 
-def test_a_part_of_the_pictures_is_drawn_by_the_seed(make_stripes: Callable[[int, int], Faces]) -> None:
+def test_a_part_of_the_pictures_is_drawn_by_the_seed(make_stripes: Callable[[int, int], FaceDataset]) -> None:
     faces, sizes = make_stripes(30, 0), []
 
     def first_class(inputs: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -78,7 +81,7 @@ def test_a_part_of_the_pictures_is_drawn_by_the_seed(make_stripes: Callable[[int
 
 
 def test_json_and_page_hold_every_curve(
-    tmp_path: Path, make_stripes: Callable[[int, int], Faces], brightness_model: Path
+    tmp_path: Path, make_stripes: Callable[[int, int], FaceDataset], brightness_model: Path
 ) -> None:
     faces = make_stripes(14, 0)
     result = measure(faces, lambda inputs: np.eye(7)[np.zeros(len(inputs), int)], resamples=20)

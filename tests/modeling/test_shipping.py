@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from fer_pipeline.cli.app import app
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import content_hashes, load_split
-from fer_pipeline.data.table.training_images import keys, write_training_pictures
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference import pretrained
@@ -34,10 +34,10 @@ TRAINING = {
 }  # fmt: skip
 
 
-def learned_from(data: Path, hashes: list[str]) -> None:
+def set_training_images(data: Path, hashes: list[str]) -> None:
     """Notes that this model learned from the pictures of these hashes."""
     for folder in ("export", "model"):
-        write_training_pictures(data / folder, keys(hashes))
+        write_training_images(data / folder, image_hashes(hashes))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def sources(tmp_path: Path, brightness_model: Path, make_processed: Callable[...
     (data / "model" / "training.json").write_text(json.dumps(TRAINING))
     columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1", "lr", "size", "seconds")
     (data / "model" / "history.csv").write_text(",".join(columns) + "\n1" + ",0.5" * (len(columns) - 1) + "\n")
-    learned_from(data, [])
+    set_training_images(data, [])
     return Sources(data / "export", data / "model", data / "processed", data / "reports")
 
 
@@ -59,9 +59,9 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "weights"
-    test = load_split(sources.processed, "test")
-    learned = int(content_hashes(sources.processed, "test")[test.ids[5]], 16)  # it was trained on another table
-    learned_from(tmp_path / "data", [f"{learned:032x}"])
+    test = ProcessedTable.open(sources.processed).split("test")
+    learned = int(ProcessedTable.open(sources.processed).hashes("test")[test.ids[5]], 16)  # it was trained on another table
+    set_training_images(tmp_path / "data", [f"{learned:032x}"])
     shipment = ship("fast", sources, weights, PARAMS, keras=False)
     assert (shipment.difference, shipment.agreement) == (0.0, 1.0)  # all its weights are too few to be stored in 16 bits
     monkeypatch.setattr(pretrained, "WEIGHTS", weights)
@@ -155,7 +155,7 @@ def test_weights_and_training_of_two_models_are_not_shipped(sources: Sources, tm
     (sources.training / "model.keras").write_bytes(b"others")
     refused("another model.keras")
     (sources.training / "model.keras").unlink()
-    write_training_pictures(sources.training, keys([f"{1:032x}"]))
+    write_training_images(sources.training, image_hashes([f"{1:032x}"]))
     refused("1 pictures learned from in training, 0 in export")
     (sources.export / "training_pictures.npy").unlink()
     refused(f"{sources.export} holds no training_pictures.npy")

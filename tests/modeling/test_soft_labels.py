@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.data.table.soft_labels import with_soft_labels, write_soft_labels
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.training.batches import Batches
 
 
 @pytest.fixture
-def faces(make_stripes: Callable[..., Faces]) -> Faces:
+def faces(make_stripes: Callable[..., FaceDataset]) -> FaceDataset:
     return make_stripes(14, 0)
 
 
@@ -25,7 +25,7 @@ def probabilities() -> np.ndarray:
     return np.random.default_rng(0).dirichlet(np.ones(7), 14)
 
 
-def test_soft_labels_come_back_as_they_were_stored(faces: Faces, probabilities: np.ndarray, tmp_path: Path) -> None:
+def test_soft_labels_come_back_as_they_were_stored(faces: FaceDataset, probabilities: np.ndarray, tmp_path: Path) -> None:
     fingerprint = write_soft_labels(tmp_path / "soft", faces, probabilities, {"teachers": {"big": "c0de"}})
     found = with_soft_labels(faces, tmp_path / "soft", fingerprint)
     np.testing.assert_array_equal(found.soft_labels, probabilities.astype(np.float32))
@@ -34,7 +34,7 @@ def test_soft_labels_come_back_as_they_were_stored(faces: Faces, probabilities: 
     assert write_soft_labels(tmp_path / "again", faces, probabilities, {}) == fingerprint
 
 
-def test_soft_labels_that_do_not_fit_are_refused(faces: Faces, probabilities: np.ndarray, tmp_path: Path) -> None:
+def test_soft_labels_that_do_not_fit_are_refused(faces: FaceDataset, probabilities: np.ndarray, tmp_path: Path) -> None:
     fingerprint = write_soft_labels(tmp_path / "soft", faces, probabilities, {})
     with pytest.raises(ParamsError, match="soften_with does not say with which soft labels: run `fer distill --offline`"):
         with_soft_labels(faces, tmp_path / "soft", "none")
@@ -46,7 +46,7 @@ def test_soft_labels_that_do_not_fit_are_refused(faces: Faces, probabilities: np
         with_soft_labels(faces, tmp_path / "missing", fingerprint)
 
 
-def test_the_target_of_a_label_holds_the_given_share_of_its_soft_label(faces: Faces, probabilities: np.ndarray) -> None:
+def test_the_target_of_a_label_holds_the_given_share_of_its_soft_label(faces: FaceDataset, probabilities: np.ndarray) -> None:
     recipe = TrainParams(batch_size=14, soften=0.75, soften_with="0123")
     batches = Batches(replace(faces, soft_labels=probabilities.astype(np.float32)), recipe, 0)
     targets = batches[0][1]["labels"][np.argsort(batches.order)]

@@ -20,8 +20,8 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.editing import use_profile
 from fer_pipeline.config.training import AugmentParams, TrainParams
-from fer_pipeline.data.table.reader import Faces
-from fer_pipeline.data.table.training_images import keys, write_training_pictures
+from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import ModelInfo
@@ -30,7 +30,7 @@ from fer_pipeline.training import train as training
 from fer_pipeline.training.teachers import load_teachers, store_teachers
 from fer_pipeline.training.train import train
 
-Make = Callable[[int, int], Faces]
+Make = Callable[[int, int], FaceDataset]
 PARAMS = TrainParams(
     epochs=6,
     batch_size=35,
@@ -182,11 +182,11 @@ def test_one_command_stores_teachers_under_dvc_and_a_profile_goes_on_with_them(
     (teacher / "training.json").write_text(json.dumps({}))
     exported = Path(shutil.copytree(teacher, tmp_path / "m"))
     monkeypatch.setattr("fer_pipeline.cli.derive.model_path", lambda _: exported)
-    write_training_pictures(exported, keys([f"{8:032x}"]))  # a validation row
+    write_training_images(exported, image_hashes([f"{8:032x}"]))  # a validation row
     refused = CliRunner().invoke(app, ["distill", "--online", "m"])
     assert "learned from 1 of the 7 validation rows" in str(refused.exception)
     assert not (tmp_path / "data" / "teachers").exists()
-    write_training_pictures(exported, keys([f"{3:032x}"]))
+    write_training_images(exported, image_hashes([f"{3:032x}"]))
     done = CliRunner().invoke(app, ["distill", "--online", "m", "--weight", "0.6"])
     assert done.exit_code == 0, done.output
     recipe = params_file.load(Path("params.yaml")).train

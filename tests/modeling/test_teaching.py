@@ -18,9 +18,9 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.config import params
 from fer_pipeline.config.editing import use_profile
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import with_soft_labels
-from fer_pipeline.data.table.training_images import keys, write_training_pictures
+from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.evaluation.tta import views
 from fer_pipeline.imaging import ImageSpec
@@ -45,7 +45,7 @@ def models(tmp_path: Path, brightness_model: Path) -> dict[str, Path]:
     for name, temperature in (("sharp", 0.5), ("plain", 1.0), ("soft", 4.0)):
         found[name] = Path(shutil.copytree(brightness_model, tmp_path / name))
         replace(ModelInfo.read(found[name]), temperature=temperature, synthetic=True).write(found[name])
-        write_training_pictures(found[name], keys([]))
+        write_training_images(found[name], image_hashes([]))
     return found
 
 
@@ -62,7 +62,7 @@ def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities(
     made = combine(models, processed, tmp_path / "ensemble", PLAIN, {"git_commit": "c0de"})
     ensemble = EmotionClassifier.load(tmp_path / "ensemble")
     assert ensemble.info == made.info
-    images = load_split(processed, "test").images
+    images = ProcessedTable.open(processed).split("test").images
     mean = np.mean([EmotionClassifier.load(folder).probabilities(images) for folder in models.values()], axis=0)
     np.testing.assert_allclose(np.exp(ensemble.logits(images)), mean, atol=1e-6)
     assert made.info.temperature != 1  # fitted for the mean, not taken from the members
@@ -80,7 +80,7 @@ def test_one_model_answers_with_the_mean_of_its_logits_over_the_views_of_a_pictu
     replace(ModelInfo.read(trained), synthetic=True).write(trained)  # the faces of these tests are generated
     params = EvaluateParams(bootstrap=100, test_time_augmentation=True)
     made = combine({"one": trained}, processed, tmp_path / "views", params, {}, views=count)
-    images = load_split(processed, "test").images
+    images = ProcessedTable.open(processed).split("test").images
     one = EmotionClassifier.load(trained)
     seen = [one.logits(np.ascontiguousarray(view)) for view in islice(views(images), count)]
     assert np.ptp(seen, axis=0).max() > 0.01  # the views are not all the same to the network
@@ -107,7 +107,7 @@ def test_models_that_do_not_fit_together_are_no_ensemble(processed: Path, models
 def test_a_teachers_answer_is_its_mean_over_the_views_at_the_temperature(
     processed: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    faces = load_split(processed, "train")
+    faces = ProcessedTable.open(processed).split("train")
     taught = teach(models, processed, tmp_path / "labels", temperature=2.0)
     found = with_soft_labels(faces, tmp_path / "labels", taught.fingerprint).soft_labels
     assert found is not None

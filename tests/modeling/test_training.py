@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import AugmentParams, TrainParams, TransferParams
-from fer_pipeline.data.table.reader import Faces
-from fer_pipeline.data.table.training_images import keys, read_training_pictures
+from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.training_images import image_hashes, read_training_images
 from fer_pipeline.errors import DataQualityError, FerError, ParamsError
 from fer_pipeline.training import checkpoints
 from fer_pipeline.training.artifacts import TrainingResult, read_history, read_model, read_training, write_model
@@ -21,7 +21,7 @@ from fer_pipeline.training.networks.batch_norm import FusedBatchNormalization, f
 from fer_pipeline.training.schedules import Phase
 from fer_pipeline.training.train import recipe_key, train
 
-Make = Callable[[int, int], Faces]
+Make = Callable[[int, int], FaceDataset]
 FACTS = {"image_spec": {"size": 48}, "source": {"synthetic": True, "name": "stripes"}}
 WHOLE = TrainParams(
     network="compact",
@@ -42,7 +42,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope="module")
-def data(make_stripes: Make) -> tuple[Faces, Faces]:
+def data(make_stripes: Make) -> tuple[FaceDataset, FaceDataset]:
     return make_stripes(140, 0), make_stripes(49, 1)
 
 
@@ -53,12 +53,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(data: tuple[Faces, Faces], finished: Path) -> TrainingResult:
+def uninterrupted(data: tuple[FaceDataset, FaceDataset], finished: Path) -> TrainingResult:
     return train(*data, WHOLE, finished)
 
 
 def test_a_killed_run_goes_on_where_it_stopped_and_ends_like_one_that_was_not(
-    data: tuple[Faces, Faces], uninterrupted: TrainingResult, tmp_path: Path
+    data: tuple[FaceDataset, FaceDataset], uninterrupted: TrainingResult, tmp_path: Path
 ) -> None:
     def kill_after_two(epoch: int, _: dict[str, float]) -> None:
         if epoch == 2:
@@ -86,12 +86,12 @@ def test_the_history_tells_size_rate_and_figures_of_each_epoch(uninterrupted: Tr
 
 
 def test_a_written_model_holds_history_and_facts(
-    data: tuple[Faces, Faces], uninterrupted: TrainingResult, tmp_path: Path
+    data: tuple[FaceDataset, FaceDataset], uninterrupted: TrainingResult, tmp_path: Path
 ) -> None:
-    write_model(tmp_path / "model", uninterrupted, WHOLE, FACTS, keys(["0a" * 16]), run_id="abc")
+    write_model(tmp_path / "model", uninterrupted, WHOLE, FACTS, image_hashes(["0a" * 16]), run_id="abc")
     training = read_training(tmp_path / "model")
     assert training["run_id"] == "abc"
-    learned = read_training_pictures(tmp_path / "model")
+    learned = read_training_images(tmp_path / "model")
     assert learned is not None
     assert learned.tolist() == [int("0a" * 8, 16)]
     assert training["device"] == hardware()
@@ -108,7 +108,7 @@ def test_a_written_model_holds_history_and_facts(
 
 
 def test_a_finished_run_whose_model_was_not_written_trains_nothing_again(
-    data: tuple[Faces, Faces], uninterrupted: TrainingResult, finished: Path
+    data: tuple[FaceDataset, FaceDataset], uninterrupted: TrainingResult, finished: Path
 ) -> None:
     again = train(*data, WHOLE, finished)
     assert again.resumed_after == 4
@@ -118,7 +118,7 @@ def test_a_finished_run_whose_model_was_not_written_trains_nothing_again(
 
 
 def test_a_checkpoint_of_another_recipe_or_other_data_is_removed_with_a_message(
-    data: tuple[Faces, Faces], tmp_path: Path
+    data: tuple[FaceDataset, FaceDataset], tmp_path: Path
 ) -> None:
     key = recipe_key(*data, WHOLE)
     assert key != recipe_key(*data, WHOLE.model_copy(update={"lr": 0.01}))
@@ -139,14 +139,15 @@ def test_a_damaged_checkpoint_is_removed_with_a_message(tmp_path: Path) -> None:
     assert "cannot be read" in message
 
 
-def test_a_loss_that_is_no_number_stops_training_and_names_the_rate(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+def test_non_finite_loss_stops_training(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
+    """A loss that is no number stops training and names the rate."""
     params = TrainParams(network="plain_cnn", epochs=2, batch_size=32, lr=1e12, schedule="constant", warmup_share=0.0)
     with pytest.raises(FerError, match=r"loss became .*nan.* in epoch 1 at learning rate 1e\+12: lower train.lr"):
         train(*data, params, tmp_path)
 
 
-def test_a_class_missing_from_training_is_named(data: tuple[Faces, Faces], tmp_path: Path) -> None:
-    def only(chosen: np.ndarray) -> Faces:
+def test_a_class_missing_from_training_is_named(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
+    def only(chosen: np.ndarray) -> FaceDataset:
         names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
         return replace(data[0], **{name: getattr(data[0], name)[chosen] for name in names})
 
@@ -156,7 +157,8 @@ def test_a_class_missing_from_training_is_named(data: tuple[Faces, Faces], tmp_p
         train(only(data[0].labels == 3), data[1], WHOLE, tmp_path)
 
 
-def test_small_pictures_with_a_network_of_one_size_are_refused(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+def test_small_images_need_a_network_of_any_size(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
+    """Small pictures with a network of one size are refused."""
     params = TrainParams(network="plain_cnn", epochs=2, low_resolution_size=32, low_resolution_epochs=1)
     with pytest.raises(ParamsError, match="low_resolution_epochs is 1"):
         train(*data, params, tmp_path)
@@ -169,7 +171,9 @@ def test_small_pictures_with_a_network_of_one_size_are_refused(data: tuple[Faces
         {"optimizer": "adam", "lr": 0.001, "weight_decay": 0.0, "schedule": "plateau", "mixed_precision": True},
     ],
 )
-def test_other_optimizers_and_schedules_train(values: dict[str, object], data: tuple[Faces, Faces], tmp_path: Path) -> None:
+def test_other_optimizers_and_schedules_train(
+    values: dict[str, object], data: tuple[FaceDataset, FaceDataset], tmp_path: Path
+) -> None:
     params = TrainParams.model_validate({"network": "plain_cnn", "epochs": 2, "batch_size": 64, **values})
     result = train(*data, params, tmp_path)
     assert len(result.history) == 2
@@ -186,7 +190,7 @@ def test_only_the_head_learns_while_the_backbone_is_frozen() -> None:
     assert len(learner.network.trainable_variables) > 50
 
 
-def test_the_optimizer_goes_on_when_pictures_grow_or_the_rate_is_cut(data: tuple[Faces, Faces]) -> None:
+def test_the_optimizer_goes_on_when_pictures_grow_or_the_rate_is_cut(data: tuple[FaceDataset, FaceDataset]) -> None:
     learner = Learner(WHOLE, np.full(20, 0.1, np.float32))
     state = checkpoints.State("key")
     before = checkpoints.State("key")
@@ -200,7 +204,7 @@ def test_the_optimizer_goes_on_when_pictures_grow_or_the_rate_is_cut(data: tuple
     assert learner.rate_after(0) == pytest.approx(0.05)
 
 
-def test_weight_decay_acts_on_kernels_only(data: tuple[Faces, Faces]) -> None:
+def test_weight_decay_acts_on_kernels_only(data: tuple[FaceDataset, FaceDataset]) -> None:
     params = TrainParams(network="plain_cnn", epochs=1, batch_size=140, weight_decay=0.01, momentum=0.0)
     keras.utils.set_random_seed(0)
     learner = Learner(params, np.full(1, 0.1, np.float32))
@@ -234,7 +238,9 @@ def test_batches_of_an_epoch_are_the_same_each_time_and_differ_between_epochs(ma
     assert (Batches(faces, params, 8)[0][0][1] == 1).all()  # mixup is off in the last fifth
 
 
-def test_votes_are_learned_by_a_second_head_that_the_model_does_not_keep(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+def test_votes_are_learned_by_a_second_head_that_the_model_does_not_keep(
+    data: tuple[FaceDataset, FaceDataset], tmp_path: Path
+) -> None:
     votes = np.zeros((140, 10), np.float32)
     votes[np.arange(140), data[0].labels] = 8
     votes[:, 9] = 2  # "no face" is no emotion
@@ -268,12 +274,13 @@ def test_rows_without_votes_do_not_count_for_them(make_stripes: Make) -> None:
     np.testing.assert_allclose(targets["votes"][order == 5], [[0, 0.75, 0, 0, 0, 0, 0, 0.25]])
 
 
-def test_learning_votes_without_any_is_refused(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+def test_learning_votes_without_any_is_refused(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="no row has FER\\+ votes"):
         train(*data, TrainParams(network="compact", epochs=1, votes_weight=0.4), tmp_path)
 
 
-def test_learning_votes_with_a_network_without_a_dense_head_is_refused(data: tuple[Faces, Faces], tmp_path: Path) -> None:
+def test_votes_need_a_dense_head(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
+    """Learning votes with a network without a dense head is refused."""
     faces = replace(data[0], votes=np.ones((140, 10), np.float32))
     with pytest.raises(ParamsError, match="mini_xception has none"):
         train(faces, data[1], TrainParams(network="mini_xception", epochs=1, votes_weight=0.4), tmp_path)

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import (
     check_teachers,
-    joined_training_pictures,
-    keys,
+    image_hashes,
+    joined_training_images,
     load_held_out,
     load_test,
-    read_training_pictures,
-    share_learned,
-    write_training_pictures,
+    read_training_images,
+    share_seen,
+    write_training_images,
 )
 from fer_pipeline.errors import ModelError, MonitoringError
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.model_info import TRAINING_PICTURES_FILE
+from fer_pipeline.model_info import TRAINING_IMAGES_FILE
 from fer_pipeline.models.distillation import teach
 from fer_pipeline.models.ensemble import combine
 from fer_pipeline.models.logit_adjustment import balance
@@ -51,18 +51,18 @@ def model(unlisted: Path) -> Path:
 
 
 def learn(model: Path, *rows: range) -> Path:
-    write_training_pictures(model, keys(f"{row:032x}" for found in rows for row in found))
+    write_training_images(model, image_hashes(f"{row:032x}" for found in rows for row in found))
     return model
 
 
 def test_keys_are_sorted_and_each_there_once() -> None:
-    assert keys(["f" * 32, "0" * 31 + "1", "0" * 31 + "1"]).tolist() == [1, 2**64 - 1]
+    assert image_hashes(["f" * 32, "0" * 31 + "1", "0" * 31 + "1"]).tolist() == [1, 2**64 - 1]
 
 
 def test_a_list_is_read_as_it_was_written_and_a_model_may_have_none(tmp_path: Path) -> None:
-    assert read_training_pictures(tmp_path) is None
-    write_training_pictures(tmp_path, keys(["f" * 32, "0" * 32]))
-    found = read_training_pictures(tmp_path)
+    assert read_training_images(tmp_path) is None
+    write_training_images(tmp_path, image_hashes(["f" * 32, "0" * 32]))
+    found = read_training_images(tmp_path)
     assert found is not None
     assert found.dtype == np.uint64
     assert found.tolist() == [0, 2**64 - 1]
@@ -70,15 +70,15 @@ def test_a_list_is_read_as_it_was_written_and_a_model_may_have_none(tmp_path: Pa
 
 @pytest.mark.parametrize("content", [b"not numpy", b""])
 def test_a_damaged_list_is_a_model_error(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / TRAINING_PICTURES_FILE).write_bytes(content)
+    (tmp_path / TRAINING_IMAGES_FILE).write_bytes(content)
     with pytest.raises(ModelError, match="export the model again"):
-        read_training_pictures(tmp_path)
+        read_training_images(tmp_path)
 
 
 def test_a_list_of_other_numbers_is_a_model_error(tmp_path: Path) -> None:
-    np.save(tmp_path / TRAINING_PICTURES_FILE, np.zeros((2, 2)))
+    np.save(tmp_path / TRAINING_IMAGES_FILE, np.zeros((2, 2)))
     with pytest.raises(ModelError, match="float64 of shape \\(2, 2\\), expected uint64"):
-        read_training_pictures(tmp_path)
+        read_training_images(tmp_path)
 
 
 def test_the_list_of_several_models_is_the_union_of_theirs(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_list_of_several_models_is_the_union_of_theirs(tmp_path: Path) -> No
     for number, folder in enumerate(folders):
         folder.mkdir()
         learn(folder, range(number, number + 2))
-    assert joined_training_pictures(folders).tolist() == [0, 1, 2]
+    assert joined_training_images(folders).tolist() == [0, 1, 2]
 
 
 def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
@@ -95,9 +95,9 @@ def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
     models = {"listed": model, "other": brightness_model}
     expected = f"{brightness_model} holds no training_pictures.npy.*`python -m tools.list_training_images {brightness_model}"
     for refused in (
-        lambda: load_test(processed, *models.values()),
-        lambda: load_held_out(processed, models),
-        lambda: check_teachers(models, processed),
+        lambda: load_test(ProcessedTable.open(processed), *models.values()),
+        lambda: load_held_out(ProcessedTable.open(processed), models),
+        lambda: check_teachers(models, ProcessedTable.open(processed)),
         lambda: combine(models, processed, tmp_path / "out", PLAIN, {}),
         lambda: balance(brightness_model, processed, tmp_path / "out", PLAIN, 0.5),
         lambda: teach(models, processed, tmp_path / "out"),
@@ -112,23 +112,23 @@ def test_the_list_of_a_model_without_one_can_be_made_of_its_table_once(
 ) -> None:
     list_images(str(unlisted), processed)
     assert "names the 28 pictures" in capsys.readouterr().out.replace("\n", " ")
-    assert joined_training_pictures([unlisted]).tolist() == list(range(28))
+    assert joined_training_images([unlisted]).tolist() == list(range(28))
     with pytest.raises(ModelError, match="is there already"):
         list_images(str(unlisted), processed)
 
 
 def test_test_rows_that_a_model_learned_from_count_as_seen(processed: Path, model: Path) -> None:
-    assert load_test(processed, model).unseen.sum() == 26  # two are copies of this table's train rows
+    assert load_test(ProcessedTable.open(processed), model).unseen.sum() == 26  # two are copies of this table's train rows
     learn(model, range(340, 345))
-    test = load_test(processed, model)
+    test = load_test(ProcessedTable.open(processed), model)
     assert len(test) == 28
     assert np.flatnonzero(~test.unseen).tolist() == [0, 1, 12, 13, 14, 15, 16]
 
 
 def test_validation_rows_that_a_model_learned_from_are_left_out(processed: Path, model: Path) -> None:
-    assert len(load_held_out(processed, {"old": model})) == 300
+    assert len(load_held_out(ProcessedTable.open(processed), {"old": model})) == 300
     learn(model, range(28), range(28, 128))
-    held_out = load_held_out(processed, {"old": model})
+    held_out = load_held_out(ProcessedTable.open(processed), {"old": model})
     assert len(held_out) == 200
     assert held_out.ids[0] == "00000128"
 
@@ -156,7 +156,7 @@ def test_an_ensemble_is_calibrated_and_measured_on_rows_that_no_member_learned_f
     made = combine({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
     assert made.info.metrics["rows"] == 28
     assert made.info.metrics["rows_dedup"] == 25  # row 328 and 329 are copies in this table, too
-    learned = read_training_pictures(tmp_path / "ensemble")
+    learned = read_training_images(tmp_path / "ensemble")
     assert learned is not None
     assert learned.tolist() == [*range(28, 38), *range(328, 331)]
 
@@ -170,7 +170,7 @@ def test_the_table_is_a_reference_for_models_of_its_own_data_alone_also_with_cor
     processed: Path, model: Path
 ) -> None:
     learn(model, range(20))  # the other 8 training rows are corrections that were accepted since
-    assert share_learned(processed, keys(f"{row:032x}" for row in range(20))) == 20 / 28
+    assert share_seen(ProcessedTable.open(processed), image_hashes(f"{row:032x}" for row in range(20))) == 20 / 28
     assert len(reference_of(EmotionClassifier.load(model), model, processed).probabilities) == 300
     learn(model, range(24, 400))  # what another table has in common with this one by chance
     expected = r"trained on other data \(nothing\): it learned from 14% of the training pictures of .*expected at least 50%"
@@ -180,12 +180,12 @@ def test_the_table_is_a_reference_for_models_of_its_own_data_alone_also_with_cor
 
 def test_a_teacher_that_knows_validation_or_test_rows_is_refused(processed: Path, model: Path, tmp_path: Path) -> None:
     learn(model, range(28), range(28, 31), range(328, 330))  # 1 %, and test rows with a copy in train
-    check_teachers({"old": model}, processed)
-    assert teach({"old": model}, processed, tmp_path / "labels").rows == len(load_split(processed, "train"))
+    check_teachers({"old": model}, ProcessedTable.open(processed))
+    assert teach({"old": model}, processed, tmp_path / "labels").rows == len(ProcessedTable.open(processed).split("train"))
     learn(model, range(28, 32))
     with pytest.raises(ModelError, match=r"teacher old learned from 4 of the 300 validation rows.*validation_share"):
         teach({"old": model}, processed, tmp_path / "others")
     learn(model, range(330, 331))
     with pytest.raises(ModelError, match="teacher old learned from 1 of the 28 test rows"):
-        check_teachers({"old": model}, processed)
+        check_teachers({"old": model}, ProcessedTable.open(processed))
     assert not (tmp_path / "others").exists()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.data.table.reader import load_facts
+from fer_pipeline.data.table.reader import read_metadata
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
@@ -62,7 +62,7 @@ def read_card_facts(model: Path, training: Path, processed: Path, evaluation: Pa
         info=info,
         megabytes=(model / MODEL_FILE).stat().st_size / 1e6,
         training=_read(training / "training.json", "fer train"),
-        processed=load_facts(processed),
+        processed=read_metadata(processed),
         calibration=_read(evaluation / "calibration.json", "fer evaluate"),
         confusion=_confusion(evaluation / "confusion.csv"),
         external=tuple(values for name, values in fresh.items() if name.startswith("external/")),

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.analysis.progress import counted
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.model_info import Predict
@@ -69,7 +69,7 @@ class Faithfulness:
 
 
 def measure(
-    faces: Faces, predict: Predict, methods: Mapping[str, Explain], *, pictures: int, resamples: int = 1000, seed: int = 0
+    faces: FaceDataset, predict: Predict, methods: Mapping[str, Explain], *, pictures: int, resamples: int = 1000, seed: int = 0
 ) -> tuple[Faithfulness, ...]:
     """One row per method, then one per baseline, over so many faces drawn by the seed, as many of each label as there are.
 

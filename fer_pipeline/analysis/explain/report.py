@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer_pipeline.analysis.explain.faithfulness import BASELINES, Explain, Faithfulness, Maps
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo, Predict
@@ -41,7 +41,7 @@ def panel_figure(image: UInt8Array, maps: Maps, probabilities: npt.NDArray[np.fl
 
 
 @themed
-def examples_figure(faces: Faces, predict: Predict, methods: Mapping[str, Explain]) -> Figure:
+def examples_figure(faces: FaceDataset, predict: Predict, methods: Mapping[str, Explain]) -> Figure:
     """Per emotion the test face that the model is surest and right about, with the map of each method for that emotion."""
     probabilities = predict(faces.images)
     figure = Figure(figsize=(11, 1.75 * (len(methods) + 1)))

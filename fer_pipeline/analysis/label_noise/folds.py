@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,27 +11,24 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from fer_pipeline.errors import DataQualityError, SourceError
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.errors import DataQualityError
 
 Positions = npt.NDArray[np.int64]
 
 _GROUPING = ("content_hash", "perceptual_hash", "row")  # an augmented copy has the row number of its picture
 
 
-def read_groups(processed: Path, split: str) -> tuple[dict[str, int], set[str]]:
+def read_groups(table: ProcessedTable, split: str) -> tuple[dict[str, int], set[str]]:
     """The duplicate group of each row of a split, by id, and the ids of the augmented copies.
 
     Rows belong together, also by way of others, where they have the same content hash, perceptual hash or row of the source.
     Raises `SourceError` where the table cannot be read.
     """
-    try:
-        dataset = ds.dataset(processed / "faces", format="parquet")
-        table = dataset.to_table(columns=["id", "augmented", *_GROUPING], filter=ds.field("split") == split)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{processed} cannot be read as the processed table: {error}; run `fer preprocess`") from error
-    ids = table["id"].to_pylist()
-    groups = joined([np.array(table[name].to_pylist()) for name in _GROUPING])
-    copies = {row_id for row_id, augmented in zip(ids, table["augmented"].to_pylist(), strict=True) if augmented}
+    rows = table.columns(["id", "augmented", *_GROUPING], ds.field("split") == split)
+    ids = rows["id"].to_pylist()
+    groups = joined([np.array(rows[name].to_pylist()) for name in _GROUPING])
+    copies = {row_id for row_id, augmented in zip(ids, rows["augmented"].to_pylist(), strict=True) if augmented}
     return dict(zip(ids, groups.tolist(), strict=True)), copies
 
 

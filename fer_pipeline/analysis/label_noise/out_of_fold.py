@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from fer_pipeline.analysis.label_noise.folds import grouped_folds, read_groups
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces, load_facts, load_split
+from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
@@ -66,9 +66,10 @@ def predict_out_of_fold(
     params = params.with_values(
         {"soften": 0.0, "soften_with": "none", "teachers_weight": 0.0, "teachers_with": "none"}
     )  # these know of the rows to be judged
-    faces, validation = load_split(processed, "train"), load_split(processed, "validation")
-    source = load_facts(processed)["source"]
-    groups, copies = read_groups(processed, "train")
+    table = ProcessedTable.open(processed)
+    faces, validation = table.split("train"), table.split("validation")
+    source = table.metadata["source"]
+    groups, copies = read_groups(table, "train")
     numbers = grouped_folds(faces.labels, np.array([groups[row_id] for row_id in faces.ids.tolist()]), folds, seed)
     probabilities = np.zeros((len(faces), len(EMOTIONS)))
     about = []
@@ -103,9 +104,9 @@ def predict_out_of_fold(
 def _fold(
     folder: Path,
     fold: int,
-    rest: Faces,
-    held_out: Faces,
-    validation: Faces,
+    rest: FaceDataset,
+    held_out: FaceDataset,
+    validation: FaceDataset,
     params: TrainParams,
     say: Callable[[str], None],
 ) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
@@ -140,7 +141,7 @@ def _fold(
     return facts, probabilities
 
 
-def _logits(network: Any, faces: Faces) -> npt.NDArray[np.float32]:
+def _logits(network: Any, faces: FaceDataset) -> npt.NDArray[np.float32]:
     logits: npt.NDArray[np.float32] = network.predict(faces.images, batch_size=256, verbose=0)
     return logits
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from fer_pipeline.analysis.external.datasets import majority
 from fer_pipeline.analysis.label_noise.confident_learning import LabelNoise, find_noise
 from fer_pipeline.analysis.label_noise.out_of_fold import OutOfFold
-from fer_pipeline.data.table.reader import Faces
+from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.curves import roc
@@ -51,7 +51,7 @@ class VoteCheck:
     auc: float
 
 
-def write_noise(out: Path, faces: Faces, predicted: OutOfFold) -> tuple[LabelNoise, VoteCheck | None]:
+def write_noise(out: Path, faces: FaceDataset, predicted: OutOfFold) -> tuple[LabelNoise, VoteCheck | None]:
     """The noise found in the labels of the training rows, augmented copies left out, and their check against FER+ votes if any.
 
     Replaces the folder `out`. Raises `SourceError` where the predictions are not for these rows and labels.
@@ -82,7 +82,7 @@ def write_noise(out: Path, faces: Faces, predicted: OutOfFold) -> tuple[LabelNoi
     return noise, check
 
 
-def check_votes(faces: Faces, noise: LabelNoise) -> VoteCheck | None:
+def check_votes(faces: FaceDataset, noise: LabelNoise) -> VoteCheck | None:
     """Agreement of labels and suggestions with the majority of the votes; None where no row has votes."""
     if faces.votes is None:
         return None
@@ -115,7 +115,7 @@ def rates_figure(noise: LabelNoise) -> Figure:
     return figure
 
 
-def _label_table(faces: Faces, noise: LabelNoise) -> Table:
+def _label_table(faces: FaceDataset, noise: LabelNoise) -> Table:
     counts = np.bincount(faces.labels, minlength=len(EMOTIONS))
     return Table(
         ("given label", "rows", "estimated wrong", "threshold"),
@@ -156,7 +156,7 @@ def _figures(predicted: OutOfFold, noise: LabelNoise, check: VoteCheck | None) -
     }
 
 
-def _pairs(faces: Faces, noise: LabelNoise) -> list[dict[str, Any]]:
+def _pairs(faces: FaceDataset, noise: LabelNoise) -> list[dict[str, Any]]:
     """The most suspicious rows of each pair of given and suggested label, the pair with the most rows first."""
     ranking = noise.ranking
     found = []
@@ -173,7 +173,7 @@ def _pairs(faces: Faces, noise: LabelNoise) -> list[dict[str, Any]]:
     return sorted(found, key=lambda pair: -pair["rows"])
 
 
-def _write_table(path: Path, faces: Faces, noise: LabelNoise) -> None:
+def _write_table(path: Path, faces: FaceDataset, noise: LabelNoise) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["id", "name", "given", "suggested", "self_confidence", "margin"])

@@ -20,7 +20,7 @@ from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 _PIXELS = FACE_SIZE * FACE_SIZE
 
 
-def read_pictures(
+def read_images(
     dataset: ds.Dataset,
     rows: ds.Expression,
     ids: pa.ChunkedArray,

@@ -1,35 +1,38 @@
-"""Reads the processed table: parquet files of `records.PROCESSED` and the facts beside them, into numpy arrays."""
+"""Read the processed table into numpy arrays: Parquet files and their metadata."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from fer_pipeline.data.table.arrays import read_pictures
+from fer_pipeline.data.table.arrays import read_images
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.schemas import SPLITS
 
-COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")
-"""What is read of each row beside its picture."""
+METADATA_FILE = "facts.json"
+"""Beside the rows: image spec, source, counts. The name is that of tables which earlier versions wrote."""
 
-FACTS_FILE = "facts.json"
-"""Beside the rows, what is known of their source."""
+_COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")
 
 _HASHED_ROWS = 4_096
 
 
 @dataclass(frozen=True)
-class Faces:
+class FaceDataset:
     """The rows of one split, ordered by id.
 
     `images` uint8 (N, 48, 48, 1), `labels` int64 (N,) in 0..6, `ids` and `names` str (N,), `copy_rank` int32 (N,), `in_train`
@@ -68,7 +71,7 @@ class Faces:
         unseen: npt.NDArray[np.bool_] = ~self.in_train & (self.copy_rank == 0)
         return unseen
 
-    def rows(self, chosen: npt.NDArray[Any]) -> Faces:
+    def rows(self, chosen: npt.NDArray[Any]) -> FaceDataset:
         """The chosen rows, by position or by bool (N,); without soft labels."""
         names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
         votes = None if self.votes is None else self.votes[chosen]
@@ -83,72 +86,110 @@ class Faces:
         return digest.hexdigest()
 
 
-def load_split(processed: Path, split: str, memory: int | None = None) -> Faces:
-    """The rows of `processed/faces/*.parquet` with this split, one of `records.SPLITS`.
+@dataclass(frozen=True)
+class ProcessedTable:
+    """The folder that preprocess writes: `faces/*.parquet` with the columns of `schemas.PROCESSED`, and facts.json.
 
-    Pictures that take more than `memory` bytes (half of what is free, if None) lie in a temporary file beside `processed`, from
-    which the system reads what is in use. Raises `SourceError` where the table is missing or unreadable, `DataQualityError` where
-    the split is empty or a row damaged, `ToolUnavailableError` where that file has no room.
+    What cannot be read raises `SourceError`, whose message names the file and the command that writes it.
     """
-    if split not in SPLITS:
-        raise SourceError(f"no split {split!r}, expected one of {', '.join(SPLITS)}")
-    folder = processed / "faces"
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is missing: run `fer preprocess` first")
-    try:
-        dataset = ds.dataset(folder, format="parquet")
-        rows = ds.field("split") == split
-        scanned = dataset.to_table(columns=list(COLUMNS), filter=rows)
-        order = pc.sort_indices(scanned["id"])
-        places = np.empty(len(order), np.int64)
-        places[order.to_numpy()] = np.arange(len(order))
-        images = read_pictures(dataset, rows, scanned["id"], places, processed.parent, memory)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{folder} cannot be read as the processed table: {error}; run `fer preprocess` again") from error
-    table = scanned.take(order)
-    if not table.num_rows:
-        raise DataQualityError(f"{folder} has no rows of split {split}: check the source and the shares in preprocess")
-    return Faces(
-        images=images,
-        labels=table["label"].to_numpy().astype(np.int64),
-        ids=np.array(table["id"].to_pylist(), dtype=np.str_),
-        names=np.array(table["name"].to_pylist(), dtype=np.str_),
-        copy_rank=table["copy_rank"].to_numpy().astype(np.int32),
-        in_train=table["in_train"].to_numpy().astype(np.bool_),
-        votes=_votes(table["votes"].to_pylist()),
-        usages=tuple(sorted(set(table["usage"].drop_null().to_pylist()))),
-    )
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path) -> ProcessedTable:
+        """Open the table in this folder; nothing is read yet. Raises `SourceError` where it holds no rows."""
+        folder = path / "faces"
+        if not folder.is_dir():
+            raise SourceError(f"{folder} is missing: run `fer preprocess` first")
+        return cls(path)
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """The content of facts.json: at least `image_spec` and `source`, which holds name and synthetic."""
+        return read_metadata(self.path)
+
+    def split(self, name: str, memory: int | None = None) -> FaceDataset:
+        """Read the rows of one split of `schemas.SPLITS`, ordered by id.
+
+        Images that take more than `memory` bytes (half of what is free, if None) lie in a temporary file beside the table's
+        folder, from which the system reads what is in use. Raises `DataQualityError` where the split is empty or a row damaged,
+        `ToolUnavailableError` where that file has no room.
+        """
+        if name not in SPLITS:
+            raise SourceError(f"no split {name!r}, expected one of {', '.join(SPLITS)}")
+        rows = ds.field("split") == name
+        with self._readable() as dataset:
+            scanned = dataset.to_table(columns=list(_COLUMNS), filter=rows)
+            order = pc.sort_indices(scanned["id"])
+            positions = np.empty(len(order), np.int64)
+            positions[order.to_numpy()] = np.arange(len(order))
+            images = read_images(dataset, rows, scanned["id"], positions, self.path.parent, memory)
+        table = scanned.take(order)
+        if not table.num_rows:
+            raise DataQualityError(
+                f"{self.path / 'faces'} has no rows of split {name}: check the source and the shares in preprocess"
+            )
+        return FaceDataset(
+            images=images,
+            labels=table["label"].to_numpy().astype(np.int64),
+            ids=np.array(table["id"].to_pylist(), dtype=np.str_),
+            names=np.array(table["name"].to_pylist(), dtype=np.str_),
+            copy_rank=table["copy_rank"].to_numpy().astype(np.int32),
+            in_train=table["in_train"].to_numpy().astype(np.bool_),
+            votes=_votes(table["votes"].to_pylist()),
+            usages=tuple(sorted(set(table["usage"].drop_null().to_pylist()))),
+        )
+
+    def hashes(self, split: str) -> dict[str, str]:
+        """Read the content hash of each row of a split, by id."""
+        table = self.columns(["id", "content_hash"], ds.field("split") == split)
+        return dict(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and types of the files, which may differ from `schemas.PROCESSED`."""
+        with self._readable() as dataset:
+            return dataset.schema
+
+    def columns(self, columns: Sequence[str] | Mapping[str, ds.Expression], rows: ds.Expression | None = None) -> pa.Table:
+        """Read columns, by name or computed, of the rows that a filter keeps (None: of all), in no particular order."""
+        with self._readable() as dataset:
+            return dataset.to_table(columns=dict(columns) if isinstance(columns, Mapping) else list(columns), filter=rows)
+
+    def batches(self, names: Sequence[str], rows: ds.Expression) -> Iterator[pa.RecordBatch]:
+        """Read the same batch by batch, for tables that exceed the memory."""
+        with self._readable() as dataset:
+            yield from dataset.to_batches(columns=list(names), filter=rows)
+
+    @contextmanager
+    def _readable(self) -> Iterator[ds.Dataset]:
+        try:
+            yield ds.dataset(self.path / "faces", format="parquet")
+        except (OSError, ValueError) as error:
+            raise SourceError(
+                f"{self.path / 'faces'} cannot be read as the processed table: {error}; run `fer preprocess` again"
+            ) from error
 
 
-def content_hashes(processed: Path, split: str) -> dict[str, str]:
-    """Content hash of each row of a split, by id. Raises `SourceError` where the table cannot be read."""
-    try:
-        dataset = ds.dataset(processed / "faces", format="parquet")
-        table = dataset.to_table(columns=["id", "content_hash"], filter=ds.field("split") == split)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{processed} cannot be read as the processed table: {error}; run `fer preprocess`") from error
-    return dict(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
-
-
-def load_facts(processed: Path) -> dict[str, Any]:
-    """The content of `processed/facts.json`, with at least `image_spec` and `source`. Raises `SourceError`."""
-    path = processed / FACTS_FILE
+def read_metadata(processed: Path) -> dict[str, Any]:
+    """Read the metadata of a processed table: at least `image_spec` and `source`. Raises `SourceError`."""
+    path = processed / METADATA_FILE
     try:
         content = path.read_bytes()
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error}; run `fer preprocess` first") from error
-    return parse_facts(content, str(path))
+    return parse_metadata(content, str(path))
 
 
-def parse_facts(content: bytes, address: str) -> dict[str, Any]:
-    """The same of the bytes of that file, which `address` names in errors."""
+def parse_metadata(content: bytes, address: str) -> dict[str, Any]:
+    """Parse the bytes of facts.json, which `address` names in errors. Raises `SourceError`."""
     try:
-        facts = json.loads(content)
+        metadata = json.loads(content)
     except ValueError as error:
         raise SourceError(f"{address} cannot be read: {error}; run `fer preprocess` first") from error
-    if not isinstance(facts, dict) or not {"image_spec", "source"} <= facts.keys():
+    if not isinstance(metadata, dict) or not {"image_spec", "source"} <= metadata.keys():
         raise SourceError(f"{address} lacks image_spec or source: run `fer preprocess` again")
-    return facts
+    return metadata
 
 
 def _votes(rows: list[list[int] | None]) -> npt.NDArray[np.float32] | None:

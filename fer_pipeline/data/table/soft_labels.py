@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import Faces, load_split
+from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 SOFT_LABELS_FILE = "soft_labels.parquet"
-FACTS_FILE = "facts.json"
+METADATA_FILE = "facts.json"
 
 SCHEMA = pa.schema(
     [
@@ -34,21 +34,23 @@ SCHEMA = pa.schema(
 """soft_labels.parquet, ordered by id."""
 
 
-def write_soft_labels(folder: Path, faces: Faces, probabilities: npt.NDArray[np.floating[Any]], facts: dict[str, Any]) -> str:
-    """The fingerprint of probabilities (N, 7), which with their `facts` replace what the folder held.
+def write_soft_labels(
+    folder: Path, faces: FaceDataset, probabilities: npt.NDArray[np.floating[Any]], metadata: dict[str, Any]
+) -> str:
+    """Replace a folder of soft labels by probabilities (N, 7) of these rows; return their fingerprint.
 
-    `facts` say where they come from; the fingerprint is added to them.
+    `metadata` says where they come from; number of rows and fingerprint are added to it.
     """
     stored = probabilities.astype(np.float32)
     fingerprint = _fingerprint(stored)
     columns = {"id": faces.ids.tolist(), "label": faces.labels.astype(np.int8), "probabilities": stored.tolist()}
     with replaced_folder(folder) as aside:
         pq.write_table(pa.table(columns, schema=SCHEMA), aside / SOFT_LABELS_FILE)
-        write_json(aside / FACTS_FILE, {**facts, "rows": len(faces), "fingerprint": fingerprint})
+        write_json(aside / METADATA_FILE, {**metadata, "rows": len(faces), "fingerprint": fingerprint})
     return fingerprint
 
 
-def with_soft_labels(faces: Faces, folder: Path, fingerprint: str) -> Faces:
+def with_soft_labels(faces: FaceDataset, folder: Path, fingerprint: str) -> FaceDataset:
     """The faces with the soft labels in `folder`.
 
     Raises `ParamsError` for the fingerprint "none", `SourceError` where they are missing, have another fingerprint, or are for
@@ -75,12 +77,13 @@ def with_soft_labels(faces: Faces, folder: Path, fingerprint: str) -> Faces:
     return replace(faces, soft_labels=probabilities)
 
 
-def load_training_faces(processed: Path, soft_labels: Path, params: TrainParams) -> tuple[Faces, Faces]:
+def load_training_faces(processed: Path, soft_labels: Path, params: TrainParams) -> tuple[FaceDataset, FaceDataset]:
     """Rows of train and of validation, those of train with the soft labels of that folder where the recipe softens labels."""
-    faces = load_split(processed, "train")
+    table = ProcessedTable.open(processed)
+    faces = table.split("train")
     if params.soften:
         faces = with_soft_labels(faces, soft_labels, params.soften_with)
-    return faces, load_split(processed, "validation")
+    return faces, table.split("validation")
 
 
 def _fingerprint(probabilities: npt.NDArray[np.float32]) -> str:

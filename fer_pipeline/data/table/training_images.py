@@ -1,7 +1,8 @@
-"""Which pictures a model learned from. The list travels with its weights, so that nobody measures or calibrates it on them.
+"""Hashes of the images a model was trained on, stored with its weights.
 
-`model_info.TRAINING_PICTURES_FILE` holds the last 64 bits of each picture's content hash, uint64 (N,), sorted, each once: two
-of a million different pictures share them with a probability of 3 in 100 million.
+Rows whose image is in the list are left out where the model is measured or calibrated. `model_info.TRAINING_IMAGES_FILE` holds
+the last 64 bits of each image's content hash, uint64 (N,), sorted, without repeats: two of a million different images share
+them with a probability of 3 in 100 million.
 """
 
 from __future__ import annotations
@@ -16,69 +17,69 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.dataset as ds
 
-from fer_pipeline.data.table.reader import Faces, content_hashes, load_split
-from fer_pipeline.errors import ModelError, SourceError
-from fer_pipeline.model_info import TRAINING_PICTURES_FILE
+from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.errors import ModelError
+from fer_pipeline.model_info import TRAINING_IMAGES_FILE
 
-LEAST_ROWS = 200
-"""So many validation rows must be left for a choice, where some are left out; fewer only where the split has no more."""
+MIN_ROWS = 200
+"""Validation rows that must be left where some are left out."""
 
 _DIGITS = 16
 
-Keys = npt.NDArray[np.uint64]
+ImageHashes = npt.NDArray[np.uint64]
+"""The last 64 bits of content hashes (N,), sorted, without repeats."""
 
 
-def keys(hashes: Iterable[str]) -> Keys:
-    """The sorted, distinct keys of content hashes of at least 16 hex digits."""
+def image_hashes(hashes: Iterable[str]) -> ImageHashes:
+    """Convert content hashes of at least 16 hex digits to the sorted, distinct form in which they are stored."""
     return np.unique(np.array([int(found[-_DIGITS:], 16) for found in hashes], np.uint64))
 
 
-def training_keys(processed: Path) -> Keys:
-    """The list of a model that is trained on this table."""
-    return keys(content_hashes(processed, "train").values())
+def training_image_hashes(table: ProcessedTable) -> ImageHashes:
+    """Compute the list of a model that is trained on this table."""
+    return image_hashes(table.hashes("train").values())
 
 
-def share_learned(processed: Path, known: Keys) -> float:
-    """Of how much of the table's training pictures this list knows, 0 to 1; 0 where the table has none.
+def share_seen(table: ProcessedTable, known: ImageHashes) -> float:
+    """Compute the share, 0 to 1, of the table's training images that are in the list.
 
-    Batch by batch, since the table may be large. Raises `SourceError` where it cannot be read.
+    Augmented copies do not count; a table without training rows gives 0. The table is read batch by batch, since it may be
+    large. Raises `SourceError` where it cannot be read.
     """
     found = rows = 0
-    try:
-        dataset = ds.dataset(processed / "faces", format="parquet")
-        own = (ds.field("split") == "train") & ~ds.field("augmented")
-        for batch in dataset.to_batches(columns=["content_hash"], filter=own):
-            learnable = keys(batch["content_hash"].to_pylist())
-            # Both are sorted, and each there once; `np.isin` would sort the whole list again for each batch.
-            found += int((known.searchsorted(learnable, "right") - known.searchsorted(learnable)).sum())
-            rows += len(learnable)
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{processed} cannot be read as the processed table: {error}; run `fer preprocess`") from error
+    for batch in table.batches(["content_hash"], (ds.field("split") == "train") & ~ds.field("augmented")):
+        own = image_hashes(batch["content_hash"].to_pylist())
+        # Both are sorted and without repeats; `np.isin` would sort the whole list again for each batch.
+        found += int((known.searchsorted(own, "right") - known.searchsorted(own)).sum())
+        rows += len(own)
     return found / rows if rows else 0.0
 
 
-def write_training_pictures(folder: Path, known: Keys) -> None:
-    """Writes the list into a model's folder."""
-    np.save(folder / TRAINING_PICTURES_FILE, known, allow_pickle=False)
+def write_training_images(folder: Path, known: ImageHashes) -> None:
+    """Write the list into a model's folder."""
+    np.save(folder / TRAINING_IMAGES_FILE, known, allow_pickle=False)
 
 
-def note_training_pictures(folder: Path, processed: Path) -> int:
-    """Writes the list of a model without one, trained on this table, into its folder; returns how many pictures it names.
+def add_training_images(folder: Path, table: ProcessedTable) -> int:
+    """Write the list of a model that has none and was trained on this table.
 
-    Raises `ModelError` where it has a list, or is no folder.
+    Returns the number of images in the list. Raises `ModelError` where the model has a list, or `folder` is no folder.
     """
     if not folder.is_dir():
         raise ModelError(f"{folder} is no folder, expected that of a trained or exported model")
-    if read_training_pictures(folder) is not None:
-        raise ModelError(f"{folder / TRAINING_PICTURES_FILE} is there already: remove it first if it is wrong")
-    known = training_keys(processed)
-    write_training_pictures(folder, known)
+    if read_training_images(folder) is not None:
+        raise ModelError(f"{folder / TRAINING_IMAGES_FILE} is there already: remove it first if it is wrong")
+    known = training_image_hashes(table)
+    write_training_images(folder, known)
     return len(known)
 
 
-def read_training_pictures(folder: Path) -> Keys | None:
-    """The list of a model; None for one without, as of an earlier release. Raises `ModelError` where it is damaged."""
-    file = folder / TRAINING_PICTURES_FILE
+def read_training_images(folder: Path) -> ImageHashes | None:
+    """Read the list of a model; None where it has none, as models of early versions.
+
+    Raises `ModelError` where the list is damaged.
+    """
+    file = folder / TRAINING_IMAGES_FILE
     if not file.exists():
         return None
     try:
@@ -90,82 +91,82 @@ def read_training_pictures(folder: Path) -> Keys | None:
     return np.asarray(known, np.uint64)
 
 
-def copy_training_pictures(source: Path, target: Path) -> None:
-    """Copies the list from one folder of a model into another, where there is one."""
+def copy_training_images(source: Path, target: Path) -> None:
+    """Copy the list from one model's folder to another, if there is one."""
     with suppress(FileNotFoundError):
-        shutil.copyfile(source / TRAINING_PICTURES_FILE, target / TRAINING_PICTURES_FILE)
+        shutil.copyfile(source / TRAINING_IMAGES_FILE, target / TRAINING_IMAGES_FILE)
 
 
-def joined_training_pictures(folders: Iterable[Path]) -> Keys:
-    """What any of these models, at least one, learned from. Raises `ModelError` where it is not known of one of them."""
+def joined_training_images(folders: Iterable[Path]) -> ImageHashes:
+    """Join the lists of at least one model. Raises `ModelError` where a model has none."""
     return np.unique(np.concatenate([_known(folder) for folder in folders]))
 
 
-def learned_from(faces: Faces, processed: Path, split: str, known: Keys) -> npt.NDArray[np.bool_]:
-    """True (N,) for the rows of this split, as `load_split` has them, whose picture is in the list."""
-    hashes = content_hashes(processed, split)
+def seen_in_training(faces: FaceDataset, table: ProcessedTable, split: str, known: ImageHashes) -> npt.NDArray[np.bool_]:
+    """Mark the rows (N,) of this split of the table whose image is in the list."""
+    hashes = table.hashes(split)
     found: npt.NDArray[np.bool_] = np.isin(np.array([int(hashes[row][-_DIGITS:], 16) for row in faces.ids], np.uint64), known)
     return found
 
 
-def load_test(processed: Path, *models: Path) -> Faces:
-    """The test split, with `in_train` also where one of these models learned from the picture, perhaps on another table.
+def load_test(table: ProcessedTable, *models: Path) -> FaceDataset:
+    """Read the test split; `in_train` is also true for images that a model was trained on.
 
-    Raises `ModelError` for a model without a list.
+    `models` are folders; they may have been trained on another table. Raises `ModelError` for a model without a list.
     """
-    known, faces = joined_training_pictures(models), load_split(processed, "test")
-    return replace(faces, in_train=faces.in_train | learned_from(faces, processed, "test", known))
+    known, faces = joined_training_images(models), table.split("test")
+    return replace(faces, in_train=faces.in_train | seen_in_training(faces, table, "test", known))
 
 
-def load_held_out(processed: Path, models: Mapping[str, Path]) -> Faces:
-    """The validation rows that none of these models, folders by name, learned from: for choices and calibration.
+def load_held_out(table: ProcessedTable, models: Mapping[str, Path]) -> FaceDataset:
+    """Read the validation rows that no model was trained on, for choices and calibration.
 
-    All of them for models that were trained on this table. Raises `ModelError` for a model without a list, and where fewer than
-    `LEAST_ROWS` are left.
+    `models` are folders by name. For models that were trained on this table it is the whole split. Raises `ModelError` for a
+    model without a list, and where rows are left out and fewer than `MIN_ROWS` remain.
     """
-    known, faces = joined_training_pictures(models.values()), load_split(processed, "validation")
-    unseen = ~learned_from(faces, processed, "validation", known)
+    known, faces = joined_training_images(models.values()), table.split("validation")
+    unseen = ~seen_in_training(faces, table, "validation", known)
     if unseen.all():
         return faces
-    if unseen.sum() < LEAST_ROWS:
+    if unseen.sum() < MIN_ROWS:
         raise ModelError(
-            f"{' and '.join(models)} learned from {(~unseen).sum():,} of the {len(faces):,} validation rows of {processed}, so "
-            f"{unseen.sum():,} are left, expected at least {LEAST_ROWS}: {_REMEDY}"
+            f"{' and '.join(models)} learned from {(~unseen).sum():,} of the {len(faces):,} validation rows of {table.path}, so "
+            f"{unseen.sum():,} are left, expected at least {MIN_ROWS}: {_REMEDY}"
         )
     return faces.rows(unseen)
 
 
-def check_teachers(teachers: Mapping[str, Path], processed: Path) -> None:
-    """Raises `ModelError` where a teacher learned from validation or test rows of this table: its student would know them, too.
+def check_teachers(teachers: Mapping[str, Path], table: ProcessedTable) -> None:
+    """Check that no teacher was trained on validation or test rows of the table.
 
-    So it does for a teacher without a list. A share of `_MOST_KNOWN` is let pass: without the FER+ votes, say, a few rows go into
-    the other split.
+    A student learns what its teachers know. Raises `ModelError` for such a teacher and for one without a list. A share of 0.01 is
+    allowed: without the FER+ votes, for example, a few rows go into another split.
     """
     lists = {name: _known(folder) for name, folder in teachers.items()}
     for split in ("validation", "test"):
-        faces = load_split(processed, split)
+        faces = table.split(split)
         fresh = ~faces.in_train
         for name, known in lists.items():
-            seen = int((learned_from(faces, processed, split, known) & fresh).sum())
-            if seen > _MOST_KNOWN * len(faces):
+            seen = int((seen_in_training(faces, table, split, known) & fresh).sum())
+            if seen > _MAX_SEEN_SHARE * len(faces):
                 raise ModelError(
-                    f"teacher {name} learned from {seen:,} of the {len(faces):,} {split} rows of {processed}; its student would "
+                    f"teacher {name} learned from {seen:,} of the {len(faces):,} {split} rows of {table.path}; its student would "
                     f"be measured and calibrated on pictures that its teacher knows: {_REMEDY}"
                 )
 
 
-def _known(folder: Path) -> Keys:
-    found = read_training_pictures(folder)
+def _known(folder: Path) -> ImageHashes:
+    found = read_training_images(folder)
     if found is None:
         raise ModelError(
-            f"{folder} holds no {TRAINING_PICTURES_FILE}, so it is not known which pictures this model learned from, and on "
+            f"{folder} holds no {TRAINING_IMAGES_FILE}, so it is not known which pictures this model learned from, and on "
             f"which it can be measured, calibrated or let teach: `python -m tools.list_training_images {folder} "
             "--processed TABLE` writes the list, with the processed table of its own training"
         )
     return found
 
 
-_MOST_KNOWN = 0.01
+_MAX_SEEN_SHARE = 0.01
 _REMEDY = (
     "set preprocess.validation_share in params.yaml to that of its training (0.02 for the shipped models) and run "
     "`dvc repro preprocess`, or take a model that was trained on this table"

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from fer_pipeline import schemas
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
@@ -71,16 +72,16 @@ def read(processed: Path, quarantine: Path) -> QualityData:
         facts = json.loads((processed / "facts.json").read_text(encoding="utf-8"))
         quarantine_facts = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
         left_out = pq.read_table(quarantine / "rows.parquet").to_pandas()
-        dataset = ds.dataset(processed / "faces", format="parquet")
-        missing = [name for name in schemas.PROCESSED.names if name not in dataset.schema.names]
-        if missing:
-            raise DataQualityError(f"{processed}/faces lacks the columns {', '.join(missing)}: run `fer preprocess` again")
-        rows = _rows(dataset)
     except (OSError, ValueError) as error:
         raise SourceError(f"{processed} or {quarantine} cannot be read: {error}; run `fer preprocess` first") from error
+    stored = ProcessedTable.open(processed)
+    missing = [name for name in schemas.PROCESSED.names if name not in stored.schema.names]
+    if missing:
+        raise DataQualityError(f"{processed}/faces lacks the columns {', '.join(missing)}: run `fer preprocess` again")
+    rows = _rows(stored)
     if rows.empty:
         raise DataQualityError(f"{processed}/faces has no rows, expected at least one of each class: check the source")
-    fields = pd.DataFrame({"field": [f"{field.name}: {_type(field)}" for field in dataset.schema]})
+    fields = pd.DataFrame({"field": [f"{field.name}: {_type(field)}" for field in stored.schema]})
     classes = _classes(rows)
     table = _table(rows, classes, facts, quarantine_facts)
     return QualityData(rows, classes, table, fields, facts, quarantine_facts, left_out)
@@ -89,7 +90,7 @@ def read(processed: Path, quarantine: Path) -> QualityData:
 def pictures(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
     """Gray uint8 (48, 48) by id of some rows of `QualityData.rows`; only the row groups in which they lie are read."""
     wanted = ds.field("row").isin(rows["row"].tolist()) & ds.field("id").isin(rows["id"].tolist())
-    table = ds.dataset(processed / "faces", format="parquet").to_table(columns=["id", "image"], filter=wanted)
+    table = ProcessedTable.open(processed).columns(["id", "image"], wanted)
     return {
         row_id: np.frombuffer(image, dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
         for row_id, image in zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True)
@@ -104,10 +105,10 @@ def _type(field: pa.Field) -> pa.DataType:
     return schemas.PROCESSED.field(at).type if same else field.type
 
 
-def _rows(dataset: ds.Dataset) -> pd.DataFrame:
+def _rows(stored: ProcessedTable) -> pd.DataFrame:
     columns = {name: ds.field(name) for name in schemas.PROCESSED.names if name != "image"}
     # The length is taken while reading, so that the pictures never lie in memory together.
-    table = dataset.to_table(columns={**columns, "image_length": pc.binary_length(ds.field("image"))})
+    table = stored.columns({**columns, "image_length": pc.binary_length(ds.field("image"))})
     rows: pd.DataFrame = table.to_pandas()
     rows["votes_sum"] = [np.nan if votes is None else float(np.sum(votes)) for votes in rows["votes"]]
     required = [field.name for field in schemas.PROCESSED if not field.nullable and field.name != "image"]

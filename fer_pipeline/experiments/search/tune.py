@@ -14,7 +14,7 @@ from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.params import Params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import TuneParams
-from fer_pipeline.data.table.reader import Faces, load_facts
+from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.errors import DivergedError, FerError
 from fer_pipeline.experiments import runs
@@ -46,7 +46,7 @@ def tune(
 
     Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
     """
-    facts = load_facts(processed)
+    source = ProcessedTable.open(processed).metadata["source"]
     faces = load_training_faces(processed, soft_labels, params.train)
     check_space(params.train, params.tune)
     search = Search(folder, study_name(*faces, params), params.tune)
@@ -54,8 +54,8 @@ def tune(
         **dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params)),
         "network": params.train.network,
         "profile": params.train.profile,
-        "data": facts["source"]["name"],
-        "synthetic": str(facts["source"]["synthetic"]).lower(),
+        "data": source["name"],
+        "synthetic": str(source["synthetic"]).lower(),
     }
     name = f"{params.train.network}-{params.train.profile}"
     settings = {"train": params.train.model_dump(mode="json"), "tune": params.tune.model_dump(mode="json")}
@@ -95,7 +95,7 @@ def check_space(train_params: TrainParams, params: TuneParams) -> None:
             train_params.with_values({key: value})
 
 
-def study_name(data_train: Faces, data_validation: Faces, params: Params) -> str:
+def study_name(data_train: FaceDataset, data_validation: FaceDataset, params: Params) -> str:
     """The same for searches whose trials can be compared: equal recipe, data, backend and section tune, but for its `trials`."""
     plan = params.tune.model_copy(update={"trials": 1})
     key = recipe_key(data_train, data_validation, params.train) + fingerprint(plan)
@@ -104,7 +104,7 @@ def study_name(data_train: Faces, data_validation: Faces, params: Params) -> str
 
 def _trial(
     search: Search,
-    faces: tuple[Faces, Faces],
+    faces: tuple[FaceDataset, FaceDataset],
     params: Params,
     checkpoints: Path,
     parent: str,
