@@ -6,7 +6,6 @@ never meet half a file.
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 from fer_pipeline.errors import MonitoringError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.monitoring.observations import LOG_VARIABLE, LoggedFace, Observations
+from fer_pipeline.workspace.files import replaced_file
 
 SCHEMA = pa.schema(
     [
@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-_DAY, _SUFFIX, _ASIDE = "date=", ".parquet", ".new"
+_DAY, _SUFFIX, _ASIDE = "date=", ".parquet", ".*.new*"
 _STALE_SECONDS = 3600  # after which a file that is still aside belongs to a worker that was killed
 
 
@@ -71,13 +71,8 @@ def write_rows(folder: Path, rows: Sequence[tuple[datetime, Mapping[str, object]
         place = folder / f"{_DAY}{day}"
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{those[0][0].astimezone(UTC):%H%M%S}-{uuid.uuid4().hex[:12]}"
-        aside = place / f".{name}{_ASIDE}"
-        try:
+        with replaced_file(place / f"{name}{_SUFFIX}") as aside:
             pq.write_table(pa.Table.from_pylist([row for _, row in those], schema), aside)
-            os.replace(aside, place / f"{name}{_SUFFIX}")
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
 
 
 def prune(folder: Path, keep_days: int, max_bytes: int, today: date) -> int:
@@ -100,7 +95,7 @@ def prune(folder: Path, keep_days: int, max_bytes: int, today: date) -> int:
         file.unlink(missing_ok=True)
         total -= size
         removed += 1
-    for aside in folder.glob(f"{_DAY}*/.*{_ASIDE}"):
+    for aside in folder.glob(f"{_DAY}*/{_ASIDE}"):
         if _is_stale(aside):
             aside.unlink(missing_ok=True)
     for day in folder.glob(f"{_DAY}*"):

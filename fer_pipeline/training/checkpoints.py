@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zipfile
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ToolUnavailableError
+from fer_pipeline.workspace.files import replaced_file, tidy
 
 STATE_FILE = "state.npz"
 
@@ -46,16 +46,12 @@ def save(folder: Path, state: State) -> None:
     """Replaces the checkpoint in `folder` at once. Raises `ToolUnavailableError` where the disk refuses it."""
     facts = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
     arrays = {f"{group}_{i}": array for group in _ARRAYS for i, array in enumerate(getattr(state, group))}
-    aside = folder / f".{STATE_FILE}.new"
+    target = folder / STATE_FILE
+    tidy(target)  # a checkpoint that a killed run did not finish would hold space
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as stream:
+        with replaced_file(target, durable=True) as aside, aside.open("wb") as stream:
             np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(aside, folder / STATE_FILE)
     except OSError as error:
-        aside.unlink(missing_ok=True)  # or it would hold what space is left
         raise ToolUnavailableError(
             f"checkpoint in {folder} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error

@@ -1,4 +1,4 @@
-"""Writes outputs aside and moves them into place, so that a failed or killed run leaves what was there before."""
+"""Atomic file and folder writes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +22,31 @@ REPORT_FILE = "report.html"
 
 
 @contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target` that takes its place when the block ends well, and is removed when it fails.
+def replaced_file(target: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield a path for a file that replaces `target` when the block ends well.
 
-    All that needs room on the disk comes before the end of the block, after which there are two renames. Raises
-    `ToolUnavailableError` where the place cannot be written.
+    Readers see the old content or the new, never a part of it; any number of processes may write. When the block fails, the new
+    file is removed and the old one stays. With `durable` the new content is on the disk before the old one goes. A process that
+    was killed leaves its file, which `tidy` removes. Raises `OSError`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.new-{os.getpid()}-{uuid.uuid4().hex[:12]}")
+    try:
+        yield aside
+        if durable:
+            with aside.open("rb") as stream:
+                os.fsync(stream.fileno())
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces `target` when the block ends well.
+
+    When the block fails, the new folder is removed and the old one stays. All that needs room on the disk comes before the end of
+    the block, after which there are two renames. Raises `ToolUnavailableError` where the place cannot be written.
     """
     tidy(target)
     old = _folder_beside(target, "old") / "content"
@@ -51,31 +72,45 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 
 def tidy(target: Path) -> None:
-    """Clears what killed processes left beside the target; content that was moved aside and not replaced goes back."""
+    """Remove what killed processes left beside the target of `replaced_file` or `replaced_folder`.
+
+    Where such a process had moved the old folder away and put none in its place, the old one comes back.
+    """
     for kind in ("old", "new"):
         for stale in target.parent.glob(f".{target.name}.{kind}-*-*"):
             if psutil.pid_exists(int(stale.name.removeprefix(f".{target.name}.{kind}-").split("-")[0])):
                 continue
             if kind == "old" and (stale / "content").exists() and not target.exists():
                 os.replace(stale / "content", target)
-            shutil.rmtree(stale, ignore_errors=True)
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:
-    """Writes a whole text file at once: readers see the old content or the new, never a part."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
-    try:
+    """Replace a text file (UTF-8) in one step. Raises `OSError`."""
+    with replaced_file(target) as aside:
         aside.write_text(text, encoding="utf-8")
-        os.replace(aside, target)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def write_json(target: Path, values: Any) -> None:
-    """Writes `values` as indented JSON, at once."""
+    """Replace a file by `values` as indented JSON in one step. Raises `OSError`."""
     write_text(target, json.dumps(values, indent=2) + "\n")
+
+
+def private_folder(folder: Path) -> None:
+    """Create a folder that only this user may open.
+
+    Raises `ToolUnavailableError` where it cannot be made, or is there already and open to others.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.lstat()
+    except OSError as error:
+        raise ToolUnavailableError(f"{folder} cannot be made ({error.strerror}): give it a writable parent folder") from error
+    if folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+        raise ToolUnavailableError(f"{folder} is not private to this user: remove it, or choose another folder")
 
 
 def _folder_beside(target: Path, kind: str) -> Path:
@@ -88,14 +123,3 @@ def _folder_beside(target: Path, kind: str) -> Path:
             f"{target.parent} cannot be written ({error.strerror}): free space, or change its owner or mode"
         ) from error
     return folder
-
-
-def private_folder(folder: Path) -> None:
-    """Makes the folder for this user alone. Raises `ToolUnavailableError` where another user owns it, or it cannot be made."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.lstat()
-    except OSError as error:
-        raise ToolUnavailableError(f"{folder} cannot be made ({error.strerror}): give it a writable parent folder") from error
-    if folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
-        raise ToolUnavailableError(f"{folder} is not private to this user: remove it, or choose another folder")

@@ -103,4 +103,4 @@ def test_several_workers_writing_and_pruning_at_once_do_not_clash(tmp_path: Path
     window = log_files.read(tmp_path, NOON, NOON + timedelta(hours=1), "abc")
     assert len(window.observations) == 40
     assert np.unique(files(tmp_path)).tolist() == ["date=2026-05-04"]
-    assert not list(tmp_path.rglob("*.new"))
+    assert not list(tmp_path.rglob(".*"))

@@ -21,7 +21,7 @@ from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.training.train import recipe_key, train
-from fer_pipeline.workspace.files import replaced_folder, write_json
+from fer_pipeline.workspace.files import replaced_file, replaced_folder, write_json
 
 PREDICTIONS_FILE = "out_of_fold.parquet"
 FACTS_FILE = "out_of_fold.json"
@@ -157,7 +157,6 @@ def _write(folder: Path, result: OutOfFold) -> None:
         },
         schema=SCHEMA,
     )
-    aside = folder / f".{PREDICTIONS_FILE}.new"
-    pq.write_table(table, aside)
-    aside.replace(folder / PREDICTIONS_FILE)
+    with replaced_file(folder / PREDICTIONS_FILE) as aside:
+        pq.write_table(table, aside)
     write_json(folder / FACTS_FILE, result.facts)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess.balancing import finisher
+from fer_pipeline.workspace.files import replaced_file
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
@@ -78,17 +77,12 @@ def part_writer(function: BatchFunction, schema: pa.Schema, folder: Path, keys: 
         first = next(groups, None)
         if first is None:
             return
-        aside = folder / f".{uuid.uuid4().hex}"
         counts = []
-        try:
-            with pq.ParquetWriter(aside, schema) as writer:
-                for group in chain([first], groups):
-                    writer.write_table(group, row_group_size=group_rows)
-                    counts.append(group.group_by(list(keys)).aggregate([([], "count_all")]))
-            os.replace(aside, folder / f"{first['row'][0].as_py():012d}.parquet")
-        finally:
-            with suppress(FileNotFoundError):
-                aside.unlink()
+        target = folder / f"{first['row'][0].as_py():012d}.parquet"
+        with replaced_file(target) as aside, pq.ParquetWriter(aside, schema) as writer:
+            for group in chain([first], groups):
+                writer.write_table(group, row_group_size=group_rows)
+                counts.append(group.group_by(list(keys)).aggregate([([], "count_all")]))
         total = pa.concat_tables(counts).group_by(list(keys)).aggregate([("count_all", "sum")])
         yield from total.rename_columns([*keys, _COUNT]).cast(_counts_schema(schema, keys)).to_batches()
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import urllib.request
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.detection.yunet import YUNET_SHA256
+from fer_pipeline.workspace.files import replaced_file
 
 YUNET_URL = (
     "https://github.com/opencv/opencv_zoo/raw/82b38c8f98e7b52aa171400f3e4c722352d0669f/"
@@ -56,18 +54,8 @@ def _content(url: str, target: Path) -> bytes:
 
 
 def _store(content: bytes, target: Path) -> None:
-    aside = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        aside = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        aside.chmod(0o644)  # mkstemp makes it private
-        os.replace(aside, target)
+        with replaced_file(target) as aside:
+            aside.write_bytes(content)
     except OSError as error:
         raise ToolUnavailableError(f"{target} cannot be written ({error.strerror}): give another place as --to") from error
-    finally:
-        if aside is not None:
-            with suppress(FileNotFoundError):
-                aside.unlink()

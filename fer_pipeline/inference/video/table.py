@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from fer_pipeline.inference.video.writers import COLUMNS, JSONL_FILE, PARQUET_FILE, table_row
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.workspace.files import replaced_file, tidy
 
 GROUP_ROWS = 10_000
 """Rows of a row group: as many are in memory at a time, however long the video is."""
@@ -36,12 +36,15 @@ def write_table(folder: Path) -> Path:
     One row per face and frame, in the order of time, read and written a row group at a time.
     """
     target = folder / PARQUET_FILE
-    aside = folder / f".{PARQUET_FILE}.new"
-    with (folder / JSONL_FILE).open(encoding="utf-8") as lines, pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer:
+    tidy(target)
+    with (
+        (folder / JSONL_FILE).open(encoding="utf-8") as lines,
+        replaced_file(target) as aside,
+        pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer,
+    ):
         rows = (table_row(json.loads(line)) for line in lines)
         while group := list(islice(rows, GROUP_ROWS)):
             writer.write_batch(_batch(group), row_group_size=GROUP_ROWS)
-    os.replace(aside, target)
     return target
 
 

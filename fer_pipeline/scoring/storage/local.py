@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.scoring.storage.location import Entry, StorageLocation
+from fer_pipeline.workspace.files import replaced_file
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,13 @@ class LocalLocation(StorageLocation):
 
     @contextmanager
     def replaced(self) -> Iterator[Path]:
-        aside = self.path.with_name(f".{self.path.name}-{uuid4().hex}")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            yield aside
-            os.replace(aside, self.path)
+            with replaced_file(self.path) as aside:
+                yield aside
         except OSError as error:
             raise ToolUnavailableError(
                 f"{self.path} cannot be written ({error.strerror or error}): free space, or change owner or mode of its folder"
             ) from error
-        finally:
-            aside.unlink(missing_ok=True)
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -7,15 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fer_pipeline.errors import ToolUnavailableError, WorkspaceBusyError
-from fer_pipeline.workspace.files import replaced_folder, write_json
-from fer_pipeline.workspace.locks import exclusive
+from fer_pipeline.errors import ToolUnavailableError
+from fer_pipeline.workspace.files import replaced_file, replaced_folder, tidy, write_json
 
 
 def test_a_folder_takes_its_place_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -38,9 +36,8 @@ def test_a_failure_leaves_the_earlier_folder_and_no_litter(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_where_there_is_no_room_to_move_the_earlier_folder_aside_the_block_does_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_noticed_before_the_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room to move the earlier folder aside, what the block does beside the folder could not be undone."""
     make = tempfile.mkdtemp
 
     def full(**place: Any) -> str:
@@ -50,7 +47,7 @@ def test_where_there_is_no_room_to_move_the_earlier_folder_aside_the_block_does_
 
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(ToolUnavailableError, match="No space left"), replaced_folder(tmp_path / "out"):
-        pytest.fail("what the block does beside the folder could not be undone")
+        pytest.fail("the block ran")
     assert not list(tmp_path.iterdir())
 
 
@@ -109,33 +106,38 @@ def test_json_is_written_whole(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "deep" / "facts.json").read_text()) == {"a": 1}
 
 
-def test_a_second_writer_is_told_who_holds_the_lock(tmp_path: Path) -> None:
-    with (
-        exclusive(tmp_path / "out", "first run"),
-        pytest.raises(WorkspaceBusyError, match=rf"process {os.getpid()} \(first run, since"),
-        exclusive(tmp_path / "out", "second run"),
-    ):
-        pass
+def test_a_file_takes_its_place_when_the_block_ends_well(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out.txt"
+    for content in ("old", "new"):
+        with replaced_file(target, durable=True) as aside:
+            aside.write_text(content)
+            assert not target.exists() or target.read_text() == "old"
+        assert target.read_text() == content
+    assert [path.name for path in target.parent.iterdir()] == ["out.txt"]
 
 
-def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
-    script = f"""
-import time
-from pathlib import Path
-from fer_pipeline.workspace.locks import exclusive
-with exclusive(Path({str(tmp_path / "out")!r}), "run that is killed"):
-    Path({str(tmp_path / "held")!r}).touch()
-    time.sleep(60)
-"""
-    holder = subprocess.Popen([sys.executable, "-c", script])
-    try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "held").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        with pytest.raises(WorkspaceBusyError), exclusive(tmp_path / "out", "too early"):
-            pass
-    finally:
-        holder.kill()
-        holder.wait()
-    with exclusive(tmp_path / "out", "after the kill"):
-        pass
+def test_a_failure_leaves_the_earlier_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    with pytest.raises(UnicodeEncodeError), replaced_file(target) as aside:
+        aside.write_text("half" * 10_000 + "\udc80")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    target = tmp_path / "out.txt"
+    with replaced_file(target) as slow:
+        slow.write_text("slow")
+        with replaced_file(target) as quick:
+            quick.write_text("quick")
+        tidy(target)  # leaves alone what a living process writes
+    assert target.read_text() == "slow"
+
+
+def test_a_file_that_a_killed_process_left_is_tidied_away(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".out.txt.new-{dead.pid}-abc").write_text("half")
+    tidy(tmp_path / "out.txt")
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 from fer_pipeline.config import editing, params
 from fer_pipeline.errors import ParamsError
 
-SHIPPED = Path(__file__).parents[1] / "params.yaml"
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fer_pipeline.config import params
 from fer_pipeline.config.base import fingerprint
 from fer_pipeline.errors import ParamsError
 
-SHIPPED = Path(__file__).parents[1] / "params.yaml"
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -216,7 +217,4 @@ def test_outside_of_a_repository_the_message_says_where_to_run(tmp_path: Path) -
 
 
 def _environment() -> dict[str, str]:
-    import os
-    import sys
-
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

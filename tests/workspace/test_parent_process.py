@@ -16,7 +16,10 @@ STUBBORN = "signal.signal(signal.SIGINT, signal.SIG_IGN); "
 
 def started(mark: str, before: str = "") -> subprocess.Popen[bytes]:
     """A process that ends with the one of this mark, or after a minute."""
-    script = f"import signal, time; from fer_pipeline import owner; {before}owner.end_with({mark!r}); time.sleep(60)"
+    script = (
+        f"import signal, time; from fer_pipeline.workspace import parent_process; {before}"
+        f"parent_process.end_with({mark!r}); time.sleep(60)"
+    )
     return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
 
 
@@ -26,10 +29,10 @@ def mark_of(process: subprocess.Popen[bytes], later: float = 0) -> str:
 
 @pytest.mark.parametrize(
     "before",
-    ["", "del owner.os.pidfd_open; owner.sys.platform = 'darwin'; "],
+    ["", "del parent_process.os.pidfd_open; parent_process.sys.platform = 'darwin'; "],
     ids=["the kernel tells", "it asks again and again"],
 )
-def test_a_process_ends_as_by_ctrl_c_when_its_owner_was_killed(before: str) -> None:
+def test_a_process_ends_as_by_ctrl_c_when_its_parent_was_killed(before: str) -> None:
     first = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     second = started(mark_of(first), before)
     time.sleep(2)
@@ -43,10 +46,10 @@ def test_one_that_does_not_mind_ctrl_c_is_ended_by_the_kernel() -> None:
     first = subprocess.Popen([sys.executable, "-c", ""])
     mark = mark_of(first)
     first.wait()
-    assert started(mark, STUBBORN + "owner._GRACE_SECONDS = 1; ").wait(timeout=20) == -signal.SIGALRM
+    assert started(mark, STUBBORN + "parent_process._GRACE_SECONDS = 1; ").wait(timeout=20) == -signal.SIGALRM
 
 
-def test_a_number_that_was_given_to_another_process_is_no_owner() -> None:
+def test_a_number_that_was_given_to_another_process_is_no_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
         assert started(mark_of(other, later=-3600)).wait(timeout=20) == -signal.SIGINT
         other.kill()
