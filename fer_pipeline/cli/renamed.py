@@ -8,7 +8,7 @@ import typer
 
 from fer_pipeline.errors import ParamsError
 
-RENAMED = {  # since 0.2
+RENAMED = {  # renamed in November 2026
     "soft-labels": "fer distill --offline",
     "teachers": "fer distill --online",
     "balance": "fer adjust-logits",
