@@ -15,8 +15,8 @@ def test_limits_come_from_the_environment_and_the_rest_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("limit", fields(Limits), ids=lambda limit: limit.name)
-def test_the_readme_gives_each_limit_with_its_default(limit: Field[int]) -> None:
-    assert f"`FER_{limit.name.upper()}={limit.default}`" in (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_docs_give_each_limit_with_its_default(limit: Field[int]) -> None:
+    assert f"`FER_{limit.name.upper()}={limit.default}`" in (Path(__file__).parents[2] / "docs" / "service.md").read_text()
 
 
 @pytest.mark.parametrize("value", ["", "ten", "-1", "1.5", "0", "²"])
