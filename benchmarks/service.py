@@ -30,7 +30,7 @@ from fer_pipeline.imaging import decode
 from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
+from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
 
 ROUNDS = 150
 """Pictures that are sent one after another, each beside a call of the library."""
@@ -38,7 +38,7 @@ ROUNDS = 150
 LOAD_SECONDS, CLIENTS, OVERLOAD = 20.0, 40, 2.0
 SLOW_CLIENTS = 16
 
-MOST_ANSWER, MOST_TAIL, MOST_GROWTH = 1.3, 4.0, 0.05
+MAX_ANSWER, MAX_TAIL, MAX_GROWTH = 1.3, 4.0, 0.05
 
 
 def tables() -> Iterator[Table]:
@@ -101,7 +101,7 @@ def _answers(server: Server, recognizer: Recognizer, picture: bytes) -> Table:
     bare = milliseconds(lambda: client.get("/livez"), ROUNDS)
     image = decode(picture)
     found = recognizer.detector.detect(image)
-    sandbox = PictureSandbox(1, Limits())
+    sandbox = DecoderPool(1, Limits())
     handed = milliseconds(lambda: sandbox.decode(picture), ROUNDS)
     sandbox.close()
     ratio = statistics.median(http) / statistics.median(library)
@@ -109,7 +109,7 @@ def _answers(server: Server, recognizer: Recognizer, picture: bytes) -> Table:
     table = Table("640x480 JPEG, one after another", "ms", title=f"POST /predict, one face, {name}")
     table.add_row("answer, median", f"{statistics.median(http):.2f}")
     table.add_row("the same call of the library, median", f"{statistics.median(library):.2f}")
-    table.add_row("ratio", f"{ratio:.2f}, at most {MOST_ANSWER}: {verdict(ratio <= MOST_ANSWER)}", end_section=True)
+    table.add_row("ratio", f"{ratio:.2f}, at most {MAX_ANSWER}: {verdict(ratio <= MAX_ANSWER)}", end_section=True)
     table.add_row("of which: connection and routing (GET /livez)", f"{bare:.2f}")
     table.add_row(f"upload of {len(picture) / 1000:.0f} kB", f"{refused - bare:.2f}")
     table.add_row(f"decode in its process (here it takes {milliseconds(lambda: decode(picture)):.2f})", f"{handed:.2f}")
@@ -142,7 +142,7 @@ def _overload(server: Server, picture: bytes) -> Table:
     table.add_row("answer to a single client, median, ms", f"{median:.1f}")
     table.add_row("answers under overload, median, ms", f"{percentile(accepted, 50):.1f}")
     table.add_row("99 % of them below, ms", f"{percentile(accepted, 99):.1f}")
-    table.add_row("that over the single client's median", f"{tail:.2f}, under {MOST_TAIL:g}: {verdict(tail < MOST_TAIL)}")
+    table.add_row("that over the single client's median", f"{tail:.2f}, under {MAX_TAIL:g}: {verdict(tail < MAX_TAIL)}")
     table.add_row("refusals, median, ms", f"{percentile(excess, 50):.1f}" if excess else "none")
     return table
 
@@ -216,5 +216,5 @@ def _memory(server: Server, picture: bytes, seconds: float) -> Table:
     table.add_row("answers", told)
     table.add_row("all processes, first third, MB", f"{first:.0f}")
     table.add_row("last third, MB", f"{last:.0f}")
-    table.add_row("growth", f"{100 * growth:+.1f} %, at most +{100 * MOST_GROWTH:.0f} %: {verdict(growth <= MOST_GROWTH)}")
+    table.add_row("growth", f"{100 * growth:+.1f} %, at most +{100 * MAX_GROWTH:.0f} %: {verdict(growth <= MAX_GROWTH)}")
     return table

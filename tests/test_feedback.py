@@ -44,11 +44,12 @@ from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.serving.app import create_app, open_desk
-from fer_pipeline.serving.background.feedback_inbox import open_intake
+from fer_pipeline.serving.app import create_app, set_state
+from fer_pipeline.serving.background.feedback_inbox import open_feedback_inbox
+from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
+from fer_pipeline.serving.state import ServiceState
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import FEEDBACK, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
@@ -163,10 +164,12 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
     # A person corrects an answer and agrees to the storage of the face.
     gray = face(10)
     api, limits = create_app(), Limits()
-    desk = Desk(Recognizer.load(brightness_model), limits)
-    desk.intake = open_intake({"FER_FEEDBACK": str(workspace.inbox.folder)})
-    assert desk.intake is not None
-    open_desk(api, desk, Jobs(Path("nowhere"), Path("nowhere"), limits))
+    state = ServiceState(
+        Recognizer.load(brightness_model), AdmissionController(limits), VideoJobs(Path("nowhere"), Path("nowhere"), limits)
+    )
+    state.feedback_inbox = open_feedback_inbox({"FER_FEEDBACK": str(workspace.inbox.folder)})
+    assert state.feedback_inbox is not None
+    set_state(api, state)
     client = TestClient(api)
     answer = client.post("/predict?framing=face", files={"picture": encode_png(gray)}).json()
     form: dict[str, Any] = {"token": answer["faces"][0]["feedback"], "correction": "disgust", "consent": "true"}
@@ -212,7 +215,7 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
 
     # The person changes their mind: the service notes it, the operator's command takes the picture out, of the cache as well.
     assert client.delete(f"/feedback/{receipt}").json()["state"] == "withdrawn"
-    desk.intake.close()
+    state.feedback_inbox.close()
     assert workspace.cached(encode_png(gray))
     assert "1 taken out" in run("purge")
     assert not workspace.cached(encode_png(gray))

@@ -10,7 +10,6 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from fer_pipeline.serving.background.model_watcher import Follower
 from fer_pipeline.serving.http.auth import OwnPagesOnly
 from fer_pipeline.serving.http.errors import answer_refusals
 from fer_pipeline.serving.http.metrics import CountRequests, told
@@ -18,22 +17,19 @@ from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
 from fer_pipeline.serving.http.schemas import Model, model_facts, refusals
 from fer_pipeline.serving.http.uploads import BodyLimit, RefusedError
 from fer_pipeline.serving.routes import admin, browser_model, feedback, live, pictures, videos
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.state import ServiceState
 
 WEB = Path(__file__).with_name("web")
 
 
-def open_desk(app: FastAPI, desk: Desk, jobs: Jobs, follower: Follower | None = None) -> None:
-    """Makes an app of `create_app` ready to answer; without a follower its model stays."""
-    app.state.limits = desk.limits
-    app.state.desk = desk
-    app.state.jobs = jobs
-    app.state.follower = follower
+def set_state(app: FastAPI, service: ServiceState) -> None:
+    """Make an app of `create_app` ready to answer."""
+    app.state.service = service
+    app.state.admission = service.admission  # for what knows nothing of models
 
 
 def create_app() -> FastAPI:
-    """The app with all routes; `open_desk` must run before its first request."""
+    """The app with all routes; `set_state` must run before its first request."""
     app = FastAPI(
         title="fer",
         summary="Facial emotion recognition: pictures, videos and live cameras in, faces with calibrated emotions out.",
@@ -57,13 +53,13 @@ def create_app() -> FastAPI:
     @app.get("/model", response_model=Model, tags=["model"])
     async def model() -> Any:
         """Facts of the model: network, training data, metrics, image spec, lineage, and what it is not for."""
-        desk: Desk = app.state.desk
-        logs = desk.logbook is not None or (desk.shadow is not None and desk.shadow.keeps_log)
-        days = desk.intake.settings.days if desk.intake else None
+        service: ServiceState = app.state.service
+        logs = service.prediction_logger is not None or (service.shadow is not None and service.shadow.keeps_log)
+        days = service.feedback_inbox.settings.days if service.feedback_inbox else None
         return model_facts(
-            desk.recognizer,
-            camera_temporal=desk.camera_temporal,
-            has_card=desk.card is not None,
+            service.recognizer,
+            camera_temporal=service.camera_temporal,
+            has_card=service.card is not None,
             logs_predictions=logs,
             feedback_days=days,
         )
@@ -71,10 +67,10 @@ def create_app() -> FastAPI:
     @app.get("/card", response_class=HTMLResponse, responses=refusals(404), tags=["model"])
     async def card() -> str:
         """The model card as a page: what the model is, how good, for what, and for what not."""
-        desk: Desk = app.state.desk
-        if desk.card is None:
+        service: ServiceState = app.state.service
+        if service.card is None:
             raise RefusedError(404, "no_card", "this model came without a model card: `fer card` writes one where it was trained")
-        return desk.card
+        return service.card
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)  # BentoML has a page of its own to show for HEAD
     async def page() -> FileResponse:

@@ -18,21 +18,22 @@ from pathlib import Path
 
 import bentoml
 
-from fer_pipeline.serving.app import create_app, open_desk
-from fer_pipeline.serving.background.feedback_inbox import open_intake
-from fer_pipeline.serving.background.loaded_model import ServedModel
-from fer_pipeline.serving.background.model_watcher import Follower, reload_seconds
-from fer_pipeline.serving.background.prediction_logger import open_logbook
-from fer_pipeline.serving.background.reload_signal import ReloadCall
+from fer_pipeline.serving.app import create_app, set_state
+from fer_pipeline.serving.background.feedback_inbox import open_feedback_inbox
+from fer_pipeline.serving.background.loaded_model import LoadedModel
+from fer_pipeline.serving.background.model_watcher import ModelWatcher, reload_seconds
+from fer_pipeline.serving.background.prediction_logger import open_prediction_logger
+from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.background.shadow import open_shadow
+from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.routes.live import camera_temporal
 from fer_pipeline.serving.sandbox.confinement import die_with
-from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
-from fer_pipeline.serving.sandbox.video_jobs import Jobs, shared_root
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, shared_root
+from fer_pipeline.serving.state import ServiceState
 from fer_pipeline.workspace import layout
 
 # The same place relative to this file in the repository and in the bento.
@@ -42,7 +43,7 @@ app = create_app()
 drop_time_limit()
 
 
-# Admission is the business of the desk, which says 429; BentoML's own limit would also count the page and live cameras. Why its
+# `http.admission` limits requests, with 429; BentoML's own limit would also count the page and live cameras. Why its
 # metrics are off is said in `metrics`. Its traces go nowhere unless an operator exports them, and made half of a small request.
 @bentoml.service(name="fer", metrics={"enabled": False}, tracing={"excluded_urls": ".*"})
 @bentoml.asgi_app(app, path="/")
@@ -55,34 +56,38 @@ class Fer:
         model_folder = Path(os.environ.get("FER_MODEL_DIR", BUNDLE))
         limits = Limits.read(os.environ)
         shared = shared_root()
-        call = ReloadCall(shared)
-        self._jobs = Jobs(shared, model_folder, limits)
-        self._jobs.served = served = ServedModel.read(model_folder)
-        desk = Desk(served.recognizer, limits, os.environ.get("FER_TOKEN"))
-        self._logbook = desk.logbook = open_logbook(os.environ)
-        self._shadow = desk.shadow = open_shadow(os.environ)
-        self._intake = desk.intake = open_intake(os.environ)
-        desk.camera_temporal = camera_temporal(os.environ)
-        self._sandbox = PictureSandbox(limits.parallel + 1, limits)  # one more for the thread that all cameras share
-        desk.decode = self._sandbox.decode
-        desk.card, desk.portable = served.portable.card, served.portable
-        self._follower = Follower(model_folder, served, desk, self._jobs)
-        open_desk(app, desk, self._jobs, self._follower)
+        reload_signal = ReloadSignal(shared)
+        jobs = VideoJobs(shared, model_folder, limits)
+        model = LoadedModel.read(model_folder)
+        self._decoders = DecoderPool(limits.parallel + 1, limits)  # one more for the thread that all cameras share
+        self._state = state = ServiceState(
+            recognizer=model.recognizer,
+            admission=AdmissionController(limits, os.environ.get("FER_TOKEN")),
+            jobs=jobs,
+            decoder=self._decoders,
+            camera_temporal=camera_temporal(os.environ),
+            prediction_logger=open_prediction_logger(os.environ),
+            shadow=open_shadow(os.environ),
+            feedback_inbox=open_feedback_inbox(os.environ),
+        )
+        state.serve(model)
+        self._watcher = state.watcher = ModelWatcher(model_folder, model, state.serve)
+        set_state(app, state)
         seconds = reload_seconds(os.environ)
         if seconds is not None:
-            self._follower.follow(seconds)
-        if desk.has_token:  # else nobody may call
-            self._follower.listen(call)
+            self._watcher.watch(seconds)
+        if state.admission.has_token:  # without a token nobody may signal
+            self._watcher.listen(reload_signal)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Ends the watch on the model, the analysis of videos, and all processes; removes what is kept of videos."""
-        self._follower.close()
-        self._jobs.close()
-        for log in (self._logbook, self._shadow, self._intake):
+        self._watcher.close()
+        self._state.jobs.close()
+        for log in (self._state.prediction_logger, self._state.shadow, self._state.feedback_inbox):
             if log is not None:
                 log.close()
-        self._sandbox.close()
+        self._decoders.close()
         forget_worker()
 
 

@@ -16,11 +16,10 @@ import uvicorn
 from PIL import Image
 
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.serving.app import create_app, open_desk
-from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
+from tests.serving.asking import app_with, state_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -34,12 +33,11 @@ class Site:
         limits = limits or Limits()
         self.root = root
         self.asked: list[str] = []
-        self._jobs = Jobs(root, model, limits)
-        served = ServedModel.read(model)
-        self.desk = Desk(served.recognizer, limits, token)
-        self.desk.portable = served.portable
-        app = create_app()
-        open_desk(app, self.desk, self._jobs)
+        self._jobs = VideoJobs(root, model, limits)
+        loaded = LoadedModel.read(model)
+        self.state = state_of(loaded.recognizer, limits, token, self._jobs)
+        self.state.model_files = loaded.files
+        app = app_with(self.state)
 
         async def counted(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] != "lifespan":

@@ -21,7 +21,7 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import packaging
-from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Intake
+from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox, FeedbackSettings
 from fer_pipeline.serving.http.schemas import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.http.uploads import SIGNATURES
 from fer_pipeline.workspace import layout
@@ -69,7 +69,7 @@ def test_a_batch_keeps_no_picture_that_is_answered(brightness_model: Path, tmp_p
     """Of 16 pictures of 7 MB, which as files have a few kB each, there are a few at the same time."""
     app = app_of(Recognizer.load(brightness_model))
     client = TestClient(app, raise_server_exceptions=False)
-    app.state.desk.intake = intake = Intake(FeedbackSettings(tmp_path / "inbox"))
+    app.state.service.feedback_inbox = intake = FeedbackInbox(FeedbackSettings(tmp_path / "inbox"))
     files = [("pictures", encode_png(np.full((1800, 1300), 125, np.uint8)))] * 16
     client.post("/predict?framing=face", files={"picture": FLAT_FACE})
     tracemalloc.start()
@@ -115,7 +115,7 @@ def test_the_model_card_is_a_page_of_its_own_that_may_hold_its_style_but_no_scri
     missing = client.get("/card")
     assert (missing.status_code, error_of(missing)) == (404, "no_card")
     assert client.get("/model").json()["has_card"] is False
-    app.state.desk.card = "<h1>Model card</h1>"
+    app.state.service.card = "<h1>Model card</h1>"
     answer = client.get("/card")
     assert answer.text == "<h1>Model card</h1>"
     assert answer.headers["content-type"].startswith("text/html")

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HEAD = """
 import os, resource, socket, sys, threading
-from fer_pipeline.serving import confinement
+from fer_pipeline.serving.sandbox import confinement
 
 def outcome(work):
     try:

@@ -18,32 +18,27 @@ from fastapi.testclient import TestClient
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.smoothing import DWELL_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
-from fer_pipeline.serving import state
-from fer_pipeline.serving.app import WEB, create_app, open_desk
-from fer_pipeline.serving.background.loaded_model import ServedModel
-from fer_pipeline.serving.background.model_watcher import Follower
+from fer_pipeline.serving.app import WEB
+from fer_pipeline.serving.background.loaded_model import LoadedModel
+from fer_pipeline.serving.background.model_watcher import ModelWatcher
+from fer_pipeline.serving.http import admission
 from fer_pipeline.serving.http.middleware import WORKER
-from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.routes import browser_files
 from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME, WASM, free_sides, haar_cascade
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace.files import replaced_folder
-from tests.serving.asking import error_of
+from tests.serving.asking import app_with, error_of, state_of
 from tools import vendor_onnxruntime
 
 
 class Service:
-    """The app of a model in a folder, and its follower."""
+    """The app of a model in a folder, and its watcher."""
 
     def __init__(self, bundle: Path, token: str | None = None) -> None:
-        served = ServedModel.read(bundle)
-        self.desk = Desk(served.recognizer, Limits(), token)
-        self.desk.portable = served.portable
-        jobs = Jobs(Path("nowhere"), bundle, Limits())
-        self.follower = Follower(bundle, served, self.desk, jobs)
-        app = create_app()
-        open_desk(app, self.desk, jobs, self.follower)
+        loaded = LoadedModel.read(bundle)
+        self.state = state_of(loaded.recognizer, token=token)
+        self.state.serve(loaded)
+        self.watcher = self.state.watcher = ModelWatcher(bundle, loaded, self.state.serve)
+        app = app_with(self.state)
         self.client = TestClient(app, raise_server_exceptions=False)
 
 
@@ -94,7 +89,7 @@ def test_the_facts_are_those_by_which_the_server_answers(service: Service, brigh
 
 
 def test_the_device_joins_a_cameras_answers_as_the_operator_chose(service: Service) -> None:
-    service.desk.camera_temporal = "hmm"
+    service.state.camera_temporal = "hmm"
     facts = service.client.get("/model/device").json()["temporal"]
     assert (facts["dwell_seconds"], facts["smoothing_seconds"]) == (DWELL_SECONDS, 0)
     assert service.client.get("/model").json()["camera_temporal"] == "hmm"
@@ -129,8 +124,8 @@ def test_the_runtime_is_unpacked_once_for_each_of_its_two_forms(service: Service
 
 
 def test_downloads_are_counted_while_they_last(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "MOST_DOWNLOADS", 1)
-    with service.desk.download():
+    monkeypatch.setattr(admission, "MAX_DOWNLOADS", 1)
+    with service.state.admission.download():
         refused = service.client.get("/model/network")
     assert (refused.status_code, error_of(refused)) == (429, "overloaded")
     for _ in range(2):
@@ -142,7 +137,7 @@ def test_the_files_follow_the_model_that_takes_over(brightness_model: Path, mirr
     service = Service(bundle)
     with replaced_folder(bundle) as folder:
         shutil.copytree(mirrored, folder, dirs_exist_ok=True)
-    assert service.follower.reload()
+    assert service.watcher.reload()
     assert service.client.get("/model/network").content == (mirrored / MODEL_FILE).read_bytes()
     facts = service.client.get("/model/device").json()
     assert facts["model"]["network"] == "mirrored"
@@ -165,7 +160,7 @@ def test_a_service_with_a_token_keeps_its_model_for_those_who_have_it(brightness
 
 
 def test_a_service_without_the_files_of_its_model_says_so(service: Service) -> None:
-    service.desk.portable = None
+    service.state.model_files = None
     answer = service.client.get("/model/network")
     assert (answer.status_code, error_of(answer)) == (404, "no_model_files")
 

@@ -26,7 +26,7 @@ from fer_pipeline.inference.smoothing import EVIDENCE_SECONDS, LEAST, EmotionFil
 from fer_pipeline.inference.tracking import FaceTracker
 from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.routes.browser_files import haar_cascade
 from tests.serving.browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 
@@ -239,7 +239,7 @@ def test_the_pose_of_a_face_is_that_of_the_server(visit: Visit) -> None:
 
 
 def test_a_picture_is_answered_as_by_the_server_and_nothing_is_asked_for(here: Visit, site: Site, drawn_face: UInt8Array) -> None:
-    recognizer = site.desk.recognizer
+    recognizer = site.state.recognizer
     before = (len(site.asked), len(here.asked))
     script = """
       const { predictHere } = await import("/web/device.js");
@@ -276,7 +276,7 @@ def test_the_whole_page_works_without_asking_the_server_for_anything(here: Visit
     before = len(site.asked)
     page.set_input_files("#file", {"name": "face.png", "mimeType": "image/png", "buffer": encode_png(drawn_face)})
     page.wait_for_selector("#boxes .box")
-    (face,) = site.desk.recognizer.recognize(drawn_face)
+    (face,) = site.state.recognizer.recognize(drawn_face)
     assert here.words("status") == f"1 face found; face 1: {face.emotion}."
     page.click(".explain")
     here.wait("document.querySelector('.heat img')?.naturalWidth === 336")
@@ -296,7 +296,7 @@ def test_the_whole_page_works_without_asking_the_server_for_anything(here: Visit
 
 
 def test_the_heat_map_weighs_the_parts_of_a_face_as_on_the_server(visit: Visit, brightness_model: Path) -> None:
-    classifier = ServedModel.read(brightness_model).recognizer.classifier
+    classifier = LoadedModel.read(brightness_model).recognizer.classifier
     face = imaging.resize_face(imaging.to_gray(pictures()[0]))
     top = int(np.argmax(classifier.probabilities(face[np.newaxis, :, :, np.newaxis])[0]))
     script = """
@@ -341,7 +341,7 @@ def test_the_choice_is_remembered_and_loads_only_when_it_is_this_device(browser:
     visit.page.focus("#where-server")
     visit.page.keyboard.press("ArrowRight")  # a radio group, by keyboard
     visit.wait(LOADED)
-    fingerprint = site.desk.recognizer.info.fingerprint
+    fingerprint = site.state.recognizer.info.fingerprint
     assert visit.words("loaded") == f"The model is loaded: compact {fingerprint}."
     visit.page.reload()
     visit.wait(LOADED)
@@ -404,10 +404,11 @@ def test_a_network_that_does_not_run_in_the_browser_is_named(browser: Any, brigh
     network = onnx.load(brightness_model / MODEL_FILE)
     network.graph.node[1].op_type = "Unheard"
     onnx.save(network, tmp_path / MODEL_FILE)
-    info = dataclasses.replace(site.desk.recognizer.info, network="strange", sha256=file_sha256(tmp_path / MODEL_FILE))
-    site.desk.recognizer.classifier.info = info
-    site.desk.portable = dataclasses.replace(
-        site.desk.portable, files=((MODEL_FILE, (tmp_path / MODEL_FILE).read_bytes()), ("model.json", json.dumps({}).encode()))
+    info = dataclasses.replace(site.state.recognizer.info, network="strange", sha256=file_sha256(tmp_path / MODEL_FILE))
+    site.state.recognizer.classifier.info = info
+    site.state.model_files = dataclasses.replace(
+        site.state.model_files,
+        files=((MODEL_FILE, (tmp_path / MODEL_FILE).read_bytes()), ("model.json", json.dumps({}).encode())),
     )
     visit = Visit(browser, site.address)
     visit.page.check("#where-device")

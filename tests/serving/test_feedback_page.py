@@ -15,12 +15,9 @@ import uvicorn
 from fer_pipeline.feedback.corrections import Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.app import create_app, open_desk
 from fer_pipeline.serving.background.face_tokens import FaceTokens
-from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Intake
-from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox, FeedbackSettings
+from tests.serving.asking import app_with, state_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -31,10 +28,9 @@ class Site:
     """The service on a loopback port, with or without a folder for corrections."""
 
     def __init__(self, model: Path, inbox: Path | None) -> None:
-        app, limits = create_app(), Limits()
-        self.desk = Desk(Recognizer.load(model), limits)
-        self.desk.intake = Intake(FeedbackSettings(inbox)) if inbox else None
-        open_desk(app, self.desk, Jobs(Path("nowhere"), Path("nowhere"), limits))
+        self.state = state_of(Recognizer.load(model))
+        self.state.feedback_inbox = FeedbackInbox(FeedbackSettings(inbox)) if inbox else None
+        app = app_with(self.state)
         self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
@@ -45,8 +41,8 @@ class Site:
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join()
-        if self.desk.intake:
-            self.desk.intake.close()
+        if self.state.feedback_inbox:
+            self.state.feedback_inbox.close()
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +121,8 @@ def test_without_the_tick_no_picture_is_sent(page: Any, site: Site, tmp_path: Pa
 
 def test_a_refusal_is_told_beside_the_button(page: Any, site: Site, drawn_face: UInt8Array) -> None:
     show(page, site.address, drawn_face)
-    assert site.desk.intake is not None
-    site.desk.intake.tokens = FaceTokens(b"another key")
+    assert site.state.feedback_inbox is not None
+    site.state.feedback_inbox.tokens = FaceTokens(b"another key")
     page.click(".correct summary")
     page.locator(".correct input[type=radio]").first.check()
     page.click(".correct button")

@@ -19,12 +19,9 @@ from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import decode, encode_png, to_gray
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.serving.app import create_app, open_desk
 from fer_pipeline.serving.background import face_tokens
-from fer_pipeline.serving.background.feedback_inbox import FeedbackSettings, Intake, open_intake
-from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox, FeedbackSettings, open_feedback_inbox
+from tests.serving.asking import app_with, state_of
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -37,11 +34,9 @@ class Service:
     """A service with a folder for corrections, and what a person does with it."""
 
     def __init__(self, model: Path, folder: Path | None, token: str | None = None, **settings: int) -> None:
-        app, limits = create_app(), Limits()
-        self.desk = Desk(Recognizer.load(model), limits, token)
-        self.desk.intake = Intake(FeedbackSettings(folder, **settings)) if folder else None
-        open_desk(app, self.desk, Jobs(Path("nowhere"), Path("nowhere"), limits))
-        self.client = TestClient(app, raise_server_exceptions=False)
+        self.state = state_of(Recognizer.load(model), token=token)
+        self.state.feedback_inbox = FeedbackInbox(FeedbackSettings(folder, **settings)) if folder else None
+        self.client = TestClient(app_with(self.state), raise_server_exceptions=False)
         self.corrections = Corrections(folder or Path("nowhere"))
 
     def token(self, picture: bytes = FACE, framing: str = "face") -> str:
@@ -56,8 +51,8 @@ class Service:
         return answer
 
     def close(self) -> None:
-        if self.desk.intake:
-            self.desk.intake.close()
+        if self.state.feedback_inbox:
+            self.state.feedback_inbox.close()
 
 
 @pytest.fixture
@@ -190,7 +185,7 @@ def test_without_the_setting_there_is_no_token_and_a_clear_refusal(brightness_mo
     assert service.client.get("/model").json()["feedback_days"] is None
     assert fault(service.correct(token="x", correction="sad")) == (403, "feedback_off")
     assert fault(service.client.delete(f"/feedback/{'0' * 32}")) == (403, "feedback_off")
-    assert open_intake({}) is None
+    assert open_feedback_inbox({}) is None
 
 
 def test_one_address_and_all_together_are_bounded(brightness_model: Path, tmp_path: Path) -> None:
@@ -246,7 +241,7 @@ def test_what_has_expired_is_deleted_by_the_running_service(brightness_model: Pa
     file = tmp_path / "pending" / f"{stored.id}.json"
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     file.write_text(file.read_text().replace(stored.expires.isoformat(), past))
-    Intake(FeedbackSettings(tmp_path), expiry_seconds=0.01).close()
+    FeedbackInbox(FeedbackSettings(tmp_path), expiry_seconds=0.01).close()
     assert not file.exists()
 
 
@@ -260,13 +255,13 @@ def test_what_has_expired_is_deleted_by_the_running_service(brightness_model: Pa
 )
 def test_a_setting_that_does_not_fit_is_named(environment: dict[str, str]) -> None:
     with pytest.raises(ParamsError, match=list(environment)[-1]):
-        open_intake(environment)
+        open_feedback_inbox(environment)
 
 
 def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ToolUnavailableError, match="cannot be written"):
-        open_intake({"FER_FEEDBACK": str(tmp_path / "file" / "inbox")})
+        open_feedback_inbox({"FER_FEEDBACK": str(tmp_path / "file" / "inbox")})
 
 
 def test_openapi_describes_the_form_with_examples(service: Service) -> None:

@@ -18,14 +18,13 @@ from prometheus_client import REGISTRY
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.model_info import MODEL_FILE
-from fer_pipeline.serving.app import create_app, open_desk
-from fer_pipeline.serving.background.loaded_model import ServedModel
-from fer_pipeline.serving.background.model_watcher import Follower, reload_seconds
-from fer_pipeline.serving.background.reload_signal import ReloadCall
+from fer_pipeline.serving.background.loaded_model import LoadedModel
+from fer_pipeline.serving.background.model_watcher import ModelWatcher, reload_seconds
+from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.workspace.files import replaced_folder
+from tests.serving.asking import app_with, state_of
 
 FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3 of the brightness model, happy
 ADMIT_ALL = Limits(max_uploads=64, max_waiting=64)
@@ -38,16 +37,15 @@ def place(model: Path, bundle: Path) -> None:
 
 class Service:
     def __init__(self, bundle: Path, videos: Path, limits: Limits, token: str | None) -> None:
-        served = ServedModel.read(bundle)
-        self.desk = Desk(served.recognizer, limits, token)
-        self.jobs = Jobs(videos, bundle, limits)
-        self.jobs.served = served
-        self.follower = Follower(bundle, served, self.desk, self.jobs)
-        self.app = create_app()
-        open_desk(self.app, self.desk, self.jobs, self.follower)
+        loaded = LoadedModel.read(bundle)
+        self.jobs = VideoJobs(videos, bundle, limits)
+        self.state = state_of(loaded.recognizer, limits, token, self.jobs)
+        self.state.serve(loaded)
+        self.watcher = self.state.watcher = ModelWatcher(bundle, loaded, self.state.serve)
+        self.app = app_with(self.state)
 
     def network(self) -> str:
-        return self.desk.recognizer.info.network
+        return self.state.recognizer.info.network
 
     def wait_for(self, network: str) -> None:
         end = time.monotonic() + 20
@@ -66,7 +64,7 @@ def bundle(brightness_model: Path, tmp_path: Path) -> Path:
 def service(bundle: Path, tmp_path: Path) -> Iterator[Service]:
     service = Service(bundle, tmp_path / "videos", ADMIT_ALL, None)
     yield service
-    service.follower.close()
+    service.watcher.close()
     service.jobs.close()
 
 
@@ -91,7 +89,7 @@ def test_a_new_champion_takes_over_under_load_without_a_failed_request(
         threads = [threading.Thread(target=ask, args=(client,)) for _ in range(4)]
         for thread in threads:
             thread.start()
-        service.follower.follow(0.05)
+        service.watcher.watch(0.05)
         for turn in range(2):
             failed = reloads("failed")
             place(mirrored, bundle)
@@ -113,7 +111,7 @@ def test_a_model_that_fails_its_trial_is_logged_counted_and_not_tried_again_unti
     service: Service, bundle: Path, broken: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = reloads("failed")
-    service.follower.follow(0.02)
+    service.watcher.watch(0.02)
     with caplog.at_level(logging.ERROR):
         place(broken, bundle)
         while reloads("failed") == failed:
@@ -131,11 +129,11 @@ def test_a_model_is_tried_again_after_a_passing_fault(
     place(mirrored, bundle)
     failed = reloads("failed")
     with monkeypatch.context() as full, caplog.at_level(logging.ERROR):
-        full.setattr(ServedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        full.setattr(LoadedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(OSError, match="No space"):
-            service.follower.reload()
+            service.watcher.reload()
         assert reloads("failed") == failed + 1
-        service.follower.follow(0.05)
+        service.watcher.watch(0.05)
         while reloads("failed") < failed + 4:
             time.sleep(0.02)
     service.wait_for("mirrored")
@@ -145,27 +143,27 @@ def test_a_model_is_tried_again_after_a_passing_fault(
 def test_a_damaged_or_missing_model_leaves_the_old_one(service: Service, bundle: Path) -> None:
     (bundle / MODEL_FILE).write_bytes(b"half a file")
     with pytest.raises(ModelError, match=r"bundle.*changed or damaged"):
-        service.follower.reload()
+        service.watcher.reload()
     shutil.rmtree(bundle)
     with pytest.raises(ModelError, match="no exported model"):
-        service.follower.reload()
+        service.watcher.reload()
     assert service.network() == "brightness"
 
 
 def test_the_same_model_written_anew_is_no_change(service: Service, bundle: Path, brightness_model: Path) -> None:
-    before = service.desk.recognizer
+    before = service.state.recognizer
     place(brightness_model, bundle)
-    assert service.follower.reload() is False
-    assert service.desk.recognizer is before
+    assert service.watcher.reload() is False
+    assert service.state.recognizer is before
 
 
 def test_a_request_that_began_with_a_model_ends_with_it(service: Service, bundle: Path, mirrored: Path) -> None:
-    old = service.desk.recognizer
+    old = service.state.recognizer
     judge = old.recognize_face
 
     def swap_meanwhile(image: Any) -> Any:
         place(mirrored, bundle)
-        assert service.follower.reload()
+        assert service.watcher.reload()
         return judge(image)
 
     old.recognize_face = swap_meanwhile  # type: ignore[method-assign]
@@ -183,7 +181,7 @@ def test_a_camera_is_told_when_another_model_takes_over(service: Service, bundle
         socket.send_bytes(frame)
         assert socket.receive_json()["type"] == "faces"
         place(mirrored, bundle)
-        assert service.follower.reload()
+        assert service.watcher.reload()
         socket.send_bytes(frame)
         assert socket.receive_json()["model"]["network"] == "mirrored"
         assert socket.receive_json() | {"time": 0, "milliseconds": 0} == {
@@ -196,7 +194,7 @@ def test_a_video_is_analysed_by_the_model_that_its_answer_names_whatever_lies_in
 ) -> None:
     with TestClient(service.app) as client:
         place(mirrored, bundle)
-        assert service.follower.reload()
+        assert service.watcher.reload()
         shutil.rmtree(bundle)
         sent = client.post("/video", content=b"\0\0\0\x18ftypmp42" + bytes(100)).json()
         assert sent["model"]["network"] == "mirrored"
@@ -230,10 +228,10 @@ def workers(bundle: Path, tmp_path: Path) -> Iterator[list[Service]]:
     """Two workers of one service; the first one is asked."""
     made = [Service(bundle, tmp_path / "shared", Limits(), "secret") for _ in range(2)]
     for worker in made:
-        worker.follower.listen(ReloadCall(tmp_path / "shared"))
+        worker.watcher.listen(ReloadSignal(tmp_path / "shared"))
     yield made
     for worker in made:
-        worker.follower.close()
+        worker.watcher.close()
         worker.jobs.close()
 
 
@@ -255,7 +253,7 @@ def test_a_reload_that_changes_nothing_here_still_reaches_a_worker_that_is_behin
     workers: list[Service], bundle: Path, mirrored: Path
 ) -> None:
     place(mirrored, bundle)
-    assert workers[0].follower.reload()
+    assert workers[0].watcher.reload()
     assert workers[1].network() == "brightness"
     assert told_to_reload(workers[0]).json()["changed"] is False
     workers[1].wait_for("mirrored")
@@ -282,16 +280,16 @@ def test_a_worker_that_cannot_tell_the_others_says_so(
 
 
 def test_a_call_from_before_a_worker_began_is_no_news_to_it(tmp_path: Path) -> None:
-    first = ReloadCall(tmp_path / "shared")
-    first.make()
-    second = ReloadCall(tmp_path / "shared")
-    assert (first.heard(), second.heard()) == (True, False)
-    first.make()
-    assert (first.heard(), second.heard(), second.heard()) == (True, True, False)
+    first = ReloadSignal(tmp_path / "shared")
+    first.send()
+    second = ReloadSignal(tmp_path / "shared")
+    assert (first.received(), second.received()) == (True, False)
+    first.send()
+    assert (first.received(), second.received(), second.received()) == (True, True, False)
     shutil.rmtree(tmp_path / "shared")  # as the last one to close does
-    assert not second.heard()
-    second.make()
-    assert first.heard()
+    assert not second.received()
+    second.send()
+    assert first.received()
 
 
 def test_a_service_without_a_token_is_not_told_to_reload(service: Service) -> None:

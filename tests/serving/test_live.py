@@ -11,7 +11,6 @@ import anyio
 import numpy as np
 import numpy.typing as npt
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.testclient import WebSocketTestSession
@@ -20,14 +19,11 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.app import create_app, open_desk
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import Limits, RefusedError
-from fer_pipeline.serving.routes.frame_queue import MOST_STARTS, MOST_UNANSWERED, Inbox
+from fer_pipeline.serving.routes.frame_queue import MAX_STARTS, MAX_UNANSWERED, FrameQueue
 from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX, camera_temporal
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
-from tests.serving.asking import closed_sandbox
+from tests.serving.asking import app_of, closed_sandbox
 
 
 def jpeg(image: npt.NDArray[np.uint8]) -> bytes:
@@ -37,13 +33,6 @@ def jpeg(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 EMPTY = jpeg(np.full((60, 80, 3), 125, np.uint8))
-
-
-def app_of(recognizer: Recognizer, limits: Limits | None = None, token: str | None = None) -> FastAPI:
-    app = create_app()
-    limits = limits or Limits()
-    open_desk(app, Desk(recognizer, limits, token), Jobs(Path("nowhere"), Path("nowhere"), limits))
-    return app
 
 
 @pytest.fixture
@@ -148,7 +137,7 @@ def test_the_operator_chooses_for_sessions_that_do_not(brightness_model: Path) -
     with pytest.raises(ParamsError, match=r"FER_CAMERA_TEMPORAL is 'magic', expected one of smooth, hmm, none"):
         camera_temporal({"FER_CAMERA_TEMPORAL": "magic"})
     app = app_of(Recognizer.load(brightness_model))
-    app.state.desk.camera_temporal = camera_temporal({"FER_CAMERA_TEMPORAL": "hmm"})
+    app.state.service.camera_temporal = camera_temporal({"FER_CAMERA_TEMPORAL": "hmm"})
     with TestClient(app).websocket_connect("/live") as socket:
         assert socket.receive_json()["temporal"] == "hmm"
 
@@ -194,7 +183,7 @@ def test_who_sends_without_end_and_reads_nothing_is_cut_off(brightness_model: Pa
         socket.receive_json()
         socket.send_bytes(EMPTY)
         assert detector.asked.acquire(timeout=20)
-        for _ in range(MOST_UNANSWERED + 1):
+        for _ in range(MAX_UNANSWERED + 1):
             socket.send_bytes(EMPTY)
         time.sleep(0.3)
         detector.sign.set()
@@ -204,7 +193,7 @@ def test_who_sends_without_end_and_reads_nothing_is_cut_off(brightness_model: Pa
 
 def test_more_frames_a_second_than_allowed_are_refused_and_credit_comes_back() -> None:
     now = 0.0
-    inbox = Inbox(Limits(max_camera_fps=2), lambda: now)
+    inbox = FrameQueue(Limits(max_camera_fps=2), lambda: now)
     outcomes = []
 
     async def put() -> None:
@@ -224,8 +213,8 @@ def test_more_frames_a_second_than_allowed_are_refused_and_credit_comes_back() -
 
 
 def test_at_most_one_frame_waits_however_many_come() -> None:
-    inbox = Inbox(Limits(max_camera_fps=1000))
-    for _ in range(MOST_UNANSWERED):
+    inbox = FrameQueue(Limits(max_camera_fps=1000))
+    for _ in range(MAX_UNANSWERED):
         inbox.put(EMPTY)
     assert sum(message.frame is not None for message in inbox._waiting) == 1
     with pytest.raises(RefusedError, match="unanswered"):
@@ -279,7 +268,7 @@ def test_messages_that_are_no_frames_do_not_hold_a_place(brightness_model: Path,
 def test_start_messages_have_a_limit_of_their_own(client: TestClient) -> None:
     with client.websocket_connect("/live") as socket:
         socket.receive_json()
-        for _ in range(MOST_STARTS):
+        for _ in range(MAX_STARTS):
             socket.send_json({"type": "start", "temporal": "hmm"})
             assert socket.receive_json()["type"] == "started"
         socket.send_json({"type": "start", "temporal": "hmm"})
@@ -288,12 +277,12 @@ def test_start_messages_have_a_limit_of_their_own(client: TestClient) -> None:
 
 def test_a_frame_for_which_no_decoder_can_be_had_is_answered_and_the_session_goes_on(brightness_model: Path) -> None:
     app = app_of(Recognizer.load(brightness_model))
-    working = app.state.desk.decode
+    working = app.state.service.decoder
     with TestClient(app).websocket_connect("/live") as socket:
         socket.receive_json()
-        app.state.desk.decode = closed_sandbox().decode
+        app.state.service.decoder = closed_sandbox()
         assert answer_to(socket, EMPTY)["code"] == "no_decoder"
-        app.state.desk.decode = working
+        app.state.service.decoder = working
         assert answer_to(socket, EMPTY)["type"] == "faces"
 
 

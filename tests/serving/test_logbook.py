@@ -14,32 +14,28 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring import log_files
-from fer_pipeline.serving.app import create_app, open_desk
-from fer_pipeline.serving.background.prediction_logger import open_logbook
-from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.background.prediction_logger import open_prediction_logger
+from fer_pipeline.serving.state import ServiceState
+from tests.serving.asking import app_with, state_of
 
 PICTURE = encode_png(np.full((48, 48), 125, np.uint8))
 
 
-def client_of(model: Path, environment: dict[str, str]) -> tuple[TestClient, Desk]:
-    app, limits = create_app(), Limits()
-    desk = Desk(Recognizer.load(model), limits)
-    desk.logbook = open_logbook(environment)
-    open_desk(app, desk, Jobs(Path("nowhere"), Path("nowhere"), limits))
-    return TestClient(app), desk
+def client_of(model: Path, environment: dict[str, str]) -> tuple[TestClient, ServiceState]:
+    state = state_of(Recognizer.load(model))
+    state.prediction_logger = open_prediction_logger(environment)
+    return TestClient(app_with(state)), state
 
 
 def test_each_face_of_the_pictures_is_logged_without_its_picture(brightness_model: Path, tmp_path: Path) -> None:
-    client, desk = client_of(brightness_model, {"FER_PREDICTION_LOG": str(tmp_path)})
+    client, state = client_of(brightness_model, {"FER_PREDICTION_LOG": str(tmp_path)})
     answer = client.post("/predict?framing=face", files={"picture": PICTURE}).json()
     client.post("/predict/batch?framing=face", files=[("pictures", PICTURE)] * 2)
     client.post("/predict", files={"picture": PICTURE})  # no face is found in it
-    assert desk.logbook is not None
+    assert state.prediction_logger is not None
     assert client.get("/model").json()["logs_predictions"] is True  # the page tells the people who use it
     before = REGISTRY.get_sample_value("fer_logged_predictions_total", {"outcome": "written"}) or 0.0
-    desk.logbook.close()
+    state.prediction_logger.close()
     assert REGISTRY.get_sample_value("fer_logged_predictions_total", {"outcome": "written"}) == before + 3
     now = datetime.now(UTC)
     info = ModelInfo.read(brightness_model)
@@ -52,7 +48,7 @@ def test_each_face_of_the_pictures_is_logged_without_its_picture(brightness_mode
 
 
 def test_without_the_setting_nothing_is_logged(brightness_model: Path) -> None:
-    client, desk = client_of(brightness_model, {})
-    assert desk.logbook is None
+    client, state = client_of(brightness_model, {})
+    assert state.prediction_logger is None
     assert client.get("/model").json()["logs_predictions"] is False
     assert client.post("/predict?framing=face", files={"picture": PICTURE}).status_code == 200

@@ -71,7 +71,7 @@ def test_a_refused_request_is_told_to_come_back_when_the_queue_is_done_at_the_pa
 ) -> None:
     held = Held(Recognizer.load(brightness_model))
     app = app_of(held, Limits(parallel=2, max_waiting=3))
-    desk = app.state.desk
+    admission = app.state.admission
     now = 0.0
 
     def pass_time(by: float) -> None:
@@ -80,9 +80,9 @@ def test_a_refused_request_is_told_to_come_back_when_the_queue_is_done_at_the_pa
 
     async def ask() -> httpx.Response:
         with monkeypatch.context() as clock:
-            clock.setattr("fer_pipeline.serving.state.time", SimpleNamespace(monotonic=lambda: now))
+            clock.setattr("fer_pipeline.serving.http.admission.time", SimpleNamespace(monotonic=lambda: now))
             for by in seconds:
-                await desk.run(partial(pass_time, by))
+                await admission.run(partial(pass_time, by))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             post = partial(http.post, "/predict?framing=face", files={"picture": FLAT_FACE})
             asked = [asyncio.create_task(post()) for _ in range(6)]
@@ -100,7 +100,7 @@ def test_a_refused_request_is_told_to_come_back_when_the_queue_is_done_at_the_pa
 
 def test_a_picture_for_which_no_decoder_can_be_had_gets_429(brightness_model: Path) -> None:
     app = app_of(Recognizer.load(brightness_model))
-    app.state.desk.decode = closed_sandbox().decode
+    app.state.service.decoder = closed_sandbox()
     client = TestClient(app, raise_server_exceptions=False)
     for path, field in (
         ("/predict", "picture"),

@@ -21,7 +21,7 @@ from fer_pipeline import imaging
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS
 from fer_pipeline.serving.http.uploads import Limits, RefusedError
-from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
+from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,10 +43,10 @@ def nurseries() -> set[psutil.Process]:
 
 
 @contextmanager
-def opened(decoders: int = 1, **limits: int) -> Iterator[tuple[PictureSandbox, psutil.Process]]:
+def opened(decoders: int = 1, **limits: int) -> Iterator[tuple[DecoderPool, psutil.Process]]:
     """A sandbox and its process, whose children are the decoders."""
     others = nurseries()
-    sandbox = PictureSandbox(decoders, Limits(**limits))
+    sandbox = DecoderPool(decoders, Limits(**limits))
     try:
         (nursery,) = nurseries() - others
         yield sandbox, nursery
@@ -66,18 +66,18 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[tuple[PictureSandbox, psutil.Process]]:
+def two() -> Iterator[tuple[DecoderPool, psutil.Process]]:
     with opened(2) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def shared(two: tuple[PictureSandbox, psutil.Process]) -> PictureSandbox:
+def shared(two: tuple[DecoderPool, psutil.Process]) -> DecoderPool:
     return two[0]
 
 
 @pytest.mark.parametrize("format_", ALLOWED_FORMATS)
-def test_the_pixels_are_those_of_the_image_path(shared: PictureSandbox, format_: str) -> None:
+def test_the_pixels_are_those_of_the_image_path(shared: DecoderPool, format_: str) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     data = picture(format_, **({} if format_ == "BMP" else {"exif": turned}))
@@ -98,7 +98,7 @@ def test_the_pixels_are_those_of_the_image_path(shared: PictureSandbox, format_:
     ],
 )
 def test_what_the_image_path_refuses_is_refused_in_its_words(
-    two: tuple[PictureSandbox, psutil.Process], data: bytes, formats: tuple[str, ...], max_pixels: int
+    two: tuple[DecoderPool, psutil.Process], data: bytes, formats: tuple[str, ...], max_pixels: int
 ) -> None:
     with pytest.raises(ImageError) as here:
         imaging.decode(data, formats, max_pixels)
@@ -109,20 +109,20 @@ def test_what_the_image_path_refuses_is_refused_in_its_words(
     assert two[1].children() == before  # it is no fault of the decoder
 
 
-def test_each_of_several_threads_gets_its_own_picture(shared: PictureSandbox) -> None:
+def test_each_of_several_threads_gets_its_own_picture(shared: DecoderPool) -> None:
     pictures = [picture(size=(20 + n, 700)) for n in range(24)]
     with ThreadPoolExecutor(6) as threads:
         widths = [image.shape[1] for image in threads.map(shared.decode, pictures)]
     assert widths == [20 + n for n in range(24)]
 
 
-def test_a_large_picture_comes_through(shared: PictureSandbox) -> None:
+def test_a_large_picture_comes_through(shared: DecoderPool) -> None:
     data = picture("BMP", (1500, 1000))
     assert np.array_equal(shared.decode(data), imaging.decode(data))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_decoder_has_nothing_open_but_its_socket_and_can_open_nothing(two: tuple[PictureSandbox, psutil.Process]) -> None:
+def test_a_decoder_has_nothing_open_but_its_socket_and_can_open_nothing(two: tuple[DecoderPool, psutil.Process]) -> None:
     assert len(two[1].children()) == 2
     for decoder in two[1].children():
         status = Path(f"/proc/{decoder.pid}/status").read_text()
@@ -197,9 +197,9 @@ def test_closing_leaves_no_process() -> None:
 def test_a_killed_service_leaves_no_process() -> None:
     script = """
 import os, sys
-from fer_pipeline.serving.sandbox.decoder_pool import PictureSandbox
+from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
 from fer_pipeline.serving.http.uploads import Limits
-sandbox = PictureSandbox(2, Limits())
+sandbox = DecoderPool(2, Limits())
 sys.stdout.write("started\\n")
 sys.stdout.flush()
 sys.stdin.read()

@@ -26,14 +26,11 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.monitoring import shadow_log
-from fer_pipeline.serving.app import create_app, open_desk
-from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.background.shadow import Shadow, ShadowSettings, open_shadow
-from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs
-from fer_pipeline.serving.state import Desk
 from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.files import replaced_folder
+from tests.serving.asking import app_with, state_of
 
 HAPPY = encode_png(np.full((48, 48), 125, np.uint8))  # happy to the brightness model and to its mirrored copy
 ANGRY = encode_png(np.full((48, 48), 20, np.uint8))  # angry, and neutral to the mirrored copy
@@ -56,11 +53,9 @@ def place(model: Path, folder: Path) -> None:
 
 
 def service_of(model: Path, shadow: Shadow | None) -> TestClient:
-    service, limits = create_app(), Limits()
-    desk = Desk(Recognizer.load(model), limits)
-    desk.shadow = shadow
-    open_desk(service, desk, Jobs(Path("nowhere"), Path("nowhere"), limits))
-    return TestClient(service)
+    state = state_of(Recognizer.load(model))
+    state.shadow = shadow
+    return TestClient(app_with(state))
 
 
 def ask(client: TestClient, picture: bytes = HAPPY) -> dict[str, Any]:
@@ -212,7 +207,7 @@ def test_a_full_disk_is_logged_once_and_the_challenger_loaded_when_there_is_room
 ) -> None:
     failed = counted("fer_shadow_models_total", outcome="failed")
     with caplog.at_level(logging.ERROR), monkeypatch.context() as full:
-        full.setattr(ServedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        full.setattr(LoadedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         shadow = Shadow(ShadowSettings(mirrored), None, look_seconds=0.02)
         wait_for(lambda: counted("fer_shadow_models_total", outcome="failed") >= failed + 3)
     wait_for(lambda: shadow._challenger is not None)

@@ -20,12 +20,12 @@ from fastapi.testclient import TestClient
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.app import create_app, open_desk
+from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.schemas import lineage
 from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.sandbox.video_jobs import Jobs, shared_root
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, shared_root
 from fer_pipeline.workspace.files import private_folder
+from tests.serving.asking import app_with, state_of
 
 
 def video(folder: Path, image: UInt8Array, frames: int, name: str = "film.mp4") -> bytes:
@@ -53,9 +53,8 @@ class Service:
     """A worker of a service whose videos lie in `root`."""
 
     def __init__(self, model: Path, root: Path, limits: Limits, token: str | None = None) -> None:
-        self.jobs = Jobs(root, model, limits)
-        app = create_app()
-        open_desk(app, Desk(Recognizer.load(model), limits, token), self.jobs)
+        self.jobs = VideoJobs(root, model, limits)
+        app = app_with(state_of(Recognizer.load(model), limits, token, self.jobs))
         self.http = TestClient(app, raise_server_exceptions=False)
 
     def send(self, content: bytes) -> str:
@@ -171,14 +170,14 @@ def test_streams_of_events_are_counted_while_they_last(services: Any, film: byte
     service = services()
     job = service.send(film)
     service.wait(job)
-    desk: Desk = service.http.app.state.desk  # type: ignore[attr-defined]
+    admission: AdmissionController = service.http.app.state.admission  # type: ignore[attr-defined]
     seen = []
     answer = service.jobs.state
-    monkeypatch.setattr(service.jobs, "state", lambda job: (seen.append(desk._counts["listeners"]), answer(job))[1])
+    monkeypatch.setattr(service.jobs, "state", lambda job: (seen.append(admission._counts["listeners"]), answer(job))[1])
     assert service.http.get(f"/video/{job}/events").status_code == 200
     assert seen[-1] == 1
-    assert desk._counts["listeners"] == 0
-    monkeypatch.setattr("fer_pipeline.serving.state.MOST_LISTENERS", 0)
+    assert admission._counts["listeners"] == 0
+    monkeypatch.setattr("fer_pipeline.serving.http.admission.MAX_LISTENERS", 0)
     assert error_of(service.http.get(f"/video/{job}/events")) == (429, "overloaded")
 
 
@@ -327,10 +326,11 @@ def test_the_process_of_a_video_dies_with_its_worker(services: Any, brightness_m
 import os, time
 from pathlib import Path
 from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.schemas import lineage
-from fer_pipeline.serving.sandbox.video_jobs import Jobs, UPLOAD
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, UPLOAD
 from fer_pipeline.serving.http.uploads import Limits
-jobs = Jobs(Path({str(root)!r}), Path({str(brightness_model)!r}), Limits())
+jobs = VideoJobs(Path({str(root)!r}), Path({str(brightness_model)!r}), Limits())
 with jobs.receiving() as folder:
     (folder / UPLOAD).write_bytes(Path({str(root.parent / "long.mp4")!r}).read_bytes())
     job = jobs.start(folder, None, model=lineage(Recognizer.load(Path({str(brightness_model)!r}))))

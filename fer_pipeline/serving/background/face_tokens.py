@@ -18,7 +18,7 @@ from fer_pipeline.serving.http.uploads import RefusedError
 TOKEN_SECONDS = 3600
 """How long an answer can be corrected."""
 
-MOST_CHARACTERS = 1000
+MAX_CHARACTERS = 1000
 """Longest token that is read; the service's own have about 400."""
 
 
@@ -65,7 +65,7 @@ class FaceTokens:
     def read(self, token: str) -> AnsweredFace:
         """What the token says. Raises `RefusedError` where it was not made with this key, or its time is over."""
         body, _, signature = token.partition(".")
-        if len(token) > MOST_CHARACTERS or not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
+        if len(token) > MAX_CHARACTERS or not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
             raise RefusedError(422, "bad_token", "the token is not one of this service: send `feedback` of a face of /predict")
         facts = AnsweredFace(**json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
         if time.time() - facts.time > TOKEN_SECONDS:

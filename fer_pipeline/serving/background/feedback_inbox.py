@@ -62,7 +62,7 @@ class FeedbackSettings:
         return cls(folder, **values)
 
 
-class Intake:
+class FeedbackInbox:
     """The corrections of one worker; any number of workers may share the folder. Its methods may be called from any thread."""
 
     def __init__(self, settings: FeedbackSettings, *, expiry_seconds: float = EXPIRY_SECONDS) -> None:
@@ -149,9 +149,9 @@ class Intake:
                 return
 
 
-def open_intake(environment: Mapping[str, str]) -> Intake | None:
+def open_feedback_inbox(environment: Mapping[str, str]) -> FeedbackInbox | None:
     """The intake of an environment; None where `FER_FEEDBACK` is not set.
 
     Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its folder cannot be written.
     """
-    return Intake(FeedbackSettings.read(environment)) if environment.get(INBOX_VARIABLE) else None
+    return FeedbackInbox(FeedbackSettings.read(environment)) if environment.get(INBOX_VARIABLE) else None

@@ -1,4 +1,7 @@
-"""A model as the service holds it: its recognizer, and the bytes it was made of, so that its folder may change meanwhile."""
+"""A loaded model: its recognizer, and the bytes of its files.
+
+The bytes are kept because the folder may change while the model is served.
+"""
 
 from __future__ import annotations
 
@@ -12,44 +15,44 @@ from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.inference.model_files import PORTABLE_FILES, PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
 
-Marks = tuple[tuple[str, int, int, int], ...]
-"""Name, inode, time of change and size of each file: what tells that a folder holds something else than before."""
+FileStamps = tuple[tuple[str, int, int, int], ...]
+"""Name, inode, modification time in ns and size in bytes of each file: differs once a folder's content changes."""
 
 
 @dataclass(frozen=True)
-class ServedModel:
-    """One model; `marks` are those of its folder just before it was read."""
+class LoadedModel:
+    """One model; `stamps` are those of its folder just before it was read."""
 
     recognizer: Recognizer
-    portable: PortableModel
-    marks: Marks
+    files: PortableModel
+    stamps: FileStamps
 
     @classmethod
-    def read(cls, folder: Path) -> ServedModel:
-        """The model of an exported model's folder, tried on a face and on a picture.
+    def read(cls, folder: Path) -> LoadedModel:
+        """Load an exported model and run it once on a face and on a picture.
 
-        Raises `ModelError` where files are missing or damaged, or it answers no probabilities.
+        Raises `ModelError` where files are missing or damaged, or its answers are no probabilities.
         """
-        marks = marks_of(folder)
-        portable = PortableModel.read(folder)
-        recognizer = portable.recognizer()
-        _try(recognizer, folder)
-        return cls(recognizer, portable, marks)
+        stamps = file_stamps(folder)
+        files = PortableModel.read(folder)
+        recognizer = files.recognizer()
+        _smoke_test(recognizer, folder)
+        return cls(recognizer, files, stamps)
 
 
-def marks_of(folder: Path) -> Marks:
-    """The marks of the model files in a folder; of those that are missing there are none."""
-    marks = []
+def file_stamps(folder: Path) -> FileStamps:
+    """Return the stamps of the model files in a folder, without those that are missing."""
+    stamps = []
     for name in PORTABLE_FILES:
         try:
-            facts = (folder / name).stat()
+            status = (folder / name).stat()
         except OSError:
             continue
-        marks.append((name, facts.st_ino, facts.st_mtime_ns, facts.st_size))
-    return tuple(marks)
+        stamps.append((name, status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(stamps)
 
 
-def _try(recognizer: Recognizer, folder: Path) -> None:
+def _smoke_test(recognizer: Recognizer, folder: Path) -> None:
     gray = np.full((FACE_SIZE, FACE_SIZE), 128, np.uint8)
     try:
         probabilities = np.array(recognizer.recognize_face(gray).probabilities)

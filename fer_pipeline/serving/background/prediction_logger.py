@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fer_pipeline.monitoring.prediction_log import PredictionLog
 
 
-class Logbook:
+class PredictionLogger:
     """The way from answers to the log."""
 
     def __init__(self, log: PredictionLog[LoggedFace]) -> None:
@@ -48,7 +48,7 @@ class Logbook:
         self._log.close()
 
 
-def open_logbook(environment: Mapping[str, str]) -> Logbook | None:
+def open_prediction_logger(environment: Mapping[str, str]) -> PredictionLogger | None:
     """The logbook of an environment; None where `FER_PREDICTION_LOG` is not set.
 
     Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its folder cannot be written.
@@ -59,4 +59,6 @@ def open_logbook(environment: Mapping[str, str]) -> Logbook | None:
     from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
 
     settings = LogSettings.read(environment)
-    return Logbook(PredictionLog(settings, lambda outcome, rows: metrics.LOGGED.labels(outcome).inc(rows), log_files.write))
+    return PredictionLogger(
+        PredictionLog(settings, lambda outcome, rows: metrics.LOGGED.labels(outcome).inc(rows), log_files.write)
+    )

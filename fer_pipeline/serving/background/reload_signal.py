@@ -1,4 +1,4 @@
-"""How the workers of one service tell each other to load the model's folder anew: a file in the folder that they share."""
+"""Reload signal between the workers of one service: a file in their shared folder."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.files import private_folder, write_text
 
 LISTEN_SECONDS = 1.0
-"""How often a worker looks whether one has called: the time of change of one file."""
+"""How often a worker looks for a signal: the modification time of one file."""
 
 
-class ReloadCall:
-    """One worker's end. What was called before it was made is no news to it: make it before the model is read."""
+class ReloadSignal:
+    """One worker's end. Make it before the model is read: signals sent before that do not count."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is the same for all workers of the service; it need not exist, and may be removed meanwhile."""
         self._file = folder / "reload"
-        self._known = self._mark()
+        self._known = self._stamp()
 
-    def make(self) -> None:
-        """Calls all workers, this one among them. Raises `ToolUnavailableError` where the folder cannot be written."""
+    def send(self) -> None:
+        """Signal all workers, this one included. Raises `ToolUnavailableError` where the folder cannot be written."""
         private_folder(self._file.parent)
         try:
             write_text(self._file, "")
@@ -29,17 +29,17 @@ class ReloadCall:
                 f"{self._file} cannot be written ({error.strerror}): free some room, or set TMPDIR"
             ) from error
 
-    def heard(self) -> bool:
-        """Whether a worker has called since this was last asked."""
-        mark = self._mark()
-        if mark is None or mark == self._known:
+    def received(self) -> bool:
+        """Whether a worker has signalled since this was last asked."""
+        stamp = self._stamp()
+        if stamp is None or stamp == self._known:
             return False
-        self._known = mark
+        self._known = stamp
         return True
 
-    def _mark(self) -> tuple[int, int] | None:
+    def _stamp(self) -> tuple[int, int] | None:
         try:
-            facts = self._file.stat()
+            status = self._file.stat()
         except OSError:
             return None
-        return facts.st_ino, facts.st_mtime_ns
+        return status.st_ino, status.st_mtime_ns

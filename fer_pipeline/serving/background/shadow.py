@@ -25,7 +25,7 @@ from fer_pipeline.imaging import UInt8Array, enhance
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.background.loaded_model import Marks, ServedModel, marks_of
+from fer_pipeline.serving.background.loaded_model import FileStamps, LoadedModel, file_stamps
 from fer_pipeline.serving.http import metrics
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ MODEL, SHARE, LOG = "FER_SHADOW_MODEL", "FER_SHADOW_SHARE", "FER_SHADOW_LOG"
 
 DEFAULT_SHARE = 0.1
 
-MOST_WAITING = 256
+MAX_WAITING = 256
 """Faces that may wait for the challenger, 0.6 MB; further ones are counted as dropped."""
 
 REST = 9.0
@@ -95,7 +95,7 @@ class Shadow:
         log: PredictionLog[LoggedPair] | None,
         *,
         look_seconds: float = LOOK_SECONDS,
-        most_waiting: int = MOST_WAITING,
+        most_waiting: int = MAX_WAITING,
         rest: float = REST,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -107,7 +107,7 @@ class Shadow:
         self._draw = draw
         self._waiting: queue.Queue[_Task] = queue.Queue(most_waiting)
         self._challenger: EmotionClassifier | None = None
-        self._seen: Marks | None = None
+        self._seen: FileStamps | None = None
         self._told = ""  # the last fault that was logged: a full disk is tried, and a face fails, again and again
         self._champion_first = True
         self._closing = Event()
@@ -158,16 +158,16 @@ class Shadow:
             self._closing.wait(self._rest * (time.monotonic() - start))
 
     def _look(self) -> None:
-        marks = marks_of(self._settings.model)
-        if marks == self._seen:
+        stamps = file_stamps(self._settings.model)
+        if stamps == self._seen:
             return
-        self._seen = marks
-        if not marks:
+        self._seen = stamps
+        if not stamps:
             self._challenger = None
             logger.warning("shadow mode: there is no challenger in %s", self._settings.model)
             return
         try:
-            challenger = ServedModel.read(self._settings.model).recognizer.classifier
+            challenger = LoadedModel.read(self._settings.model).recognizer.classifier
         except Exception as error:
             self._challenger = None
             if not isinstance(error, ModelError):

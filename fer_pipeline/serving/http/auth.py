@@ -10,9 +10,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.errors import error_answer
 from fer_pipeline.serving.http.uploads import RefusedError
-from fer_pipeline.serving.state import Desk
 
 _BEARER = HTTPBearer(auto_error=False, description="The value of FER_TOKEN, where the operator has set one.")
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -40,8 +40,8 @@ class OwnPagesOnly:
 
 async def require_token(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
     """Raises `RefusedError` where the service has a token and the request another one or none."""
-    desk: Desk = request.app.state.desk
-    desk.check_token(bearer.credentials if bearer else None)
+    admission: AdmissionController = request.app.state.admission
+    admission.check_token(bearer.credentials if bearer else None)
 
 
 def check_origin(headers: Headers) -> None:

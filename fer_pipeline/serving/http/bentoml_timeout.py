@@ -1,7 +1,7 @@
 """Takes BentoML's own time limit out of the service: it can be long, but not be switched off.
 
 Its middleware leaves a timer behind for every request until the limit is over, and with it 5 kB of the request: after ten minutes
-of 570 requests a second that was more than a gigabyte. Slow uploads and full queues are the business of `uploads` and `desk`.
+of 570 requests a second that was more than a gigabyte. Slow uploads and full queues are the business of `uploads` and `admission`.
 """
 
 from __future__ import annotations

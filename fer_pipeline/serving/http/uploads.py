@@ -95,7 +95,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limits: Limits = scope["app"].state.limits
+        limits: Limits = scope["app"].state.admission.limits
         most = limits.max_video_megabytes if scope["path"] == "/video" else limits.max_upload_megabytes
         allowed = most * 1_000_000
         announced = Headers(scope=scope).get("content-length", "0")
@@ -116,7 +116,7 @@ class BodyLimit:
 
 async def read_video(request: Request, target: Path) -> None:
     """Writes the request's body, a video, to a file. Raises `RefusedError`."""
-    limits: Limits = request.app.state.limits
+    limits: Limits = request.app.state.admission.limits
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise RefusedError(415, "not_a_video", "send the bytes of the video as the body itself, not as a form")
     head = b""
@@ -144,7 +144,7 @@ async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the picture in the field {field!r}")
-    limits: Limits = request.app.state.limits
+    limits: Limits = request.app.state.admission.limits
     with in_time(limits.max_upload_seconds):
         form = await request.form(max_files=most + 1, max_fields=1)
     try:
@@ -163,7 +163,7 @@ async def read_form(request: Request, texts: tuple[str, ...], field: str) -> tup
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the fields {', '.join(texts)}")
-    limits: Limits = request.app.state.limits
+    limits: Limits = request.app.state.admission.limits
     found: dict[str, str] = {}
     picture: bytes | None = None
     with in_time(limits.max_upload_seconds):

@@ -8,11 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
-from fer_pipeline.serving.background.model_watcher import Follower
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import Lineage, lineage, refusals
 from fer_pipeline.serving.http.uploads import RefusedError
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.state import ServiceState
 
 router = APIRouter(prefix="/admin", dependencies=[Depends(require_token)], tags=["admin"])
 
@@ -31,17 +30,17 @@ async def reload(request: Request) -> Any:
     The other workers of the service begin to load it within a second of the answer; where one fails, its log says so, and
     `fer_model_reloads_total` counts it.
     """
-    desk: Desk = request.app.state.desk
-    follower: Follower | None = request.app.state.follower
-    if follower is None or not desk.has_token:
+    service: ServiceState = request.app.state.service
+    watcher = service.watcher
+    if watcher is None or not service.admission.has_token:
         raise RefusedError(403, "no_token_set", "only a service with a token is told to reload: start it with FER_TOKEN")
     try:
-        changed = await desk.run(follower.reload_all)
+        changed = await service.admission.run(watcher.reload_all)
     except ModelError as error:
         raise RefusedError(422, "model_not_loaded", f"{error}; the model before goes on answering") from error
     except ToolUnavailableError as error:
         words = (
-            f"this worker serves {desk.recognizer.info.fingerprint} now, the others could not be told: {error}; then ask again"
+            f"this worker serves {service.recognizer.info.fingerprint} now, the others could not be told: {error}; then ask again"
         )
         raise RefusedError(429, "others_not_told", words) from error
-    return {"changed": changed, "model": lineage(desk.recognizer)}
+    return {"changed": changed, "model": lineage(service.recognizer)}

@@ -20,7 +20,7 @@ from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import Lineage, lineage, refusals
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.routes import browser_files, live
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.state import ServiceState
 
 _PART_BYTES = 65_536
 
@@ -61,13 +61,13 @@ class DeviceFacts(BaseModel):
 @router.get("/device", response_model=DeviceFacts, responses=refusals(401, 404))
 def device_facts(request: Request) -> Any:
     """Facts of the model for a page that looks at pictures itself, and sizes of the files that it needs for that."""
-    desk: Desk = request.app.state.desk
-    recognizer, model = desk.recognizer, _model(desk)
+    service: ServiceState = request.app.state.service
+    recognizer, model = service.recognizer, _model(service)
     info = recognizer.info
     network = browser_files.network_file(model)
     name = recognizer.detector.name
     detector = _detector(model, name)
-    mean_seconds, dwell = smoothing.time_constants(desk.camera_temporal)
+    mean_seconds, dwell = smoothing.time_constants(service.camera_temporal)
     return {
         "model": lineage(recognizer),
         "network": {"bytes": len(network), "sent": len(network), "sha256": info.sha256},
@@ -102,7 +102,7 @@ def device_facts(request: Request) -> Any:
 
 
 async def _downloading(request: Request) -> AsyncIterator[None]:
-    with request.app.state.desk.download():
+    with request.app.state.admission.download():
         yield  # until the whole response is sent, or its receiver is gone
 
 
@@ -123,7 +123,7 @@ def _binary(media_type: str, description: str) -> dict[int | str, dict[str, Any]
 )
 def network(request: Request) -> Response:
     """The network that answers now: uint8 `image` (N, 48, 48, 1) to `logits` (N, 7)."""
-    content = browser_files.network_file(_model(request.app.state.desk))
+    content = browser_files.network_file(_model(request.app.state.service))
     return _answer(request, content, hashlib.sha256(content).hexdigest(), "application/octet-stream")
 
 
@@ -135,8 +135,8 @@ def network(request: Request) -> Response:
 )
 def detector(request: Request) -> Response:
     """The face detector that works now."""
-    desk: Desk = request.app.state.desk
-    content = _detector(_model(desk), desk.recognizer.detector.name)
+    service: ServiceState = request.app.state.service
+    content = _detector(_model(service), service.recognizer.detector.name)
     return _answer(request, content, hashlib.sha256(content).hexdigest(), "application/octet-stream")
 
 
@@ -154,10 +154,10 @@ def runtime(request: Request) -> Response:
     return _answer(request, content, digest, "application/wasm", headers)
 
 
-def _model(desk: Desk) -> PortableModel:
-    if desk.portable is None:
+def _model(service: ServiceState) -> PortableModel:
+    if service.model_files is None:
         raise RefusedError(404, "no_model_files", "this service does not give its model away: choose “On the server”")
-    return desk.portable
+    return service.model_files
 
 
 def _detector(model: PortableModel, name: str) -> bytes:

@@ -12,12 +12,12 @@ from fer_pipeline.imaging import UInt8Array, content_hash
 from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.serving.background.face_tokens import AnsweredFace, gray_face
-from fer_pipeline.serving.background.feedback_inbox import Intake
+from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import DeletedCorrection, StoredCorrection, refusals
 from fer_pipeline.serving.http.uploads import RefusedError, read_form
 from fer_pipeline.serving.routes.pictures import Framing
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.state import ServiceState
 
 router = APIRouter(prefix="/feedback", dependencies=[Depends(require_token)], tags=["feedback"])
 
@@ -75,15 +75,15 @@ async def correct(request: Request, framing: Framing = "auto") -> Any:
     out and brought to 48x48 gray pixels, until it is reviewed or expires; the rest of the picture is not. Each answer can be
     corrected once; the receipt `id` takes a correction back.
     """
-    desk: Desk = request.app.state.desk
-    intake = _intake(desk)
-    with desk.upload():
+    service: ServiceState = request.app.state.service
+    inbox = _inbox(service)
+    with service.admission.upload():
         texts, picture = await read_form(request, _TEXTS, "picture")
-        said, emotion = _said(intake, texts)
+        said, emotion = _said(inbox, texts)
         _check_consent(texts.get("consent", "false"), picture)
         address = request.client.host if request.client else ""
-        stored = await desk.run(
-            lambda: intake.take(said, emotion, address, None if picture is None else _face(desk, picture, framing, said))
+        stored = await service.admission.run(
+            lambda: inbox.take(said, emotion, address, None if picture is None else _face(service, picture, framing, said))
         )
     return {"id": stored.id, "corrected": emotion, "picture": stored.picture is not None, "expires": stored.expires}
 
@@ -91,25 +91,25 @@ async def correct(request: Request, framing: Framing = "auto") -> Any:
 @router.delete("/{receipt}", response_model=DeletedCorrection, responses=refusals(401, 403, 404, 429))
 async def delete(request: Request, receipt: Annotated[str, Path(description="`id` of the correction")]) -> Any:
     """Deletes a correction at once; one whose face is training data already is taken out of it by the operator."""
-    desk: Desk = request.app.state.desk
-    intake = _intake(desk)
-    return {"id": receipt, "state": await desk.run(lambda: intake.delete(receipt))}
+    service: ServiceState = request.app.state.service
+    inbox = _inbox(service)
+    return {"id": receipt, "state": await service.admission.run(lambda: inbox.delete(receipt))}
 
 
-def _intake(desk: Desk) -> Intake:
-    if desk.intake is None:
+def _inbox(service: ServiceState) -> FeedbackInbox:
+    if service.feedback_inbox is None:
         raise RefusedError(403, "feedback_off", f"this service takes no corrections: its operator has not set {INBOX_VARIABLE}")
-    return desk.intake
+    return service.feedback_inbox
 
 
-def _said(intake: Intake, texts: dict[str, str]) -> tuple[AnsweredFace, str]:
+def _said(inbox: FeedbackInbox, texts: dict[str, str]) -> tuple[AnsweredFace, str]:
     for name in ("token", "correction"):
         if name not in texts:
             raise RefusedError(422, "missing_field", f"the field {name!r} is missing")
     emotion = texts["correction"]
     if emotion not in EMOTIONS:
         raise RefusedError(422, "unknown_emotion", f"correction is {emotion[:40]!r}, expected one of {', '.join(EMOTIONS)}")
-    said = intake.tokens.read(texts["token"])
+    said = inbox.tokens.read(texts["token"])
     if emotion == said.answered != UNCERTAIN:
         raise RefusedError(422, "no_correction", f"{emotion!r} is what was answered: only another expression is a correction")
     return said, emotion
@@ -124,11 +124,11 @@ def _check_consent(consent: str, picture: bytes | None) -> None:
         raise RefusedError(422, "missing_picture", "consent=true came without a picture: attach the one that was answered")
 
 
-def _face(desk: Desk, data: bytes, framing: Framing, said: AnsweredFace) -> tuple[FaceEmotion, UInt8Array]:
+def _face(service: ServiceState, data: bytes, framing: Framing, said: AnsweredFace) -> tuple[FaceEmotion, UInt8Array]:
     """The face of the answer, found anew, and its gray uint8 (48, 48)."""
-    recognizer = desk.recognizer
+    recognizer = service.recognizer
     try:
-        image = desk.decode(data)
+        image = service.decoder.decode(data)
     except ImageError as error:
         raise RefusedError(422, "undecodable_picture", str(error)) from error
     found = recognizer.recognize_cut(image) if framing == "auto" else [(recognizer.recognize_face(image), image)]

@@ -14,10 +14,10 @@ import anyio
 from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode
 from fer_pipeline.serving.http.uploads import SIGNATURES, Limits, RefusedError
 
-MOST_UNANSWERED = 64
+MAX_UNANSWERED = 64
 """Messages that may wait for their answer; who sends more without reading is cut off."""
 
-MOST_STARTS = 10
+MAX_STARTS = 10
 """Start messages of a session; they cost no frame, and so fall under no other limit."""
 
 _START_LENGTH = 200  # of a start message, in characters
@@ -34,7 +34,7 @@ class Message:
     temporal: TemporalMode | None = None  # of a start message, which is no frame and has no number
 
 
-class Inbox:
+class FrameQueue:
     """What came in and is not answered yet: at most one frame, and the numbers of those that will not be looked at."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,16 +50,14 @@ class Inbox:
 
     def put(self, content: bytes | str) -> bool:
         """Takes a message in; whether it is a frame to look at. Raises `RefusedError` where too many are unanswered."""
-        if len(self._waiting) >= MOST_UNANSWERED:
-            raise RefusedError(
-                429, "flooded", f"{MOST_UNANSWERED} messages unanswered: wait for the answer before the next frame"
-            )
+        if len(self._waiting) >= MAX_UNANSWERED:
+            raise RefusedError(429, "flooded", f"{MAX_UNANSWERED} messages unanswered: wait for the answer before the next frame")
         message = Message(self._count, self._clock() - self._start, None)
         message.temporal = _chosen_temporal(content) if self._count == 0 else None
         if message.temporal is not None:
             self._starts += 1
-            if self._starts > MOST_STARTS:
-                raise RefusedError(429, "flooded", f"more than {MOST_STARTS} start messages: choose once, then send frames")
+            if self._starts > MAX_STARTS:
+                raise RefusedError(429, "flooded", f"more than {MAX_STARTS} start messages: choose once, then send frames")
             self._waiting.append(message)
             self._came.set()
             return False

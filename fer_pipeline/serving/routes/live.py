@@ -25,8 +25,8 @@ from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import check_origin
 from fer_pipeline.serving.http.schemas import lineage
 from fer_pipeline.serving.http.uploads import Limits, RefusedError
-from fer_pipeline.serving.routes.frame_queue import Inbox, Message
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.routes.frame_queue import FrameQueue, Message
+from fer_pipeline.serving.state import ServiceState
 
 PROTOCOL = "fer.live.1"
 PROTOCOL_WORDS = """\
@@ -77,13 +77,13 @@ def camera_temporal(environment: Mapping[str, str]) -> TemporalMode:
 @router.websocket("/live")
 async def live(websocket: WebSocket) -> None:
     """One camera session, from the first message, which tells the model, to the close."""
-    desk: Desk = websocket.app.state.desk
+    service: ServiceState = websocket.app.state.service
     await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
     try:
         check_origin(websocket.headers)  # browsers let any page open a WebSocket to any host
-        desk.check_token(_token(websocket))
-        with desk.camera(), metrics.CAMERAS.track_inprogress():
-            await _session(websocket, desk)
+        service.admission.check_token(_token(websocket))
+        with service.admission.camera(), metrics.CAMERAS.track_inprogress():
+            await _session(websocket, service)
     except WebSocketDisconnect:
         pass
     except RefusedError as error:
@@ -94,13 +94,13 @@ async def live(websocket: WebSocket) -> None:
         raise
 
 
-async def _session(websocket: WebSocket, desk: Desk) -> None:
-    inbox = Inbox(desk.limits)
+async def _session(websocket: WebSocket, service: ServiceState) -> None:
+    queue = FrameQueue(service.admission.limits)
     faults: list[RefusedError | WebSocketDisconnect] = []
     async with anyio.create_task_group() as tasks:
 
         async def read() -> None:
-            seconds = desk.limits.max_camera_idle_seconds
+            seconds = service.admission.limits.max_camera_idle_seconds
             end = anyio.current_time() + seconds
             try:
                 while anyio.current_time() < end:  # also where messages come so fast that nothing is ever waited for
@@ -109,7 +109,7 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
                     if came["type"] == "websocket.disconnect":
                         raise WebSocketDisconnect(came.get("code", 1005))
                     content = came.get("bytes")
-                    if inbox.put(came["text"] if content is None else content):  # nothing else keeps a session
+                    if queue.put(came["text"] if content is None else content):  # nothing else keeps a session
                         end = anyio.current_time() + seconds
                 raise TimeoutError
             except TimeoutError:
@@ -119,28 +119,28 @@ async def _session(websocket: WebSocket, desk: Desk) -> None:
             tasks.cancel_scope.cancel()
 
         async def tell(recognizer: Recognizer) -> None:
-            values = {"model": lineage(recognizer), "limits": _told(desk.limits), "temporal": temporal}
+            values = {"model": lineage(recognizer), "limits": _told(service.admission.limits), "temporal": temporal}
             await websocket.send_json({"type": "model", **values})
 
-        temporal = desk.camera_temporal
+        temporal = service.camera_temporal
 
         async def answer() -> None:
             nonlocal temporal
-            stream = _stream(desk.recognizer, temporal)
+            stream = _stream(service.recognizer, temporal)
             with suppress(WebSocketDisconnect):  # `read` hears of it too
                 await tell(stream.recognizer)
                 while True:
-                    message = await inbox.take()
+                    message = await queue.take()
                     if message.temporal is not None:
                         temporal = message.temporal
                         stream = _stream(stream.recognizer, temporal)
                         await websocket.send_json({"type": "started", "temporal": temporal})
                         continue
-                    recognizer = desk.recognizer
+                    recognizer = service.recognizer
                     if recognizer is not stream.recognizer:  # another model took over
                         stream.recognizer = recognizer
                         await tell(recognizer)
-                    values = await _answer(desk, stream, message)
+                    values = await _answer(service, stream, message)
                     metrics.CAMERA_FRAMES.labels(values.get("code", values["type"])).inc()
                     await websocket.send_json({"frame": message.number, **values})
 
@@ -155,7 +155,7 @@ def _stream(recognizer: Recognizer, temporal: str) -> FaceStream:
     return FaceStream(recognizer, detection_side=DETECTION_SIDE, smoothing_seconds=smoothing, dwell_seconds=dwell)
 
 
-async def _answer(desk: Desk, stream: FaceStream, message: Message) -> dict[str, Any]:
+async def _answer(service: ServiceState, stream: FaceStream, message: Message) -> dict[str, Any]:
     frame = message.frame
     if frame is None:
         assert message.answer is not None
@@ -163,7 +163,7 @@ async def _answer(desk: Desk, stream: FaceStream, message: Message) -> dict[str,
 
     def work() -> dict[str, Any]:
         start = time.perf_counter()
-        image = desk.decode(frame, ("JPEG",), desk.limits.max_camera_pixels)
+        image = service.decoder.decode(frame, ("JPEG",), service.admission.limits.max_camera_pixels)
         faces = stream.update(image, message.seconds)
         seconds = time.perf_counter() - start
         metrics.count("camera", [face.face for face in faces], seconds)
@@ -177,7 +177,7 @@ async def _answer(desk: Desk, stream: FaceStream, message: Message) -> dict[str,
         }
 
     try:
-        return await desk.run_for_camera(work)
+        return await service.admission.run_for_camera(work)
     except ImageError as error:
         return {"type": "error", "code": "invalid_image_frame", "message": str(error)}
     except RefusedError as error:  # no decoder now; the next frame may find one

@@ -20,7 +20,7 @@ from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header
 from fer_pipeline.serving.http.uploads import RefusedError, read_pictures
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.state import ServiceState
 
 Framing = Literal["auto", "face"]
 
@@ -58,11 +58,13 @@ def _png(description: str) -> dict[int | str, dict[str, Any]]:
 @router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("/predict", "picture"))
 async def predict(request: Request, framing: Framing = "auto") -> Any:
     """Faces of the picture in the form field `picture`; with `framing=face` the whole picture is taken as one face."""
-    desk: Desk = request.app.state.desk
-    with desk.upload():
+    service: ServiceState = request.app.state.service
+    with service.admission.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        return await desk.run(
-            lambda: _timed(desk, lambda recognizer: _noted(desk, recognizer, [_predict(desk, recognizer, data, framing)])[0])
+        return await service.admission.run(
+            lambda: _timed(
+                service, lambda recognizer: _noted(service, recognizer, [_predict(service, recognizer, data, framing)])[0]
+            )
         )
 
 
@@ -74,15 +76,15 @@ async def predict(request: Request, framing: Framing = "auto") -> Any:
 )
 async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     """Faces of several pictures, all in form fields named `pictures`; one that cannot be read refuses the batch."""
-    desk: Desk = request.app.state.desk
-    with desk.upload():
-        batch = await read_pictures(request, "pictures", desk.limits.max_pictures)
-        return await desk.run(
+    service: ServiceState = request.app.state.service
+    with service.admission.upload():
+        batch = await read_pictures(request, "pictures", service.admission.limits.max_pictures)
+        return await service.admission.run(
             lambda: _timed(
-                desk,
+                service,
                 lambda recognizer: {
                     "pictures": _noted(
-                        desk, recognizer, [_predict(desk, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
+                        service, recognizer, [_predict(service, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
                     )
                 },
             )
@@ -97,11 +99,11 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
 )
 async def annotated(request: Request) -> Response:
     """The picture in the form field `picture` as PNG, with boxes and emotions drawn in."""
-    desk: Desk = request.app.state.desk
-    with desk.upload():
+    service: ServiceState = request.app.state.service
+    with service.admission.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        recognizer = desk.recognizer
-        png = await desk.run(lambda: _annotate(desk, recognizer, data))
+        recognizer = service.recognizer
+        png = await service.admission.run(lambda: _annotate(service, recognizer, data))
         return Response(png, media_type="image/png", headers=model_header(recognizer))
 
 
@@ -117,33 +119,35 @@ async def explain(
     face: Annotated[int, Query(ge=1, le=1000, description="number of the face in the order of /predict")] = 1,
 ) -> Response:
     """Which parts of a face its answer rests on: each is covered in turn, and red is where the answer falls most."""
-    desk: Desk = request.app.state.desk
-    with desk.upload():
+    service: ServiceState = request.app.state.service
+    with service.admission.upload():
         (data,) = await read_pictures(request, "picture", 1)
-        recognizer = desk.recognizer
-        png, emotion = await desk.run(lambda: _explain(desk, recognizer, data, framing, face))
+        recognizer = service.recognizer
+        png, emotion = await service.admission.run(lambda: _explain(service, recognizer, data, framing, face))
         return Response(png, media_type="image/png", headers={"X-Emotion": emotion, **model_header(recognizer)})
 
 
-def _noted(desk: Desk, recognizer: Recognizer, answers: list[tuple[list[Seen], dict[str, Any]]]) -> list[dict[str, Any]]:
+def _noted(
+    service: ServiceState, recognizer: Recognizer, answers: list[tuple[list[Seen], dict[str, Any]]]
+) -> list[dict[str, Any]]:
     """The values of the answers, which are logged only now: a batch of which a picture is refused is not answered."""
     faces = [face for seen, _ in answers for face in seen]
-    if desk.logbook is not None:
-        desk.logbook.note(recognizer.info, [face for face, _ in faces])
-    if desk.shadow is not None:
-        desk.shadow.offer(recognizer, faces)
-    if desk.intake is not None:
+    if service.prediction_logger is not None:
+        service.prediction_logger.note(recognizer.info, [face for face, _ in faces])
+    if service.shadow is not None:
+        service.shadow.offer(recognizer, faces)
+    if service.feedback_inbox is not None:
         for seen, values in answers:
             for (face, gray), answered in zip(seen, values["faces"], strict=True):
-                answered["feedback"] = desk.intake.tokens.issue(recognizer.info, face, gray)
+                answered["feedback"] = service.feedback_inbox.tokens.issue(recognizer.info, face, gray)
     return [values for _, values in answers]
 
 
 def _predict(
-    desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1
+    service: ServiceState, recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1
 ) -> tuple[list[Seen], dict[str, Any]]:
     start = time.perf_counter()
-    image = _decode(desk, data, number)
+    image = _decode(service, data, number)
     cuts = recognizer.recognize_cut(image) if framing == "auto" else [(recognizer.recognize_face(image), image)]
     seen = [(face, gray_face(cut)) for face, cut in cuts]
     faces = [face for face, _ in seen]
@@ -152,14 +156,14 @@ def _predict(
     return seen, values
 
 
-def _annotate(desk: Desk, recognizer: Recognizer, data: bytes) -> bytes:
-    image = _decode(desk, data)
+def _annotate(service: ServiceState, recognizer: Recognizer, data: bytes) -> bytes:
+    image = _decode(service, data)
     faces: list[FaceEmotion] = recognizer.recognize(image)
     return encode_png(annotate(image, faces))
 
 
-def _explain(desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
-    image = _decode(desk, data)
+def _explain(service: ServiceState, recognizer: Recognizer, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:
+    image = _decode(service, data)
     if framing == "face":
         if number != 1:
             raise RefusedError(422, "no_such_face", f"there is one face, face {number} was asked for")
@@ -174,15 +178,15 @@ def _explain(desk: Desk, recognizer: Recognizer, data: bytes, framing: Framing, 
     return encode_png(draw_heat_map(seen, importance)), answer.top_emotion
 
 
-def _decode(desk: Desk, data: bytes, number: int = 1) -> UInt8Array:
+def _decode(service: ServiceState, data: bytes, number: int = 1) -> UInt8Array:
     try:
-        return desk.decode(data)
+        return service.decoder.decode(data)
     except ImageError as error:
         raise RefusedError(422, "undecodable_picture", f"picture {number}: {error}") from error
 
 
-def _timed(desk: Desk, work: Callable[[Recognizer], dict[str, Any]]) -> dict[str, Any]:
-    recognizer = desk.recognizer  # read once: another model may take over any time, and the answer names the one that gave it
+def _timed(service: ServiceState, work: Callable[[Recognizer], dict[str, Any]]) -> dict[str, Any]:
+    recognizer = service.recognizer  # read once: another model may take over any time, and the answer names the one that gave it
     start = time.perf_counter()
     values = work(recognizer)
     return {**values, "model": lineage(recognizer), "milliseconds": round(1000 * (time.perf_counter() - start), 2)}

@@ -16,8 +16,8 @@ from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import VideoAnswer, VideoJob, lineage, refusals
 from fer_pipeline.serving.http.uploads import RefusedError, read_video
-from fer_pipeline.serving.sandbox.video_jobs import RESULT_FILES, UNFINISHED, UPLOAD, Jobs
-from fer_pipeline.serving.state import Desk
+from fer_pipeline.serving.sandbox.video_jobs import RESULT_FILES, UNFINISHED, UPLOAD, VideoJobs
+from fer_pipeline.serving.state import ServiceState
 
 _POLL_SECONDS = 0.3
 _ALIVE_SECONDS = 10.0  # between two signs of life of a stream of events, so that no proxy cuts it
@@ -84,24 +84,23 @@ async def send(
     ] = "smooth",
 ) -> Any:
     """Takes a video in, as the body itself, and analyses it in the background."""
-    desk: Desk = request.app.state.desk
-    jobs: Jobs = request.app.state.jobs
-    with desk.upload(), jobs.receiving() as folder:
+    service: ServiceState = request.app.state.service
+    with service.admission.upload(), service.jobs.receiving() as folder:
         await read_video(request, folder / UPLOAD)
-        served = jobs.served  # read once: another model may take over any time
-        job = jobs.start(folder, served, temporal, model=lineage(served.recognizer if served else desk.recognizer))
+        model = service.jobs.model  # read once: another model may take over any time
+        job = service.jobs.start(folder, model, temporal, model=lineage(model.recognizer if model else service.recognizer))
     response.headers["Location"] = f"/video/{job}"
-    return _told(job, jobs.state(job))
+    return _told(job, service.jobs.state(job))
 
 
 @router.get("/video/{job}", response_model=VideoAnswer, responses=refusals(404))
 async def state(request: Request, job: JobId) -> Any:
     """How far a video is, and how it ended."""
-    return _told(job, request.app.state.jobs.state(job))
+    return _told(job, request.app.state.service.jobs.state(job))
 
 
 async def _listening(request: Request) -> AsyncIterator[None]:
-    with request.app.state.desk.listener():
+    with request.app.state.admission.listener():
         yield  # until the whole response is sent, or its receiver is gone
 
 
@@ -113,7 +112,7 @@ async def _listening(request: Request) -> AsyncIterator[None]:
 )
 async def events(request: Request, job: JobId) -> StreamingResponse:
     """The states of a video as they change, until it has ended."""
-    jobs: Jobs = request.app.state.jobs
+    jobs: VideoJobs = request.app.state.service.jobs
     jobs.state(job)
 
     async def stream() -> AsyncIterator[str]:
@@ -139,14 +138,14 @@ async def events(request: Request, job: JobId) -> StreamingResponse:
 @router.get("/video/{job}/files/{name}", response_class=FileResponse, responses={**refusals(404), **_FILE})
 async def file(request: Request, job: JobId, name: FileName) -> FileResponse:
     """A result: faces.jsonl, faces.csv, subtitles.vtt or annotated.webm, as far as the state names it."""
-    path = request.app.state.jobs.file(job, name)
+    path = request.app.state.service.jobs.file(job, name)
     return FileResponse(path, media_type=_TYPES[path.suffix], filename=name, content_disposition_type="inline")
 
 
 @router.delete("/video/{job}", status_code=204, responses=refusals(401, 403, 404), dependencies=[Depends(require_token)])
 async def delete(request: Request, job: JobId) -> Response:
     """Ends the analysis, and removes the video and its results."""
-    await anyio.to_thread.run_sync(request.app.state.jobs.delete, job)
+    await anyio.to_thread.run_sync(request.app.state.service.jobs.delete, job)
     return Response(status_code=204)
 
 

@@ -44,15 +44,15 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 logger = logging.getLogger(__name__)
 
 
-class PictureSandbox:
+class DecoderPool:
     """Decoders for so many pictures at the same time; safe to call from several threads. `close` ends their processes."""
 
     def __init__(self, decoders: int, limits: Limits) -> None:
         """Starts them. Raises `ToolUnavailableError` where that fails."""
         self._seconds = limits.max_decode_seconds
-        self._nursery = _Nursery(limits)
+        self._fork_server = _ForkServer(limits)
         self._idle: LifoQueue[_Decoder | None] = LifoQueue()
-        started = [self._nursery.started() for _ in range(decoders)]
+        started = [self._fork_server.started() for _ in range(decoders)]
         for decoder in started:
             self._idle.put(decoder)
         if not all(decoder.filtered for decoder in started):
@@ -68,12 +68,12 @@ class PictureSandbox:
         try:
             if decoder is None or decoder.is_gone():
                 if decoder is not None:
-                    self._nursery.ended(decoder)
+                    self._fork_server.ended(decoder)
                 decoder = self._started()
             try:
                 image = decoder.decode(data, formats, max_pixels, self._seconds)
             except _BrokenDecoder as error:
-                status = self._nursery.ended(decoder)
+                status = self._fork_server.ended(decoder)
                 metrics.BROKEN_DECODERS.inc()
                 logger.warning("a picture of %d bytes ended its decoder (%s; status %s)", len(data), error, status)
                 raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
@@ -87,14 +87,14 @@ class PictureSandbox:
 
     def _started(self) -> _Decoder:
         try:
-            return self._nursery.started()
+            return self._fork_server.started()
         except ToolUnavailableError as error:  # out of processes or memory, or closing
             logger.warning("a picture could not be decoded: %s", error)
             raise RefusedError(429, "no_decoder", "no picture can be decoded now; try again soon", _RETRY_SECONDS) from error
 
     def close(self) -> None:
         """Ends all processes; pictures that are being decoded fail."""
-        self._nursery.close()
+        self._fork_server.close()
 
 
 class _BrokenDecoder(Exception):
@@ -152,7 +152,7 @@ class _Decoder:
         return content
 
 
-class _Nursery:
+class _ForkServer:
     """The process that forks the decoders; it is started again where it is gone."""
 
     def __init__(self, limits: Limits) -> None:

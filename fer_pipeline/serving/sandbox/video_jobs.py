@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.inference.video.writers import FILES
-from fer_pipeline.serving.background.loaded_model import ServedModel
+from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import Limits, RefusedError
 from fer_pipeline.workspace.files import private_folder, write_json
@@ -40,10 +40,10 @@ _RETRY_SECONDS = 60  # about the time of a video, after which there may be a pla
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
-class Jobs:
+class VideoJobs:
     """The videos of one service; `close` stops and removes those of this worker.
 
-    `served` is the model of the videos that come from now on; None for what lies in the model's folder when their turn comes.
+    `model` is the model of the videos that come from now on; None for what lies in the model's folder when their turn comes.
     """
 
     def __init__(self, root: Path, model_folder: Path, limits: Limits) -> None:
@@ -53,7 +53,7 @@ class Jobs:
         self._limits = limits
         self._closing = Event()
         self._threads: list[Thread] = []
-        self.served: ServedModel | None = None
+        self.model: LoadedModel | None = None
         for folder in self._folders():
             if not _alive(folder):
                 shutil.rmtree(folder, ignore_errors=True)
@@ -82,13 +82,13 @@ class Jobs:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def start(self, folder: Path, served: ServedModel | None, temporal: TemporalMode = "smooth", **facts: Any) -> str:
+    def start(self, folder: Path, loaded: LoadedModel | None, temporal: TemporalMode = "smooth", **facts: Any) -> str:
         """Id of the job that analyses the video in a folder of `receiving` with this model; `facts` stay in its state.
 
         `temporal` is how the emotions of a face are joined over time.
         """
         _write_state(folder, state="queued", temporal=temporal, **facts)
-        thread = Thread(target=self._supervise, args=(folder, served), name=f"video {folder.name}", daemon=True)
+        thread = Thread(target=self._supervise, args=(folder, loaded), name=f"video {folder.name}", daemon=True)
         self._threads = [known for known in self._threads if known.is_alive()] + [thread]
         thread.start()
         return folder.name
@@ -145,21 +145,21 @@ class Jobs:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _supervise(self, folder: Path, served: ServedModel | None) -> None:
+    def _supervise(self, folder: Path, model: LoadedModel | None) -> None:
         try:
-            self._run(folder, served)
+            self._run(folder, model)
             end = time.monotonic() + 60 * self._limits.keep_video_minutes
             while time.monotonic() < end and not self._is_unwanted(folder):
                 time.sleep(_TICK_SECONDS)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _run(self, folder: Path, served: ServedModel | None) -> None:
+    def _run(self, folder: Path, model: LoadedModel | None) -> None:
         slot = self._slot(folder)
         if slot is None:
             return
         with slot:
-            fault = self._analyse(folder, served)
+            fault = self._analyse(folder, model)
         (folder / UPLOAD).unlink(missing_ok=True)
         shutil.rmtree(folder / _MODEL, ignore_errors=True)
         state = _state(folder)
@@ -181,13 +181,13 @@ class Jobs:
             time.sleep(_TICK_SECONDS)
         return None
 
-    def _analyse(self, folder: Path, served: ServedModel | None) -> tuple[str, str] | None:
+    def _analyse(self, folder: Path, model: LoadedModel | None) -> tuple[str, str] | None:
         model_folder = self._model_folder.resolve()
-        if served is not None:
+        if model is not None:
             model_folder = folder / _MODEL
             try:
                 model_folder.mkdir()
-                served.portable.write(model_folder)
+                model.files.write(model_folder)
             except OSError as error:
                 return "disk_full", f"there is no room for the video's model ({error.strerror}); try again later"
         command = [sys.executable, "-P", "-m", "fer_pipeline.serving.sandbox.video_worker"]
