@@ -1,7 +1,7 @@
-"""Takes BentoML's own time limit out of the service: it can be long, but not be switched off.
+"""Remove BentoML's own time limit: it can be long, but not be switched off.
 
 Its middleware leaves a timer behind for every request until the limit is over, and with it 5 kB of the request: after ten minutes
-of 570 requests a second that was more than a gigabyte. Slow uploads and full queues are the business of `uploads` and `admission`.
+of 570 requests a second that was more than a gigabyte. `uploads` and `admission` handle slow uploads and full queues.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ class _NoTimeLimit:
 
 
 def drop_time_limit() -> None:
-    """To be called before BentoML makes an app, which then never ends a request by itself."""
+    """Disable the limit; call it before BentoML makes an app."""
     traffic.TimeoutMiddleware = _NoTimeLimit  # type: ignore[assignment, misc]

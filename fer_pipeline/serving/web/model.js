@@ -5,7 +5,7 @@ import { ask } from "./server.js";
 
 const HEADLINES = { accuracy: "accuracy", accuracy_dedup: "accuracy without copies of training faces", macro_f1: "macro F1" };
 
-const WAYS = { smooth: "moving mean", hmm: "hidden Markov model", none: "each frame on its own" };
+const TEMPORAL_MODES = { smooth: "moving mean", hmm: "hidden Markov model", none: "each frame on its own" };
 
 export async function showModel() {
   const model = await (await ask("model")).json();
@@ -22,7 +22,7 @@ export async function showModel() {
     "On its test faces": measured.map((name) => `${HEADLINES[name]} ${interval(model.metrics, name)}`).join("; ") || "not measured",
     "Face detector": model.detector,
     "Uncertain below": percent(model.uncertain_below),
-    "Camera, over time": WAYS[model.camera_temporal],
+    "Camera, over time": TEMPORAL_MODES[model.camera_temporal],
     "Image spec": model.image_spec.fingerprint,
     Fingerprint: model.fingerprint,
     "SHA-256": model.sha256,
