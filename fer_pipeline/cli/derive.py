@@ -80,7 +80,7 @@ def _distill_offline(
             10 if tta_views is None else tta_views,
         )
         version = track(Path.cwd(), out)
-        write_values(PARAMS, {"train.soften": weight, "train.soften_with": taught.fingerprint})
+        write_values(PARAMS, {"train.soft_label_weight": weight, "train.soft_labels_hash": taught.fingerprint})
     results.print(
         f"soft labels {taught.fingerprint} for {taught.rows:,} rows in {out}, version {version}; the teachers agree with "
         f"{100 * taught.agreement:.1f} % of the labels. params.yaml now trains with {weight:g} of them; commit it and {out}.dvc",
@@ -100,7 +100,7 @@ def _distill_online(models: list[str], weight: float, processed: Path, out: Path
         check_teachers(chosen, ProcessedTable.open(processed))
         fingerprint = store_teachers(out, chosen)
         version = track(Path.cwd(), out)
-        values = {"train.teachers_weight": weight, "train.teachers_with": fingerprint, "train.low_resolution_epochs": 0}
+        values = {"train.distillation_weight": weight, "train.teachers_hash": fingerprint, "train.low_resolution_epochs": 0}
         write_values(PARAMS, values)
     results.print(
         f"{len(models)} teachers {fingerprint} in {out}, version {version}. params.yaml now trains with {weight:g} of them, all "

@@ -66,7 +66,7 @@ def save(
             from fer_pipeline.training.artifacts import read_training
 
             training = read_training(from_training)
-            learned_from = {"soften_with": "none", "teachers_with": "none"}  # by fingerprint: they belong to a workspace
+            learned_from = {"soft_labels_hash": "none", "teachers_hash": "none"}  # by fingerprint: they belong to a workspace
             recipe = TrainParams.from_stored(training["params"]).with_values(learned_from)
             comment = f"Saved from the training in {from_training.name}, of profile {training['profile']}."
         elif from_tuning:

@@ -85,10 +85,13 @@ def train(
     out: Out,
     checkpoints: Annotated[Path, typer.Option(help="Where each epoch is kept, so that a killed training goes on.")],
     soft_labels: Annotated[
-        Path, typer.Option(help="Written by `fer distill --offline` or `fer label-noise`; read where train.soften is above 0.")
+        Path,
+        typer.Option(
+            help="Written by `fer distill --offline` or `fer label-noise`; read where train.soft_label_weight is above 0."
+        ),
     ] = SOFT_LABELS,
     teachers: Annotated[
-        Path, typer.Option(help="Written by `fer distill --online`; read where train.teachers_weight is above 0.")
+        Path, typer.Option(help="Written by `fer distill --online`; read where train.distillation_weight is above 0.")
     ] = TEACHERS,
     untracked: Annotated[
         bool, typer.Option("--untracked", help="Without MLflow and DVC, which need not be installed: on a borrowed GPU, say.")

@@ -55,7 +55,9 @@ def label_noise(
     soft_label_weight: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Make the predictions soft labels, of this share in the target of a label (train.soften)."
+            min=0,
+            max=1,
+            help="Make the predictions soft labels, of this share in the target of a label (train.soft_label_weight).",
         ),
     ] = None,
     processed: Processed = PROCESSED,
@@ -90,7 +92,7 @@ def label_noise(
         with exclusive(RUN_LOCK, "fer label-noise"):
             fingerprint = write_soft_labels(SOFT_LABELS, faces, predicted.probabilities, predicted.facts)
             version = track(Path.cwd(), SOFT_LABELS)
-            editing.write_values(PARAMS, {"train.soften": soft_label_weight, "train.soften_with": fingerprint})
+            editing.write_values(PARAMS, {"train.soft_label_weight": soft_label_weight, "train.soft_labels_hash": fingerprint})
         results.print(
             f"params.yaml now trains with {soft_label_weight:g} of these probabilities in the target of each label; they lie in "
             f"{SOFT_LABELS}, version {version}: commit params.yaml and {SOFT_LABELS}.dvc"

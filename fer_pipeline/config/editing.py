@@ -56,7 +56,7 @@ def use_profile(path: Path, name: str) -> TrainParams:
     """
     params = load(path)
     recipe = params.recipe(name)
-    for share, source in (("soften", "soften_with"), ("teachers_weight", "teachers_with")):
+    for share, source in (("soft_label_weight", "soft_labels_hash"), ("distillation_weight", "teachers_hash")):
         if getattr(recipe, share) and getattr(recipe, source) == "none":
             recipe = recipe.with_values({source: getattr(params.train, source)})
     write_values(path, {"train": recipe.model_dump(mode="json")})

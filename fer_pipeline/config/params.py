@@ -196,6 +196,18 @@ def parse(values: Mapping[str, Any], origin: str = "params") -> Params:
         raise ParamsError(f"{origin}: {explained(error, Params)}") from error
 
 
+def with_current_names(values: Mapping[str, str]) -> dict[str, str]:
+    """Rename the dotted keys of earlier versions, such as "train.ema", in parameters that a run has logged."""
+    sections = {info.alias or name: info.annotation for name, info in Params.model_fields.items()}
+    names = {
+        f"{name}.{earlier}": f"{name}.{today}"
+        for name, section in sections.items()
+        if isinstance(section, type) and issubclass(section, Section)
+        for earlier, today in section.renamed.items()
+    }
+    return {names.get(key, key): value for key, value in values.items()}
+
+
 def recipe_fingerprint(params: Params) -> str:
     """Fingerprint of all that decides which model is trained: the sections fetch, preprocess and train."""
     parts = "".join(fingerprint(section) for section in (params.fetch, params.preprocess, params.train))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -48,6 +48,15 @@ class TransferParams(Section):
 class TrainParams(Section):
     """The recipe. Learning rates are per step of one batch, shares and probabilities in 0..1."""
 
+    renamed: ClassVar[Mapping[str, str]] = {  # since December 2026; in params.yaml, training.json, best.json
+        "soften": "soft_label_weight",
+        "soften_with": "soft_labels_hash",
+        "teachers_weight": "distillation_weight",
+        "teachers_with": "teachers_hash",
+        "votes_weight": "vote_loss_weight",
+        "ema": "ema_decay",
+    }
+
     profile: str = "smoke"
     network: str = "compact"
     epochs: Count = 20
@@ -62,13 +71,13 @@ class TrainParams(Section):
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
     mixup_off_share: Share = 0.2
     class_weights: Literal["none", "balanced", "sqrt"] = "none"
-    votes_weight: Annotated[float, Field(ge=0)] = 0.0
-    soften: Share = 0.0
-    soften_with: str = "none"
-    teachers_weight: Share = 0.0
-    teachers_with: str = "none"
+    vote_loss_weight: Annotated[float, Field(ge=0)] = 0.0
+    soft_label_weight: Share = 0.0
+    soft_labels_hash: str = "none"
+    distillation_weight: Share = 0.0
+    teachers_hash: str = "none"
     evaluate_every: Count = 1
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     early_stopping_patience: Natural = 0
     mixed_precision: bool = False
     low_resolution_size: Literal[24, 32, 40, 48] = 48
@@ -93,10 +102,10 @@ class TrainParams(Section):
             raise ValueError(f"low_resolution_epochs {self.epochs} leaves no epoch at {FACE_SIZE} px, the size that is served")
         if self.optimizer == "adam" and self.weight_decay:
             raise ValueError(f"adam has no weight decay: set weight_decay {self.weight_decay:g} to 0.0, or optimizer to adamw")
-        if self.teachers_weight and self.low_resolution_epochs and self.low_resolution_size < FACE_SIZE:
+        if self.distillation_weight and self.low_resolution_epochs and self.low_resolution_size < FACE_SIZE:
             raise ValueError(
                 f"teachers answer at {FACE_SIZE} px only: set low_resolution_epochs {self.low_resolution_epochs} to 0, or "
-                "teachers_weight to 0"
+                "distillation_weight to 0"
             )
         if self.evaluate_every > 1 and (self.early_stopping_patience or self.schedule == "plateau"):
             raise ValueError(

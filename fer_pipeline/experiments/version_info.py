@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_pipeline.config.params import with_current_names
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.model_info import ModelInfo
@@ -86,7 +87,7 @@ def version_facts(version: registry.Version) -> VersionFacts:
         decision=tags.get("gate.decision"),
         bundle=tags.get(BUNDLE_TAG),
         lineage={key: info.lineage.get(key, "none") for key in LINEAGE},
-        params=runs.read_run(version.run_id).params,
+        params=with_current_names(runs.read_run(version.run_id).params),
         metrics=info.metrics,
     )
 

@@ -114,7 +114,10 @@ def read_model(folder: Path) -> keras.Model:
 
 
 def read_training(folder: Path) -> dict[str, Any]:
-    """The facts in `training.json`. Raises `ModelError` where it is missing, damaged, or for other labels."""
+    """Read training.json; `params` has the keys of today, whichever version wrote it.
+
+    Raises `ModelError` where it is missing, damaged, or for other labels.
+    """
     path = folder / TRAINING_FILE
     try:
         training: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -122,7 +125,7 @@ def read_training(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} cannot be read: {error}; run `fer train` first") from error
     if tuple(training.get("labels", ())) != EMOTIONS:
         raise ModelError(f"{path} has labels {training.get('labels')}, this code expects {EMOTIONS}: train again")
-    return training
+    return training | {"params": TrainParams.with_current_keys(training.get("params", {}))}
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -32,11 +32,11 @@ class Table(NamedTuple):
 class Batches(keras.utils.PyDataset):
     """One epoch of ((images uint8 (B, 48, 48, 1), mixup shares (B, 1)), targets, weights).
 
-    `targets` has "labels" (B, 7) and with `params.votes_weight` also "votes" (B, 8), the shares of the emotions in
+    `targets` has "labels" (B, 7) and with `params.vote_loss_weight` also "votes" (B, 8), the shares of the emotions in
     `labels.FERPLUS_EMOTIONS`; `weights` (B,) has the same names, 0 for votes that a row lacks. Batches are full ones (rows that
     are left over come in other epochs), or a single smaller one where there are fewer rows.
 
-    With `params.soften` the labels' targets have that share of the rows' soft labels.
+    With `params.soft_label_weight` the labels' targets have that share of the rows' soft labels.
 
     Raises `ParamsError` where votes are to be learned and no row has any, or labels softened without soft labels.
     """
@@ -90,25 +90,27 @@ def vote_shares(faces: FaceDataset) -> Floats:
     """
     if faces.votes is None:
         raise ParamsError(
-            "train.votes_weight is above 0, but no row has FER+ votes: give them with the data (`fer data add PATH --votes "
-            "fer2013new.csv`), or set train.votes_weight to 0"
+            "train.vote_loss_weight is above 0, but no row has FER+ votes: give them with the data (`fer data add PATH --votes "
+            "fer2013new.csv`), or set train.vote_loss_weight to 0"
         )
     votes = np.nan_to_num(faces.votes[:, : len(FERPLUS_EMOTIONS)])
     shares: Floats = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     return shares
 
 
-def label_targets(faces: FaceDataset, soften: float) -> Floats:
-    """Targets (N, 7) of the labels: (1 - soften) of the given label and `soften` of the row's soft labels.
+def label_targets(faces: FaceDataset, weight: float) -> Floats:
+    """Compute the label targets (N, 7): the given label, mixed with the soft labels of the row.
 
-    Raises `ParamsError` where these are asked for and not there.
+    `weight` is the share of the soft labels, 0 to 1. Raises `ParamsError` where it is above 0 and the rows have none.
     """
     given = np.eye(len(EMOTIONS), dtype=np.float32)[faces.labels]
-    if not soften:
+    if not weight:
         return given
     if faces.soft_labels is None:
-        raise ParamsError(f"train.soften is {soften:g}, but the rows came without soft labels: run `fer distill --offline`")
-    mixed: Floats = (1 - soften) * given + np.float32(soften) * faces.soft_labels
+        raise ParamsError(
+            f"train.soft_label_weight is {weight:g}, but the rows came without soft labels: run `fer distill --offline`"
+        )
+    mixed: Floats = (1 - weight) * given + np.float32(weight) * faces.soft_labels
     return mixed
 
 
@@ -121,9 +123,9 @@ def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:
 
 
 def _table(faces: FaceDataset, params: TrainParams) -> Table:
-    targets = {LABELS: label_targets(faces, params.soften)}
+    targets = {LABELS: label_targets(faces, params.soft_label_weight)}
     weights = {LABELS: class_weights(faces.labels, params.class_weights)[faces.labels]}
-    if params.votes_weight:
+    if params.vote_loss_weight:
         targets[VOTES] = vote_shares(faces)
         weights[VOTES] = targets[VOTES].sum(axis=1).round()
     return Table(faces.images, targets, weights)

@@ -34,8 +34,8 @@ ESTIMATION_BATCHES = 32
 class Learner:
     """`enter` sets up a phase; then `fit` trains one epoch and `predict` measures the weights that would be kept.
 
-    `network` answers with logits. With `params.votes_weight` a second head on the same features learns the FER+ votes (Barsoum
-    et al. 2016, arXiv 1608.01041) while training; it is no part of `network`. With `params.teachers_weight` the networks in the
+    `network` returns logits. With `params.vote_loss_weight` a second head on the same features learns the FER+ votes in training
+    (Barsoum et al. 2016, arXiv 1608.01041); it is no part of `network`. With `params.distillation_weight` the networks in the
     folder `teachers` have that share of the loss of the labels.
 
     Raises `ParamsError` where votes do not fit the network, and what `load_teachers` raises.
@@ -51,13 +51,13 @@ class Learner:
         self.steps = len(rates) // params.epochs
         any_size = params.low_resolution_epochs > 0 and params.low_resolution_size < FACE_SIZE
         self.network = fused(build(params, any_size=any_size, mixed_precision=params.mixed_precision))
-        self._heads = _with_votes_head(self.network) if params.votes_weight else self.network
+        self._heads = _with_votes_head(self.network) if params.vote_loss_weight else self.network
         taught = (
-            load_teachers(teachers, params.teachers_with, mixed_precision=params.mixed_precision)
-            if params.teachers_weight
+            load_teachers(teachers, params.teachers_hash, mixed_precision=params.mixed_precision)
+            if params.distillation_weight
             else []
         )
-        self._teaching = Teaching(taught, params.teachers_weight) if taught else None
+        self._teaching = Teaching(taught, params.distillation_weight) if taught else None
         self.evaluated: Arrays = []
         self._live: Arrays | None = None  # while the averaged weights are in the network
         self._setup: tuple[Phase, int] | None = None
@@ -76,7 +76,7 @@ class Learner:
         self._augmentation = Augmentation(self.params.augment, size=phase.size, seed=self.params.seed + phase.first)
         seen = self._augmentation(image, share)
         outputs = self._heads(seen)
-        outputs = dict(zip((LABELS, VOTES), outputs, strict=True)) if self.params.votes_weight else {LABELS: outputs}
+        outputs = dict(zip((LABELS, VOTES), outputs, strict=True)) if self.params.vote_loss_weight else {LABELS: outputs}
         if self._teaching is not None:
             outputs[LABELS] = self._teaching(seen, outputs[LABELS])
         self._trainer = keras.Model((image, share), outputs)
@@ -91,7 +91,7 @@ class Learner:
                 if name in outputs
             },
             loss_weights={
-                name: self.params.votes_weight if name == VOTES else 1 - self.params.teachers_weight for name in outputs
+                name: self.params.vote_loss_weight if name == VOTES else 1 - self.params.distillation_weight for name in outputs
             },
             metrics={LABELS: [keras.metrics.CategoricalAccuracy(name="accuracy")]},
             jit_compile=keras.backend.backend() == "jax",  # XLA knows no kernel for TensorFlow's affine transform
@@ -100,7 +100,7 @@ class Learner:
     def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
         """Trains on the batches and returns their loss and accuracy. All batches of a phase must be of the same rows."""
         figures = self._fit_resident(batches, progress) if can_stay(batches.faces) else self._fit_streamed(batches, progress)
-        accuracy = f"{LABELS}_accuracy" if self.params.votes_weight else "accuracy"  # Keras names them so
+        accuracy = f"{LABELS}_accuracy" if self.params.vote_loss_weight else "accuracy"  # Keras names them so
         return {"loss": figures["loss"], "accuracy": figures[accuracy]}
 
     def average(self, batches: Batches) -> None:
@@ -108,12 +108,12 @@ class Learner:
 
         `store` brings the live ones back.
         """
-        if self.params.ema:
+        if self.params.ema_decay:
             self._live = self._heads.get_weights()
             self._optimizer.finalize_variable_values(self._trainer.trainable_variables)
             self._heads.set_weights(self._heads.get_weights())  # under JAX they are the optimizer's own arrays until now
             self._estimate_batch_norm(batches)
-        if self.params.ema or self.params.early_stopping_patience:
+        if self.params.ema_decay or self.params.early_stopping_patience:
             self.evaluated = self.network.get_weights()
 
     def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
@@ -159,7 +159,7 @@ class Learner:
     def _fit_streamed(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
         live = _LiveWeights(self._heads)
         fitted = self._trainer.fit(batches, verbose=0, shuffle=False, callbacks=[progress, live])
-        if self.params.ema:  # Keras has just replaced them by their averages
+        if self.params.ema_decay:  # Keras has just replaced them by their averages
             self._heads.set_weights(live.weights)
         return {name: float(values[-1]) for name, values in fitted.history.items()}
 
@@ -179,7 +179,9 @@ def _with_votes_head(network: keras.Model) -> keras.Model:
     """The network with a second output (N, 8), logits of the emotions in FER+ votes. Raises `ParamsError` without dense head."""
     last = network.layers[-1]
     if not isinstance(last, keras.layers.Dense):
-        raise ParamsError(f"train.votes_weight needs a network that ends in a dense layer, {network.name} has none: set it to 0")
+        raise ParamsError(
+            f"train.vote_loss_weight needs a network that ends in a dense layer, {network.name} has none: set it to 0"
+        )
     votes = keras.layers.Dense(len(FERPLUS_EMOTIONS), dtype="float32", name=VOTES)(last.input)
     return keras.Model(network.input, (network.output, votes))
 

@@ -31,7 +31,7 @@ def optimizer_of(params: TrainParams, rates: npt.NDArray[np.float32], network: k
     Keras takes decay off the weights by themselves. `weight_decay` of SGD means what it does in most recipes, a term of the
     gradient, which momentum multiplies by 1 / (1 - momentum).
     """
-    averaging = {"use_ema": True, "ema_momentum": params.ema} if params.ema else {}
+    averaging = {"use_ema": True, "ema_momentum": params.ema_decay} if params.ema_decay else {}
     if params.optimizer == "sgd":
         decay = params.weight_decay / (1 - params.momentum) or None
         optimizer = keras.optimizers.SGD(

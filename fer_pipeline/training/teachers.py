@@ -90,13 +90,13 @@ def load_teachers(folder: Path, fingerprint: str, *, mixed_precision: bool) -> l
     """
     if fingerprint == "none":
         raise ParamsError(
-            "train.teachers_weight is above 0, but train.teachers_with does not say by whom: run `fer distill --online MODELS`, "
-            "or set teachers_weight to 0"
+            "train.distillation_weight is above 0, but train.teachers_hash does not name the teachers: run "
+            "`fer distill --online MODELS`, or set distillation_weight to 0"
         )
     found = teachers_fingerprint(folder)
     if found != fingerprint:
         raise ModelError(
-            f"{folder} has fingerprint {found}, train.teachers_with is {fingerprint}: run `fer distill --online MODELS` again, "
+            f"{folder} has fingerprint {found}, train.teachers_hash is {fingerprint}: run `fer distill --online MODELS` again, "
             "or `dvc checkout` the teachers that the recipe names"
         )
     teachers = []

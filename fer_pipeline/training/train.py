@@ -110,7 +110,7 @@ def train(
 def recipe_key(data_train: FaceDataset, data_validation: FaceDataset, params: TrainParams) -> str:
     """12 hex digits that are equal for the same recipe, backend, training and validation data (votes count where learned)."""
     parts = [fingerprint(params), keras.backend.backend(), data_train.fingerprint, data_validation.fingerprint]
-    if params.votes_weight:
+    if params.vote_loss_weight:
         parts.append(hashlib.sha256(vote_shares(data_train).tobytes()).hexdigest())
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
@@ -164,7 +164,7 @@ def _choose(state: checkpoints.State, learner: Learner, params: TrainParams) -> 
     """Keeps the evaluated weights of this epoch where they are the ones to return so far."""
     if not params.early_stopping_patience:
         state.best_epoch = state.epoch
-        state.best = learner.evaluated if params.ema else []
+        state.best = learner.evaluated if params.ema_decay else []
         return
     if learner.phase != phases(params)[-1]:  # pictures or weights are not yet those of the final network
         return

@@ -115,13 +115,35 @@ def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
         ("preprocess.master", "local[2]", "preprocess.master is called preprocess.spark_master now: rename the key"),
         ("preprocess.balance_to", 0.5, "preprocess.balance_to is called preprocess.oversample_to now"),
         ("feedback.near_bits", 3, "feedback.near_bits is called feedback.max_hash_distance now"),
+        ("train.soften", 0.5, "train.soften is called train.soft_label_weight now"),
+        ("train.soften_with", "none", "train.soften_with is called train.soft_labels_hash now"),
+        ("train.teachers_weight", 0.5, "train.teachers_weight is called train.distillation_weight now"),
+        ("train.teachers_with", "none", "train.teachers_with is called train.teachers_hash now"),
+        ("train.votes_weight", 0.5, "train.votes_weight is called train.vote_loss_weight now"),
+        ("train.ema", 0.5, "train.ema is called train.ema_decay now"),
+        ("profiles.smoke.ema", 0.5, "profiles: smoke: ema is called ema_decay now"),
     ],
 )
 def test_an_old_key_is_named_with_its_new_name(values: dict[str, Any], key: str, value: Any, message: str) -> None:
-    section, last = key.split(".")
-    values[section][last] = value
+    *parents, last = key.split(".")
+    section = values
+    for parent in parents:
+        section = section[parent]
+    section[last] = value
     with pytest.raises(ParamsError, match=message):
         params.parse(values)
+
+
+def test_logged_parameters_of_any_version_have_the_names_of_today() -> None:
+    logged = {"train.ema": "0.9", "train.augment.flip": "True", "preprocess.master": "local[2]", "baseline.cell": "8"}
+    today = {"train.ema_decay": "0.9", "train.augment.flip": "True", "preprocess.spark_master": "local[2]", "baseline.cell": "8"}
+    assert params.with_current_names(logged) == today
+
+
+def test_a_renamed_key_of_train_changes_no_fingerprint() -> None:
+    """A checkpoint of an earlier version belongs to the same recipe."""
+    recipe = params.TrainParams(vote_loss_weight=0.4, soft_label_weight=0.7, soft_labels_hash="0123", ema_decay=0.9)
+    assert fingerprint(recipe) == "06cecd7223bd"  # as version 0.1.0 computed it
 
 
 def test_a_stored_section_is_read_with_old_and_new_keys() -> None:

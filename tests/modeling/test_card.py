@@ -109,8 +109,13 @@ def test_figures_with_test_time_augmentation_are_named_as_such(workspace: Path) 
 def test_what_it_learned_from_besides_the_labels_is_told(workspace: Path) -> None:
     place = workspace / "model" / "training.json"
     training = json.loads(place.read_text())
-    training["params"] |= {"teachers_weight": 0.8, "teachers_with": "0123456789ab", "soften": 0.7, "soften_with": "ba9876543210"}
-    place.write_text(json.dumps(training | {"params": training["params"] | {"votes_weight": 0.4}}))
+    training["params"] |= {
+        "distillation_weight": 0.8,
+        "teachers_hash": "0123456789ab",
+        "soft_label_weight": 0.7,
+        "soft_labels_hash": "ba9876543210",
+    }
+    place.write_text(json.dumps(training | {"params": training["params"] | {"vote_loss_weight": 0.4}}))
     words = text(workspace)
     assert "other networks (0123456789ab) answered" in words
     assert "their mean answer had 80 % of the loss" in words

@@ -228,9 +228,9 @@ def test_one_command_makes_the_recipe_in_use_train_with_softened_labels(
     assert done.exit_code == 0
     assert "1 suspicious labels" in done.output
     train = params.load(Path("params.yaml")).train
-    assert train.soften == 0.3
+    assert train.soft_label_weight == 0.3
     softened = with_soft_labels(
-        ProcessedTable.open(processed).split("train"), tmp_path / "data" / "soft_labels", train.soften_with
+        ProcessedTable.open(processed).split("train"), tmp_path / "data" / "soft_labels", train.soft_labels_hash
     )
     np.testing.assert_array_equal(softened.soft_labels, predicted.probabilities.astype(np.float32))
     assert softened.rows(np.array([3, 5])).soft_labels is None  # a fold is trained on the given labels

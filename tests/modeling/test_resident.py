@@ -32,9 +32,9 @@ PARAMS = TrainParams(
     lr=0.05,
     schedule="constant",
     warmup_share=0.0,
-    ema=0.8,
+    ema_decay=0.8,
     mixup_alpha=0.3,
-    votes_weight=0.4,
+    vote_loss_weight=0.4,
     low_resolution_size=32,
     low_resolution_epochs=2,
 )
@@ -152,7 +152,7 @@ def test_the_trainer_is_called_with_more_and_more_steps_while_calls_are_short(
     calls: list[tuple[int, int]] = []
     monkeypatch.setattr(device_loop, "compiled_loop", lambda _, __: lambda first, last, ___: calls.append((first, last)))
     monkeypatch.setattr(learner, "can_stay", lambda _: True)
-    params = PARAMS.model_copy(update={"batch_size": 5, "ema": 0.0})
+    params = PARAMS.model_copy(update={"batch_size": 5, "ema_decay": 0.0})
     trained = learner.Learner(params, np.full(42, 0.05, np.float32))
     trained.enter(Phase(0, 3), 0)
     seen = Seen()
@@ -201,7 +201,7 @@ from fer_pipeline.training import learner, train as training
 from fer_pipeline.training.devices import device_count
 learner.build = training.build = here.tiny
 learner.can_stay = lambda faces: sys.argv[3] == "resident"
-params = here.PARAMS.model_copy(update={"votes_weight": 0.0, "mixup_alpha": 0.3})
+params = here.PARAMS.model_copy(update={"vote_loss_weight": 0.0, "mixup_alpha": 0.3})
 validation, seen = stripes(31, 1), []
 result = training.train(stripes(70, 0), validation, params, Path(sys.argv[4]), lambda *_: seen.append(device_count()))
 logits = result.network.predict(validation.images, batch_size=8, verbose=0)

@@ -11,7 +11,7 @@ from fer_pipeline.experiments.search.study import STUDY_FILE, Search, Stopped
 SPACE = {
     "lr": Range(low=0.01, high=0.4, log=True),
     "batch_size": Range(low=16, high=64),
-    "ema": Range(low=0.9, high=0.99999),
+    "ema_decay": Range(low=0.9, high=0.99999),
     "class_weights": Choices(choices=["none", "sqrt"]),
 }
 PLAN = TuneParams(trials=8, epochs=3, startup_trials=2, min_epochs=2, space=SPACE)
@@ -37,7 +37,7 @@ def test_values_lie_in_their_ranges_and_have_the_type_of_their_key(tmp_path: Pat
         assert 0.01 <= values["lr"] <= 0.4
         assert isinstance(values["batch_size"], int)
         assert 16 <= values["batch_size"] <= 64
-        assert values["ema"] < 1  # four digits would round 0.99999 up to it
+        assert values["ema_decay"] < 1  # four digits would round 0.99999 up to it
         assert values["class_weights"] in ("none", "sqrt")
 
 

@@ -36,20 +36,22 @@ def test_soft_labels_come_back_as_they_were_stored(faces: FaceDataset, probabili
 
 def test_soft_labels_that_do_not_fit_are_refused(faces: FaceDataset, probabilities: np.ndarray, tmp_path: Path) -> None:
     fingerprint = write_soft_labels(tmp_path / "soft", faces, probabilities, {})
-    with pytest.raises(ParamsError, match="soften_with does not say with which soft labels: run `fer distill --offline`"):
+    with pytest.raises(ParamsError, match="soft_labels_hash does not name the soft labels: run `fer distill --offline`"):
         with_soft_labels(faces, tmp_path / "soft", "none")
-    with pytest.raises(SourceError, match=r"has fingerprint .*, train.soften_with is 0123"):
+    with pytest.raises(SourceError, match=r"has fingerprint .*, train.soft_labels_hash is 0123"):
         with_soft_labels(faces, tmp_path / "soft", "0123")
     with pytest.raises(SourceError, match="other training rows or labels than those in use"):
         with_soft_labels(replace(faces, labels=(faces.labels + 1) % 7), tmp_path / "soft", fingerprint)
-    with pytest.raises(SourceError, match=r"train.soften needs .*, which cannot be read"):
+    with pytest.raises(SourceError, match=r"train.soft_label_weight needs .*, which cannot be read"):
         with_soft_labels(faces, tmp_path / "missing", fingerprint)
 
 
 def test_the_target_of_a_label_holds_the_given_share_of_its_soft_label(faces: FaceDataset, probabilities: np.ndarray) -> None:
-    recipe = TrainParams(batch_size=14, soften=0.75, soften_with="0123")
+    recipe = TrainParams(batch_size=14, soft_label_weight=0.75, soft_labels_hash="0123")
     batches = Batches(replace(faces, soft_labels=probabilities.astype(np.float32)), recipe, 0)
     targets = batches[0][1]["labels"][np.argsort(batches.order)]
     np.testing.assert_allclose(targets, 0.25 * np.eye(7)[faces.labels] + 0.75 * probabilities, rtol=1e-5)
-    with pytest.raises(ParamsError, match=r"train.soften is 0.75, but the rows came without .*: run `fer distill --offline`"):
+    with pytest.raises(
+        ParamsError, match=r"train.soft_label_weight is 0.75, but the rows came without .*: run `fer distill --offline`"
+    ):
         Batches(faces, recipe, 0)

@@ -39,7 +39,7 @@ PARAMS = TrainParams(
     warmup_share=0.0,
     label_smoothing=0.0,
     weight_decay=0.0,
-    ema=0.5,
+    ema_decay=0.5,
     augment=AugmentParams(flip=False),
 )
 
@@ -72,7 +72,7 @@ def teacher(tmp_path: Path) -> Path:
 
 def taught(folder: Path, teacher: Path, **values: Any) -> TrainParams:
     fingerprint = store_teachers(folder, {"happy": teacher})
-    return PARAMS.with_values({"teachers_weight": 1.0, "teachers_with": fingerprint, **values})
+    return PARAMS.with_values({"distillation_weight": 1.0, "teachers_hash": fingerprint, **values})
 
 
 @pytest.mark.parametrize("mixed_precision", [False, True])
@@ -90,20 +90,20 @@ def test_a_student_of_weight_1_learns_what_its_teacher_says_and_nothing_of_the_l
 def test_teachers_stay_as_they_are_and_out_of_the_checkpoint(make_stripes: Make, teacher: Path, tmp_path: Path) -> None:
     recipe = taught(tmp_path / "teachers", teacher, epochs=2)
     train(make_stripes(70, 0), make_stripes(21, 1), recipe, tmp_path / "taught", teachers=tmp_path / "teachers")
-    alone = recipe.with_values({"teachers_weight": 0.0, "teachers_with": "none"})
+    alone = recipe.with_values({"distillation_weight": 0.0, "teachers_hash": "none"})
     train(make_stripes(70, 0), make_stripes(21, 1), alone, tmp_path / "alone")
     with np.load(tmp_path / "taught" / checkpoints.STATE_FILE) as state, np.load(tmp_path / "alone" / "state.npz") as other:
         assert {name: state[name].shape for name in state.files if name != "facts"} == {
             name: other[name].shape for name in other.files if name != "facts"
         }
-    ((network, temperature),) = load_teachers(tmp_path / "teachers", recipe.teachers_with, mixed_precision=False)
+    ((network, temperature),) = load_teachers(tmp_path / "teachers", recipe.teachers_hash, mixed_precision=False)
     assert temperature == 1
     for kept, given in zip(network.get_weights(), keras.models.load_model(teacher / "model.keras").get_weights(), strict=True):
         np.testing.assert_array_equal(kept, given)
 
 
 def test_a_resumed_run_with_teachers_ends_like_one_that_was_not_killed(make_stripes: Make, teacher: Path, tmp_path: Path) -> None:
-    recipe = taught(tmp_path / "teachers", teacher, epochs=4, evaluate_every=2, teachers_weight=0.5)
+    recipe = taught(tmp_path / "teachers", teacher, epochs=4, evaluate_every=2, distillation_weight=0.5)
     data = make_stripes(70, 0), make_stripes(21, 1)
 
     def kill(epoch: int, _: dict[str, float]) -> None:
@@ -147,9 +147,9 @@ def test_teachers_that_are_missing_or_others_than_the_recipe_names_are_refused(t
     with pytest.raises(ModelError, match="holds no teacher: run `fer distill --online MODELS`"):
         load_teachers(tmp_path / "none", "0" * 12, mixed_precision=False)
     fingerprint = store_teachers(tmp_path / "teachers", {"happy": teacher})
-    with pytest.raises(ParamsError, match="does not say by whom"):
+    with pytest.raises(ParamsError, match="does not name the teachers"):
         load_teachers(tmp_path / "teachers", "none", mixed_precision=False)
-    with pytest.raises(ModelError, match=f"has fingerprint {fingerprint}, train.teachers_with is 000000000000"):
+    with pytest.raises(ModelError, match=f"has fingerprint {fingerprint}, train.teachers_hash is 000000000000"):
         load_teachers(tmp_path / "teachers", "0" * 12, mixed_precision=False)
     with pytest.raises(ParamsError, match="no teacher was given"):
         store_teachers(tmp_path / "teachers", {})
@@ -162,7 +162,7 @@ def test_teachers_that_are_missing_or_others_than_the_recipe_names_are_refused(t
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"teachers_weight": 0.5, "low_resolution_epochs": 2, "low_resolution_size": 32}, "teachers answer at 48 px only"),
+        ({"distillation_weight": 0.5, "low_resolution_epochs": 2, "low_resolution_size": 32}, "teachers answer at 48 px only"),
         ({"evaluate_every": 2, "early_stopping_patience": 3}, "set evaluate_every 2 to 1"),
         ({"evaluate_every": 2, "schedule": "plateau"}, "set evaluate_every 2 to 1"),
     ],
@@ -190,7 +190,7 @@ def test_one_command_stores_teachers_under_dvc_and_a_profile_goes_on_with_them(
     done = CliRunner().invoke(app, ["distill", "--online", "m", "--weight", "0.6"])
     assert done.exit_code == 0, done.output
     recipe = params_file.load(Path("params.yaml")).train
-    assert (recipe.teachers_weight, len(recipe.teachers_with)) == (0.6, 12)
+    assert (recipe.distillation_weight, len(recipe.teachers_hash)) == (0.6, 12)
     assert (tmp_path / "data" / "teachers.dvc").is_file()
-    assert use_profile(Path("params.yaml"), "gpu-record").teachers_with == recipe.teachers_with
-    assert use_profile(Path("params.yaml"), "gpu").teachers_with == "none"
+    assert use_profile(Path("params.yaml"), "gpu-record").teachers_hash == recipe.teachers_hash
+    assert use_profile(Path("params.yaml"), "gpu").teachers_hash == "none"

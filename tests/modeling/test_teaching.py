@@ -49,7 +49,7 @@ def models(tmp_path: Path, brightness_model: Path) -> dict[str, Path]:
     return found
 
 
-@pytest.mark.parametrize(("mode", "share"), [("--offline", "soften"), ("--online", "teachers_weight")])
+@pytest.mark.parametrize(("mode", "share"), [("--offline", "soft_label_weight"), ("--online", "distillation_weight")])
 def test_the_example_of_a_command_names_a_profile_that_learns_from_what_it_stores(mode: str, share: str) -> None:
     profiles = re.findall(rf"Example: `fer distill {mode}.*--profile ([a-z-]+)", derive.distill.__doc__ or "")
     recipes = params.load(Path(__file__).parents[2] / "params.yaml")
@@ -141,10 +141,10 @@ def test_one_command_stores_soft_labels_under_dvc_and_a_profile_goes_on_with_the
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     train = params.load(Path("params.yaml")).train
-    assert train.soften == 0.6
-    assert train.soften_with != "none"
+    assert train.soft_label_weight == 0.6
+    assert train.soft_labels_hash != "none"
     assert (tmp_path / "data" / "soft_labels.dvc").is_file()
-    assert use_profile(Path("params.yaml"), "distill").soften_with == train.soften_with
-    assert use_profile(Path("params.yaml"), "smoke").soften == 0
+    assert use_profile(Path("params.yaml"), "distill").soft_labels_hash == train.soft_labels_hash
+    assert use_profile(Path("params.yaml"), "smoke").soft_label_weight == 0
     twice = CliRunner().invoke(app, ["distill", "--offline", str(models["soft"]), str(models["soft"])])
     assert isinstance(twice.exception, ParamsError)

@@ -28,7 +28,7 @@ WHOLE = TrainParams(
     epochs=4,
     batch_size=28,
     lr=0.02,
-    ema=0.8,
+    ema_decay=0.8,
     mixup_alpha=0.2,
     low_resolution_size=32,
     low_resolution_epochs=2,
@@ -246,7 +246,7 @@ def test_votes_are_learned_by_a_second_head_that_the_model_does_not_keep(
     votes[:, 9] = 2  # "no face" is no emotion
     votes[:20] = np.nan
     faces = replace(data[0], votes=votes)
-    params = TrainParams(network="compact", epochs=2, batch_size=28, ema=0.5, mixup_alpha=0.2, votes_weight=0.4)
+    params = TrainParams(network="compact", epochs=2, batch_size=28, ema_decay=0.5, mixup_alpha=0.2, vote_loss_weight=0.4)
     killed: list[int] = []
 
     def kill_after_one(epoch: int, _: dict[str, float]) -> None:
@@ -265,7 +265,7 @@ def test_rows_without_votes_do_not_count_for_them(make_stripes: Make) -> None:
     votes = np.zeros((14, 10), np.float32)
     votes[:, 1], votes[:, 7], votes[:, 8] = 3, 1, 6
     votes[0], votes[1] = np.nan, [0] * 8 + [5, 5]
-    batches = Batches(replace(make_stripes(14, 0), votes=votes), TrainParams(batch_size=14, votes_weight=1.0), 0)
+    batches = Batches(replace(make_stripes(14, 0), votes=votes), TrainParams(batch_size=14, vote_loss_weight=1.0), 0)
     _, targets, weights = batches[0]
     order = batches.order
     assert weights["votes"][np.isin(order, (0, 1))].tolist() == [0, 0]
@@ -276,14 +276,14 @@ def test_rows_without_votes_do_not_count_for_them(make_stripes: Make) -> None:
 
 def test_learning_votes_without_any_is_refused(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="no row has FER\\+ votes"):
-        train(*data, TrainParams(network="compact", epochs=1, votes_weight=0.4), tmp_path)
+        train(*data, TrainParams(network="compact", epochs=1, vote_loss_weight=0.4), tmp_path)
 
 
 def test_votes_need_a_dense_head(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
     """Learning votes with a network without a dense head is refused."""
     faces = replace(data[0], votes=np.ones((140, 10), np.float32))
     with pytest.raises(ParamsError, match="mini_xception has none"):
-        train(faces, data[1], TrainParams(network="mini_xception", epochs=1, votes_weight=0.4), tmp_path)
+        train(faces, data[1], TrainParams(network="mini_xception", epochs=1, vote_loss_weight=0.4), tmp_path)
 
 
 def test_the_fused_batch_norm_computes_and_follows_statistics_like_the_plain_one() -> None:
@@ -302,7 +302,7 @@ def test_the_fused_batch_norm_computes_and_follows_statistics_like_the_plain_one
 def test_the_vote_shares_of_a_mixed_picture_sum_to_1_or_do_not_count(make_stripes: Make) -> None:
     votes = np.full((14, 10), np.nan, np.float32)
     votes[::2] = [5, 5, 0, 0, 0, 0, 0, 0, 0, 0]
-    params = TrainParams(batch_size=14, votes_weight=1.0, mixup_alpha=0.5, epochs=10)
+    params = TrainParams(batch_size=14, vote_loss_weight=1.0, mixup_alpha=0.5, epochs=10)
     _, targets, weights = Batches(replace(make_stripes(14, 0), votes=votes), params, 0)[0]
     sums = targets["votes"].sum(axis=1)
     np.testing.assert_allclose(sums[weights["votes"] > 0], 1, rtol=1e-5)

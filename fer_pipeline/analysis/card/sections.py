@@ -16,6 +16,7 @@ from fer_pipeline.analysis.card.figures import (
     results,
     robustness,
 )
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.components import BulletList, Section, Table
 
@@ -93,7 +94,7 @@ def _data(facts: CardFacts) -> Section:
 
 
 def _protocol(facts: CardFacts) -> Section:
-    training, params = facts.training, facts.training["params"]
+    training, params = facts.training, TrainParams.with_current_keys(facts.training["params"])
     device = f" ({training['device']})" if "device" in training else ""  # models trained before it was stored lack it
     learned = (
         f"Weights were learned on the training split with the profile {training['profile']}: {training['epochs']} epochs in "
@@ -121,17 +122,17 @@ def _protocol(facts: CardFacts) -> Section:
 def _taught(params: Mapping[str, Any]) -> tuple[str, ...]:
     """What it learned from besides the labels."""
     sources = []
-    if params.get("teachers_weight"):
+    if params.get("distillation_weight"):
         sources.append(
-            f"At each step other networks ({params['teachers_with']}) answered for the very pictures that it saw; their mean "
-            f"answer had {100 * params['teachers_weight']:.0f} % of the loss."
+            f"At each step other networks ({params['teachers_hash']}) answered for the very pictures that it saw; their mean "
+            f"answer had {100 * params['distillation_weight']:.0f} % of the loss."
         )
-    if params.get("soften"):
+    if params.get("soft_label_weight"):
         sources.append(
-            f"{100 * params['soften']:.0f} % of the target of each label were stored soft labels ({params['soften_with']}), "
-            "answers of other networks."
+            f"{100 * params['soft_label_weight']:.0f} % of the target of each label were stored soft labels "
+            f"({params['soft_labels_hash']}), answers of other networks."
         )
-    if params.get("votes_weight"):
+    if params.get("vote_loss_weight"):
         sources.append("A second head learned the FER+ votes, annotations that FER-2013 itself does not have.")
     return tuple(sources)
 

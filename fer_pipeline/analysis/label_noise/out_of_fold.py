@@ -64,7 +64,7 @@ def predict_out_of_fold(
     `DataQualityError` where there are too few groups.
     """
     params = params.with_values(
-        {"soften": 0.0, "soften_with": "none", "teachers_weight": 0.0, "teachers_with": "none"}
+        {"soft_label_weight": 0.0, "soft_labels_hash": "none", "distillation_weight": 0.0, "teachers_hash": "none"}
     )  # these know of the rows to be judged
     table = ProcessedTable.open(processed)
     faces, validation = table.split("train"), table.split("validation")
@@ -90,7 +90,7 @@ def predict_out_of_fold(
             "folds": folds,
             "seed": seed,
             "train_seed": params.seed,
-            "votes_used": params.votes_weight > 0,
+            "votes_used": params.vote_loss_weight > 0,
             "data": source["name"],
             "synthetic": bool(source["synthetic"]),
             "accuracy": float((probabilities.argmax(axis=1) == faces.labels).mean()),

@@ -61,19 +61,21 @@ def with_soft_labels(faces: FaceDataset, folder: Path, fingerprint: str) -> Face
         "or set it to 0"
     )
     if fingerprint == "none":
-        raise ParamsError(f"train.soften is above 0, but train.soften_with does not say with which soft labels: {again}")
+        raise ParamsError(
+            f"train.soft_label_weight is above 0, but train.soft_labels_hash does not name the soft labels: {again}"
+        )
     file = folder / SOFT_LABELS_FILE
     try:
         table = pq.read_table(file, schema=SCHEMA).sort_by("id")
         probabilities = np.array(table["probabilities"].to_pylist(), dtype=np.float32)
         same = table["id"].to_pylist() == faces.ids.tolist() and np.array_equal(table["label"].to_numpy(), faces.labels)
     except (OSError, ValueError, KeyError) as error:
-        raise SourceError(f"train.soften needs {file}, which cannot be read ({error}): {again}") from error
+        raise SourceError(f"train.soft_label_weight needs {file}, which cannot be read ({error}): {again}") from error
     if not same:
         raise SourceError(f"{file} is for other training rows or labels than those in use: {again}")
     found = _fingerprint(probabilities)
     if found != fingerprint:
-        raise SourceError(f"{file} has fingerprint {found}, train.soften_with is {fingerprint}: {again}")
+        raise SourceError(f"{file} has fingerprint {found}, train.soft_labels_hash is {fingerprint}: {again}")
     return replace(faces, soft_labels=probabilities)
 
 
@@ -81,8 +83,8 @@ def load_training_faces(processed: Path, soft_labels: Path, params: TrainParams)
     """Rows of train and of validation, those of train with the soft labels of that folder where the recipe softens labels."""
     table = ProcessedTable.open(processed)
     faces = table.split("train")
-    if params.soften:
-        faces = with_soft_labels(faces, soft_labels, params.soften_with)
+    if params.soft_label_weight:
+        faces = with_soft_labels(faces, soft_labels, params.soft_labels_hash)
     return faces, table.split("validation")
 
 
