@@ -224,9 +224,9 @@ def test_a_store_that_fails_ends_the_run_and_does_not_call_its_pictures_unreadab
 def test_one_core_and_two_give_equal_tables(pictures: Path, tmp_path: Path, model: PortableModel) -> None:
     score.score(pictures, tmp_path / "two", model, master=WHERE)
     script = (
-        "from pathlib import Path; from fer_pipeline import scoring\n"
+        "from pathlib import Path; from fer_pipeline.scoring import score\n"
         "from fer_pipeline.inference.model_files import PortableModel\n"
-        f"scoring.score(Path({str(pictures)!r}), Path('one'), PortableModel(files={model.files!r}), master='local[1]')"
+        f"score.score(Path({str(pictures)!r}), Path('one'), PortableModel(files={model.files!r}), master='local[1]')"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
     assert tables_of(tmp_path / "one") == tables_of(tmp_path / "two")

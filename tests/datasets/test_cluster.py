@@ -29,7 +29,7 @@ from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.errors import FerError
 from fer_pipeline.config.params import PreprocessParams
 
-spark_faults.GIVE_UP_SECONDS = float(sys.argv[4])
+spark_errors.GIVE_UP_SECONDS = float(sys.argv[4])
 master, raw, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 params = PreprocessParams(spark_master=master, drop_duplicates=True, oversample_to=0.9)
 try:
