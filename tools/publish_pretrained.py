@@ -33,7 +33,7 @@ def publish(
 
     params = params_file.load(PARAMS)
     with exclusive(RUN_LOCK, "tools.publish_pretrained"), errors.status("storing and measuring …"):
-        shipped = publish_pretrained.ship(
+        shipped = publish_pretrained.publish(
             name,
             publish_pretrained.Sources(export, training, processed, reports),
             to,

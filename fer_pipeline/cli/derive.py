@@ -68,11 +68,11 @@ def _distill_offline(
     models: list[str], weight: float, temperature: float | None, tta_views: int | None, processed: Path, out: Path
 ) -> None:
     from fer_pipeline.config.editing import write_values
-    from fer_pipeline.models.distillation import teach
+    from fer_pipeline.models.distillation import distill_offline
     from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer distill --offline"):
-        taught = teach(
+        taught = distill_offline(
             _chosen(models),
             processed,
             out,
@@ -128,12 +128,12 @@ def ensemble(
     from rich.table import Table
 
     from fer_pipeline.config import params as params_file
-    from fer_pipeline.models.ensemble import combine
+    from fer_pipeline.models.ensemble import build_ensemble
     from fer_pipeline.workspace.dvc import lineage
 
     params = params_file.load(PARAMS)
     with exclusive(out, "fer ensemble"), errors.status("merging and measuring …"):
-        made = combine(
+        made = build_ensemble(
             _chosen(models),
             processed,
             out,
@@ -164,11 +164,11 @@ def adjust_logits(
 
     from fer_pipeline.config import params as params_file
     from fer_pipeline.labels import EMOTIONS
-    from fer_pipeline.models.logit_adjustment import balance as balance_model
+    from fer_pipeline.models.logit_adjustment import adjust_logits as adjust_model
 
     params = params_file.load(PARAMS)
     with exclusive(out, "fer adjust-logits"), errors.status("choosing and measuring …"):
-        made = balance_model(model_path(model), processed, out, params.evaluate, max_loss)
+        made = adjust_model(model_path(model), processed, out, params.evaluate, max_loss)
     table = Table("on the test split", model, f"balanced, strength {made.strength:g}")
     for name in ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "ece", *(f"recall_{emotion}" for emotion in EMOTIONS)):
         if name in made.before:

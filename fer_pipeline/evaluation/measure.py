@@ -13,7 +13,7 @@ from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import FaceDataset
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.result import Evaluation, Subset
-from fer_pipeline.evaluation.tta import VIEWS, views
+from fer_pipeline.evaluation.tta import TTA_VIEWS, tta_views
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification as metrics
@@ -114,8 +114,8 @@ def _logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
 
 def _mean_logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
     """Mean logits (N, 7) over the views of each picture."""
-    total = sum(_logits(answers, view) for view in views(images))
-    mean: npt.NDArray[np.float32] = np.asarray(total, np.float32) / np.float32(VIEWS)
+    total = sum(_logits(answers, view) for view in tta_views(images))
+    mean: npt.NDArray[np.float32] = np.asarray(total, np.float32) / np.float32(TTA_VIEWS)
     return mean
 
 

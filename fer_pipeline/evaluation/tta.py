@@ -1,4 +1,4 @@
-"""The views of a picture whose answers test-time augmentation averages."""
+"""Views of an image for test-time augmentation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 from fer_pipeline.imaging import UInt8Array
 
 SHIFT = 2
-"""Pixels; five pictures shifted by this much hold what the five crops of 44 px of a 48 px face hold."""
+"""Pixels; five images shifted by this much contain what the five 44 px crops of a 48 px face contain."""
 
 OFFSETS = ((0, 0), (-SHIFT, -SHIFT), (-SHIFT, SHIFT), (SHIFT, -SHIFT), (SHIFT, SHIFT))
+"""Shifts (down, right) in pixels."""
 
-VIEWS = 2 * len(OFFSETS)
+TTA_VIEWS = 2 * len(OFFSETS)
 
 
-def views(images: UInt8Array) -> Iterator[UInt8Array]:
-    """Ten versions of uint8 pictures (N, H, W, 1): five places, each as it is and mirrored; the picture itself comes first.
+def tta_views(images: UInt8Array) -> Iterator[UInt8Array]:
+    """Yield `TTA_VIEWS` versions of uint8 images (N, H, W, 1): each shift, as it is and mirrored.
 
-    Edges repeat where a shift leaves a gap. The usual ten crops (Krizhevsky et al. 2012) but for the size, which stays.
+    The first is the image itself. Edge pixels repeat where a shift leaves a gap. These are the ten crops of Krizhevsky et al.
+    2012, at full size.
     """
     padded = np.pad(images, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
     height, width = images.shape[1:3]

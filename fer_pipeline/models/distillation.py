@@ -1,4 +1,4 @@
-"""Distillation: exported models as teachers, their stored answers as soft labels of the training rows."""
+"""Offline distillation: store the probabilities of exported models as soft labels."""
 
 from __future__ import annotations
 
@@ -16,57 +16,58 @@ from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import write_soft_labels
 from fer_pipeline.data.table.training_images import check_teachers
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.evaluation.tta import VIEWS, views
+from fer_pipeline.evaluation import tta
+from fer_pipeline.evaluation.tta import TTA_VIEWS
 from fer_pipeline.inference.classifier import EmotionClassifier
-
-_THREADS = 2
+from fer_pipeline.models.recalibration import THREADS
 
 
 @dataclass(frozen=True)
-class Taught:
-    """Soft labels that were stored: fingerprint, rows, and the share of rows whose label is the teachers' first answer."""
+class StoredSoftLabels:
+    """Fingerprint and number of rows of stored soft labels, and the share of rows whose label they agree with."""
 
     fingerprint: str
     rows: int
     agreement: float
 
 
-def teach(teachers: Mapping[str, Path], processed: Path, folder: Path, temperature: float = 1.0, count: int = VIEWS) -> Taught:
-    """Stores in `folder` what the teachers, folders of exported models by name, say of the training rows.
+def distill_offline(
+    teachers: Mapping[str, Path], processed: Path, folder: Path, temperature: float = 1.0, tta_views: int = TTA_VIEWS
+) -> StoredSoftLabels:
+    """Replace `folder` by the teachers' probabilities for the training rows of a table.
 
-    That is the mean of their calibrated probabilities over the first `count` of ten views of a picture (Hinton et al. 2015, arXiv
-    1503.02531), raised to 1 / `temperature` and scaled to sum 1. A teacher may have learned from no validation and test row
-    of this table, as those of `fer run` on it have not: a student learns what they know.
+    `teachers` are folders of exported models by name. Stored is the mean of their calibrated probabilities over the first
+    `tta_views` views of `evaluation.tta` (Hinton et al. 2015, arXiv 1503.02531), raised to 1 / `temperature` and scaled to sum 1.
 
-    Raises `ParamsError` without a teacher, for a temperature that is not positive or a count beyond 1 to 10, `ModelError` where a
-    teacher learned from such rows or has no list of what it learned from, expects another image spec, or was trained on
-    generated faces and the table is of real ones, or the reverse; `SourceError` without a table.
+    Raises `ParamsError` without a teacher, for a temperature that is not positive or views beyond 1 to 10, `ModelError` where a
+    teacher was trained on validation or test rows of the table, has no list of training images or does not fit the table,
+    `SourceError` without a table.
     """
     if not teachers or not temperature > 0:
         raise ParamsError(f"{len(teachers)} teachers, temperature {temperature:g}: expected at least one, and a positive number")
-    if not 1 <= count <= VIEWS:
-        raise ParamsError(f"{count} views of a picture, expected 1 to {VIEWS}")
+    if not 1 <= tta_views <= TTA_VIEWS:
+        raise ParamsError(f"{tta_views} views of a picture, expected 1 to {TTA_VIEWS}")
     table = ProcessedTable.open(processed)
-    classifiers = {name: EmotionClassifier.load(path, _THREADS) for name, path in teachers.items()}
+    classifiers = {name: EmotionClassifier.load(path, THREADS) for name, path in teachers.items()}
     for name, classifier in classifiers.items():
         classifier.info.check_table(table.metadata, model=f"teacher {name}", table=processed)
     check_teachers(teachers, table)
     faces = table.split("train")
     total: npt.NDArray[np.float64] = np.zeros((len(faces), 1))
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("asking the teachers", total=len(classifiers) * count)
+        task = progress.add_task("running the teachers", total=len(classifiers) * tta_views)
         for classifier in classifiers.values():
-            for view in islice(views(faces.images), count):
+            for view in islice(tta.tta_views(faces.images), tta_views):
                 total = total + classifier.probabilities(np.ascontiguousarray(view))
                 progress.advance(task)
-    softened = (total / (len(classifiers) * count)) ** (1 / temperature)
+    softened = (total / (len(classifiers) * tta_views)) ** (1 / temperature)
     probabilities = softened / softened.sum(axis=1, keepdims=True)
     agreement = float((probabilities.argmax(axis=1) == faces.labels).mean())
-    facts = {
+    metadata = {
         "teachers": {name: classifier.info.fingerprint for name, classifier in classifiers.items()},
         "temperature": temperature,
-        "views": count,
+        "views": tta_views,
         "agreement": agreement,
         "data": table.metadata["source"]["name"],
     }
-    return Taught(write_soft_labels(folder, faces, probabilities, facts), len(faces), agreement)
+    return StoredSoftLabels(write_soft_labels(folder, faces, probabilities, metadata), len(faces), agreement)

@@ -1,4 +1,4 @@
-"""An ensemble of exported models, or of one model's answers to several views, calibrated and measured like a trained one."""
+"""Build an ensemble of exported models, or of several views of an image by one model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from fer_pipeline.data.table.training_images import (
     write_training_images,
 )
 from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.evaluation import tta
 from fer_pipeline.evaluation.measure import measure
-from fer_pipeline.evaluation.tta import VIEWS
-from fer_pipeline.evaluation.tta import views as views_of
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.metrics.classification import softmax
@@ -37,32 +36,33 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Ensemble:
-    """An ensemble that was written, and the figures of its members on the same rows, as `fer evaluate` names them."""
+    """The ensemble that was written, and the metrics of its members on the same rows."""
 
     info: ModelInfo
     members: dict[str, dict[str, float]]
 
 
-def combine(
+def build_ensemble(
     members: Mapping[str, Path],
     processed: Path,
     out: Path,
     params: EvaluateParams,
     lineage: Mapping[str, str],
-    views: int = 1,
+    tta_views: int = 1,
 ) -> Ensemble:
-    """Replaces the folder `out` by an exported model that answers with the mean of the members' calibrated probabilities.
+    """Replace the folder `out` by an exported model whose probabilities are the mean of its members'.
 
-    Members are folders of exported models by name; each looks at `views` of the ten views of a picture (`modeling.views`), so
-    that one member with ten is test-time augmentation that can be served. A temperature of its own is fitted on the validation
-    split, since a mean of calibrated answers is too modest; validation rows that a member learned from are left out. It has no
-    model.keras; whatever takes an exported model takes it. metrics.json in the folder holds the figures on the test split.
-    Raises `ParamsError` for fewer than two answers to join, `ModelError` where models do not fit together or the table, or one
-    has no list of its pictures.
+    `members` are folders of exported models by name. Each member averages its logits over the first `tta_views` views of
+    `evaluation.tta`: one member with ten views is test-time augmentation in one network. A temperature is fitted on the
+    validation split, since a mean of calibrated probabilities is underconfident; rows that a member was trained on are left
+    out. metrics.json holds the metrics on the test split; there is no model.keras.
+
+    Raises `ParamsError` for fewer than two members times views, `ModelError` where a member does not fit the table, has no list
+    of training images or another ONNX opset than the others.
     """
-    if not 1 <= views <= VIEWS:
-        raise ParamsError(f"{views} views of a picture, expected 1 to {VIEWS}")
-    if len(members) * views < 2:
+    if not 1 <= tta_views <= tta.TTA_VIEWS:
+        raise ParamsError(f"{tta_views} views of a picture, expected 1 to {tta.TTA_VIEWS}")
+    if len(members) * tta_views < 2:
         raise ParamsError(f"an ensemble of {len(members)} model and one view, expected two models or two views at least")
     table = ProcessedTable.open(processed)
     classifiers = {name: EmotionClassifier.load(path, THREADS) for name, path in members.items()}
@@ -75,11 +75,11 @@ def combine(
         merge(
             [(path / MODEL_FILE, info.temperature) for path, info in zip(members.values(), infos, strict=True)],
             folder / MODEL_FILE,
-            views,
+            tta_views,
         )
         write_training_images(folder, learned)
         info = ModelInfo(
-            network=_network(infos, views),
+            network=_network(infos, tta_views),
             sha256=file_sha256(folder / MODEL_FILE),
             temperature=1.0,
             image_spec=infos[0].image_spec,
@@ -88,17 +88,19 @@ def combine(
             lineage={**lineage, "members": ", ".join(f"{name} {c.info.fingerprint}" for name, c in classifiers.items())},
         )
         info.write(folder)
-        remembered = {name: _Remembered(classifier) for name, classifier in classifiers.items()}
-        found = {name: measure(answers, validation, test, params) for name, answers in remembered.items()}
-        mean = _Mean(list(remembered.values()), views)
+        cached = {name: _CachedLogits(classifier) for name, classifier in classifiers.items()}
+        found = {name: measure(answers, validation, test, params) for name, answers in cached.items()}
+        mean = _Mean(list(cached.values()), tta_views)
         _check_same(EmotionClassifier.load(folder, THREADS), mean, test.images[:_CHECKED_ROWS])
-        once = params if views == 1 else params.model_copy(update={"test_time_augmentation": False})  # views of views say nothing
+        once = (
+            params if tta_views == 1 else params.model_copy(update={"test_time_augmentation": False})
+        )  # its members average already
         info, _ = recalibrated(folder, validation, test, once, logits=mean)
     return Ensemble(info, {name: evaluation.metrics for name, evaluation in found.items()})
 
 
-class _Remembered:
-    """The logits of a model, computed once for the same pictures: its own figures and the ensemble's need the same ones."""
+class _CachedLogits:
+    """Logits of a model, computed once per array of images: its own metrics and the ensemble's need them."""
 
     def __init__(self, classifier: EmotionClassifier) -> None:
         self.temperature = classifier.info.temperature
@@ -113,14 +115,14 @@ class _Remembered:
 
 
 class _Mean:
-    """What the merged network computes, from logits that are known already."""
+    """The logits of the merged network, computed from the members' cached logits."""
 
-    def __init__(self, members: list[_Remembered], views: int) -> None:
+    def __init__(self, members: list[_CachedLogits], tta_views: int) -> None:
         self._members = members
-        self._views = views
+        self._tta_views = tta_views
 
     def __call__(self, images: UInt8Array) -> npt.NDArray[np.float32]:
-        seen = [np.ascontiguousarray(view) for view in islice(views_of(images), self._views)]
+        seen = [np.ascontiguousarray(view) for view in islice(tta.tta_views(images), self._tta_views)]
         means = [np.mean([member(view) for view in seen], axis=0) for member in self._members]
         mean = np.mean([softmax(m, member.temperature) for m, member in zip(means, self._members, strict=True)], axis=0)
         logits: npt.NDArray[np.float32] = np.log(np.maximum(mean, MIN_PROBABILITY)).astype(np.float32)
@@ -136,7 +138,7 @@ def _check_same(merged: EmotionClassifier, mean: _Mean, images: UInt8Array) -> N
         )
 
 
-def _network(infos: list[ModelInfo], views: int) -> str:
+def _network(infos: list[ModelInfo], tta_views: int) -> str:
     names = ", ".join(info.network for info in infos)
     joined = names if len(infos) == 1 else f"ensemble of {len(infos)}: {names}"
-    return joined if views == 1 else f"{joined}, mean of {views} views"
+    return joined if tta_views == 1 else f"{joined}, mean of {tta_views} views"

@@ -1,7 +1,4 @@
-"""Logit adjustment: offsets by class that make a trained network fairer to rare classes, without training it again.
-
-Menon et al. 2021, arXiv 2007.07314, section 4.2 (post-hoc).
-"""
+"""Post-hoc logit adjustment for rare classes: Menon et al. 2021, arXiv 2007.07314, section 4.2."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import helper, numpy_helper
 
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import ProcessedTable
@@ -23,18 +18,17 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.models.onnx_graph import add_logit_offsets
 from fer_pipeline.models.recalibration import THREADS, recalibrated
 from fer_pipeline.workspace.files import replaced_folder
 
 STRENGTHS = tuple(step / 20 for step in range(21))
-"""Values that are tried: 0 changes nothing, 1 answers as if all classes were equally frequent."""
-
-OUTPUT = "logits"
+"""Strengths that are tried: 0 changes nothing, 1 predicts as if all classes were equally frequent."""
 
 
 @dataclass(frozen=True)
 class Adjustment:
-    """Offsets (7,) of the calibrated logits, -`strength` times the logarithm of each class's share of the training rows."""
+    """Offsets (7,) of the calibrated logits: -`strength` times the log of each class's share in training."""
 
     strength: float
     offsets: npt.NDArray[np.float64]
@@ -43,10 +37,10 @@ class Adjustment:
 def choose_adjustment(
     logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], max_loss: float
 ) -> Adjustment:
-    """The strength with the best macro-F1 on these rows among those that lose at most `max_loss` of the accuracy.
+    """Choose the strength with the best macro-F1 that costs at most `max_loss` of the accuracy.
 
-    `logits` (N, 7) are divided by the temperature already; `shares` (7,) are those of the classes in training, above 0. Choose
-    on validation.
+    `logits` (N, 7) and `labels` (N,) are of validation rows, the logits divided by the temperature already; `shares` (7,) are
+    those of the classes in training, above 0.
     """
     before = _figures(logits, labels)[0]
     best = (-1.0, 0.0)
@@ -57,59 +51,22 @@ def choose_adjustment(
     return Adjustment(best[1], -best[1] * np.log(shares))
 
 
-def store_adjusted(source: Path, temperature: float, adjustment: Adjustment, target: Path) -> None:
-    """Writes the ONNX network of `source` with logits / temperature + offsets as its logits.
-
-    Raises `ModelError` where `source` is no network of this project.
-    """
-    try:
-        model = onnx.load(str(source))
-    except Exception as error:  # protobuf's DecodeError has no common base with what reading raises
-        raise ModelError(f"{source} cannot be read as ONNX: {error}; export the model again") from error
-    graph = model.graph
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name == OUTPUT:
-                    names[index] = "unadjusted"
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.full((), 1 / temperature, np.float32), "adjustment/scale"),
-            numpy_helper.from_array(adjustment.offsets.astype(np.float32), "adjustment/offsets"),
-        ]
-    )
-    graph.node.extend(
-        [
-            helper.make_node("Mul", ["unadjusted", "adjustment/scale"], ["adjustment/scaled"], name="adjustment/scaled"),
-            helper.make_node("Add", ["adjustment/scaled", "adjustment/offsets"], [OUTPUT], name="adjustment/shifted"),
-        ]
-    )
-    onnx.checker.check_model(model)
-    onnx.save(model, str(target))
-
-
-def _figures(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
-    table = classification.confusion(labels, logits.argmax(axis=1))
-    return float(classification.accuracy(table)), float(classification.macro_f1(table))
-
-
 @dataclass(frozen=True)
-class Balanced:
-    """The variant that was written, its strength, and the figures of the model it was made of on the same rows."""
+class AdjustedModel:
+    """The adjusted model, the strength, and the metrics of the original model on the same rows."""
 
     info: ModelInfo
     strength: float
     before: dict[str, float]
 
 
-def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max_loss: float) -> Balanced:
-    """Replaces the folder `out` by the exported model with the offsets of `modeling.adjustment`.
+def adjust_logits(model: Path, processed: Path, out: Path, params: EvaluateParams, max_loss: float) -> AdjustedModel:
+    """Replace the folder `out` by an exported model whose logits have offsets by class.
 
-    They are chosen on the validation rows that it did not learn from, where they may cost at most `max_loss` of the accuracy.
-    The variant has no model.keras, and a temperature of its own; metrics.json in the folder holds its figures on the test split.
-    Its probabilities are those of a world where rare emotions are more frequent than in the data. Raises `ModelError` where the
-    model was trained for other pictures than those of `processed`, learned from nearly all of these rows, or has no list of what
-    it learned from.
+    The strength is chosen on the validation rows that `model` was not trained on, where it may cost at most `max_loss` of the
+    accuracy. The new model has no model.keras, and a temperature of its own; metrics.json holds its metrics on the test split.
+    Its probabilities are those for data in which rare emotions are more frequent than in training. Raises `ModelError` where the
+    model does not fit the table `processed`, was trained on nearly all validation rows, or has no list of training images.
     """
     classifier = EmotionClassifier.load(model, THREADS)
     info, table = classifier.info, ProcessedTable.open(processed)
@@ -122,7 +79,7 @@ def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max
     adjustment = choose_adjustment(classifier.logits(validation.images) / info.temperature, validation.labels, shares, max_loss)
     before = measure(classifier.logits, validation, test, params)
     with replaced_folder(out) as folder:
-        store_adjusted(model / MODEL_FILE, info.temperature, adjustment, folder / MODEL_FILE)
+        add_logit_offsets(model / MODEL_FILE, info.temperature, adjustment.offsets, folder / MODEL_FILE)
         variant = replace(
             info,
             sha256=file_sha256(folder / MODEL_FILE),
@@ -132,4 +89,9 @@ def balance(model: Path, processed: Path, out: Path, params: EvaluateParams, max
         variant.write(folder)
         copy_training_images(model, folder)
         variant, _ = recalibrated(folder, validation, test, params)
-    return Balanced(variant, adjustment.strength, before.metrics)
+    return AdjustedModel(variant, adjustment.strength, before.metrics)
+
+
+def _figures(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> tuple[float, float]:
+    table = classification.confusion(labels, logits.argmax(axis=1))
+    return float(classification.accuracy(table)), float(classification.macro_f1(table))

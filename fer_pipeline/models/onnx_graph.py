@@ -1,4 +1,4 @@
-"""Several exported networks, or several views of a picture, as one ONNX file that takes and gives what each network does."""
+"""Edit ONNX networks: ensembles, logit offsets, weights in 16 bits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
@@ -19,23 +20,23 @@ INPUT, OUTPUT = "image", "logits"
 MIN_PROBABILITY = 1e-7
 """Mean probability below which the logarithm is cut off."""
 
+MIN_HALF_VALUES = 256
+"""Tensors of fewer values stay in float32: biases and normalisation take few bytes and may be tiny numbers."""
 
-def merge(members: Sequence[tuple[Path, float]], target: Path, views: int = 1) -> None:
-    """Writes the ensemble of ONNX files, each with its temperature, as an ONNX file with the same input and output.
+
+def merge(members: Sequence[tuple[Path, float]], target: Path, tta_views: int = 1) -> None:
+    """Write the ensemble of ONNX files, each with its temperature, as one file of the same input and output.
 
     Its logits are the logarithm of mean(softmax(logits / temperature)), so that their softmax is that mean (uniform weights;
-    Lakshminarayanan et al. 2017, arXiv 1612.01474). With `views` the logits of a member are its mean over the first so many of
-    `modeling.views.views`. Raises `ModelError` where a file is no network of this project.
+    Lakshminarayanan et al. 2017, arXiv 1612.01474). The logits of a member are its mean over the first `tta_views` views of
+    `evaluation.tta`. Raises `ModelError` where a file is no network of this project.
     """
-    nodes, constants = _views(views)
+    nodes, constants = _view_nodes(tta_views)
     means = []
     opsets: dict[str, int] = {}
     for index, (file, temperature) in enumerate(members):
         prefix = f"member{index}/"
-        try:
-            model = onnx.load(str(file))
-        except Exception as error:  # protobuf's DecodeError has no common base with what reading raises
-            raise ModelError(f"{file} cannot be read as ONNX: {error}; export the model again") from error
+        model = _read(file)
         names = [value.name for value in model.graph.input], [value.name for value in model.graph.output]
         if names != ([INPUT], [OUTPUT]):
             raise ModelError(f"{file} maps {names[0]} to {names[1]}, expected {INPUT} to {OUTPUT}: export the model again")
@@ -70,8 +71,70 @@ def merge(members: Sequence[tuple[Path, float]], target: Path, views: int = 1) -
     onnx.save(merged, str(target))
 
 
-def _views(count: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Nodes that make of the input (N, 48, 48, 1) the tensor "views" (count * N, 48, 48, 1), all pictures of a view together."""
+def add_logit_offsets(source: Path, temperature: float, offsets: npt.NDArray[np.float64], target: Path) -> None:
+    """Write the ONNX network of `source` with logits / temperature + offsets (7,) as its logits.
+
+    Raises `ModelError` where `source` is no ONNX network.
+    """
+    model = _read(source)
+    graph = model.graph
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == OUTPUT:
+                    names[index] = "unadjusted"
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.full((), 1 / temperature, np.float32), "adjustment/scale"),
+            numpy_helper.from_array(offsets.astype(np.float32), "adjustment/offsets"),
+        ]
+    )
+    graph.node.extend(
+        [
+            helper.make_node("Mul", ["unadjusted", "adjustment/scale"], ["adjustment/scaled"], name="adjustment/scaled"),
+            helper.make_node("Add", ["adjustment/scaled", "adjustment/offsets"], [OUTPUT], name="adjustment/shifted"),
+        ]
+    )
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+def store_half(source: Path, target: Path) -> None:
+    """Write the network of `source` with its large float32 weights stored as float16.
+
+    A Cast to float32 follows each; everything is computed in float32 as before, and runtimes fold the casts at load. Raises
+    `ModelError` where `source` is no ONNX network, or a weight is beyond the range of float16 (65,504).
+    """
+    model = _read(source)
+    graph = model.graph
+    casts = []
+    for index, tensor in enumerate(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MIN_HALF_VALUES:
+            continue
+        values = numpy_helper.to_array(tensor)
+        largest = np.abs(values).max()
+        if not largest <= np.finfo(np.float16).max:
+            raise ModelError(f"weight {tensor.name} of {source} goes up to {largest:g}, beyond float16: publish it in float32")
+        name = tensor.name
+        stored = numpy_helper.from_array(values.astype(np.float16), f"{name}.float16")
+        graph.initializer[index].CopyFrom(stored)
+        casts.append(helper.make_node("Cast", [stored.name], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])  # before what uses them: nodes must be in order
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path))
+    except Exception as error:  # protobuf's DecodeError has no common base with what reading raises
+        raise ModelError(f"{path} cannot be read as ONNX: {error}; export the model again") from error
+
+
+def _view_nodes(count: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Build the nodes from the input (N, 48, 48, 1) to the tensor "views" (count * N, 48, 48, 1), view by view."""
     corners = np.array([[SHIFT + down, SHIFT + right] for down, right in OFFSETS])
     constants = {
         "padding": [0, SHIFT, SHIFT, 0, 0, SHIFT, SHIFT, 0],
@@ -85,49 +148,15 @@ def _views(count: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     nodes = [helper.make_node("Pad", [INPUT, "padding"], ["padded"], name="pad", mode="edge")]
     made = []
     for index in range(count):
-        place, mirrored = divmod(index, 2)
-        moved, name = f"moved{place}", f"view{index}"
+        shift, mirrored = divmod(index, 2)
+        moved, name = f"moved{shift}", f"view{index}"
         if mirrored:
             backwards = [moved, "last", "before the first", "columns", "backwards"]
             nodes.append(helper.make_node("Slice", backwards, [name], name=name))
         else:
-            constants |= {f"{moved} from": corners[place], f"{moved} to": corners[place] + FACE_SIZE}
+            constants |= {f"{moved} from": corners[shift], f"{moved} to": corners[shift] + FACE_SIZE}
             cut = ["padded", f"{moved} from", f"{moved} to", "rows and columns"]
             nodes.append(helper.make_node("Slice", cut, [moved], name=name))
         made.append(name if mirrored else moved)
     nodes.append(helper.make_node("Concat", made, ["views"], name="views", axis=0))
     return nodes, [numpy_helper.from_array(np.asarray(values, np.int64), name) for name, values in constants.items()]
-
-
-MIN_HALF_VALUES = 256
-"""Tensors of fewer values stay in float32: biases and normalisation weigh little, in bytes, and may be tiny numbers."""
-
-
-def store_half(source: Path, target: Path) -> None:
-    """Writes the network of `source` with its large float32 initialisers as float16, each with a Cast to float32 in front.
-
-    Everything is computed in float32 as before; runtimes fold the casts when they load it. Raises `ModelError` where `source` is
-    no ONNX network, or a weight is beyond the range of float16 (65,504).
-    """
-    try:
-        model = onnx.load(str(source))
-    except Exception as error:  # protobuf's DecodeError has no common base with what reading raises
-        raise ModelError(f"{source} cannot be read as ONNX: {error}; export the model again") from error
-    graph = model.graph
-    casts = []
-    for index, tensor in enumerate(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MIN_HALF_VALUES:
-            continue
-        values = numpy_helper.to_array(tensor)
-        largest = np.abs(values).max()
-        if not largest <= np.finfo(np.float16).max:
-            raise ModelError(f"weight {tensor.name} of {source} goes up to {largest:g}, beyond float16: ship float32")
-        name = tensor.name
-        stored = numpy_helper.from_array(values.astype(np.float16), f"{name}.float16")
-        graph.initializer[index].CopyFrom(stored)
-        casts.append(helper.make_node("Cast", [stored.name], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*casts, *nodes])  # before what uses them: nodes must be in order
-    onnx.checker.check_model(model)
-    onnx.save(model, str(target))

@@ -55,7 +55,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Shipment:
+class PublishedModel:
     """What was shipped: folder and index entry, the largest change of a logit and the share of equal answers on the test split.
 
     `stale` names reports that the card leaves out, since they were measured for another model.
@@ -68,9 +68,9 @@ class Shipment:
     stale: tuple[str, ...]
 
 
-def ship(
+def publish(
     name: str, sources: Sources, weights: Path, params: EvaluateParams, *, keras: bool, tolerance: float = TOLERANCE
-) -> Shipment:
+) -> PublishedModel:
     """Replaces the folder `name` of `weights`, and its entry in the index.
 
     It holds model.onnx with weights in 16 bits, model.json with temperature and figures measured on that very file,
@@ -119,14 +119,16 @@ def ship(
     write_json(
         weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**pretrained_models(weights), name: model}.items())}
     )
-    return Shipment(weights / name, model, difference, agreement, facts.stale)
+    return PublishedModel(weights / name, model, difference, agreement, facts.stale)
 
 
 def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]) -> None:
     """Raises `ModelError` where the weights are of another model than the recipe, the curves and the list beside them."""
-    told = {"network": training["network"], "data": training["source"], "run": training["run_id"] or "none"}
+    recipe = {"network": training["network"], "data": training["source"], "run": training["run_id"] or "none"}
     exported = {"network": info.network, "data": info.data, "run": info.lineage.get("run_id", "none")}
-    differing = [f"{name} {told[name]} in training, {exported[name]} in export" for name in told if told[name] != exported[name]]
+    differing = [
+        f"{name} {recipe[name]} in training, {exported[name]} in export" for name in recipe if recipe[name] != exported[name]
+    ]
     networks = [folder / KERAS_FILE for folder in (sources.training, sources.export)]
     if all(file.exists() for file in networks) and len({file_sha256(file) for file in networks}) > 1:
         differing.append(f"another {KERAS_FILE}")

@@ -24,7 +24,7 @@ from fer_pipeline.training.networks.transfer import BACKBONE
 from fer_pipeline.training.networks.zoo import build
 from fer_pipeline.training.optimizers import carry_over, optimizer_of
 from fer_pipeline.training.schedules import PLATEAU_FACTOR, Phase
-from fer_pipeline.training.teachers import Teaching, load_teachers
+from fer_pipeline.training.teachers import DistillationLoss, load_teachers
 from fer_pipeline.workspace.layout import TEACHERS
 
 ESTIMATION_BATCHES = 32
@@ -52,12 +52,12 @@ class Learner:
         any_size = params.low_resolution_epochs > 0 and params.low_resolution_size < FACE_SIZE
         self.network = fused(build(params, any_size=any_size, mixed_precision=params.mixed_precision))
         self._heads = _with_votes_head(self.network) if params.vote_loss_weight else self.network
-        taught = (
+        loaded = (
             load_teachers(teachers, params.teachers_hash, mixed_precision=params.mixed_precision)
             if params.distillation_weight
             else []
         )
-        self._teaching = Teaching(taught, params.distillation_weight) if taught else None
+        self._distillation = DistillationLoss(loaded, params.distillation_weight) if loaded else None
         self.evaluated: Arrays = []
         self._live: Arrays | None = None  # while the averaged weights are in the network
         self._setup: tuple[Phase, int] | None = None
@@ -77,8 +77,8 @@ class Learner:
         seen = self._augmentation(image, share)
         outputs = self._heads(seen)
         outputs = dict(zip((LABELS, VOTES), outputs, strict=True)) if self.params.vote_loss_weight else {LABELS: outputs}
-        if self._teaching is not None:
-            outputs[LABELS] = self._teaching(seen, outputs[LABELS])
+        if self._distillation is not None:
+            outputs[LABELS] = self._distillation(seen, outputs[LABELS])
         self._trainer = keras.Model((image, share), outputs)
         self._optimizer = optimizer_of(self.params, self.rates * PLATEAU_FACTOR**cuts, self._heads)
         if old is not None:
@@ -148,7 +148,7 @@ class Learner:
     @property
     def _variables(self) -> list[keras.Variable]:
         """Those of the training graph, without the teachers', which never change."""
-        constant = {id(variable) for variable in (self._teaching.variables if self._teaching is not None else ())}
+        constant = {id(variable) for variable in (self._distillation.variables if self._distillation is not None else ())}
         return [variable for variable in self._trainer.variables if id(variable) not in constant]
 
     def _fit_resident(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:

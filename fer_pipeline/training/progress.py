@@ -38,15 +38,15 @@ class EpochProgress:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
 
-    def say(self, message: str) -> None:
-        """Prints one line above the bar."""
+    def message(self, message: str) -> None:
+        """Print one line above the bar."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def epoch_done(self, figures: dict[str, float]) -> None:
-        """Prints the figures of an epoch."""
+        """Print the metrics of an epoch."""
         epoch = int(figures["epoch"])
         self._progress.update(self._task, description=f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}")
-        self.say(
+        self.message(
             f"epoch {epoch:3d}/{self._epochs}  loss {figures['loss']:.3f}  validation: loss {figures['val_loss']:.3f}  "
             f"accuracy {figures['val_accuracy']:.3f}  macro-F1 {figures['val_macro_f1']:.3f}  "
             f"({figures['size']:.0f} px, lr {figures['lr']:.3g}, {figures['seconds']:.1f} s)"

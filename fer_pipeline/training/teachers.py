@@ -1,4 +1,4 @@
-"""Networks that teach another one while it trains: at each step they answer for the very pictures that it sees.
+"""Online distillation: teacher networks that run on each training batch.
 
 Beyer et al. 2022, arXiv 2106.05237: a student learns most from a teacher that sees the same augmented, mixed views. Answers that
 were stored beforehand are soft labels (modeling/soft_labels.py).
@@ -23,11 +23,12 @@ from fer_pipeline.workspace.files import replaced_folder, write_json
 TEMPERATURE_FILE = "temperature.json"
 
 
-class Teaching(keras.layers.Layer):
-    """Logits as they are; in training the loss gains `weight` times their cross-entropy with the teachers' mean answer.
+class DistillationLoss(keras.layers.Layer):
+    """Return logits unchanged; in training add a distillation loss.
 
-    Called with the uint8 pictures (N, 48, 48, 1) that the student sees and its logits (N, 7). `teachers` are networks with the
-    temperature of their answers; no weight of theirs changes.
+    The loss is `weight` times the cross-entropy of the student's logits with the mean of the teachers' probabilities. The layer
+    is called with the augmented uint8 images (N, 48, 48, 1) and the student's logits (N, 7). `teachers` are networks, each with
+    its temperature; their weights do not change.
     """
 
     def __init__(self, teachers: Sequence[tuple[keras.Model, float]], weight: float) -> None:
@@ -39,7 +40,7 @@ class Teaching(keras.layers.Layer):
         self.weight = weight
 
     def call(self, images: Any, logits: Any, training: bool | None = None) -> Any:
-        """The logits."""
+        """Return the logits (N, 7)."""
         if training:
             answers = [
                 ops.softmax(ops.cast(network(images, training=False), "float32") / temperature)
@@ -55,10 +56,10 @@ class Teaching(keras.layers.Layer):
 
 
 def store_teachers(folder: Path, models: Mapping[str, Path]) -> str:
-    """Replaces `folder` by the Keras networks of these folders, each with its temperature; returns their fingerprint.
+    """Replace `folder` by the Keras networks of models, folders by name; return their fingerprint.
 
-    The temperature is the one in model.json, and 1 for a model that was trained but not exported. Raises `ParamsError` where no
-    model is given, `ModelError` where one has no model.keras.
+    Each network is stored with its temperature: the one in model.json, or 1 for a model that was not exported. Raises
+    `ParamsError` where no model is given, `ModelError` where one has no model.keras.
     """
     if not models:
         raise ParamsError("no teacher was given: name at least one model")
@@ -66,25 +67,28 @@ def store_teachers(folder: Path, models: Mapping[str, Path]) -> str:
         for name, source in sorted(models.items()):
             if not (source / KERAS_FILE).is_file():
                 raise ModelError(f"{name} has no {KERAS_FILE} in {source}, which a teacher needs: choose a trained model")
-            place = aside / name.replace("/", "-")
-            place.mkdir()
-            shutil.copyfile(source / KERAS_FILE, place / KERAS_FILE)
+            target = aside / name.replace("/", "-")
+            target.mkdir()
+            shutil.copyfile(source / KERAS_FILE, target / KERAS_FILE)
             temperature = ModelInfo.read(source).temperature if (source / INFO_FILE).is_file() else 1.0
-            write_json(place / TEMPERATURE_FILE, temperature)
+            write_json(target / TEMPERATURE_FILE, temperature)
     return teachers_fingerprint(folder)
 
 
 def teachers_fingerprint(folder: Path) -> str:
-    """12 hex digits that are equal for equal files of equal names. Raises `ModelError` where the folder holds no teacher."""
+    """Compute 12 hex digits that are equal for equal files of equal names.
+
+    Raises `ModelError` where the folder holds no teacher.
+    """
     files = sorted(folder.glob("*/*"))
     if not any(file.name == KERAS_FILE for file in files):
         raise ModelError(f"{folder} holds no teacher: run `fer distill --online MODELS`, or `dvc pull` where others stored them")
-    facts = [f"{file.relative_to(folder)} {file_sha256(file)}" for file in files]
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+    parts = [f"{file.relative_to(folder)} {file_sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def load_teachers(folder: Path, fingerprint: str, *, mixed_precision: bool) -> list[tuple[keras.Model, float]]:
-    """The teachers in `folder`, with `mixed_precision` computing in bfloat16.
+    """Load the teachers in `folder`; with `mixed_precision` they compute in bfloat16.
 
     Raises `ParamsError` for the fingerprint "none", `ModelError` where the folder holds none or has another fingerprint.
     """
@@ -100,15 +104,15 @@ def load_teachers(folder: Path, fingerprint: str, *, mixed_precision: bool) -> l
             "or `dvc checkout` the teachers that the recipe names"
         )
     teachers = []
-    for place in sorted(path.parent for path in folder.glob(f"*/{KERAS_FILE}")):
-        network = read_model(place)
-        temperature = float((place / TEMPERATURE_FILE).read_text(encoding="utf-8"))
+    for path in sorted(file.parent for file in folder.glob(f"*/{KERAS_FILE}")):
+        network = read_model(path)
+        temperature = float((path / TEMPERATURE_FILE).read_text(encoding="utf-8"))
         teachers.append((_in_bfloat16(network) if mixed_precision else network, temperature))
     return teachers
 
 
 def _in_bfloat16(network: keras.Model) -> keras.Model:
-    last = network.layers[-1].name  # its logits stay in float32, as `networks.build` has it
+    last = network.layers[-1].name  # its logits stay in float32, as `networks.zoo.build` has it
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         dtype = layer.dtype_policy if layer.name == last else keras.dtype_policies.DTypePolicy("mixed_bfloat16")

@@ -65,7 +65,7 @@ def train(
     with data_parallel(batch_size), EpochProgress(params.epochs, steps, state.epoch) as progress:
         learner = Learner(params, learning_rates(params, steps), teachers)
         if message:
-            progress.say(message)
+            progress.message(message)
         for past in state.history:
             _report(on_epoch, past)
         if state.epoch:
@@ -74,7 +74,7 @@ def train(
         begun = time.monotonic()
         for epoch in range(state.epoch, params.epochs):
             if params.early_stopping_patience and state.waited >= params.early_stopping_patience:
-                progress.say(f"stopping early: no better epoch since epoch {state.best_epoch}")
+                progress.message(f"stopping early: no better epoch since epoch {state.best_epoch}")
                 break
             learner.enter(_phase(params, epoch), _cuts(params, state.history))
             batches = Batches(data_train, params, epoch)

@@ -15,7 +15,8 @@ from fer_pipeline.data.table.training_images import image_hashes, write_training
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.models.logit_adjustment import Adjustment, balance, choose_adjustment, store_adjusted
+from fer_pipeline.models.logit_adjustment import adjust_logits, choose_adjustment
+from fer_pipeline.models.onnx_graph import add_logit_offsets
 
 SHARES = np.array([0.01, *[0.99 / 6] * 6])
 
@@ -48,14 +49,14 @@ def test_the_stored_network_answers_with_scaled_and_shifted_logits(brightness_mo
     before = EmotionClassifier.load(brightness_model).logits(images)
     folder = Path(shutil.copytree(brightness_model, tmp_path / "model"))
     offsets = np.linspace(-1, 1, 7)
-    store_adjusted(brightness_model / "model.onnx", 2.0, Adjustment(0.5, offsets), folder / "model.onnx")
+    add_logit_offsets(brightness_model / "model.onnx", 2.0, offsets, folder / "model.onnx")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(["logits"], {"image": images})[0], before / 2 + offsets, rtol=1e-5)
     (folder / "broken.onnx").write_bytes(b"no network")
     with pytest.raises(ModelError, match=r"broken.onnx cannot be read as ONNX"):
-        store_adjusted(folder / "broken.onnx", 1.0, Adjustment(0.5, offsets), folder / "model.onnx")
+        add_logit_offsets(folder / "broken.onnx", 1.0, offsets, folder / "model.onnx")
 
 
 def test_the_variant_is_an_exported_model_measured_as_it_is_stored(
@@ -63,11 +64,11 @@ def test_the_variant_is_an_exported_model_measured_as_it_is_stored(
 ) -> None:
     processed = make_processed(tmp_path / "processed", {"train": 56, "validation": 28, "test": 28})
     with pytest.raises(ModelError, match=r"was trained on real faces, .* holds generated ones"):
-        balance(brightness_model, processed, tmp_path / "balanced", EvaluateParams(bootstrap=100), 0.01)
+        adjust_logits(brightness_model, processed, tmp_path / "balanced", EvaluateParams(bootstrap=100), 0.01)
     model = Path(shutil.copytree(brightness_model, tmp_path / "model"))
     replace(ModelInfo.read(model), synthetic=True).write(model)
     write_training_images(model, image_hashes([]))
-    made = balance(model, processed, tmp_path / "balanced", EvaluateParams(bootstrap=100), 1.0)
+    made = adjust_logits(model, processed, tmp_path / "balanced", EvaluateParams(bootstrap=100), 1.0)
     stored = EmotionClassifier.load(tmp_path / "balanced")
     assert stored.info == made.info
     assert stored.info.lineage["balanced_from"] == ModelInfo.read(model).fingerprint

@@ -21,7 +21,7 @@ from fer_pipeline.data.table.training_images import image_hashes
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.evaluation.evaluate import evaluate
 from fer_pipeline.evaluation.measure import measure
-from fer_pipeline.evaluation.tta import VIEWS, views
+from fer_pipeline.evaluation.tta import TTA_VIEWS, tta_views
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.metrics.intervals import share_interval
@@ -111,7 +111,7 @@ def test_test_time_augmentation_adds_figures_and_changes_none_of_the_served_mode
 
     faces = ProcessedTable.open(work / "processed").split("test")
     network = read_model(work / "model")
-    mean = np.mean([network.predict(view, verbose=0) for view in views(faces.images)], axis=0)
+    mean = np.mean([network.predict(view, verbose=0) for view in tta_views(faces.images)], axis=0)
     assert both["accuracy_tta"] == pytest.approx((mean.argmax(axis=1) == faces.labels).mean())
     assert both["accuracy_tta"] != both["accuracy"]  # mirrored stripes belong to another class
     assert both["accuracy_tta_low"] < both["accuracy_tta"] < both["accuracy_tta_high"]
@@ -121,8 +121,8 @@ def test_test_time_augmentation_adds_figures_and_changes_none_of_the_served_mode
 
 def test_the_ten_views_are_five_places_each_also_mirrored_and_start_with_the_picture() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
-    seen = list(views(pictures))
-    assert len(seen) == VIEWS == 10
+    seen = list(tta_views(pictures))
+    assert len(seen) == TTA_VIEWS == 10
     np.testing.assert_array_equal(seen[0], pictures)
     np.testing.assert_array_equal(seen[1], pictures[:, :, ::-1])
     np.testing.assert_array_equal(seen[2][:, 2:, 2:], pictures[:, :-2, :-2])

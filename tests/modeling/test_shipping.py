@@ -23,7 +23,7 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.models import publish_pretrained
-from fer_pipeline.models.publish_pretrained import Sources, ship
+from fer_pipeline.models.publish_pretrained import Sources, publish
 
 PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)
 TRAINING = {
@@ -62,7 +62,7 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     test = ProcessedTable.open(sources.processed).split("test")
     learned = int(ProcessedTable.open(sources.processed).hashes("test")[test.ids[5]], 16)  # it was trained on another table
     set_training_images(tmp_path / "data", [f"{learned:032x}"])
-    shipment = ship("fast", sources, weights, PARAMS, keras=False)
+    shipment = publish("fast", sources, weights, PARAMS, keras=False)
     assert (shipment.difference, shipment.agreement) == (0.0, 1.0)  # all its weights are too few to be stored in 16 bits
     monkeypatch.setattr(pretrained, "WEIGHTS", weights)
     info = Recognizer.load("fast").info
@@ -99,11 +99,11 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
 
 def test_a_second_model_joins_the_index_and_a_new_one_replaces_the_old(sources: Sources, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
-    ship("fast", sources, weights, PARAMS, keras=True)
-    ship("accurate", sources, weights, PARAMS, keras=False)
+    publish("fast", sources, weights, PARAMS, keras=True)
+    publish("accurate", sources, weights, PARAMS, keras=False)
     assert list(pretrained.pretrained_models(weights)) == ["accurate", "fast"]
     assert "model.keras" in pretrained.pretrained_models(weights)["fast"].files
-    ship("fast", sources, weights, PARAMS, keras=False)
+    publish("fast", sources, weights, PARAMS, keras=False)
     assert "model.keras" not in pretrained.pretrained_models(weights)["fast"].files
     assert {path.name for path in weights.iterdir()} == {"accurate", "fast", "index.json"}
     for name in ("accurate", "fast"):
@@ -119,16 +119,16 @@ def test_a_model_whose_answers_change_is_not_shipped(sources: Sources, tmp_path:
 
     monkeypatch.setattr(publish_pretrained, "store_half", spoil)
     with pytest.raises(ModelError, match="a logit moves by up to"):
-        ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
+        publish("fast", sources, tmp_path / "weights", PARAMS, keras=False)
     assert not (tmp_path / "weights" / "fast").exists()
     assert pretrained.pretrained_models(tmp_path / "weights") == {}
-    assert ship("fast", sources, tmp_path / "weights", PARAMS, keras=False, tolerance=10.0).agreement == 1.0
+    assert publish("fast", sources, tmp_path / "weights", PARAMS, keras=False, tolerance=10.0).agreement == 1.0
 
 
 @pytest.mark.parametrize("name", ["", "Fast", "../fast", "champion", "a/b"])
 def test_a_name_that_is_no_plain_word_is_refused(name: str, sources: Sources, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="the name is"):
-        ship(name, sources, tmp_path / "weights", PARAMS, keras=False)
+        publish(name, sources, tmp_path / "weights", PARAMS, keras=False)
 
 
 def test_a_model_of_generated_faces_or_of_other_pictures_is_not_shipped(sources: Sources, tmp_path: Path) -> None:
@@ -139,14 +139,14 @@ def test_a_model_of_generated_faces_or_of_other_pictures_is_not_shipped(sources:
     ):
         replace(info, **change).write(sources.export)
         with pytest.raises(ModelError, match=reason):
-            ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
+            publish("fast", sources, tmp_path / "weights", PARAMS, keras=False)
     assert (sources.export / MODEL_FILE).exists()
 
 
 def test_weights_and_training_of_two_models_are_not_shipped(sources: Sources, tmp_path: Path) -> None:
     def refused(message: str) -> None:
         with pytest.raises(ModelError, match=message):
-            ship("fast", sources, tmp_path / "weights", PARAMS, keras=False)
+            publish("fast", sources, tmp_path / "weights", PARAMS, keras=False)
 
     training = sources.training / "training.json"
     training.write_text(json.dumps({**TRAINING, "network": "wide", "run_id": "def"}))

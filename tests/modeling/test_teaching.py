@@ -22,13 +22,13 @@ from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import with_soft_labels
 from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.evaluation.tta import views
+from fer_pipeline.evaluation.tta import tta_views
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import pretrained_folder
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.models.distillation import teach
-from fer_pipeline.models.ensemble import combine
+from fer_pipeline.models.distillation import distill_offline
+from fer_pipeline.models.ensemble import build_ensemble
 
 PLAIN = EvaluateParams(bootstrap=100)
 
@@ -59,7 +59,7 @@ def test_the_example_of_a_command_names_a_profile_that_learns_from_what_it_store
 def test_an_ensemble_answers_with_the_mean_of_its_members_probabilities(
     processed: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    made = combine(models, processed, tmp_path / "ensemble", PLAIN, {"git_commit": "c0de"})
+    made = build_ensemble(models, processed, tmp_path / "ensemble", PLAIN, {"git_commit": "c0de"})
     ensemble = EmotionClassifier.load(tmp_path / "ensemble")
     assert ensemble.info == made.info
     images = ProcessedTable.open(processed).split("test").images
@@ -79,10 +79,10 @@ def test_one_model_answers_with_the_mean_of_its_logits_over_the_views_of_a_pictu
     trained = Path(shutil.copytree(pretrained_folder("fast"), tmp_path / "trained"))
     replace(ModelInfo.read(trained), synthetic=True).write(trained)  # the faces of these tests are generated
     params = EvaluateParams(bootstrap=100, test_time_augmentation=True)
-    made = combine({"one": trained}, processed, tmp_path / "views", params, {}, views=count)
+    made = build_ensemble({"one": trained}, processed, tmp_path / "views", params, {}, tta_views=count)
     images = ProcessedTable.open(processed).split("test").images
     one = EmotionClassifier.load(trained)
-    seen = [one.logits(np.ascontiguousarray(view)) for view in islice(views(images), count)]
+    seen = [one.logits(np.ascontiguousarray(view)) for view in islice(tta_views(images), count)]
     assert np.ptp(seen, axis=0).max() > 0.01  # the views are not all the same to the network
     mean = np.mean(seen, axis=0) / one.info.temperature
     expected = mean - np.log(np.exp(mean).sum(axis=1, keepdims=True))
@@ -95,12 +95,12 @@ def test_one_model_answers_with_the_mean_of_its_logits_over_the_views_of_a_pictu
 
 def test_models_that_do_not_fit_together_are_no_ensemble(processed: Path, models: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="an ensemble of 1 model and one view, expected two"):
-        combine({"one": models["sharp"]}, processed, tmp_path / "ensemble", PLAIN, {})
+        build_ensemble({"one": models["sharp"]}, processed, tmp_path / "ensemble", PLAIN, {})
     with pytest.raises(ParamsError, match="11 views of a picture, expected 1 to 10"):
-        combine(models, processed, tmp_path / "ensemble", PLAIN, {}, views=11)
+        build_ensemble(models, processed, tmp_path / "ensemble", PLAIN, {}, tta_views=11)
     replace(ModelInfo.read(models["soft"]), image_spec=ImageSpec(denoise="median")).write(models["soft"])
     with pytest.raises(ModelError, match=r"soft expects image spec .*median"):
-        combine(models, processed, tmp_path / "ensemble", PLAIN, {})
+        build_ensemble(models, processed, tmp_path / "ensemble", PLAIN, {})
     assert not (tmp_path / "ensemble").exists()
 
 
@@ -108,11 +108,11 @@ def test_a_teachers_answer_is_its_mean_over_the_views_at_the_temperature(
     processed: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
     faces = ProcessedTable.open(processed).split("train")
-    taught = teach(models, processed, tmp_path / "labels", temperature=2.0)
+    taught = distill_offline(models, processed, tmp_path / "labels", temperature=2.0)
     found = with_soft_labels(faces, tmp_path / "labels", taught.fingerprint).soft_labels
     assert found is not None
     classifiers = {name: EmotionClassifier.load(folder) for name, folder in models.items()}
-    answers = [c.probabilities(np.ascontiguousarray(view)) for c in classifiers.values() for view in views(faces.images)]
+    answers = [c.probabilities(np.ascontiguousarray(view)) for c in classifiers.values() for view in tta_views(faces.images)]
     expected = np.sqrt(np.mean(answers, axis=0))
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
     facts = json.loads((tmp_path / "labels" / "facts.json").read_text())
@@ -124,11 +124,11 @@ def test_a_teacher_of_other_pictures_is_refused(
     processed: Path, models: dict[str, Path], brightness_model: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=r"teacher real was trained on real faces, .* holds generated ones"):
-        teach({"real": brightness_model}, processed, tmp_path / "labels")
+        distill_offline({"real": brightness_model}, processed, tmp_path / "labels")
     with pytest.raises(ParamsError, match="0 teachers"):
-        teach({}, processed, tmp_path / "labels")
+        distill_offline({}, processed, tmp_path / "labels")
     with pytest.raises(ParamsError, match="temperature 0: expected"):
-        teach(models, processed, tmp_path / "labels", 0.0)
+        distill_offline(models, processed, tmp_path / "labels", 0.0)
 
 
 def test_one_command_stores_soft_labels_under_dvc_and_a_profile_goes_on_with_them(

@@ -24,9 +24,9 @@ from fer_pipeline.data.table.training_images import (
 from fer_pipeline.errors import ModelError, MonitoringError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import TRAINING_IMAGES_FILE
-from fer_pipeline.models.distillation import teach
-from fer_pipeline.models.ensemble import combine
-from fer_pipeline.models.logit_adjustment import balance
+from fer_pipeline.models.distillation import distill_offline
+from fer_pipeline.models.ensemble import build_ensemble
+from fer_pipeline.models.logit_adjustment import adjust_logits
 from fer_pipeline.monitoring.drift_check import reference_of
 from tools.list_training_images import list_images
 
@@ -98,9 +98,9 @@ def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
         lambda: load_test(ProcessedTable.open(processed), *models.values()),
         lambda: load_held_out(ProcessedTable.open(processed), models),
         lambda: check_teachers(models, ProcessedTable.open(processed)),
-        lambda: combine(models, processed, tmp_path / "out", PLAIN, {}),
-        lambda: balance(brightness_model, processed, tmp_path / "out", PLAIN, 0.5),
-        lambda: teach(models, processed, tmp_path / "out"),
+        lambda: build_ensemble(models, processed, tmp_path / "out", PLAIN, {}),
+        lambda: adjust_logits(brightness_model, processed, tmp_path / "out", PLAIN, 0.5),
+        lambda: distill_offline(models, processed, tmp_path / "out"),
     ):
         with pytest.raises(ModelError, match=expected):
             refused()
@@ -139,9 +139,9 @@ def test_too_few_rows_that_a_model_did_not_learn_from_are_no_ground_for_a_choice
     learn(model, range(28), range(28, 129))
     expected = "learned from 101 of the 300 validation rows.*199 are left, expected at least 200.*validation_share"
     with pytest.raises(ModelError, match=expected):
-        balance(model, processed, tmp_path / "balanced", PLAIN, 0.5)
+        adjust_logits(model, processed, tmp_path / "balanced", PLAIN, 0.5)
     with pytest.raises(ModelError, match=expected):
-        combine({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
+        build_ensemble({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
     with pytest.raises(MonitoringError, match=expected):
         reference_of(EmotionClassifier.load(model), model, processed)
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} >= {"processed"}
@@ -153,7 +153,7 @@ def test_an_ensemble_is_calibrated_and_measured_on_rows_that_no_member_learned_f
     processed: Path, model: Path, tmp_path: Path
 ) -> None:
     learn(model, range(28, 38), range(328, 331))
-    made = combine({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
+    made = build_ensemble({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
     assert made.info.metrics["rows"] == 28
     assert made.info.metrics["rows_dedup"] == 25  # row 328 and 329 are copies in this table, too
     learned = read_training_images(tmp_path / "ensemble")
@@ -181,10 +181,12 @@ def test_the_table_is_a_reference_for_models_of_its_own_data_alone_also_with_cor
 def test_a_teacher_that_knows_validation_or_test_rows_is_refused(processed: Path, model: Path, tmp_path: Path) -> None:
     learn(model, range(28), range(28, 31), range(328, 330))  # 1 %, and test rows with a copy in train
     check_teachers({"old": model}, ProcessedTable.open(processed))
-    assert teach({"old": model}, processed, tmp_path / "labels").rows == len(ProcessedTable.open(processed).split("train"))
+    assert distill_offline({"old": model}, processed, tmp_path / "labels").rows == len(
+        ProcessedTable.open(processed).split("train")
+    )
     learn(model, range(28, 32))
     with pytest.raises(ModelError, match=r"teacher old learned from 4 of the 300 validation rows.*validation_share"):
-        teach({"old": model}, processed, tmp_path / "others")
+        distill_offline({"old": model}, processed, tmp_path / "others")
     learn(model, range(330, 331))
     with pytest.raises(ModelError, match="teacher old learned from 1 of the 28 test rows"):
         check_teachers({"old": model}, ProcessedTable.open(processed))
