@@ -19,13 +19,13 @@ import numpy.typing as npt
 from rich.table import Table
 
 from benchmarks.inference import MODEL
-from fer_pipeline.cli.options import chosen_detector_file
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.imaging import UInt8Array, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import FaceBox, FaceDetector, crop_box
 from fer_pipeline.inference.detection.haar import HaarDetector
 from fer_pipeline.inference.detection.yunet import published_yunet
+from fer_pipeline.inference.detection.yunet_download import find_yunet
 from fer_pipeline.inference.recognizer import crop_face
 
 PROCESSED = Path("data/processed")
@@ -39,7 +39,7 @@ def tables() -> Iterator[Table]:
     classifier = EmotionClassifier.load(Path(os.environ.get("BENCH_MODEL", MODEL)), threads=2)
     rows = ProcessedTable.open(PROCESSED).split("validation")
     pictures = [_on_wall(face[:, :, 0]) for face in rows.images]
-    yunet = chosen_detector_file(Path(os.environ["BENCH_YUNET"]) if "BENCH_YUNET" in os.environ else None)
+    yunet = find_yunet(Path(os.environ["BENCH_YUNET"]) if "BENCH_YUNET" in os.environ else None)
     given = classifier.probabilities(rows.images).argmax(axis=1) == rows.labels
     for detector in (HaarDetector(), published_yunet(yunet)) if yunet else (HaarDetector(),):
         yield _table(classifier, detector, pictures, rows.labels, given)

@@ -23,11 +23,11 @@ from rich.table import Table
 
 from benchmarks.inference import MODEL, milliseconds, scene
 from benchmarks.load import Client, Server, closed_loop, form, open_loop, percentile, served
-from fer_pipeline.cli.options import chosen_detector_file
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import decode
 from fer_pipeline.inference.detection.yunet import published_yunet
+from fer_pipeline.inference.detection.yunet_download import find_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
@@ -70,7 +70,7 @@ def chosen() -> tuple[Path, Path | None, Image.Image]:
     else:
         noise = np.random.default_rng(0).integers(-6, 7, (480, 640, 3))
         picture = Image.fromarray(np.clip(scene(draw_faces(64, 0)[0][0]) + noise, 0, 255).astype(np.uint8))
-    return MODEL, chosen_detector_file(Path(yunet) if yunet else None), picture
+    return MODEL, find_yunet(Path(yunet) if yunet else None), picture
 
 
 def jpeg(picture: Image.Image) -> bytes:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from fer_pipeline.analysis.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from fer_pipeline.analysis.progress import counted
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
 from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.intervals import mean_interval
@@ -52,6 +53,20 @@ class Robustness:
     def kept(self) -> float:
         """Mean accuracy under corruption as a share of the clean accuracy."""
         return self.mean_corruption_accuracy.estimate / self.clean.estimate if self.clean.estimate else 0.0
+
+
+def evaluate_robustness(model: Path, processed: Path, out: Path, *, pictures: int | None, seed: int) -> Robustness:
+    """Measure an exported model on the corrupted test split of `processed`, and write the report to `out`.
+
+    Raises `ModelError` where model and table have different image specs, or there is no such model or table.
+    """
+    classifier = EmotionClassifier.load(model, threads=2)
+    table = ProcessedTable.open(processed)
+    classifier.info.check_image_spec(table.metadata, model=model, table=processed)
+    test = table.split("test")
+    result = measure(test, classifier.probabilities, pictures=pictures, seed=seed)
+    write_robustness(out, result, test, classifier.info)
+    return result
 
 
 def measure(

@@ -1,23 +1,15 @@
-"""Commands that measure an exported model beyond its own test split, and write its card."""
+"""`fer evaluate-dataset`, `robustness` and `card`: measure an exported model further."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fer_pipeline.cli.options import model_path, results
-from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.layout import EXPORT, MODEL, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
-
-if TYPE_CHECKING:
-    from fer_pipeline.imaging import UInt8Array
-    from fer_pipeline.inference.classifier import EmotionClassifier
-    from fer_pipeline.inference.detection.faces import FaceDetector
-    from fer_pipeline.inference.recognizer import Recognizer
 
 Model = Annotated[
     Path,
@@ -48,26 +40,12 @@ def evaluate_dataset(
 
     Example: `fer evaluate-dataset ~/jaffe --labels jaffe`
     """
-    from fer_pipeline.analysis.external.datasets import open_set
-    from fer_pipeline.analysis.external.evaluate import measure, write_external
-    from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.analysis.external.evaluate import evaluate_dataset as evaluate
 
-    if faces not in ("auto", "crop", "detect"):
-        raise ParamsError(f"--faces is {faces}, expected auto, crop or detect")
-    classifier = EmotionClassifier.load(model, threads=2)
-    data = open_set(path, labels, part)
-    detect = faces == "detect" or (faces == "auto" and data.framing == "picture")
-    recognizer = recognizer_of(model, classifier) if detect else None
     target = out or REPORTS / "external" / labels
     with exclusive(target, "fer evaluate-dataset"):
-        result = measure(
-            data,
-            classifier.probabilities,
-            classifier.info.image_spec,
-            find_face=partial(largest_face, recognizer) if recognizer else None,
-            detector=recognizer.detector.name if recognizer else None,
-        )
-        write_external(target, result, classifier.info)
+        result = evaluate(path, labels, model, target, part=part, faces=faces)
+    data = result.data
     for name, rows in result.left_out.items():
         results.print(f"[yellow]left out:[/] {rows:,} pictures: {name}, which is none of the model's labels")
     if result.lacking:
@@ -92,17 +70,10 @@ def robustness(
 
     Example: `fer robustness --pictures 1000`
     """
-    from fer_pipeline.analysis.robustness import measure, write_robustness
-    from fer_pipeline.data.table.reader import ProcessedTable
-    from fer_pipeline.inference.classifier import EmotionClassifier
+    from fer_pipeline.analysis.robustness import evaluate_robustness
 
-    classifier = EmotionClassifier.load(model, threads=2)
-    table = ProcessedTable.open(processed)
-    classifier.info.check_image_spec(table.metadata, model=model, table=processed)
-    test = table.split("test")
     with exclusive(out, "fer robustness"):
-        result = measure(test, classifier.probabilities, pictures=pictures, seed=seed)
-        write_robustness(out, result, test, classifier.info)
+        result = evaluate_robustness(model, processed, out, pictures=pictures, seed=seed)
     results.print(
         f"mean corruption accuracy {result.mean_corruption_accuracy.estimate:.4f}, clean {result.clean.estimate:.4f} on "
         f"{result.rows:,} test pictures; report: {out / 'report.html'}"
@@ -131,15 +102,3 @@ def card(
     for name in facts.stale:
         results.print(f"[yellow]left out:[/] {reports / name} was measured for another model")
     results.print(f"{out / CARD_FILE} and {MARKDOWN_FILE}")
-
-
-def recognizer_of(model: Path, classifier: EmotionClassifier, detector: FaceDetector | None = None) -> Recognizer:
-    from fer_pipeline.inference.detection.selection import select_detector
-    from fer_pipeline.inference.recognizer import Recognizer
-
-    return Recognizer(classifier, detector or select_detector(model))
-
-
-def largest_face(recognizer: Recognizer, image: UInt8Array) -> UInt8Array | None:
-    found = recognizer.recognize_cut(image)
-    return found[0][1] if found else None

@@ -13,7 +13,7 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from fer_pipeline.cli.options import errors, fetched_yunet, results
+from fer_pipeline.cli.options import errors, results
 from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL
@@ -153,11 +153,11 @@ def fetch(
 
     Example: `fer models fetch yunet`
     """
-    from fer_pipeline.inference.detection.yunet_download import YUNET_URL, fetch_yunet
+    from fer_pipeline.inference.detection.yunet_download import YUNET_URL, fetch_yunet, user_yunet
 
     if what != YUNET_NAME:
         raise ParamsError(f"{what} cannot be fetched, expected {YUNET_NAME}")
-    target = to or fetched_yunet()
+    target = to or user_yunet()
     new = fetch_yunet(target, url or YUNET_URL)
     results.print(f"{'fetched' if new else 'already there:'} {target}, SHA-256 as pinned", markup=False)
 

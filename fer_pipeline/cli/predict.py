@@ -14,7 +14,6 @@ from fer_pipeline.cli.options import (
     Detector,
     Model,
     Threshold,
-    chosen_detector_file,
     chosen_model,
     chosen_recognizer,
     errors,
@@ -149,6 +148,7 @@ def score(
     from tqdm import tqdm
 
     from fer_pipeline.inference.detection.yunet import published_yunet
+    from fer_pipeline.inference.detection.yunet_download import find_yunet
     from fer_pipeline.inference.model_files import PortableModel
     from fer_pipeline.scoring import score
     from fer_pipeline.scoring.outputs import FACES
@@ -157,7 +157,7 @@ def score(
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")
     framing: Literal["detect", "crop"] = "crop" if faces == "crop" else "detect"
-    detector = chosen_detector_file(detector)
+    detector = find_yunet(detector)
     if detector is not None:
         published_yunet(detector)
     portable = PortableModel.read(chosen_model(model), detector)

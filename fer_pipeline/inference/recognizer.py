@@ -80,6 +80,11 @@ class Recognizer:
         """
         return self._recognize_cut([image])[0]
 
+    def largest_face(self, image: UInt8Array) -> UInt8Array | None:
+        """Crop the largest face of an RGB (H, W, 3) or gray (H, W) picture: upright and square; None where there is none."""
+        found = self.recognize_cut(image)
+        return found[0][1] if found else None
+
     def recognize_many(self, images: Sequence[UInt8Array]) -> list[list[FaceEmotion]]:
         """Recognize the faces of several images; all faces are classified as one batch."""
         return [[face for face, _ in faces] for faces in self._recognize_cut(images)]

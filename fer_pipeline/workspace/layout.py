@@ -36,6 +36,8 @@ TUNING: Final = DATA / "tuning"
 DETECTORS: Final = DATA / "models"
 """Face detectors that were downloaded."""
 
+YUNET: Final = DETECTORS / "yunet.onnx"
+
 PREDICTION_LOG: Final = DATA / "predictions"
 SHADOW_LOG: Final = DATA / "shadow"
 FEEDBACK: Final = DATA / "feedback"

@@ -115,7 +115,7 @@ def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> Non
     ("options", "reason"),
     [
         ((), "no champion in data/bundle: train one with `fer run`"),
-        ((), "no model is shipped under the name 'fast' (shipped are: none)"),
+        ((), "no pretrained model is named 'fast' (there are: none)"),
         (("--model", "champion"), "params.yaml is missing"),
         (("--model", "fer/3"), "params.yaml is missing"),
         (
@@ -143,11 +143,11 @@ def test_the_champion_answers_where_there_is_one_and_else_the_shipped_model(
     ship(brightness_model, tmp_path / "weights")
     by_default = fer("predict", face)
     assert by_default.exit_code == 0, by_default.output
-    assert "model: fast, shipped with the package (brightness " in by_default.stderr
+    assert "model: fast, pretrained (brightness " in by_default.stderr
     assert "face.png: 1 face\n" in by_default.stdout
     shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
     assert "model: the champion in data/bundle (brightness " in fer("predict", face).stderr
-    assert "model: fast, shipped" in fer("predict", face, "--model", "fast").stderr
+    assert "model: fast, pretrained" in fer("predict", face, "--model", "fast").stderr
 
 
 def test_a_shipped_model_is_explained_by_its_name(face: str, tmp_path: Path, brightness_model: Path) -> None:
@@ -163,7 +163,7 @@ def test_explain_asks_the_model_that_predict_asks(face: str, tmp_path: Path, bri
     ship(brightness_model, tmp_path / "weights")
     done = fer("explain", face, "--out", "why.png")
     assert done.exit_code == 0, done.output
-    assert "model: fast, shipped with the package" in done.stderr
+    assert "model: fast, pretrained" in done.stderr
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     assert str(fer("explain", "bad.jpg", "--out", "why.png").exception).startswith("bad.jpg: 10 bytes")
 

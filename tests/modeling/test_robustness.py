@@ -112,4 +112,4 @@ def test_the_command_writes_the_report(
     facts["image_spec"]["contrast"] = "clahe"
     (tmp_path / "data" / "processed" / "facts.json").write_text(json.dumps(facts))
     refused = CliRunner().invoke(app, ["robustness", "--model", str(brightness_model)])
-    assert "preprocess or train again" in str(refused.exception)
+    assert "preprocess again with the values of the model" in str(refused.exception)

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_pipeline.analysis.external.datasets import open_set
 from fer_pipeline.analysis.external.pictures import ExternalSet
 from fer_pipeline.analysis.progress import counted
-from fer_pipeline.errors import ImageError, SourceError
+from fer_pipeline.errors import ImageError, ParamsError, SourceError
 from fer_pipeline.evaluation.figures import confusion_figure
 from fer_pipeline.imaging import ImageSpec, UInt8Array, to_model_input
+from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.detection.selection import select_detector
+from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.classification import Interval
@@ -57,6 +61,30 @@ class ExternalResult:
     def rows(self) -> int:
         """Pictures in the figures."""
         return int(self.confusion.sum())
+
+
+def evaluate_dataset(path: Path, layout: str, model: Path, out: Path, *, part: str | None, faces: str) -> ExternalResult:
+    """Measure an exported model on the data set in `path`, and write the report to `out`.
+
+    `layout` and `part` are those of `datasets.open_set`. `faces`: "crop" (each picture is one face), "detect" (the largest face
+    of each picture) or "auto" (what the layout says). Raises `ParamsError` for another word, and what `open_set` and `measure`
+    raise.
+    """
+    if faces not in ("auto", "crop", "detect"):
+        raise ParamsError(f"--faces is {faces}, expected auto, crop or detect")
+    classifier = EmotionClassifier.load(model, threads=2)
+    data = open_set(path, layout, part)
+    detect = faces == "detect" or (faces == "auto" and data.framing == "picture")
+    recognizer = Recognizer(classifier, select_detector(model)) if detect else None
+    result = measure(
+        data,
+        classifier.probabilities,
+        classifier.info.image_spec,
+        find_face=recognizer.largest_face if recognizer else None,
+        detector=recognizer.detector.name if recognizer else None,
+    )
+    write_external(out, result, classifier.info)
+    return result
 
 
 def measure(

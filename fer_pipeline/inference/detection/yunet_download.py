@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.detection.yunet import YUNET_SHA256
 from fer_pipeline.workspace.files import replaced_file
+from fer_pipeline.workspace.layout import YUNET
 
 YUNET_URL = (
     "https://github.com/opencv/opencv_zoo/raw/82b38c8f98e7b52aa171400f3e4c722352d0669f/"
@@ -38,6 +40,20 @@ def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
         )
     _store(content, target)
     return True
+
+
+def find_yunet(file: Path | None = None) -> Path | None:
+    """Return `file`, or else YuNet's file in the workspace, or else in the user's data folder; None where there is none.
+
+    The file is not checked: see `yunet.published_yunet`.
+    """
+    return file or next((known for known in (YUNET, user_yunet()) if known.is_file()), None)
+
+
+def user_yunet() -> Path:
+    """Return the path of YuNet's file in the user's data folder: XDG_DATA_HOME or ~/.local/share."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "fer-pipeline" / "face_detection_yunet_2023mar.onnx"
 
 
 def _content(url: str, target: Path) -> bytes:

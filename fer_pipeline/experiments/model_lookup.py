@@ -1,0 +1,86 @@
+"""Find the folder of a model by name, registry alias, registry version or path."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_pipeline.config import params as params_file
+from fer_pipeline.errors import ModelError
+from fer_pipeline.inference.pretrained import DEFAULT_MODEL, model_folder, pretrained_folder, pretrained_models
+from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.workspace.files import replaced_folder
+from fer_pipeline.workspace.layout import BUNDLE, DOWNLOADS, PARAMS
+
+if TYPE_CHECKING:  # MLflow is loaded for models of the registry only
+    from fer_pipeline.experiments.registry import Version
+
+ALIASES = ("champion", "challenger", "baseline")
+
+_VERSION = re.compile(r"([\w.-]+)/v?(\d+)")
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """Folder of an exported model, and in words where it came from."""
+
+    folder: Path
+    origin: str
+
+
+def find_model(reference: str | None) -> FoundModel:
+    """Find a model in the workspace of the current folder.
+
+    `reference` is a pretrained name ("fast"), an alias ("champion") or version ("fer/3") of the registry, or a folder. None: the
+    bundle of the champion, or else the default pretrained model. A version is downloaded once. Raises `ModelError` where there is
+    no such model.
+    """
+    if reference is None and BUNDLE.is_dir():
+        return FoundModel(BUNDLE, f"the champion in {BUNDLE}")
+    if reference is None:
+        if DEFAULT_MODEL not in pretrained_models():
+            raise ModelError(
+                f"no champion in {BUNDLE}: train one with `fer run`, or give the folder of an exported model as --model; no "
+                f"pretrained model is named {DEFAULT_MODEL!r} (there are: {', '.join(pretrained_models()) or 'none'})"
+            )
+        return FoundModel(pretrained_folder(DEFAULT_MODEL), f"{DEFAULT_MODEL}, pretrained")
+    if reference in pretrained_models():
+        return FoundModel(pretrained_folder(reference), f"{reference}, pretrained")
+    version = _registered(reference)
+    if version is not None:
+        return FoundModel(_downloaded(version), str(version))
+    return FoundModel(model_folder(reference), reference)
+
+
+def is_model_name(word: str) -> bool:
+    """Return whether `word` names a pretrained or registered model; any other word is a path."""
+    return word in pretrained_models() or word in ALIASES or bool(_VERSION.fullmatch(word) and not Path(word).exists())
+
+
+def _registered(reference: str) -> Version | None:
+    named = _VERSION.fullmatch(reference)
+    if reference not in ALIASES and (named is None or Path(reference).is_dir()):
+        return None
+    own = params_file.load(PARAMS).promote.model_name  # first: where this is no workspace, MLflow would start a store
+    from fer_pipeline.experiments import registry
+
+    return registry.find(named[1], named[2]) if named else registry.find(own, reference)
+
+
+def _downloaded(version: Version) -> Path:
+    """Return the exported folder of a version, kept in the workspace; download it if it is missing or of another model."""
+    from fer_pipeline.experiments import registry
+
+    kept = DOWNLOADS / f"{version.name}-{version.number}"
+    try:
+        if ModelInfo.read(kept).fingerprint == version.tags[registry.FINGERPRINT_TAG]:
+            return kept
+    except (ModelError, KeyError):
+        pass  # not there yet, damaged, or of an older code: it is downloaded again
+    with tempfile.TemporaryDirectory(prefix="fer-version-") as scratch, replaced_folder(kept) as folder:
+        shutil.copytree(registry.download_export(version, Path(scratch)), folder, dirs_exist_ok=True)
+    return kept
