@@ -24,13 +24,13 @@ CARD_FILE = "model_card.html"
 INFO_FILE = "model.json"
 
 TRAINING_IMAGES_FILE = "training_pictures.npy"
-"""Hashes of the training images, beside the weights where they are known; see data/table/training_images.py.
+"""Hashes of the training images, beside the weights where they are known.
 
 The file keeps the name of earlier versions: registered exports, bundles and pretrained models hold it.
 """
 
 Predict = Callable[[UInt8Array], npt.NDArray[np.float64]]
-"""A function from model inputs uint8 (N, 48, 48, 1) to calibrated probabilities float64 (N, 7)."""
+"""From model inputs uint8 (N, 48, 48, 1) to probabilities float64 (N, 7)."""
 
 OPSET = 17
 """ONNX opset of every exported model: an ensemble needs members of one."""
@@ -63,7 +63,7 @@ class ModelInfo:
 
     @property
     def fingerprint(self) -> str:
-        """First 12 hex digits of the SHA-256 of all that decides an answer: weights, temperature, labels and image spec."""
+        """First 12 hex digits of a SHA-256 of weights, temperature, labels and image spec."""
         parts = [self.sha256, self.temperature, self.labels, self.image_spec.fingerprint]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
@@ -126,6 +126,6 @@ class ModelInfo:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content in hex."""
+    """Compute the SHA-256 of a file in hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

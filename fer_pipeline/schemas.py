@@ -1,4 +1,4 @@
-"""The columns, types and split names of the tables that stages hand over; Spark schema, readers and checks derive from here."""
+"""Schemas of the tables that stages exchange, and the names of the splits."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from typing import Final
 import pyarrow as pa
 
 SPLITS: Final = ("train", "validation", "test")
-"""Split names, in the order in which a model meets them."""
+"""Split names, in the order in which a model is trained, calibrated and measured."""
 
 USAGE_SPLITS: Final = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-"""Which split each `Usage` of FER-2013 stands for when all three are there."""
+"""The split of each `Usage` of FER-2013, where all three occur."""
 
 SPLIT_WORDS: Final = {
     "test": ("test", "testing", "test_set", "privatetest", "fer2013test"),
     "validation": ("validation", "valid", "val", "val_set", "publictest", "fer2013valid"),
     "train": ("train", "training", "train_set", "fer2013train"),
 }
-"""Words, lower case, by which data sets name the folders or rows of each split; the one to measure on comes first."""
+"""Lower-case words for the splits in folders and rows of data sets.
+
+The first is the split to measure on.
+"""
 
 FEEDBACK_USAGE: Final = "Feedback"
-"""`usage` of rows that people corrected: rows of train that are never carved into another split."""
+"""`usage` of corrected rows, which always stay in train."""
 
 VOTES: Final = pa.list_(pa.int8())
 """FER+ votes of one row, ten counts in the order of `labels.FERPLUS_COLUMNS`."""
@@ -36,7 +39,7 @@ RAW: Final = pa.schema(
         pa.field("votes", VOTES),  # FER+ votes; null where none were given
     ]
 )
-"""data/raw/faces.parquet: each row of the source as it was found; nothing is judged or dropped yet."""
+"""data/raw/faces.parquet: each row of the source as it was found."""
 
 PROCESSED: Final = pa.schema(
     [
@@ -74,4 +77,4 @@ QUARANTINE: Final = pa.schema(
         pa.field("detail", pa.string(), nullable=False),  # value received and what was expected
     ]
 )
-"""data/quarantine/rows.parquet: each row that was left out, and why."""
+"""data/quarantine/rows.parquet: each row that was left out, and the reason."""

@@ -1,1 +1,1 @@
-"""What the DVC stage evaluate runs."""
+"""Evaluation of a trained network: calibration, metrics, report."""

@@ -1,4 +1,4 @@
-"""The evaluate stage: calibrates on validation, measures on test, writes figures, tables and the report page."""
+"""Run the evaluate stage: calibrate, measure, write the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from fer_pipeline.workspace.files import replaced_folder
 def evaluate(
     model_dir: Path, processed: Path, out: Path, params: EvaluateParams, finished: tuple[Answers, float] | None = None
 ) -> dict[str, float]:
-    """The content of metrics.json: figures of the calibrated model on the test split, as it is served.
+    """Calibrate on validation, measure on test, write the report; return the metrics.
+
+    Returned is the content of metrics.json: metrics of the calibrated model, as it is served.
 
     With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high, and _dedup for rows without a copy),
     ece_tta and validation_accuracy_tta, of the mean logits over ten views of a picture, calibrated by a temperature of their

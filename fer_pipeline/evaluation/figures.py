@@ -1,4 +1,4 @@
-"""Figures of the evaluation, as matplotlib objects that no window or global state knows of."""
+"""Draw the figures of an evaluation with matplotlib, without global state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLORS = (RED, "#6a994e", "#7b2cbf", "#f4a300", BLUE, ORANGE, SLATE)
 
 @themed
 def confusion_figure(counts: npt.NDArray[np.int64]) -> Figure:
-    """Confusion matrix (7, 7): counts, and shares of each true class."""
+    """Draw a confusion matrix (7, 7): counts, and shares of each true class."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(11, 5))
     left, right = figure.subplots(1, 2)
@@ -34,7 +34,7 @@ def confusion_figure(counts: npt.NDArray[np.int64]) -> Figure:
 
 @themed
 def roc_figure(curves: Mapping[str, Curve]) -> Figure:
-    """ROC curve of each class against the rest."""
+    """Draw the ROC curve of each class against the rest."""
     figure, axes = _square("false-positive rate", "true-positive rate")
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", linewidth=1)
     _draw(axes, curves, "AUC")
@@ -43,7 +43,7 @@ def roc_figure(curves: Mapping[str, Curve]) -> Figure:
 
 @themed
 def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
-    """Precision-recall curve of each class against the rest."""
+    """Draw the precision-recall curve of each class against the rest."""
     figure, axes = _square("recall", "precision")
     _draw(axes, curves, "AP")
     return figure
@@ -51,7 +51,10 @@ def precision_recall_figure(curves: Mapping[str, Curve]) -> Figure:
 
 @themed
 def reliability_figure(before: Reliability, after: Reliability) -> Figure:
-    """Accuracy by confidence, before and after temperature scaling, with the number of rows below."""
+    """Draw the reliability diagram before and after temperature scaling.
+
+    Below it stands the number of rows by confidence.
+    """
     figure = Figure(figsize=(10, 5))
     panels = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1), sharey="row")
     for column, (table, name) in enumerate(((before, "before temperature scaling"), (after, "after"))):

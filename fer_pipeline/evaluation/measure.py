@@ -1,4 +1,4 @@
-"""Metrics of a model on the test split, with a temperature fitted on the validation split."""
+"""Measure a model on the test split, calibrated on the validation split."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def measure(
     training: Mapping[str, Any] = MappingProxyType({}),
     history: Sequence[dict[str, float]] = (),
 ) -> Evaluation:
-    """Everything that is measured; the test labels are used for measuring only.
+    """Measure everything that the report shows.
+
+    Test labels are used for measuring only.
 
     `fitting` is the validation split, which gives the temperatures and is measured, too, or the temperature of the model.
     `training` and `history` are for the report and may be empty where none is written.
@@ -76,7 +78,7 @@ def measure(
 
 
 def _calibrated(answers: Answers, fitting: FaceDataset | float) -> tuple[dict[str, Any], dict[str, float]]:
-    """Content of calibration.json, and figures of the validation split where it was read."""
+    """Content of calibration.json, and metrics of the validation split if it was read."""
     if not isinstance(fitting, FaceDataset):
         return {"temperature": fitting, "fitted_on": "the validation split of its own training"}, {}
     logits, labels = _logits(answers, fitting.images), fitting.labels
@@ -95,7 +97,10 @@ def _calibrated(answers: Answers, fitting: FaceDataset | float) -> tuple[dict[st
 
 
 def _calibrated_mean(answers: Answers, fitting: FaceDataset | float) -> tuple[float | None, dict[str, float]]:
-    """The same for the mean of ten views: the temperature, and the figure of the validation split; None where it was not read."""
+    """Temperature and validation metrics of the mean over ten views.
+
+    None and empty where the validation split was not read.
+    """
     if not isinstance(fitting, FaceDataset):
         return None, {}
     mean = _mean_logits(answers, fitting.images)

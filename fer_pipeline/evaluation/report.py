@@ -46,7 +46,7 @@ PREDICTIONS = pa.schema(
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
-    """Writes all files of an evaluation into an existing folder."""
+    """Write all files of an evaluation into an existing folder."""
     write_json(folder / METRICS_FILE, evaluation.metrics)
     write_json(folder / CALIBRATION_FILE, evaluation.calibration)
     _write_predictions(folder / PREDICTIONS_FILE, evaluation)
@@ -75,7 +75,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
 
 
 def write_report(path: Path, evaluation: Evaluation, figures: Mapping[str, Figure]) -> None:
-    """Writes the self-contained page; the figures go in as SVG."""
+    """Write the self-contained HTML page; figures are embedded as SVG."""
     support = evaluation.confusion.sum(axis=1)
     write_page(
         path,
@@ -132,7 +132,7 @@ def _copies(evaluation: Evaluation) -> Table:
 
 
 def _augmented(metrics: Mapping[str, float]) -> Table:
-    """Figures without and with test-time augmentation; no rows where it was not measured."""
+    """Figures without and with test-time augmentation; empty where not measured."""
     rows = []
     for name, suffix in (("plain picture, as served", ""), ("mean over ten views of the picture", "_tta")):
         if f"accuracy{suffix}" in metrics:

@@ -16,7 +16,7 @@ from fer_pipeline.metrics.curves import Curve
 
 @dataclass(frozen=True)
 class Subset:
-    """How good the model is on some of the test rows; no intervals where there are no rows."""
+    """Accuracy and macro-F1 on some of the test rows; None where there are no rows."""
 
     name: str
     rows: int
@@ -26,7 +26,9 @@ class Subset:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that the report shows, of the model as it is served: one pass over the plain picture, calibrated `probabilities`.
+    """Results of an evaluation, as the report shows them.
+
+    They are of the model as it is served: one pass over the image, calibrated `probabilities`.
 
     `calibration` is the content of calibration.json. In `recalls` (Wilson intervals) a class without test rows has None. Only
     the entries of `metrics` with _tta in their name are of answers with test-time augmentation.

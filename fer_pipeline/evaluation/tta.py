@@ -9,7 +9,10 @@ import numpy as np
 from fer_pipeline.imaging import UInt8Array
 
 SHIFT = 2
-"""Pixels; five images shifted by this much contain what the five 44 px crops of a 48 px face contain."""
+"""Shift in pixels.
+
+Five shifted images contain what the five 44 px crops of a 48 px face contain.
+"""
 
 OFFSETS = ((0, 0), (-SHIFT, -SHIFT), (-SHIFT, SHIFT), (SHIFT, -SHIFT), (SHIFT, SHIFT))
 """Shifts (down, right) in pixels."""
@@ -18,7 +21,7 @@ TTA_VIEWS = 2 * len(OFFSETS)
 
 
 def tta_views(images: UInt8Array) -> Iterator[UInt8Array]:
-    """Yield `TTA_VIEWS` versions of uint8 images (N, H, W, 1): each shift, as it is and mirrored.
+    """Yield `TTA_VIEWS` versions of uint8 images (N, H, W, 1).
 
     The first is the image itself. Edge pixels repeat where a shift leaves a gap. These are the ten crops of Krizhevsky et al.
     2012, at full size.

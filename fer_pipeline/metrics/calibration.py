@@ -1,4 +1,4 @@
-"""Temperature scaling (Guo et al. 2017, arXiv 1706.04599): one number that makes confidences honest and changes no decision."""
+"""Temperature scaling (Guo et al. 2017, arXiv 1706.04599); argmax is unchanged."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.metrics.classification import Floats, Ints, nll, softmax
 
 CALIBRATION_FILE = "calibration.json"
-"""Where evaluation leaves the temperature for export."""
+"""File in which evaluation stores the temperature for export."""
 
 RANGE = (0.05, 20.0)
-"""Temperatures that are searched."""
+"""Range of the search."""
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """The temperature for which softmax(logits (N, 7) / temperature) has the least NLL on the labels (N,).
+    """Fit the temperature of least NLL of softmax(logits (N, 7) / temperature).
+
+    `labels` are those of the rows, int (N,).
 
     Raises `ModelError` where a logit is not finite.
     """

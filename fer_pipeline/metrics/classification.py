@@ -1,4 +1,4 @@
-"""Figures of merit of predictions. Numpy only.
+"""Classification metrics. Numpy only.
 
 Labels and predictions are int (N,) in 0..6, probabilities float (N, 7) that sum to 1, confusion matrices int (..., 7, 7) with
 rows for the label and columns for the prediction. Shares are in 0..1; 0/0 counts as 0.
@@ -25,7 +25,7 @@ CLASSES = len(EMOTIONS)
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval (bootstrap percentiles, or Wilson for a share)."""
+    """An estimate with its 95 % interval: bootstrap, or Wilson for a share."""
 
     estimate: float
     low: float
@@ -34,7 +34,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Per bin of confidence (equal widths over 0..1): edges (B + 1,), rows (B,), mean confidence (B,), accuracy (B,)."""
+    """Reliability per bin of confidence, B bins of equal width over 0..1.
+
+    Edges (B + 1,), rows (B,), mean confidence (B,), accuracy (B,).
+    """
 
     edges: npt.NDArray[np.float64]
     rows: npt.NDArray[np.int64]
@@ -43,58 +46,61 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean distance of accuracy and confidence, weighted by rows (Naeini et al. 2015)."""
+        """Expected calibration error (Naeini et al. 2015).
+
+        The mean distance of accuracy and confidence over the bins, weighted by rows.
+        """
         return float(np.sum(self.rows * np.abs(self.accuracy - self.confidence)) / max(self.rows.sum(), 1))
 
 
 def confusion(labels: Ints, predictions: Ints) -> npt.NDArray[np.int64]:
-    """Counts (7, 7)."""
+    """Count the confusion matrix (7, 7)."""
     cells = np.bincount(labels * CLASSES + predictions, minlength=CLASSES**2)
     table: npt.NDArray[np.int64] = cells.reshape(CLASSES, CLASSES).astype(np.int64)
     return table
 
 
 def accuracy(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share of correct rows."""
+    """Compute the share of correct rows (...)."""
     return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum(axis=(-2, -1)))
 
 
 def recalls(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share of each class's rows that were found (..., 7)."""
+    """Compute the recall of each class (..., 7)."""
     return _ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-1))
 
 
 def precisions(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share of each class's predictions that were right (..., 7)."""
+    """Compute the precision of each class (..., 7)."""
     return _ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-2))
 
 
 def f1_scores(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Harmonic mean of precision and recall of each class (..., 7)."""
+    """Compute the F1 score of each class (..., 7)."""
     both = confusions.sum(axis=-1) + confusions.sum(axis=-2)
     return _ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both)
 
 
 def macro_f1(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Plain mean of the seven F1 scores."""
+    """Compute the mean of the seven F1 scores (...)."""
     mean: npt.NDArray[np.float64] = f1_scores(confusions).mean(axis=-1)
     return mean
 
 
 def weighted_f1(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Mean of the F1 scores weighted by the rows of each class."""
+    """Compute the mean of the F1 scores (...), weighted by the rows of each class."""
     support = confusions.sum(axis=-1)
     return _ratio((f1_scores(confusions) * support).sum(axis=-1), support.sum(axis=-1))
 
 
 def top_k_accuracy(labels: Ints, probabilities: Floats, k: int = 2) -> float:
-    """Share of rows whose label is among the k most probable classes."""
+    """Compute the share of rows whose label is among the k most probable classes."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return float((best == labels[:, None]).any(axis=1).mean())
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Probabilities (N, 7) of logits (N, 7) divided by the temperature."""
+    """Compute probabilities (N, 7) of logits (N, 7) divided by the temperature."""
     scaled = logits.astype(np.float64) / temperature
     exps = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: npt.NDArray[np.float64] = exps / exps.sum(axis=1, keepdims=True)
@@ -102,18 +108,18 @@ def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]
 
 
 def nll(labels: Ints, probabilities: Floats) -> float:
-    """Mean negative log-likelihood of the labels, in nats."""
+    """Compute the mean negative log-likelihood of the labels, in nats."""
     chosen = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
 
 
 def brier(labels: Ints, probabilities: Floats) -> float:
-    """Mean squared distance of probabilities and one-hot labels, summed over classes: 0 is best, 2 is worst."""
+    """Compute the Brier score, summed over classes: 0 is best, 2 is worst."""
     return float(((probabilities - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean())
 
 
 def reliability(labels: Ints, probabilities: Floats, bins: int = 15) -> Reliability:
-    """How often the model is right, by how sure it is."""
+    """Bin accuracy by confidence."""
     sure = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)
@@ -128,7 +134,7 @@ def reliability(labels: Ints, probabilities: Floats, bins: int = 15) -> Reliabil
 
 
 def bootstrap(confusion_matrix: npt.NDArray[np.int64], statistic: Statistic, *, resamples: int, seed: int) -> Interval:
-    """The statistic with its 95 % interval over resampled rows.
+    """Compute a statistic with its 95 % bootstrap interval over rows.
 
     Drawing N rows with replacement gives multinomial counts of the 49 cells, so the matrices are drawn directly.
     """
@@ -149,7 +155,7 @@ def paired_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """statistic(a) - statistic(b) on the same rows, with its two-sided bootstrap interval.
+    """Bootstrap the difference statistic(a) - statistic(b) on the same rows.
 
     Rows are resampled in pairs: what counts is on how many rows with a given label a and b said what (343 cells).
     """

@@ -1,4 +1,7 @@
-"""ROC and precision-recall curves, one class against the rest. Numpy only."""
+"""ROC and precision-recall curves, one class against the rest. Numpy only.
+
+scikit-learn would add two seconds to the import of the evaluation.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from fer_pipeline.metrics.classification import Floats
 
 @dataclass(frozen=True)
 class Curve:
-    """Points `x`, `y` float64 (K,) of a curve and the area under it in 0..1 (NaN where a class has no rows, or all)."""
+    """Points `x`, `y` float64 (K,) of a curve and the area under it in 0..1.
+
+    The area is NaN where a class has no rows, or all.
+    """
 
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
@@ -20,7 +26,10 @@ class Curve:
 
 
 def roc(positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:
-    """False-positive rate and true-positive rate for falling thresholds, from (0, 0) to (1, 1); area by trapezoids."""
+    """Compute the ROC curve from (0, 0) to (1, 1), for falling thresholds.
+
+    `x` is the false-positive rate, `y` the true-positive rate; the area is by trapezoids.
+    """
     hits, misses = _counts(positive, scores)
     if not (hits[-1] and misses[-1]):
         return Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), float("nan"))
@@ -29,7 +38,10 @@ def roc(positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:
 
 
 def precision_recall(positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:
-    """Recall and precision for falling thresholds, from (0, 1); area as average precision (step-wise sum)."""
+    """Compute the precision-recall curve from (0, 1), for falling thresholds.
+
+    `x` is recall, `y` precision; the area is the average precision, a step-wise sum.
+    """
     hits, misses = _counts(positive, scores)
     if not hits[-1]:
         return Curve(np.array([0.0, 1.0]), np.array([0.0, 0.0]), float("nan"))
@@ -38,13 +50,13 @@ def precision_recall(positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:
 
 
 def thinned(curve: Curve, points: int = 200) -> Curve:
-    """The same curve with at most about `points` points, ends included; the area stays that of the whole."""
+    """Thin a curve to about `points` points, ends included; the area stays."""
     keep = np.unique(np.linspace(0, len(curve.x) - 1, min(points, len(curve.x))).round().astype(int))
     return Curve(curve.x[keep], curve.y[keep], curve.area)
 
 
 def _counts(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Positive and negative rows at or above each distinct score, highest first."""
+    """Count positive and negative rows at or above each distinct score, highest first."""
     order = np.argsort(-scores, kind="stable")
     ends = np.r_[np.nonzero(np.diff(scores[order]))[0], len(scores) - 1]
     hits = np.cumsum(positive[order])[ends].astype(np.float64)

@@ -1,9 +1,9 @@
-"""Confidence intervals: paired bootstrap of two models on the same rows, Wilson intervals of shares."""
+"""Confidence intervals of means and shares, and McNemar's test of two models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from fer_pipeline.metrics.classification import Interval
 
 @dataclass(frozen=True)
 class McNemar:
-    """On how many rows only a, and only b, is right, and how likely so uneven a split is where both are right equally often."""
+    """Rows on which only model a, or only model b, is right, and the p-value."""
 
     only_a: int
     only_b: int
@@ -22,7 +22,10 @@ class McNemar:
 
 
 def mcnemar(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> McNemar:
-    """The exact two-sided test of McNemar (1947) on bool (N,); p is 1 where the two are right on the same rows."""
+    """Run the exact two-sided test of McNemar (1947) on two arrays bool (N,).
+
+    The p-value is 1 where both models are right on the same rows.
+    """
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     differ = only_a + only_b
     p = float(binomtest(only_a, differ).pvalue) if differ else 1.0
@@ -32,7 +35,10 @@ def mcnemar(right_a: npt.NDArray[np.bool_], right_b: npt.NDArray[np.bool_]) -> M
 def mean_interval(
     scores: npt.NDArray[np.floating[Any]], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Interval:
-    """Mean of scores (N,) with its percentile bootstrap interval over rows; scores may be differences of two models."""
+    """Compute the mean of scores (N,) with its percentile bootstrap interval.
+
+    Scores may be differences of two models on the same rows.
+    """
     rng = np.random.default_rng(seed)
     means = [scores[rng.integers(len(scores), size=len(scores))].mean() for _ in range(resamples)]
     tail = (1 - confidence) / 2
@@ -40,12 +46,10 @@ def mean_interval(
     return Interval(float(scores.mean()), float(low), float(high))
 
 
-_Z: Final = 1.959964  # of the standard normal distribution, two-sided 95 %
-
-
 def share_interval(right: int, rows: int) -> Interval:
-    """`right` of `rows`, at least one, with the 95 % interval of Wilson (1927)."""
-    share, z2 = right / rows, _Z**2
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = _Z * (share * (1 - share) / rows + z2 / (4 * rows**2)) ** 0.5 / (1 + z2 / rows)
-    return Interval(share, max(centre - half, 0.0), min(centre + half, 1.0))
+    """Compute a share with its 95 % interval of Wilson (1927).
+
+    `right` of `rows`, which are at least one.
+    """
+    low, high = binomtest(right, rows).proportion_ci(method="wilson")
+    return Interval(right / rows, float(low), float(high))

@@ -1,1 +1,1 @@
-"""What is made of trained networks: exports, ensembles, distilled and adjusted models."""
+"""Derived models: exports, ensembles, distilled and adjusted models, the baseline."""

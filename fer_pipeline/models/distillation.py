@@ -24,7 +24,7 @@ from fer_pipeline.models.recalibration import THREADS
 
 @dataclass(frozen=True)
 class StoredSoftLabels:
-    """Fingerprint and number of rows of stored soft labels, and the share of rows whose label they agree with."""
+    """Stored soft labels: fingerprint, rows, and agreement with the given labels."""
 
     fingerprint: str
     rows: int
@@ -34,7 +34,7 @@ class StoredSoftLabels:
 def distill_offline(
     teachers: Mapping[str, Path], processed: Path, folder: Path, temperature: float = 1.0, tta_views: int = TTA_VIEWS
 ) -> StoredSoftLabels:
-    """Replace `folder` by the teachers' probabilities for the training rows of a table.
+    """Replace `folder` by the teachers' probabilities for training rows of a table.
 
     `teachers` are folders of exported models by name. Stored is the mean of their calibrated probabilities over the first
     `tta_views` views of `evaluation.tta` (Hinton et al. 2015, arXiv 1503.02531), raised to 1 / `temperature` and scaled to sum 1.

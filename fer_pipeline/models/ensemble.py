@@ -1,4 +1,4 @@
-"""Build an ensemble of exported models, or of several views of an image by one model."""
+"""Ensembles of exported models, or of several views of an image by one model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def build_ensemble(
     lineage: Mapping[str, str],
     tta_views: int = 1,
 ) -> Ensemble:
-    """Replace the folder `out` by an exported model whose probabilities are the mean of its members'.
+    """Build an exported model that averages the probabilities of its members.
+
+    It replaces the folder `out`.
 
     `members` are folders of exported models by name. Each member averages its logits over the first `tta_views` views of
     `evaluation.tta`: one member with ten views is test-time augmentation in one network. A temperature is fitted on the
@@ -100,7 +102,10 @@ def build_ensemble(
 
 
 class _CachedLogits:
-    """Logits of a model, computed once per array of images: its own metrics and the ensemble's need them."""
+    """Logits of a model, computed once per array of images.
+
+    The model's own metrics and those of the ensemble need them.
+    """
 
     def __init__(self, classifier: EmotionClassifier) -> None:
         self.temperature = classifier.info.temperature

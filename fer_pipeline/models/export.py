@@ -1,4 +1,7 @@
-"""The export stage: ONNX with labels, image spec and temperature beside it. Needs the TensorFlow backend of Keras."""
+"""Run the export stage: ONNX with labels, image spec and temperature.
+
+Needs the TensorFlow backend of Keras.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,15 @@ from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder
 
 INPUT, OUTPUT = "image", "logits"
 PARITY_ROWS = 256
-"""Validation pictures on which Keras and ONNX are compared."""
+"""Number of validation images on which Keras and ONNX are compared."""
 
 
 def export(
     processed: Path, model_dir: Path, evaluation_dir: Path, out: Path, params: ExportParams, lineage: dict[str, str]
 ) -> ModelInfo:
-    """What the exported model says of itself. Replaces the folder `out`: model.onnx, model.json, model.keras,
-    training_pictures.npy.
+    """Export a trained model; return its metadata.
+
+    Replaces the folder `out`: model.onnx, model.json, model.keras, training_pictures.npy.
 
     Raises `ToolUnavailableError` where Keras runs on another backend, `ModelError` where a file is missing, or where ONNX and
     Keras logits of validation pictures lie further apart than `params.tolerance`.
@@ -68,7 +72,10 @@ def export(
 
 
 def to_onnx(network: keras.Model, path: Path) -> None:
-    """Writes the network as ONNX: uint8 "image" (N, 48, 48, 1) to float32 "logits" (N, 7), N free."""
+    """Write the network as ONNX: uint8 "image" to float32 "logits".
+
+    The shapes are (N, 48, 48, 1) and (N, 7), N free.
+    """
 
     def logits(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {OUTPUT: network(image, training=False)}
@@ -80,7 +87,9 @@ def to_onnx(network: keras.Model, path: Path) -> None:
 
 
 def check_parity(network: keras.Model, path: Path, images: UInt8Array, tolerance: float) -> float:
-    """Largest absolute difference of Keras and ONNX logits on pictures uint8 (N, 48, 48, 1).
+    """Compare Keras and ONNX logits on uint8 images (N, 48, 48, 1).
+
+    Returns the largest absolute difference.
 
     Raises `ModelError` above the tolerance, or where the ONNX model has other names or shapes than "image" to "logits" (N, 7).
     """

@@ -1,4 +1,7 @@
-"""Post-hoc logit adjustment for rare classes: Menon et al. 2021, arXiv 2007.07314, section 4.2."""
+"""Post-hoc logit adjustment for rare classes.
+
+Menon et al. 2021, arXiv 2007.07314, section 4.2.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,18 @@ from fer_pipeline.models.recalibration import THREADS, recalibrated
 from fer_pipeline.workspace.files import replaced_folder
 
 STRENGTHS = tuple(step / 20 for step in range(21))
-"""Strengths that are tried: 0 changes nothing, 1 predicts as if all classes were equally frequent."""
+"""Strengths that are tried.
+
+0 changes nothing, 1 predicts as if all classes were equally frequent.
+"""
 
 
 @dataclass(frozen=True)
 class Adjustment:
-    """Offsets (7,) of the calibrated logits: -`strength` times the log of each class's share in training."""
+    """Offsets (7,) of the calibrated logits.
+
+    They are -`strength` times the logarithm of each class's share of the training rows.
+    """
 
     strength: float
     offsets: npt.NDArray[np.float64]
@@ -37,7 +46,7 @@ class Adjustment:
 def choose_adjustment(
     logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64], shares: npt.NDArray[np.float64], max_loss: float
 ) -> Adjustment:
-    """Choose the strength with the best macro-F1 that costs at most `max_loss` of the accuracy.
+    """Choose the strength of best macro-F1 that costs at most `max_loss` of accuracy.
 
     `logits` (N, 7) and `labels` (N,) are of validation rows, the logits divided by the temperature already; `shares` (7,) are
     those of the classes in training, above 0.
@@ -53,7 +62,7 @@ def choose_adjustment(
 
 @dataclass(frozen=True)
 class AdjustedModel:
-    """The adjusted model, the strength, and the metrics of the original model on the same rows."""
+    """The adjusted model, its strength, and the metrics of the original model."""
 
     info: ModelInfo
     strength: float
@@ -61,7 +70,7 @@ class AdjustedModel:
 
 
 def adjust_logits(model: Path, processed: Path, out: Path, params: EvaluateParams, max_loss: float) -> AdjustedModel:
-    """Replace the folder `out` by an exported model whose logits have offsets by class.
+    """Replace the folder `out` by a model whose logits have offsets by class.
 
     The strength is chosen on the validation rows that `model` was not trained on, where it may cost at most `max_loss` of the
     accuracy. The new model has no model.keras, and a temperature of its own; metrics.json holds its metrics on the test split.

@@ -21,11 +21,14 @@ MIN_PROBABILITY = 1e-7
 """Mean probability below which the logarithm is cut off."""
 
 MIN_HALF_VALUES = 256
-"""Tensors of fewer values stay in float32: biases and normalisation take few bytes and may be tiny numbers."""
+"""Tensors of fewer values stay in float32.
+
+Biases and normalisation take few bytes and may be tiny numbers.
+"""
 
 
 def merge(members: Sequence[tuple[Path, float]], target: Path, tta_views: int = 1) -> None:
-    """Write the ensemble of ONNX files, each with its temperature, as one file of the same input and output.
+    """Write the ensemble of ONNX files, each with its temperature, as one file.
 
     Its logits are the logarithm of mean(softmax(logits / temperature)), so that their softmax is that mean (uniform weights;
     Lakshminarayanan et al. 2017, arXiv 1612.01474). The logits of a member are its mean over the first `tta_views` views of
@@ -72,7 +75,7 @@ def merge(members: Sequence[tuple[Path, float]], target: Path, tta_views: int = 
 
 
 def add_logit_offsets(source: Path, temperature: float, offsets: npt.NDArray[np.float64], target: Path) -> None:
-    """Write the ONNX network of `source` with logits / temperature + offsets (7,) as its logits.
+    """Write an ONNX network with logits / temperature + offsets (7,) as its logits.
 
     Raises `ModelError` where `source` is no ONNX network.
     """
@@ -134,7 +137,7 @@ def _read(path: Path) -> onnx.ModelProto:
 
 
 def _view_nodes(count: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Build the nodes from the input (N, 48, 48, 1) to the tensor "views" (count * N, 48, 48, 1), view by view."""
+    """Build the nodes from the input to "views" (count * N, 48, 48, 1), view by view."""
     corners = np.array([[SHIFT + down, SHIFT + right] for down, right in OFFSETS])
     constants = {
         "padding": [0, SHIFT, SHIFT, 0, 0, SHIFT, SHIFT, 0],

@@ -1,4 +1,4 @@
-"""Makes an exported model one that comes with the package: weights in 16 bits, measured again as stored, card, index.
+"""Publish an exported model as one of the pretrained models of the package.
 
 Behind `python -m tools.publish_pretrained`; loading is inference/pretrained.py.
 """
@@ -31,13 +31,13 @@ from fer_pipeline.training.artifacts import HISTORY_FILE, KERAS_FILE, TRAINING_F
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 TOLERANCE = 0.01
-"""By how much a logit of a test picture may move, at most, when the weights are stored in 16 bits."""
+"""Largest allowed change of a logit of a test image by 16-bit weights."""
 
 MIN_AGREEMENT = 0.999
-"""Share of test pictures that must get the same answer before and after."""
+"""Share of test images whose predicted class must stay the same."""
 
 REPORTS_FILE = "reports.json"
-"""What the card says beyond metrics.json: robustness, explanation, other data sets, and the rows that it learned from."""
+"""Content of the card beyond metrics.json: robustness, explanation, other data."""
 
 _DATA_FACTS = ("source", "rows_in", "removed_by_choice", "splits", "split_rule")
 _RESERVED = ("champion", "challenger", "baseline")
@@ -46,7 +46,7 @@ _MAIN_FIGURES = ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "accura
 
 @dataclass(frozen=True)
 class Sources:
-    """The folders of a workspace that a model is shipped from: of export, train and preprocess, and of all reports."""
+    """Folders of a workspace that a model is published from."""
 
     export: Path
     training: Path
@@ -56,7 +56,9 @@ class Sources:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """What was shipped: folder and index entry, the largest change of a logit and the share of equal answers on the test split.
+    """A published model: folder and index entry, and how its outputs changed.
+
+    `difference` is the largest change of a logit, `agreement` the share of equal classes on the test split.
 
     `stale` names reports that the card leaves out, since they were measured for another model.
     """
@@ -71,7 +73,7 @@ class PublishedModel:
 def publish(
     name: str, sources: Sources, weights: Path, params: EvaluateParams, *, keras: bool, tolerance: float = TOLERANCE
 ) -> PublishedModel:
-    """Replaces the folder `name` of `weights`, and its entry in the index.
+    """Replace the folder `name` of `weights` and its entry in the index.
 
     It holds model.onnx with weights in 16 bits, model.json with temperature and figures measured on that very file,
     metrics.json and reports.json, the card made of them as page and as Markdown, training.json, history.csv and
@@ -123,7 +125,10 @@ def publish(
 
 
 def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]) -> None:
-    """Raises `ModelError` where the weights are of another model than the recipe, the curves and the list beside them."""
+    """Check that export and training folder are of one model.
+
+    Raises `ModelError`.
+    """
     recipe = {"network": training["network"], "data": training["source"], "run": training["run_id"] or "none"}
     exported = {"network": info.network, "data": info.data, "run": info.lineage.get("run_id", "none")}
     differing = [

@@ -29,7 +29,9 @@ def recalibrated(
     training: Mapping[str, Any] = MappingProxyType({}),
     history: Sequence[dict[str, float]] = (),
 ) -> tuple[ModelInfo, Evaluation]:
-    """Fit the temperature of an exported model on `validation`, measure it on `test`, and store both.
+    """Fit the temperature of an exported model, measure the model, store both.
+
+    The temperature is fitted on `validation`, the metrics are of `test`.
 
     Rewrites model.json and metrics.json in the folder, which holds model.onnx and model.json. `logits` replaces the network in
     the folder where its answers are known already; `training` and `history` are for the report page of the evaluation.

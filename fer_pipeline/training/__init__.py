@@ -1,1 +1,1 @@
-"""Networks, their training, measurement and export."""
+"""Training: batches, loop, schedules, checkpoints, artifacts."""

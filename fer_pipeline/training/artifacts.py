@@ -1,4 +1,7 @@
-"""The folder of a trained model: `model.keras`, `history.csv`, `training.json`, `training_pictures.npy`."""
+"""Read and write the folder of a trained model.
+
+It holds model.keras, history.csv, training.json and training_pictures.npy.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ TRAINING_FILE = "training.json"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A trained network and how it came to be.
+    """A trained network with its history.
 
     `network` computes in float32 and takes 48 px pictures. `history` has one entry per measured epoch: epoch (from 1), loss and
     accuracy on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step),
@@ -45,12 +48,12 @@ class TrainingResult:
 
     @property
     def best(self) -> dict[str, float]:
-        """The figures of the epoch whose weights the network has."""
+        """The metrics of the epoch whose weights the network has."""
         return next(figures for figures in self.history if figures["epoch"] == self.best_epoch)
 
     @property
     def summary(self) -> str:
-        """What was trained, for how long and how well, in one line."""
+        """Network, duration and validation metrics in one line."""
         best = self.best
         return (
             f"{self.network.name}: {self.history[-1]['epoch']:.0f} epochs in {self.seconds:,.0f} s on {self.backend}, "
@@ -103,7 +106,7 @@ def write_model(
 
 
 def read_model(folder: Path) -> keras.Model:
-    """The trained network, in safe mode and without its optimizer. Raises `ModelError`."""
+    """Load the trained network, without its optimizer. Raises `ModelError`."""
     path = folder / KERAS_FILE
     if not path.is_file():
         raise ModelError(f"{path} is missing: run `fer train` first")
@@ -129,7 +132,7 @@ def read_training(folder: Path) -> dict[str, Any]:
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """The figures of each epoch. Raises `ModelError`."""
+    """Read the metrics of each epoch. Raises `ModelError`."""
     path = folder / HISTORY_FILE
     try:
         with path.open(newline="", encoding="utf-8") as stream:

@@ -1,4 +1,7 @@
-"""Shuffled training batches; all that is random follows from (seed, epoch, batch), so that a resumed run sees the same ones."""
+"""Shuffled training batches, determined by (seed, epoch, batch).
+
+A resumed run therefore sees the same batches.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,14 @@ Floats = npt.NDArray[np.float32]
 Batch = tuple[tuple[npt.NDArray[Any], Floats], dict[str, Floats], dict[str, Floats]]
 
 LABELS, VOTES = "labels", "votes"
-"""Names of the two things that are learned, and of the outputs that learn them."""
+"""Names of the two targets, and of the outputs that learn them."""
 
 
 class Table(NamedTuple):
-    """What is learned from all rows, in the form that `Batches` describes for those of a batch; arrays or tensors."""
+    """Images, targets and weights of all rows, in the form that `Batches` describes.
+
+    The values are arrays or tensors.
+    """
 
     images: Any
     targets: dict[str, Any]
@@ -30,7 +36,9 @@ class Table(NamedTuple):
 
 
 class Batches(keras.utils.PyDataset):
-    """One epoch of ((images uint8 (B, 48, 48, 1), mixup shares (B, 1)), targets, weights).
+    """Batches of one epoch: ((images, mixup shares), targets, weights).
+
+    Images are uint8 (B, 48, 48, 1), shares (B, 1).
 
     `targets` has "labels" (B, 7) and with `params.vote_loss_weight` also "votes" (B, 8), the shares of the emotions in
     `labels.FERPLUS_EMOTIONS`; `weights` (B,) has the same names, 0 for votes that a row lacks. Batches are full ones (rows that
@@ -64,7 +72,9 @@ class Batches(keras.utils.PyDataset):
 
 
 def compose(xp: ModuleType, table: Table, rows: Any, shares: Any) -> Batch:
-    """The batch of these rows (B,) with these mixup shares (B, 1): each row is mixed with the one before it in the batch.
+    """Compose the batch of the given rows (B,) with mixup shares (B, 1).
+
+    Each row is mixed with the one before it in the batch.
 
     `xp` is `numpy` for arrays, `keras.ops` for tensors. The pictures stay unmixed, since augmentation comes before that.
     """
@@ -79,12 +89,14 @@ def compose(xp: ModuleType, table: Table, rows: Any, shares: Any) -> Batch:
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Number of full batches, at least 1."""
+    """Count the full batches of an epoch, at least 1."""
     return max(rows // batch_size, 1)
 
 
 def vote_shares(faces: FaceDataset) -> Floats:
-    """Share (N, 8) of each emotion in a row's FER+ votes, those for "unknown" and "no face" left out; zeros where none is left.
+    """Compute the share (N, 8) of each emotion in a row's FER+ votes.
+
+    "unknown" and "no face" do not count; rows without other votes are zeros.
 
     Raises `ParamsError` where no row has votes.
     """
@@ -99,7 +111,7 @@ def vote_shares(faces: FaceDataset) -> Floats:
 
 
 def label_targets(faces: FaceDataset, weight: float) -> Floats:
-    """Compute the label targets (N, 7): the given label, mixed with the soft labels of the row.
+    """Compute the label targets (N, 7): given labels mixed with soft labels.
 
     `weight` is the share of the soft labels, 0 to 1. Raises `ParamsError` where it is above 0 and the rows have none.
     """
@@ -115,7 +127,10 @@ def label_targets(faces: FaceDataset, weight: float) -> Floats:
 
 
 def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:
-    """Weight (7,) of a row of each class, with mean 1 over the rows: "none", "balanced" (1 / count), "sqrt" (1 / sqrt(count))."""
+    """Compute the weight (7,) of a row of each class, with mean 1 over the rows.
+
+    `kind` is "none", "balanced" (1 / count) or "sqrt" (1 / sqrt(count)).
+    """
     counts = np.maximum(np.bincount(labels, minlength=len(EMOTIONS)), 1)
     weights = counts ** -{"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[kind]
     scaled: Floats = (weights / weights[labels].mean()).astype(np.float32)

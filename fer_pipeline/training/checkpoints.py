@@ -1,4 +1,4 @@
-"""The state of a training run in one file, written aside and moved into place after each epoch."""
+"""Checkpoint of a training run: one file, replaced atomically after each epoch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ Arrays = list[npt.NDArray[np.generic]]
 
 @dataclass
 class State:
-    """All that a run needs to go on. `epoch` counts finished epochs; `key` names the recipe and the data.
+    """State from which a run is resumed.
+
+    `epoch` counts finished epochs; `key` identifies recipe and data.
 
     `variables` are the network's weights and the state of all random generators, `optimizer` the optimizer's variables (moving
     averages included). `best` holds the weights that the run would return now, those of `best_epoch` (1 is the first epoch);
@@ -43,7 +45,10 @@ _ARRAYS = ("variables", "optimizer", "best")
 
 
 def save(folder: Path, state: State) -> None:
-    """Replaces the checkpoint in `folder` at once. Raises `ToolUnavailableError` where the disk refuses it."""
+    """Replace the checkpoint in `folder` atomically.
+
+    Raises `ToolUnavailableError` where the disk refuses it.
+    """
     facts = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
     arrays = {f"{group}_{i}": array for group in _ARRAYS for i, array in enumerate(getattr(state, group))}
     target = folder / STATE_FILE
@@ -58,7 +63,7 @@ def save(folder: Path, state: State) -> None:
 
 
 def restore(folder: Path, key: str) -> tuple[State, str]:
-    """The state to start from, and a message about it (empty where there was no checkpoint).
+    """Load the state to start from, and a message (empty without a checkpoint).
 
     A checkpoint of another recipe, of other data, or a damaged one is removed, and a new state is returned.
     """
@@ -82,5 +87,5 @@ def restore(folder: Path, key: str) -> tuple[State, str]:
 
 
 def discard(folder: Path) -> None:
-    """Removes the checkpoint and its folder, if they are there."""
+    """Remove the checkpoint and its folder, if they exist."""
     shutil.rmtree(folder, ignore_errors=True)

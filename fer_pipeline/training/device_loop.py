@@ -1,4 +1,4 @@
-"""Epochs on training rows that stay on the device, many steps per call of it, so that neither copies nor the host cost time."""
+"""Train epochs on the device: rows stay there, and one call runs many steps."""
 
 from __future__ import annotations
 
@@ -17,14 +17,26 @@ from fer_pipeline.training.devices import copied, split
 from fer_pipeline.training.networks.batch_norm import follow_mean
 
 RESIDENT_BYTES = 2**30
-"""Training pictures that take more are sent to the device batch by batch."""
+"""Bytes of training images above which batches are sent one by one."""
 
 CALL_SECONDS = 0.5
-"""Calls of the device get longer until one takes so long; the progress bar moves after each."""
+"""Calls get longer until one takes this long, in seconds.
+
+The progress bar advances after each.
+"""
+
+COMPILING_BACKENDS = ("jax", "tensorflow")
+"""Backends for which `compiled_loop` is written."""
+
+Step = Callable[[Any, Any], None]
+"""Called with an index and the data; it works by assigning to variables."""
+
+Loop = Callable[[int, int, Any], None]
+"""Called with the first index, the last one (excluded) and the data."""
 
 
 def can_stay(faces: FaceDataset) -> bool:
-    """True where the pictures are few enough to stay on the device and it runs loops as fast as single steps.
+    """Tell whether the images fit on the device and loops are fast there.
 
     JAX on a CPU does not: XLA computes a convolution inside a loop without its fast kernels, ten times slower.
     """
@@ -34,9 +46,10 @@ def can_stay(faces: FaceDataset) -> bool:
 
 
 class Resident:
-    """The rows of `batches.table` on the device, and what a compiled `trainer` of `network` does with them.
+    """Training rows on the device, with compiled loops of a trainer over them.
 
-    `shrunk` turns uint8 pictures (B, 48, 48, 1) into those that the network takes when nothing is augmented.
+    `trainer` is the compiled training graph around `network`; `shrunk` turns uint8 images (B, 48, 48, 1) into those that the
+    network takes without augmentation.
     """
 
     def __init__(self, batches: Batches, trainer: keras.Model, network: keras.Model, shrunk: Callable[[Any], Any]) -> None:
@@ -57,7 +70,7 @@ class Resident:
         self._estimate = compiled_loop(estimate, network.variables)
 
     def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
-        """Trains on the batches, as `keras.Model.fit` does, and returns its figures by name."""
+        """Train on the batches, as `keras.Model.fit` does; return the metrics by name."""
         self._trainer.reset_metrics()
         data = (self._table, copied(batches.rows.astype(np.int32)), copied(batches.shares))
         first = 0
@@ -73,27 +86,15 @@ class Resident:
         return {name: float(value) for name, value in self._trainer.get_metrics_result().items()}
 
     def estimate_batch_norm(self, batches: Batches, count: int) -> None:
-        """Makes the batch-norm statistics of the network the mean over the first `count` batches of plain pictures."""
+        """Set the batch-norm statistics to the mean over the first `count` batches.
+
+        The images are not augmented.
+        """
         self._estimate(0, count, (self._table.images, copied(batches.rows[:count].astype(np.int32))))
 
 
-def _build_metrics(trainer: keras.Model, batches: Batches) -> None:
-    """Makes the variables of loss and metrics, which Keras otherwise makes in its own fit."""
-    inputs, targets, weights = compose(np, batches.table, batches.rows[0][:1], batches.shares[0][:1])
-    outputs = {name: ops.zeros(target.shape) for name, target in targets.items()}
-    trainer.compute_loss(inputs, targets, outputs, weights)
-    trainer.compute_metrics(inputs, targets, outputs, weights)
-
-
-COMPILING_BACKENDS = ("jax", "tensorflow")
-"""Those for which `compiled_loop` is written."""
-
-Step = Callable[[Any, Any], None]
-Loop = Callable[[int, int, Any], None]
-
-
 def compiled_loop(step: Step, variables: list[keras.Variable]) -> Loop:
-    """A function (first, last, data) that runs step(index, data) for each index from `first`, `last` excluded, in order.
+    """Compile a loop of step(index, data) from the first index to the last (excluded).
 
     `step` is traced once for the shapes of `data` (nested dicts and tuples of tensors), gets a scalar tensor as index and works
     by assigning to `variables`; it must assign to no others. Which first and last are given costs no new compilation.
@@ -102,7 +103,10 @@ def compiled_loop(step: Step, variables: list[keras.Variable]) -> Loop:
 
 
 def train_step(trainer: keras.Model, batch: Any) -> None:
-    """One step of a compiled model's own training on a batch (inputs, targets, weights), for use in a `Step`."""
+    """Run one training step of a compiled model on a batch, within a `Step`.
+
+    The batch is (inputs, targets, weights).
+    """
     if keras.backend.backend() != "jax":
         trainer.train_step(batch)
         return
@@ -116,6 +120,14 @@ def train_step(trainer: keras.Model, batch: Any) -> None:
     for group, values in zip(groups, state, strict=True):
         for variable, value in zip(group, values, strict=True):
             variable.assign(value)
+
+
+def _build_metrics(trainer: keras.Model, batches: Batches) -> None:
+    """Build the variables of loss and metrics, which Keras otherwise builds in `fit`."""
+    inputs, targets, weights = compose(np, batches.table, batches.rows[0][:1], batches.shares[0][:1])
+    outputs = {name: ops.zeros(target.shape) for name, target in targets.items()}
+    trainer.compute_loss(inputs, targets, outputs, weights)
+    trainer.compute_metrics(inputs, targets, outputs, weights)
 
 
 def _jax_loop(step: Step, variables: list[keras.Variable]) -> Loop:

@@ -1,4 +1,4 @@
-"""The devices of the backend: what they are, and training on all of them, the same weights on each and every batch split."""
+"""Devices of the Keras backend: their names, and data-parallel training on all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from fer_pipeline.errors import ParamsError
 
 
 def data_parallel(batch_size: int) -> AbstractContextManager[None]:
-    """The context in which networks are made and trained so that batches are split over all devices that JAX sees.
+    """Return the context that splits batches over all devices that JAX sees.
+
+    Networks must be built and trained within it.
 
     With a single device, or another backend, it changes nothing. Raises `ParamsError` where the batch cannot be split evenly.
     """
@@ -34,13 +36,13 @@ def data_parallel(batch_size: int) -> AbstractContextManager[None]:
 
 
 def device_count() -> int:
-    """Number of devices over which the current context splits batches."""
+    """Count the devices over which the current context splits batches."""
     distribution = keras.distribution.distribution()
     return distribution.device_mesh.devices.size if distribution else 1
 
 
 def hardware() -> str:
-    """What the backend trains on in this process, such as "NVIDIA H200", "4 x NVIDIA H200" or "cpu, 2 cores"."""
+    """Name the hardware of this process, such as "4 x NVIDIA H200" or "cpu, 2 cores"."""
     namers = {"jax": _jax_accelerators, "tensorflow": _tensorflow_accelerators, "torch": _torch_accelerators}
     backend = keras.backend.backend()
     if found := Counter(namers[backend]() if backend in namers else []):
@@ -68,7 +70,7 @@ def _torch_accelerators() -> list[str]:
 
 
 def copied(array: Any) -> Any:
-    """The array as a tensor, whole on each device of the current context."""
+    """Copy the array to each device of the current context, as a tensor."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return ops.convert_to_tensor(array)
@@ -77,7 +79,7 @@ def copied(array: Any) -> Any:
 
 
 def split(tensor: Any) -> Any:
-    """The tensor of a batch, its rows split over the devices of the current context; for use in a compiled step."""
+    """Split the rows of a batch over the devices, within a compiled step."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return tensor

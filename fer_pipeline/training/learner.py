@@ -1,4 +1,4 @@
-"""A network with its optimizer: fits one epoch, predicts, and hands its state to a checkpoint."""
+"""Train a network epoch by epoch: fit, average, predict, store, restore."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from fer_pipeline.training.teachers import DistillationLoss, load_teachers
 from fer_pipeline.workspace.layout import TEACHERS
 
 ESTIMATION_BATCHES = 32
-"""Batches of plain training pictures from which the batch-norm statistics of averaged weights are estimated."""
+"""Number of batches from which batch-norm statistics are estimated."""
 
 
 class Learner:
-    """`enter` sets up a phase; then `fit` trains one epoch and `predict` measures the weights that would be kept.
+    """A network with optimizer and training graph.
+
+    `enter` sets up a phase; then `fit` trains one epoch and `predict` runs the weights that would be kept.
 
     `network` returns logits. With `params.vote_loss_weight` a second head on the same features learns the FER+ votes in training
     (Barsoum et al. 2016, arXiv 1608.01041); it is no part of `network`. With `params.distillation_weight` the networks in the
@@ -64,7 +66,10 @@ class Learner:
         self._resident: Resident | None = None
 
     def enter(self, phase: Phase, cuts: int) -> None:
-        """Makes the training graph for this phase and number of plateau cuts; weights and optimizer state carry over."""
+        """Build the training graph of a phase after a number of plateau cuts.
+
+        Weights and optimizer state carry over.
+        """
         if self._setup == (phase, cuts):
             return
         old: keras.optimizers.Optimizer | None = self._optimizer if self._setup else None
@@ -98,13 +103,16 @@ class Learner:
         )
 
     def fit(self, batches: Batches, progress: keras.callbacks.Callback) -> dict[str, float]:
-        """Trains on the batches and returns their loss and accuracy. All batches of a phase must be of the same rows."""
+        """Train on the batches; return loss and accuracy.
+
+        All batches of a phase must be of the same rows.
+        """
         figures = self._fit_resident(batches, progress) if can_stay(batches.faces) else self._fit_streamed(batches, progress)
         accuracy = f"{LABELS}_accuracy" if self.params.vote_loss_weight else "accuracy"  # Keras names them so
         return {"loss": figures["loss"], "accuracy": figures[accuracy]}
 
     def average(self, batches: Batches) -> None:
-        """Leaves the network with the weights that would be kept after these batches: with EMA the averaged ones.
+        """Give the network the weights that would be kept: with EMA the averaged ones.
 
         `store` brings the live ones back.
         """
@@ -117,7 +125,7 @@ class Learner:
             self.evaluated = self.network.get_weights()
 
     def predict(self, images: UInt8Array) -> npt.NDArray[np.float32]:
-        """Logits (N, 7) for uint8 (N, 48, 48, 1), at the phase's picture size."""
+        """Compute logits (N, 7) of uint8 images (N, 48, 48, 1), at the phase's size."""
         rows, devices = len(images), device_count()
         if rows % devices:  # each batch must split evenly
             images = np.pad(images, ((0, -rows % devices), (0, 0), (0, 0), (0, 0)))
@@ -126,12 +134,15 @@ class Learner:
         return logits[:rows]
 
     def rate_after(self, epoch: int) -> float:
-        """Learning rate of the last step of an epoch (from 0)."""
+        """Return the learning rate of the last step of an epoch (from 0)."""
         assert self._setup is not None
         return float(self.rates[(epoch + 1) * self.steps - 1] * PLATEAU_FACTOR ** self._setup[1])
 
     def store(self, state: State) -> None:
-        """Copies weights, random states and optimizer into the state; with EMA the live weights return to the network first."""
+        """Copy weights, random states and optimizer into the state.
+
+        With EMA the live weights return to the network first.
+        """
         if self._live is not None:
             self._heads.set_weights(self._live)
             self._live = None
@@ -139,7 +150,10 @@ class Learner:
         state.optimizer = _values(self._optimizer.variables)
 
     def restore(self, state: State) -> None:
-        """Takes weights, random states and optimizer out of the state; `enter` must have set up the phase it was stored in."""
+        """Restore weights, random states and optimizer from the state.
+
+        `enter` must have set up the phase it was stored in.
+        """
         for variable, value in zip(self._variables, state.variables, strict=True):
             variable.assign(value)
         for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
@@ -147,7 +161,7 @@ class Learner:
 
     @property
     def _variables(self) -> list[keras.Variable]:
-        """Those of the training graph, without the teachers', which never change."""
+        """The variables of the training graph without the teachers', which do not change."""
         constant = {id(variable) for variable in (self._distillation.variables if self._distillation is not None else ())}
         return [variable for variable in self._trainer.variables if id(variable) not in constant]
 
@@ -176,7 +190,10 @@ class Learner:
 
 
 def _with_votes_head(network: keras.Model) -> keras.Model:
-    """The network with a second output (N, 8), logits of the emotions in FER+ votes. Raises `ParamsError` without dense head."""
+    """Add a second output (N, 8): logits of the emotions in FER+ votes.
+
+    Raises `ParamsError` where the network does not end in a dense layer.
+    """
     last = network.layers[-1]
     if not isinstance(last, keras.layers.Dense):
         raise ParamsError(
@@ -187,7 +204,7 @@ def _with_votes_head(network: keras.Model) -> keras.Model:
 
 
 class _LiveWeights(keras.callbacks.Callback):
-    """Keeps the weights of the end of the epoch, before Keras replaces them by their averages at the end of fit."""
+    """Keep the weights at the end of the epoch, before Keras averages them."""
 
     def __init__(self, network: keras.Model) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe, with the learning rate of each step, and what carries over from one to the next."""
+"""Optimizers of a recipe, with a learning rate for each step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_pipeline.config.training import TrainParams
 
 
 class _Table(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of each step, looked up."""
+    """Learning rates looked up in a table by step."""
 
     def __init__(self, rates: npt.NDArray[np.float32]) -> None:
         self.rates = rates
@@ -26,7 +26,7 @@ class _Table(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def optimizer_of(params: TrainParams, rates: npt.NDArray[np.float32], network: keras.Model) -> keras.optimizers.Optimizer:
-    """The built optimizer; weight decay acts on kernels only.
+    """Build the optimizer of a recipe; weight decay acts on kernels only.
 
     Keras takes decay off the weights by themselves. `weight_decay` of SGD means what it does in most recipes, a term of the
     gradient, which momentum multiplies by 1 / (1 - momentum).
@@ -48,7 +48,7 @@ def optimizer_of(params: TrainParams, rates: npt.NDArray[np.float32], network: k
 
 
 def carry_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
-    """Copies the step count, and the rest of the state where both act on the same weights."""
+    """Copy the step count, and the other state where both act on the same weights."""
     new.iterations.assign(old.iterations)
     if [v.shape for v in old.variables] == [v.shape for v in new.variables]:
         for target, source in zip(new.variables, old.variables, strict=True):

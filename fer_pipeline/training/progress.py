@@ -1,4 +1,4 @@
-"""The progress bar of a training run, on stderr; without a terminal there is one line per epoch."""
+"""Progress bar of a training run on stderr; one line per epoch without a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class EpochProgress:
-    """Shows steps of the whole run with the time left; `callback` moves it on."""
+    """Show the steps of the whole run and the time left; `callback` advances it."""
 
     def __init__(self, epochs: int, steps: int, done: int) -> None:
         self._console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""Learning rates, one per step, and the phases of a training run. Numpy only."""
+"""Learning-rate schedules and phases of a training run. Numpy only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLATEAU_PATIENCE = 3
 
 @dataclass(frozen=True)
 class Phase:
-    """Epochs `first` to `last` (from 0, `last` excluded) at one picture size, with the backbone frozen or free."""
+    """Epochs `first` to `last` (from 0, `last` excluded) of one image size."""
 
     first: int
     last: int
@@ -27,7 +27,7 @@ class Phase:
 
 
 def phases(params: TrainParams) -> list[Phase]:
-    """The phases in order; together they cover all epochs."""
+    """Return the phases in order; together they cover all epochs."""
     if params.network.startswith(TRANSFER_PREFIX) and is_pretrained(params.transfer):
         frozen = params.transfer.frozen_epochs
         factor = params.transfer.unfrozen_lr_factor
@@ -39,7 +39,7 @@ def phases(params: TrainParams) -> list[Phase]:
 
 
 def learning_rates(params: TrainParams, steps_per_epoch: int) -> npt.NDArray[np.float32]:
-    """Learning rate of every step of the run, float32 (epochs * steps_per_epoch,).
+    """Compute the learning rate of each step, float32 (epochs * steps_per_epoch,).
 
     - constant: `lr`, after a linear warm-up over `warmup_share` of the steps.
     - cosine: the same warm-up, then half a cosine down to 0.
@@ -63,7 +63,7 @@ def learning_rates(params: TrainParams, steps_per_epoch: int) -> npt.NDArray[np.
 
 
 def plateau_reductions(losses: list[float]) -> int:
-    """How often the plateau schedule has cut the rate after epochs with these validation losses.
+    """Count the cuts of the plateau schedule after these validation losses.
 
     One cut after each `PLATEAU_PATIENCE` epochs in a row without a new minimum.
     """

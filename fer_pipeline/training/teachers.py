@@ -56,7 +56,9 @@ class DistillationLoss(keras.layers.Layer):
 
 
 def store_teachers(folder: Path, models: Mapping[str, Path]) -> str:
-    """Replace `folder` by the Keras networks of models, folders by name; return their fingerprint.
+    """Replace `folder` by the Keras networks of models; return their fingerprint.
+
+    `models` are folders by name.
 
     Each network is stored with its temperature: the one in model.json, or 1 for a model that was not exported. Raises
     `ParamsError` where no model is given, `ModelError` where one has no model.keras.

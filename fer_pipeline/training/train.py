@@ -1,4 +1,4 @@
-"""The training loop: Keras 3 on TensorFlow, JAX or torch, with a checkpoint after each epoch.
+"""Training loop: Keras 3, with a checkpoint after each measured epoch.
 
 This module and all it imports run without MLflow, Spark and DVC, so that they also work alone on a GPU machine.
 """
@@ -41,7 +41,7 @@ def train(
     on_epoch: OnEpoch | None = None,
     teachers: Path = TEACHERS,
 ) -> TrainingResult:
-    """The network of the recipe, trained.
+    """Train the network of a recipe.
 
     A killed run goes on after its last finished epoch: the checkpoint in `checkpoint_folder` stays until the caller has stored
     the result and discards it. `on_epoch(epoch, figures)` is called for each measured epoch in order, those of a resumed
@@ -108,7 +108,10 @@ def train(
 
 
 def recipe_key(data_train: FaceDataset, data_validation: FaceDataset, params: TrainParams) -> str:
-    """12 hex digits that are equal for the same recipe, backend, training and validation data (votes count where learned)."""
+    """Compute 12 hex digits that identify recipe, backend and data.
+
+    Votes count where they are learned.
+    """
     parts = [fingerprint(params), keras.backend.backend(), data_train.fingerprint, data_validation.fingerprint]
     if params.vote_loss_weight:
         parts.append(hashlib.sha256(vote_shares(data_train).tobytes()).hexdigest())
@@ -161,7 +164,7 @@ def _figures(
 
 
 def _choose(state: checkpoints.State, learner: Learner, params: TrainParams) -> None:
-    """Keeps the evaluated weights of this epoch where they are the ones to return so far."""
+    """Keep the evaluated weights of this epoch where they are the best so far."""
     if not params.early_stopping_patience:
         state.best_epoch = state.epoch
         state.best = learner.evaluated if params.ema_decay else []

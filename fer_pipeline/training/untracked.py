@@ -1,4 +1,4 @@
-"""A training without MLflow and DVC, for a machine that has little more than Keras and its backend."""
+"""Train without MLflow and DVC, on a machine with little more than Keras."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from fer_pipeline.training.train import train
 def train_untracked(
     processed: Path, out: Path, checkpoints: Path, params: TrainParams, soft_labels: Path, teachers: Path
 ) -> TrainingResult:
-    """Trains on the processed table and replaces the folder `out` by the model, whose training.json names no MLflow run.
+    """Train on the processed table and replace the folder `out` by the model.
+
+    Its training.json names no MLflow run.
 
     Resumes from `checkpoints`, and removes it in the end. `soft_labels` is read where the recipe softens labels, `teachers`
     where it has teachers. Raises what `train` raises, and `SourceError` where the table or the soft labels cannot be read.

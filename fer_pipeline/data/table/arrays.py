@@ -1,4 +1,4 @@
-"""The pictures of a split as one array, filled from Parquet batch by batch: in memory, or in a file where memory is short."""
+"""Read the images of a split into one array, in memory or in a temporary file."""
 
 from __future__ import annotations
 
@@ -24,33 +24,35 @@ def read_images(
     dataset: ds.Dataset,
     rows: ds.Expression,
     ids: pa.ChunkedArray,
-    places: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
     scratch: Path,
     memory: int | None,
 ) -> UInt8Array:
-    """Pictures uint8 (N, 48, 48, 1) of the rows that a filter keeps; the n-th row of the scan, of id `ids[n]`, at `places[n]`.
+    """Read images uint8 (N, 48, 48, 1) of the rows that a filter keeps.
+
+    The n-th row of the scan, of id `ids[n]`, stands at `positions[n]`.
 
     Where they take more than `memory` bytes (half of what is free, if None), the array lies in a nameless file in `scratch`,
     which is gone with the last reference to it, and the system keeps in memory what is in use. Beside the array, memory holds a
     row group. Raises `DataQualityError` where a picture has another size, `SourceError` where the table has changed meanwhile,
     `ToolUnavailableError` where the file has no room.
     """
-    pictures = _array(len(places), scratch, memory)
+    pictures = _array(len(positions), scratch, memory)
     start = 0
     for batch in _scan(dataset, rows):
         stop = start + batch.num_rows
         expected = ids.slice(start, batch.num_rows)
         if not pa.chunked_array([batch["id"]]).cast(pa.string()).equals(expected.cast(pa.string())):
             raise SourceError("the processed table has changed while it was read: let preprocess end, and start again")
-        pictures[places[start:stop]] = _pictures(batch)
+        pictures[positions[start:stop]] = _pictures(batch)
         start = stop
-    if start != len(places):
+    if start != len(positions):
         raise SourceError("the processed table has lost rows while it was read: let preprocess end, and start again")
     return pictures
 
 
 def _scan(dataset: ds.Dataset, rows: ds.Expression) -> Iterator[pa.RecordBatch]:
-    """One row group at a time, in the order of a scan of the whole: the dataset's own scanner holds many of them."""
+    """Scan one row group at a time; the dataset's own scanner holds many."""
     for fragment in dataset.get_fragments(rows):
         for group in fragment.split_by_row_group(rows, schema=dataset.schema):
             yield from group.to_table(dataset.schema, columns=["id", "image"], filter=rows, use_threads=False).to_batches()

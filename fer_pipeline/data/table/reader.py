@@ -24,7 +24,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.schemas import SPLITS
 
 METADATA_FILE = "facts.json"
-"""Beside the rows: image spec, source, counts. The name is that of tables which earlier versions wrote."""
+"""File beside the rows: image spec, source, counts. Earlier versions read it, too."""
 
 _COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")
 
@@ -67,19 +67,19 @@ class FaceDataset:
 
     @property
     def unseen(self) -> npt.NDArray[np.bool_]:
-        """True (N,) for rows whose picture has no copy in training and none earlier in this split."""
+        """Rows (N,) whose image has no copy in training and none earlier in this split."""
         unseen: npt.NDArray[np.bool_] = ~self.in_train & (self.copy_rank == 0)
         return unseen
 
     def rows(self, chosen: npt.NDArray[Any]) -> FaceDataset:
-        """The chosen rows, by position or by bool (N,); without soft labels."""
+        """Select rows by position or by bool (N,); without soft labels."""
         names = ("images", "labels", "ids", "names", "copy_rank", "in_train")
         votes = None if self.votes is None else self.votes[chosen]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names}, votes=votes, soft_labels=None)
 
     @property
     def fingerprint(self) -> str:
-        """First 12 hex digits of a hash that is equal for equal pictures and labels in equal order."""
+        """First 12 hex digits of a hash of images and labels, in order."""
         digest = hashlib.blake2b(np.ascontiguousarray(self.labels).tobytes(), digest_size=6)
         for start in range(0, len(self), _HASHED_ROWS):  # the pictures may exceed the memory
             digest.update(np.ascontiguousarray(self.images[start : start + _HASHED_ROWS]).data)
@@ -88,7 +88,9 @@ class FaceDataset:
 
 @dataclass(frozen=True)
 class ProcessedTable:
-    """The folder that preprocess writes: `faces/*.parquet` with the columns of `schemas.PROCESSED`, and facts.json.
+    """A folder that preprocess wrote: faces/*.parquet and facts.json.
+
+    The columns are those of `schemas.PROCESSED`.
 
     What cannot be read raises `SourceError`, whose message names the file and the command that writes it.
     """
@@ -97,7 +99,10 @@ class ProcessedTable:
 
     @classmethod
     def open(cls, path: Path) -> ProcessedTable:
-        """Open the table in this folder; nothing is read yet. Raises `SourceError` where it holds no rows."""
+        """Open the table in a folder; nothing is read yet.
+
+        Raises `SourceError` where the folder holds no rows.
+        """
         folder = path / "faces"
         if not folder.is_dir():
             raise SourceError(f"{folder} is missing: run `fer preprocess` first")
@@ -105,7 +110,7 @@ class ProcessedTable:
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """The content of facts.json: at least `image_spec` and `source`, which holds name and synthetic."""
+        """Content of facts.json: `image_spec`, `source` (name, synthetic) and counts."""
         return read_metadata(self.path)
 
     def split(self, name: str, memory: int | None = None) -> FaceDataset:
@@ -152,7 +157,10 @@ class ProcessedTable:
             return dataset.schema
 
     def columns(self, columns: Sequence[str] | Mapping[str, ds.Expression], rows: ds.Expression | None = None) -> pa.Table:
-        """Read columns, by name or computed, of the rows that a filter keeps (None: of all), in no particular order."""
+        """Read columns, by name or computed, of the rows that a filter keeps.
+
+        `rows` None keeps all. The order of the rows is not defined.
+        """
         with self._readable() as dataset:
             return dataset.to_table(columns=dict(columns) if isinstance(columns, Mapping) else list(columns), filter=rows)
 
@@ -172,7 +180,7 @@ class ProcessedTable:
 
 
 def read_metadata(processed: Path) -> dict[str, Any]:
-    """Read the metadata of a processed table: at least `image_spec` and `source`. Raises `SourceError`."""
+    """Read the metadata of a processed table. Raises `SourceError`."""
     path = processed / METADATA_FILE
     try:
         content = path.read_bytes()
@@ -182,7 +190,10 @@ def read_metadata(processed: Path) -> dict[str, Any]:
 
 
 def parse_metadata(content: bytes, address: str) -> dict[str, Any]:
-    """Parse the bytes of facts.json, which `address` names in errors. Raises `SourceError`."""
+    """Parse the bytes of facts.json; `address` names them in errors.
+
+    Raises `SourceError`.
+    """
     try:
         metadata = json.loads(content)
     except ValueError as error:

@@ -1,4 +1,6 @@
-"""Stored soft labels: for each training row the probabilities that its target is mixed with.
+"""Stored soft labels of the training rows.
+
+Each is a probability distribution that the target of the row is mixed with.
 
 They come from a teacher (`fer distill --offline`) or from models that never saw the row (`fer label-noise --soft-label-weight`).
 """
@@ -37,7 +39,7 @@ SCHEMA = pa.schema(
 def write_soft_labels(
     folder: Path, faces: FaceDataset, probabilities: npt.NDArray[np.floating[Any]], metadata: dict[str, Any]
 ) -> str:
-    """Replace a folder of soft labels by probabilities (N, 7) of these rows; return their fingerprint.
+    """Replace a folder of soft labels (N, 7); return their fingerprint.
 
     `metadata` says where they come from; number of rows and fingerprint are added to it.
     """
@@ -51,7 +53,7 @@ def write_soft_labels(
 
 
 def with_soft_labels(faces: FaceDataset, folder: Path, fingerprint: str) -> FaceDataset:
-    """The faces with the soft labels in `folder`.
+    """Add the soft labels in `folder` to the faces.
 
     Raises `ParamsError` for the fingerprint "none", `SourceError` where they are missing, have another fingerprint, or are for
     other rows or labels.
@@ -80,7 +82,10 @@ def with_soft_labels(faces: FaceDataset, folder: Path, fingerprint: str) -> Face
 
 
 def load_training_faces(processed: Path, soft_labels: Path, params: TrainParams) -> tuple[FaceDataset, FaceDataset]:
-    """Rows of train and of validation, those of train with the soft labels of that folder where the recipe softens labels."""
+    """Read the rows of train and of validation.
+
+    Those of train have the soft labels in `soft_labels` where the recipe uses them.
+    """
     table = ProcessedTable.open(processed)
     faces = table.split("train")
     if params.soft_label_weight:

@@ -31,7 +31,7 @@ ImageHashes = npt.NDArray[np.uint64]
 
 
 def image_hashes(hashes: Iterable[str]) -> ImageHashes:
-    """Convert content hashes of at least 16 hex digits to the sorted, distinct form in which they are stored."""
+    """Convert content hashes of at least 16 hex digits to `ImageHashes`."""
     return np.unique(np.array([int(found[-_DIGITS:], 16) for found in hashes], np.uint64))
 
 
@@ -98,7 +98,7 @@ def copy_training_images(source: Path, target: Path) -> None:
 
 
 def joined_training_images(folders: Iterable[Path]) -> ImageHashes:
-    """Join the lists of at least one model. Raises `ModelError` where a model has none."""
+    """Join the lists of models. Raises `ModelError` where a model has none."""
     return np.unique(np.concatenate([_known(folder) for folder in folders]))
 
 
@@ -110,7 +110,7 @@ def seen_in_training(faces: FaceDataset, table: ProcessedTable, split: str, know
 
 
 def load_test(table: ProcessedTable, *models: Path) -> FaceDataset:
-    """Read the test split; `in_train` is also true for images that a model was trained on.
+    """Read the test split; `in_train` counts the training images of models, too.
 
     `models` are folders; they may have been trained on another table. Raises `ModelError` for a model without a list.
     """
@@ -119,7 +119,7 @@ def load_test(table: ProcessedTable, *models: Path) -> FaceDataset:
 
 
 def load_held_out(table: ProcessedTable, models: Mapping[str, Path]) -> FaceDataset:
-    """Read the validation rows that no model was trained on, for choices and calibration.
+    """Read the validation rows that no model was trained on.
 
     `models` are folders by name. For models that were trained on this table it is the whole split. Raises `ModelError` for a
     model without a list, and where rows are left out and fewer than `MIN_ROWS` remain.

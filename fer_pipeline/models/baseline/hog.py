@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients (Dalal and Triggs 2005) of faces: the features of the baseline, as an ONNX network.
+"""HOG features of faces (Dalal and Triggs 2005) as an ONNX network.
 
 That network is their one definition: Spark's executors run it to learn from its features, and the exported baseline begins with
 it. It computes what OpenCV's HOGDescriptor with the same sizes does, in another order; features differ by up to 0.001, since
@@ -27,7 +27,7 @@ CELL, BINS = 8, 9
 _BLOCKS: Final = FACE_SIZE // CELL - 1
 
 FEATURES: Final = _BLOCKS**2 * 4 * BINS
-"""900: for each of 5x5 overlapping blocks of 2x2 cells of 8x8 pixels, 9 directions."""
+"""Number of features: 5x5 blocks of 2x2 cells of 8x8 pixels, 9 directions."""
 
 LABELLED: Final = pa.schema(
     [
@@ -36,7 +36,7 @@ LABELLED: Final = pa.schema(
         pa.field("features", pa.list_(pa.float32()), nullable=False),
     ]
 )
-"""What `hog_batches` gives per row of the processed table."""
+"""The columns that `hog_batches` gives per row of the processed table."""
 
 _PART = 256  # bounds the memory, however many rows a batch has
 
@@ -73,11 +73,13 @@ hog (uint8[N, 48, 48, 1] image) => (float[N, 900] features) {
     features = Flatten(normal_again)
 }
 """
-"""A direction votes for the two bins beside it, a pixel for the cells around it, and each block of cells is normalised twice."""
+"""Pixels vote for two bins and the cells around; blocks are normalised twice."""
 
 
 def hog_logistic(weights: npt.NDArray[np.float64], intercepts: npt.NDArray[np.float64]) -> Any:
-    """The baseline as an ONNX model: uint8 "image" (N, 48, 48, 1) to float32 "logits" (N, 7), N free.
+    """Build the baseline: uint8 "image" (N, 48, 48, 1) to float32 "logits" (N, 7).
+
+    N is free.
 
     `weights` (7, `FEATURES`) and `intercepts` (7,) are those of a logistic regression on the features of `hog`.
     """
@@ -91,13 +93,13 @@ def hog_logistic(weights: npt.NDArray[np.float64], intercepts: npt.NDArray[np.fl
 
 
 def hog(images: UInt8Array) -> npt.NDArray[np.float32]:
-    """float32 (N, `FEATURES`) in 0..1 of gray faces uint8 (N, 48, 48, 1)."""
+    """Compute features float32 (N, `FEATURES`) in 0..1 of uint8 faces (N, 48, 48, 1)."""
     parts = [_session().run(None, {"image": images[start : start + _PART]})[0] for start in range(0, len(images), _PART)]
     return np.concatenate([np.zeros((0, FEATURES), np.float32), *parts])
 
 
 def hog_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Batches of `LABELLED` of batches with the columns split, label and image of the processed table."""
+    """Convert batches with split, label and image to batches of `LABELLED`."""
     for batch in batches:
         images = np.frombuffer(b"".join(batch.column("image").to_pylist()), np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE, 1)
         features = pa.array(hog(images).tolist(), LABELLED.field("features").type)
@@ -140,7 +142,7 @@ def _features() -> Any:
 
 
 def _cells() -> npt.NDArray[np.float64]:
-    """(10, 48): what a pixel row counts in the upper and lower cell of each block, and likewise a column.
+    """Compute weights (10, 48) of pixel rows, or columns, in the cells of a block.
 
     That is its nearness to the middle of the cell, times a Gaussian around the middle of the block.
     """

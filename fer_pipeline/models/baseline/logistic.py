@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on HOG features of the processed table, by Spark MLlib."""
+"""Multinomial logistic regression on HOG features, by Spark MLlib."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.models.baseline.hog import LABELLED, hog_batches
 
 REGULARISATIONS = (0.001, 0.01, 0.1)
-"""Weights of the L2 penalty that are tried, on standardised features."""
+"""L2 penalties that are tried, on standardised features."""
 
 _ITERATIONS = 60
 
 
 @dataclass(frozen=True)
 class HogLogistic:
-    """A fitted model: `weights` float64 (7, `FEATURES`), `intercepts` (7,), penalty, and validation accuracy by those tried."""
+    """A fitted model: `weights` float64 (7, `FEATURES`), `intercepts` (7,).
+
+    `tried` holds the validation accuracy of each penalty.
+    """
 
     weights: npt.NDArray[np.float64]
     intercepts: npt.NDArray[np.float64]
@@ -37,7 +40,7 @@ class HogLogistic:
 
 
 def fit_hog_logistic(processed: Path, master: str) -> HogLogistic:
-    """The model fitted on the split train with the penalty of the highest accuracy on the split validation.
+    """Fit on the split train, with the penalty of the highest validation accuracy.
 
     Raises `SourceError` where the table is missing, `DataQualityError` where a split is empty or train lacks a class,
     `ToolUnavailableError` where Spark fails.

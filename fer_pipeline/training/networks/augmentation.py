@@ -1,4 +1,4 @@
-"""Random changes of training pictures, drawn on the device in front of the network and never saved with it."""
+"""Random augmentation of training images, on the device."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from fer_pipeline.config.training import AugmentParams
 from fer_pipeline.imaging import FACE_SIZE
 
 ERASED_AREA = (0.02, 0.2)
-"""Smallest and largest share of the picture that is erased (Zhong et al. 2017, arXiv 1708.04896)."""
+"""Range of the erased share of an image (Zhong et al. 2017, arXiv 1708.04896)."""
 
 
 class Augmentation(keras.layers.Layer):
-    """uint8 (N, size, size, 1) of uint8 (N, 48, 48, 1) and mixup shares (N, 1); with `training` changed, else only scaled down.
+    """Augment and shrink uint8 images (N, 48, 48, 1) to (N, size, size, 1).
+
+    Without `training` they are only scaled down. The second input are the mixup shares (N, 1).
 
     A share of s keeps s of a picture and takes 1 - s of the one before it in the batch (the first takes of the last).
     """
@@ -89,7 +91,7 @@ class Augmentation(keras.layers.Layer):
         return ops.where(ops.expand_dims(erased, 3), gray, x)
 
     def _degrade(self, x: Any) -> Any:
-        """Blurs and then adds noise, each in half of the pictures, by an amount from none to the bound."""
+        """Blur and then add noise, each to half of the images, by a random amount."""
         p = self.augment
         n = ops.shape(x)[0]
         if p.blur:
@@ -108,7 +110,7 @@ class Augmentation(keras.layers.Layer):
         return bound * ops.relu(keras.random.uniform((n,), -1, 1, seed=self.seeds))
 
     def _inside(self, n: Any, length: Any) -> Any:
-        """True (N, 48) for the pixels of a span of this length (N,) at a random place."""
+        """Mark the pixels (N, 48) of a span of this length (N,) at a random position."""
         centre = keras.random.uniform((n,), 0, FACE_SIZE, seed=self.seeds)
         pixel = ops.arange(FACE_SIZE, dtype="float32") + 0.5
         return ops.abs(ops.expand_dims(pixel, 0) - ops.expand_dims(centre, 1)) <= ops.expand_dims(length, 1) / 2
@@ -118,7 +120,10 @@ class Augmentation(keras.layers.Layer):
 
 
 def area_matrix(large: int, small: int) -> npt.NDArray[np.float32]:
-    """Weights (small, large) that average `large` pixels into `small` by the area they share; rows sum to 1."""
+    """Compute weights (small, large) that average pixels by the area they share.
+
+    Rows sum to 1.
+    """
     edges = np.linspace(0, large, small + 1)
     left, right = edges[:-1, None], edges[1:, None]
     pixel = np.arange(large)[None, :]

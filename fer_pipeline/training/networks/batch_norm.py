@@ -1,4 +1,4 @@
-"""Batch normalisation in training: TensorFlow's fused kernel, and statistics that are estimated for averaged weights.
+"""Batch normalisation: fused kernel of TensorFlow, statistics of averaged weights.
 
 Keras writes it as separate elementwise operations, which take longer on a CPU than the convolutions between them: with bfloat16
 on a CPU that has AMX the compact network trains three times as fast with the fused kernel, in float32 1.2 times.
@@ -13,13 +13,18 @@ import keras
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """The same layer, weights and results (but for rounding) as its parent; only for the TensorFlow backend.
+    """Batch normalisation by TensorFlow's fused kernel, with its parent's weights.
+
+    Results equal its parent's but for rounding; only for the TensorFlow backend.
 
     A network is trained with it and saved with its parent: the weights are those of the parent, in the same order.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalised `inputs` (N, H, W, C), of their dtype; in training the moving statistics follow those of the batch."""
+        """Normalise `inputs` (N, H, W, C), keeping their dtype.
+
+        In training the moving statistics follow those of the batch.
+        """
         if not (training and self.trainable):
             return super().call(inputs, training=training, mask=mask)
         tensorflow = importlib.import_module("tensorflow")
@@ -40,7 +45,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def fused(network: keras.Model) -> keras.Model:
-    """A copy of the network that trains by the fused kernel, with the same weights; the network itself on other backends."""
+    """Copy the network so that it trains by the fused kernel, with the same weights.
+
+    On other backends it is the network itself.
+    """
     if keras.backend.backend() != "tensorflow":
         return network
     copy = keras.models.clone_model(network, clone_function=_clone, recursive=True)
@@ -49,7 +57,7 @@ def fused(network: keras.Model) -> keras.Model:
 
 
 def follow_mean(network: keras.Model, images: Any, seen: Any) -> None:
-    """Moves all moving statistics from the mean over `seen` batches to the mean over these and `images`.
+    """Update moving statistics by the batch `images`, after `seen` batches.
 
     `images` are what the network takes, `seen` is a number or a float32 scalar tensor.
     """

@@ -1,4 +1,7 @@
-"""Backbones of `keras.applications` on gray faces: resizing, three channels and the backbone's own preprocessing in the graph."""
+"""Transfer learning: backbones of `keras.applications` on gray faces.
+
+Resizing, three channels and the backbone's own preprocessing are part of the graph.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ _SELF_SCALING = ("convnext", "efficientnet", "efficientnet_v2", "mobilenet_v3")
 
 
 def transfer_features(image: Any, name: str, params: TransferParams) -> Any:
-    """Features (N, C) of the backbone `keras.applications.<name>` for uint8 pictures (N, 48, 48, 1).
+    """Build features (N, C) of `keras.applications.<name>` for uint8 (N, 48, 48, 1).
 
     Raises `ParamsError` for an unknown name, a missing weights file or an input size that the backbone refuses,
     `ToolUnavailableError` where the ImageNet weights cannot be downloaded.
@@ -71,7 +74,10 @@ def transfer_features(image: Any, name: str, params: TransferParams) -> Any:
 
 
 def is_pretrained(params: TransferParams) -> bool:
-    """True where the backbone starts from learned weights; only then are there a frozen and a free phase."""
+    """Tell whether the backbone starts from learned weights.
+
+    Only then the training has a frozen and a free phase.
+    """
     return params.weights != "none"
 
 

@@ -1,4 +1,6 @@
-"""The networks. Each eats uint8 (N, 48, 48, 1) named "image", scales it inside the graph, and returns float32 logits (N, 7).
+"""Network architectures: uint8 "image" (N, 48, 48, 1) to float32 logits (N, 7).
+
+Scaling to floats is part of the graph.
 
 Only layers that ship with Keras are used, so that a saved network loads in safe mode anywhere.
 """
@@ -17,11 +19,11 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.training.networks.transfer import transfer_features
 
 CONVOLUTIONAL = ("mini_xception", "compact", "wide", "se_resnet18")
-"""Networks that are convolutional up to global pooling and so take pictures of any size."""
+"""Networks that take images of any size: convolutional up to global pooling."""
 
 
 def build(params: TrainParams, *, any_size: bool = False, mixed_precision: bool = False) -> keras.Model:
-    """The network `params.network` with fresh weights.
+    """Build the network `params.network` with fresh weights.
 
     With `any_size` the input is (N, None, None, 1); with `mixed_precision` the layers compute in bfloat16 on float32 weights.
     Raises `ParamsError` where the network is unknown or, with `any_size`, made for one size only.
@@ -64,7 +66,10 @@ def _dense(features: Any) -> Any:
 
 
 def _plain_cnn(x: Any) -> Any:
-    """2.35 M weights; the network of many FER-2013 reports (conv 32-64, pool, 128, pool, 128, pool, dense 1024)."""
+    """Network of many FER-2013 reports, 2.35 M weights.
+
+    conv 32-64, pool, 128, pool, 128, pool, dense 1024.
+    """
     x = layers.Conv2D(32, 3, activation="relu")(x)
     x = layers.Conv2D(64, 3, activation="relu")(x)
     x = layers.MaxPooling2D()(x)
@@ -80,7 +85,10 @@ def _plain_cnn(x: Any) -> Any:
 
 
 def _mini_xception(x: Any) -> Any:
-    """0.06 M weights; Arriaga et al. 2017, arXiv 1710.07557, as in oarriaga/face_classification. Returns logits."""
+    """Mini-Xception, 0.06 M weights: Arriaga et al. 2017, arXiv 1710.07557.
+
+    As in oarriaga/face_classification. Returns logits.
+    """
     x = _conv(x, 8)
     x = _conv(x, 8)
     for width in (16, 32, 64, 128):
@@ -96,7 +104,10 @@ def _mini_xception(x: Any) -> Any:
 
 
 def _compact(x: Any, widths: tuple[int, int, int, int]) -> Any:
-    """0.66 M weights as compact, 4.7 M as wide; few layers of dense 3x3 convolutions, which CPUs and GPUs run best."""
+    """Few layers of dense 3x3 convolutions: 0.66 M weights as compact, 4.7 M as wide.
+
+    CPUs and GPUs compute such convolutions fastest.
+    """
     x = layers.MaxPooling2D()(_conv(x, widths[0]))
     for width, pool in zip(widths[1:], (True, True, False), strict=True):
         x = _conv(x, width)
@@ -107,7 +118,10 @@ def _compact(x: Any, widths: tuple[int, int, int, int]) -> Any:
 
 
 def _se_resnet18(x: Any) -> Any:
-    """11.3 M weights; ResNet-18 with a 3x3 stem of stride 1, squeeze-and-excitation (16) and stochastic depth up to 0.1."""
+    """ResNet-18 with squeeze-and-excitation (16), 11.3 M weights.
+
+    The stem is 3x3 with stride 1; stochastic depth goes up to 0.1.
+    """
     x = _conv(x, 64)
     widths = (64, 64, 128, 128, 256, 256, 512, 512)
     for block, width in enumerate(widths):
