@@ -12,11 +12,13 @@ QUIET = {name: value for name, value in environment.DEFAULTS.items() if name != 
 os.environ.update({**QUIET, "CUDA_VISIBLE_DEVICES": ""})
 
 pytest_plugins = [
+    "tests.fixtures.commands",
     "tests.fixtures.homes",
     "tests.fixtures.images",
     "tests.fixtures.models",
     "tests.fixtures.registry",
     "tests.fixtures.tables",
+    "tests.fixtures.videos",
 ]
 
 # A worker of pytest-xdist has no main file, which Spark's client takes for a run of its doctests, and ends it.

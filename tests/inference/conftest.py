@@ -1,13 +1,9 @@
-"""Generated videos, and a detector whose answers are known."""
+"""Generated images, and a detector whose answers are known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +12,6 @@ import pytest
 from fer_pipeline.inference.detection.faces import FaceBox
 
 UInt8Array = npt.NDArray[np.uint8]
-VideoWriter = Callable[..., Path]
 
 
 class Blobs:
@@ -51,37 +46,3 @@ def spots() -> Callable[..., UInt8Array]:
         return image
 
     return draw
-
-
-@pytest.fixture(scope="session")
-def write_video() -> VideoWriter:
-    """Writes RGB frames to a file; `times` in seconds make the frame rate variable, `rotation` is a flag in degrees."""
-
-    def write(
-        path: Path,
-        frames: Iterable[UInt8Array],
-        *,
-        fps: int = 25,
-        times: Sequence[float] | None = None,
-        rotation: int = 0,
-        codec: str = "mpeg4",
-    ) -> Path:
-        with av.open(str(path), "w") as container:
-            stream: Any = container.add_stream(codec, rate=fps)
-            stream.bit_rate = 4_000_000
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.time_base = Fraction(1, 1000)
-            stream.gop_size = 5
-            if rotation:
-                stream.set_display_rotation(rotation)
-            for number, image in enumerate(frames):
-                if number == 0:
-                    stream.height, stream.width = image.shape[:2]
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                frame.pts = round(1000 * (times[number] if times else number / fps))
-                frame.time_base = Fraction(1, 1000)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-        return path
-
-    return write

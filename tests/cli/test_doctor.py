@@ -7,7 +7,7 @@ import pytest
 
 from fer_pipeline.cli import doctor
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def finding(root: Path, subject: str) -> doctor.Finding:

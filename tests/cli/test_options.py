@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_pipeline.errors import FerError, ModelError, ParamsError, ToolUnavailableError
+from fer_pipeline.model_info import ModelInfo
+from tests.fixtures.commands import fer, publish
+
+UInt8Array = npt.NDArray[np.uint8]
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), "no champion in data/bundle: train one with `fer run`"),
+        ((), "no pretrained model is named 'fast' (there are: none)"),
+        (("--model", "champion"), "params.yaml is missing"),
+        (("--model", "fer/3"), "params.yaml is missing"),
+        (
+            ("--model", "elsewhere"),
+            "named 'elsewhere' (there are: none), and there is no such folder",
+        ),
+        (("--model", "."), "no exported model in ."),
+    ],
+)
+def test_a_missing_model_is_named_with_what_to_do(face: str, options: tuple[str, ...], reason: str) -> None:
+    error = fer("predict", face, *options).exception
+    assert isinstance(error, FerError)
+    assert reason in str(error)
+
+
+def test_the_champion_answers_and_else_the_pretrained_model(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    publish(brightness_model, tmp_path / "weights")
+    by_default = fer("predict", face)
+    assert by_default.exit_code == 0, by_default.output
+    assert "model: fast, pretrained (brightness " in by_default.stderr
+    assert "face.png: 1 face\n" in by_default.stdout
+    shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
+    assert "model: the champion in data/bundle (brightness " in fer("predict", face).stderr
+    assert "model: fast, pretrained" in fer("predict", face, "--model", "fast").stderr
+
+
+def test_a_version_of_the_registry_is_downloaded_once(
+    face: str, tmp_path: Path, brightness_model: Path, tracking_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fer_pipeline.experiments import registry, runs
+
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    info = ModelInfo.read(brightness_model)
+    version, _ = registry.register(brightness_model, info, "fer", runs.ensure_run(None, "brightness", {}), {})
+    registry.set_alias(version, registry.CHAMPION)
+    for model in ("champion", "challenger", "fer/1"):
+        done = fer("predict", face, "--model", model)
+        assert done.exit_code == 0, done.output
+        assert f"model: fer version 1 (brightness {info.fingerprint})" in done.stderr
+        monkeypatch.setattr(registry, "download_export", lambda *_: pytest.fail("downloaded again"))
+    assert "no version or alias '2'" in str(fer("predict", face, "--model", "fer/2").exception)
+
+
+@pytest.mark.parametrize("place", ["given.onnx", "data/models/yunet.onnx", "user/fer-pipeline/face_detection_yunet_2023mar.onnx"])
+def test_a_detector_that_is_not_the_published_one_is_refused(
+    face: str, place: str, tmp_path: Path, brightness_model: Path
+) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_bytes(b"changed")
+    option = ("--detector", place) if place == "given.onnx" else ()
+    error = fer("predict", face, "--model", brightness_model, *option).exception
+    assert isinstance(error, ModelError)
+    assert place in str(error)
+
+
+def test_a_failed_fetch_names_the_path_of_the_file(tmp_path: Path) -> None:
+    """Only what is known can be fetched, and a failure says where to put the file."""
+    assert isinstance(fer("models", "fetch", "haar").exception, ParamsError)
+    error = fer("models", "fetch", "yunet", "--url", "http://127.0.0.1:9/x").exception
+    assert isinstance(error, ToolUnavailableError)
+    assert str(tmp_path / "user/fer-pipeline/face_detection_yunet_2023mar.onnx") in str(error)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.inference.face_table import FACE_COLUMNS
+from tests.fixtures.commands import fer
+
+UInt8Array = npt.NDArray[np.uint8]
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def test_predict_names_the_emotion_of_each_face(face: str, empty: str, brightness_model: Path) -> None:
+    done = fer("predict", face, empty, "--model", brightness_model)
+    assert done.exit_code == 0, done.output
+    assert "face.png: 1 face\n" in done.stdout
+    assert "empty.png: no face found" in done.stdout
+
+
+def test_predict_as_json_is_one_object_per_line(face: str, empty: str, brightness_model: Path) -> None:
+    first, second = map(json.loads, fer("predict", face, empty, "--json", "--model", brightness_model).stdout.splitlines())
+    assert first["file"] == "face.png"
+    assert sum(first["faces"][0]["probabilities"].values()) == pytest.approx(1)
+    assert second == {"file": "empty.png", "faces": []}
+
+
+def test_predict_as_csv_is_one_row_per_face(face: str, empty: str, brightness_model: Path) -> None:
+    (row,) = csv.DictReader(io.StringIO(fer("predict", face, empty, "--csv", "--model", brightness_model).stdout))
+    assert list(row) == ["file", *FACE_COLUMNS]
+    assert (row["file"], row["face"], row["rotation"]) == ("face.png", "1", "0")
+    assert float(row["confidence"]) == max(float(row[name]) for name in ("happy", "sad", "surprise"))
+
+
+def test_unreadable_pictures_are_named_and_others_answered(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    done = fer("predict", "bad.jpg", face, "missing.png", ".", "--json", "--model", brightness_model)
+    assert done.exit_code == 5
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == ["face.png"]
+    for name in (
+        "bad.jpg: 10 bytes that are no",
+        "missing.png: No such file",
+        ".: a folder, expected a picture: give ./*.jpg",
+        "3 of 4 pictures",
+    ):
+        assert name in done.stderr
+
+
+def test_annotated_copies_go_to_a_folder(face: str, tmp_path: Path, brightness_model: Path, drawn_face: UInt8Array) -> None:
+    from fer_pipeline.imaging import decode
+
+    fer("predict", face, "--annotate", "drawn", "--model", brightness_model)
+    drawn = decode((tmp_path / "drawn" / "face.png.png").read_bytes())
+    assert drawn.shape == drawn_face.shape
+    assert (drawn != drawn_face).any()
+
+
+def test_copies_that_would_overwrite_each_other_are_refused(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    (tmp_path / "other").mkdir()
+    shutil.copy(face, tmp_path / "other")
+    error = fer("predict", face, "other/face.png", "--annotate", "drawn", "--model", brightness_model).exception
+    assert isinstance(error, ParamsError)
+    assert "face.png and other/face.png would both be drawn into drawn/face.png.png" in str(error)
+
+
+def test_a_path_for_copies_that_is_no_folder_is_named(face: str, brightness_model: Path) -> None:
+    error = fer("predict", face, "--annotate", face, "--model", brightness_model).exception
+    assert isinstance(error, ParamsError)
+    assert "--annotate is face.png" in str(error)
+
+
+def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> None:
+    assert isinstance(fer("predict", face, "--json", "--csv", "--model", brightness_model).exception, ParamsError)
