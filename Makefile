@@ -1,7 +1,7 @@
 # A fresh machine needs Python 3.11, pip, git and make. uv is taken from PATH, else installed into .uv/.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help install run test test-slow lint types check bench demo-lifecycle fuzz audit sbom vendor clean
+.PHONY: help install run test test-slow lint types check mutants bench demo-lifecycle fuzz audit sbom vendor clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -24,6 +24,10 @@ test: install ## the test suite, its files shared between two processes
 
 test-slow: install ## the tests that take minutes each; installs the extras that some of them need
 	$(UV) run --frozen --extra postgres --extra s3 pytest -q -m slow
+
+mutants: install ## change the pure modules in one place at a time: which changes does no test notice?
+	$(UV) run --frozen mutmut run --max-children 2
+	$(UV) run --frozen mutmut results
 
 bench: install ## speed and memory
 	$(UV) run --frozen python -m benchmarks
@@ -55,4 +59,4 @@ vendor: install ## renew what the page has of others, at its pinned version; nee
 	$(UV) run --frozen python -m tools.vendor_onnxruntime
 
 clean: ## remove everything that runs wrote, except the data under DVC
-	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle data/challenger
+	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle data/challenger mutants
