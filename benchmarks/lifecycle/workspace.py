@@ -14,6 +14,7 @@ from typing import Any
 from fer_pipeline import environment as settings
 from fer_pipeline.config import editing, params
 from fer_pipeline.errors import FerError
+from fer_pipeline.workspace.layout import SYNTHETIC
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -24,11 +25,12 @@ WEAK, GOOD, WORSE = "demo-weak", "demo-good", "demo-worse"
 _RECIPE = "smoke"
 _EPOCHS = {WEAK: 6, GOOD: 12, WORSE: 2}
 _SETTINGS = {  # smaller than the defaults, so that four trainings with all that belongs to them take minutes
-    "fetch.synthetic.faces": 2400,
     "evaluate.bootstrap": 200,
     "evaluate.test_time_augmentation": False,
     "promote.corruption_pictures": 50,
 }
+
+_FACES = "faces: 2400\nseed: 0\n"  # likewise
 
 _FILES = ("dvc.yaml", "params.yaml", "bentofile.yaml", "pyproject.toml", "prefect.yaml")
 _FOLDERS = ("fer_pipeline", "flows")
@@ -90,6 +92,7 @@ def make(home: Path, mark: str, mlflow_port: int, prefect_port: int) -> Workspac
     for name in _HIDDEN:
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy2(REPOSITORY / name, root / name)
+    (root / SYNTHETIC).write_text(_FACES)
     _set_recipes(root / "params.yaml")
     (home / "tmp").mkdir()
     workspace = Workspace(home, _environment(home, mark, mlflow_port, prefect_port))

@@ -21,7 +21,7 @@ Model = Annotated[Path, typer.Option(help="Folder written by `fer train`.")]
 
 
 def fetch(
-    source: Annotated[Path, typer.Option(help="CSV, archive, image folder, or fer_pipeline/data/synthetic/generator.py.")],
+    source: Annotated[Path, typer.Option(help="CSV, archive, image folder, or data/synthetic.yaml.")],
     out: Out,
     feedback: Annotated[
         Path | None, typer.Option(help="Folder of accepted corrections; read where fetch.feedback names a version of them.")

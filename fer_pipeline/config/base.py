@@ -65,9 +65,10 @@ def suggested(word: str, known: Iterable[str]) -> str:
 
 
 def _explain(fault: Any, root: type[BaseModel]) -> str:
-    *parents, last = (str(part) for part in fault["loc"])
-    where = ".".join((*parents, last))
+    path = [str(part) for part in fault["loc"]]
+    where = ".".join(path)
     if fault["type"] == "extra_forbidden":
+        *parents, last = path
         section = _section_at(root, parents)
         if section is None:
             return f"unknown key {where}"
@@ -77,7 +78,7 @@ def _explain(fault: Any, root: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"{where} is missing"
     value = "" if isinstance(fault["input"], Mapping) else f" = {fault['input']!r}"
-    return f"{where}{value}: {fault['msg'].removeprefix('Value error, ')}"
+    return f"{where}{value}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
 
 
 def _section_at(section: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | None:

@@ -12,28 +12,32 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fer_pipeline.config.base import Count, Natural, Positive, Section, Share, explained, fingerprint, suggested
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import ImageSpec
-
-
-class SyntheticParams(Section):
-    """The embedded default data."""
-
-    faces: Count = 3000
-    seed: int = 0
+from fer_pipeline.workspace.layout import SYNTHETIC
 
 
 class FetchParams(Section):
-    """Where the raw faces come from: a path, or the module that draws them; and the version of the corrections that join them."""
+    """Where the raw faces come from, and which version of the accepted corrections joins them."""
 
-    source: str = "fer_pipeline/data/synthetic/generator.py"
+    source: str = str(SYNTHETIC)
     feedback: Annotated[str, Field(pattern="^(none|[0-9a-f]{12})$")] = "none"
-    synthetic: SyntheticParams = SyntheticParams()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _synthetic_faces_have_a_file(cls, values: object) -> object:
+        """Until December 2026 `source` named the module that draws, and `synthetic` held number and seed."""
+        if isinstance(values, Mapping) and ("synthetic" in values or str(values.get("source")).endswith(".py")):
+            raise ValueError(
+                f"number and seed of synthetic faces now stand in {SYNTHETIC}: write the values of fetch.synthetic there and "
+                f"remove that key; to use those faces, set fetch.source to {SYNTHETIC}"
+            )
+        return values
 
 
 class PreprocessParams(Section):

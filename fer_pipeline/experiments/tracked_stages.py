@@ -16,8 +16,7 @@ from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import runs
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.workspace import dvc
-
-SYNTHETIC = "fer_pipeline/data/synthetic/generator.py"
+from fer_pipeline.workspace.layout import SOURCE, SYNTHETIC
 
 
 def use_data(root: Path, path: Path, votes: Path | None) -> str:
@@ -26,11 +25,12 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     if str(path) == "synthetic":
         if votes is not None:
             raise ParamsError(f"votes {votes} were given with synthetic faces, which have none: leave them out")
-        editing.write_values(parameter_file, {"fetch.source": SYNTHETIC})
+        fetch.check(root / SYNTHETIC)
+        editing.write_values(parameter_file, {"fetch.source": str(SYNTHETIC)})
         return "the source is now the embedded synthetic faces"
     fetch.check(path)
     version = dvc.add_source(root, [path, *([votes] if votes else [])])
-    editing.write_values(parameter_file, {"fetch.source": "data/source"})
+    editing.write_values(parameter_file, {"fetch.source": str(SOURCE)})
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
 
 

@@ -11,6 +11,9 @@ DATA: Final = Path("data")
 SOURCE: Final = DATA / "source"
 """The raw data under DVC, written by `fer data add`."""
 
+SYNTHETIC: Final = DATA / "synthetic.yaml"
+"""Number and seed of the embedded synthetic faces; tracked by git."""
+
 RAW: Final = DATA / "raw"
 PROCESSED: Final = DATA / "processed"
 MODEL: Final = DATA / "model"

@@ -42,9 +42,7 @@ def test_a_folder_that_is_no_clone_gets_advice(tmp_path: Path) -> None:
 
 
 def test_missing_data_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(
-        (ROOT / "params.yaml").read_text().replace("fer_pipeline/data/synthetic/generator.py", "data/source")
-    )
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("data/synthetic.yaml", "data/source"))
     assert "fer data add" in finding(tmp_path, "data").message
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "source.dvc").touch()

@@ -21,7 +21,7 @@ def test_writing_a_value_keeps_every_comment(file: Path) -> None:
     before = file.read_text()
     editing.write_values(file, {"fetch.source": "data/source"})
     after = file.read_text()
-    assert after == before.replace("source: fer_pipeline/data/synthetic/generator.py", "source: data/source")
+    assert after == before.replace("source: data/synthetic.yaml", "source: data/source")
 
 
 def test_an_unfit_value_is_not_written(file: Path) -> None:

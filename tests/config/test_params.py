@@ -114,6 +114,8 @@ def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
     [
         ("preprocess.master", "local[2]", "preprocess.master is called preprocess.spark_master now: rename the key"),
         ("preprocess.balance_to", 0.5, "preprocess.balance_to is called preprocess.oversample_to now"),
+        ("fetch.synthetic", {"faces": 300}, "number and seed of synthetic faces now stand in data/synthetic.yaml"),
+        ("fetch.source", "fer_pipeline/datasets/synthetic.py", "to use those faces, set fetch.source to data/synthetic.yaml"),
         ("feedback.near_bits", 3, "feedback.near_bits is called feedback.max_hash_distance now"),
         ("train.soften", 0.5, "train.soften is called train.soft_label_weight now"),
         ("train.soften_with", "none", "train.soften_with is called train.soft_labels_hash now"),

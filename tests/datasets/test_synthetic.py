@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import cv2
@@ -11,17 +10,23 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from fer_pipeline.config.params import FetchParams, SyntheticParams
-from fer_pipeline.data.fetch.fetch import fetch
-from fer_pipeline.data.synthetic import generator
+from fer_pipeline.config.params import FetchParams
+from fer_pipeline.data.fetch.fetch import check, fetch
 from fer_pipeline.data.synthetic.face import draw_face
-from fer_pipeline.data.synthetic.generator import CLASS_SHARES, EMOTION_ACTION_UNITS, FEWEST_FACES, draw_faces, plan
-from fer_pipeline.errors import ParamsError, SourceError
+from fer_pipeline.data.synthetic.generator import CLASS_SHARES, EMOTION_ACTION_UNITS, MIN_FACES, draw_faces, plan
+from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, emotion_index
+from fer_pipeline.workspace.layout import SYNTHETIC
 
-GENERATOR = Path(generator.__file__)
 Drawn = tuple[UInt8Array, npt.NDArray[np.int8]]
+
+
+def drawing(folder: Path, *, faces: int, seed: int) -> Path:
+    """A file that says which synthetic faces to draw."""
+    file = folder / "synthetic.yaml"
+    file.write_text(f"faces: {faces}\nseed: {seed}\n")
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +105,7 @@ def test_the_table_names_all_emotions_and_neutral_has_no_action() -> None:
     assert sum(CLASS_SHARES.values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("count", [FEWEST_FACES, 22, 70, 200, 1234])
+@pytest.mark.parametrize("count", [MIN_FACES, 22, 70, 200, 1234])
 def test_every_split_has_every_emotion(count: int) -> None:
     usages, labels = plan(count, 0)
     assert len(usages) == len(labels) == count
@@ -117,13 +122,12 @@ def test_shares_are_those_promised() -> None:
 
 
 def test_too_few_faces_are_refused() -> None:
-    with pytest.raises(ParamsError, match=r"fetch.synthetic.faces = 20: at least 21 are needed"):
+    with pytest.raises(SourceError, match=r"faces = 20: at least 21 are needed"):
         plan(20, 0)
 
 
-def test_fetch_draws_when_the_source_is_the_generator(tmp_path: Path) -> None:
-    params = FetchParams(synthetic=SyntheticParams(faces=30, seed=7))
-    facts = fetch(GENERATOR, tmp_path / "raw", params)
+def test_fetch_draws_what_the_file_of_synthetic_faces_says(tmp_path: Path) -> None:
+    facts = fetch(drawing(tmp_path, faces=30, seed=7), tmp_path / "raw", FetchParams())
     rows = pq.read_table(tmp_path / "raw" / "faces.parquet").to_pylist()
     assert (facts.kind, facts.synthetic, facts.seed, facts.rows, len(rows)) == ("synthetic", True, 7, 30, 30)
     faces, labels = draw_faces(30, 7)
@@ -136,18 +140,29 @@ def test_fetch_draws_when_the_source_is_the_generator(tmp_path: Path) -> None:
 
 
 def test_two_fetches_of_one_seed_are_byte_equal(tmp_path: Path) -> None:
-    params = FetchParams(synthetic=SyntheticParams(faces=25, seed=1))
     for name in ("a", "b"):
-        fetch(GENERATOR, tmp_path / name, params)
+        fetch(drawing(tmp_path, faces=25, seed=1), tmp_path / name, FetchParams())
     for file in ("faces.parquet", "source.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_a_copy_of_the_generator_counts_and_a_changed_one_does_not(tmp_path: Path) -> None:
-    copy = tmp_path / GENERATOR.name
-    shutil.copy(GENERATOR, copy)
-    assert generator.is_generator(copy)
-    copy.write_text(copy.read_text() + "# changed\n")
-    with pytest.raises(SourceError, match="is not the installed generator"):
-        generator.is_generator(copy)
-    assert not generator.is_generator(tmp_path / "fer2013.csv")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("faces: 30", "seed is missing"),
+        ("faces: 30\nseed: 0\nface: 3", "unknown key face, did you mean 'faces'"),
+        ("faces: 0\nseed: 0", "faces = 0"),
+        ("faces: 20\nseed: 0", "faces = 20: Input should be greater than or equal to 21"),
+        ("faces: [", "cannot be read as YAML"),
+        ("", "expected two keys such as faces: 3000"),
+    ],
+)
+def test_an_unfit_file_of_synthetic_faces_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "synthetic.yaml").write_text(content)
+    with pytest.raises(SourceError, match=message):
+        fetch(tmp_path / "synthetic.yaml", tmp_path / "raw", FetchParams())
+    assert not (tmp_path / "raw").exists()
+
+
+def test_the_tracked_file_of_synthetic_faces_is_valid() -> None:
+    check(Path(__file__).parents[2] / SYNTHETIC)

@@ -51,13 +51,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         shutil.copy2(ROOT / name, root)
     for name in ("fer_pipeline", "flows"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in (".dvc/config", ".dvc/.gitignore", "data/.gitignore"):
+    for name in (".dvc/config", ".dvc/.gitignore", "data/.gitignore", "data/synthetic.yaml"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy2(ROOT / name, root / name)
     for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"]):
         subprocess.run(["git", *command], cwd=root, check=True)
     small = {
-        "fetch.synthetic.faces": FACES,
         # So few faces are learnt with small steps and hardly any augmentation.
         "train": {"epochs": 12, "low_resolution_epochs": 0, "batch_size": 16, "optimizer": "adamw", "lr": 0.002},
         "train.augment": {
@@ -73,6 +72,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "validate.min_rows_per_class": 1,
     }
     editing.write_values(root / "params.yaml", small)
+    (root / "data" / "synthetic.yaml").write_text(f"faces: {FACES}\nseed: 0\n")
     with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=120):
         patch.chdir(root)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")

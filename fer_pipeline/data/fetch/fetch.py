@@ -1,7 +1,7 @@
 """Fetch: reads a source as it is, whatever its layout, into one table of raw rows and a page of facts. Does file I/O.
 
 The layout is told by content: a FER-2013 CSV (plain, .gz, or in an archive), class folders of pictures (or an archive of them),
-a folder with one of these and optional FER+ votes, or the module that draws the synthetic faces.
+a folder with one of these and optional FER+ votes, or the YAML file that says which synthetic faces to draw.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
-from fer_pipeline.config.params import FetchParams, SyntheticParams
+from fer_pipeline.config.params import FetchParams
 from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
 from fer_pipeline.data.fetch.csv_tables import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
 from fer_pipeline.data.fetch.image_folders import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
 from fer_pipeline.data.raw_table import Notes, RawRow, write_rows
-from fer_pipeline.data.synthetic import generator as synthetic
+from fer_pipeline.data.synthetic.generator import raw_rows
+from fer_pipeline.data.synthetic.source import SyntheticSource
 from fer_pipeline.errors import SourceError
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
@@ -80,9 +81,9 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
     cannot be written. What was in `out` before then stays.
     """
     notes = Notes()
-    drawn = synthetic.is_generator(source)
+    drawn = SyntheticSource.read(source) if SyntheticSource.is_source(source) else None
     with ExitStack() as stack:
-        found = _drawn(source, params.synthetic) if drawn else _chosen(source, stack, notes)
+        found = _drawn(source, drawn) if drawn else _chosen(source, stack, notes)
         joined = _corrections(corrections, params.feedback)
         folder = stack.enter_context(replaced_folder(out))
         per_usage = write_rows(chain(found.rows, joined.rows), folder / FACES_FILE)
@@ -93,8 +94,8 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
             rows=per_usage.total(),
             rows_per_usage=dict(per_usage),
             has_votes=found.has_votes,
-            synthetic=drawn,
-            seed=params.synthetic.seed if drawn else None,
+            synthetic=drawn is not None,
+            seed=drawn.seed if drawn else None,
             notes=(*notes.texts(), *joined.notes),
         )
         write_json(folder / FACTS_FILE, asdict(facts))
@@ -115,14 +116,16 @@ def _corrections(folder: Path | None, version: str) -> _Joined:
 
 
 def check(source: Path) -> None:
-    """Raises the `SourceError` that `fetch` would raise before it reads rows; the generator of synthetic faces always passes."""
+    """Raise the `SourceError` that `fetch` would raise before it reads rows."""
     with ExitStack() as stack:
-        if not synthetic.is_generator(source):
+        if SyntheticSource.is_source(source):
+            SyntheticSource.read(source)
+        else:
             _chosen(source, stack, Notes())
 
 
-def _drawn(source: Path, params: SyntheticParams) -> _Found:
-    rows = synthetic.raw_rows(params.faces, params.seed)
+def _drawn(source: Path, drawn: SyntheticSource) -> _Found:
+    rows = raw_rows(drawn.faces, drawn.seed)
     return _Found("synthetic", "synthetic faces", rows, lambda: (_file_facts(source, source.name),))
 
 

@@ -6,7 +6,6 @@ For trying the pipeline, not for real pictures: a model trained on these says so
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from fer_pipeline.data.raw_table import RawRow
 from fer_pipeline.data.synthetic.face import draw_face
-from fer_pipeline.errors import ParamsError, SourceError
+from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
 
@@ -40,18 +39,8 @@ CLASS_SHARES: Final = MappingProxyType(
 USAGE_SHARES: Final = MappingProxyType({"Training": 0.8, "PublicTest": 0.1, "PrivateTest": 0.1})
 """Share of each usage, within each emotion."""
 
-FEWEST_FACES: Final = len(EMOTIONS) * len(USAGE_SHARES)
+MIN_FACES: Final = len(EMOTIONS) * len(USAGE_SHARES)
 """One face per emotion and usage."""
-
-
-def is_generator(source: Path) -> bool:
-    """Whether a path is that of this module. Raises `SourceError` where it is this module in another version."""
-    own = Path(__file__)
-    if source.name != own.name or not source.is_file():
-        return False
-    if not source.samefile(own) and source.read_bytes() != own.read_bytes():
-        raise SourceError(f"{source} is not the installed generator {own}: install this checkout (`uv sync`), or give other data")
-    return True
 
 
 def draw_faces(count: int, seed: int) -> tuple[UInt8Array, npt.NDArray[np.int8]]:
@@ -66,10 +55,10 @@ def draw_faces(count: int, seed: int) -> tuple[UInt8Array, npt.NDArray[np.int8]]
 def plan(count: int, seed: int) -> tuple[tuple[str, ...], npt.NDArray[np.int8]]:
     """Usage and class id (int8) of each face: Training, PublicTest, PrivateTest in this order, every emotion in each of them.
 
-    Raises `ParamsError` where `count` is below `FEWEST_FACES`.
+    Raises `SourceError` where `count` is below `MIN_FACES`.
     """
-    if count < FEWEST_FACES:
-        raise ParamsError(f"fetch.synthetic.faces = {count}: at least {FEWEST_FACES} are needed for 7 emotions in 3 splits")
+    if count < MIN_FACES:
+        raise SourceError(f"faces = {count}: at least {MIN_FACES} are needed for 7 emotions in 3 splits")
     per_class = _portions(count, tuple(CLASS_SHARES[name] for name in EMOTIONS), least=len(USAGE_SHARES))
     portions = np.array([_portions(n, tuple(USAGE_SHARES.values()), least=1) for n in per_class])  # (emotion, usage)
     rng = np.random.default_rng([seed, count])
