@@ -1,4 +1,6 @@
-"""`python -m tools.draw_layers`: draw docs/layers.svg from the import-linter contracts of pyproject.toml."""
+"""Draw docs/layers.svg from the import-linter contracts of pyproject.toml.
+
+Run `python -m tools.draw_layers` after a change of the contracts."""
 
 from __future__ import annotations
 

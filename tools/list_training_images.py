@@ -1,4 +1,6 @@
-"""`python -m tools.list_training_images MODEL`: write the list of training images that an old model lacks."""
+"""Write the list of training images that an old model lacks.
+
+Run `python -m tools.list_training_images MODEL --processed TABLE`."""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def list_images(
     model: Annotated[str, typer.Argument(help="Folder of a trained or exported model, or a version of the registry (`fer/3`).")],
     processed: Annotated[Path, typer.Option(help="Processed table whose train split the model was trained on.")],
 ) -> None:
-    """Write which pictures a model was trained on into its folder, where a model of an earlier release has no such list.
+    """List the training pictures of a model in its folder.
+
+    It is for models of an earlier release, which have no such list.
 
     Without the list the model is refused wherever it would be measured or calibrated, or teach, on pictures that it knows.
     """

@@ -1,4 +1,6 @@
-"""`python -m tools.publish_pretrained NAME`: add an exported model to those that come with the package."""
+"""Add an exported model to the pretrained ones of the package.
+
+Run `python -m tools.publish_pretrained NAME`."""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def publish(
     keras: Annotated[bool, typer.Option("--keras", help="Publish model.keras (32 bits), too.")] = False,
     tolerance: Annotated[float, typer.Option(help="How far a logit may move by storing weights in 16 bits.", min=0)] = 0.01,
 ) -> None:
-    """Store an exported model with 16-bit weights, measure it as stored, and write its card and index entry.
+    """Store an exported model with 16-bit weights, measured as stored.
+
+    Its card and its entry of the index are written, too.
 
     It takes minutes where params.yaml asks for test-time augmentation.
     """

@@ -23,7 +23,7 @@ def add(
     path: Annotated[Path, typer.Argument(help="CSV (plain, .gz, .zip, .tar.gz), image folder, or `synthetic`.")],
     votes: Votes = None,
 ) -> None:
-    """Copy data into data/source, put that under DVC, and make it the source in params.yaml.
+    """Copy data to data/source under DVC, and make it the source in params.yaml.
 
     Example: `fer data add ~/fer2013.csv.gz --votes ~/fer2013new.csv`, then `fer run`
     """
@@ -48,7 +48,7 @@ def download(name: Annotated[str, typer.Argument(help="kaggle:OWNER/SET")]) -> N
 
 @app.command()
 def status() -> None:
-    """Say which data is in use, and its version.
+    """Print which data is in use, and its version.
 
     Example: `fer data status`
     """

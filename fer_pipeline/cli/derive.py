@@ -1,4 +1,4 @@
-"""Commands that make other models of exported ones: teachers of a smaller network, an ensemble, a balanced variant."""
+"""`fer distill`, `ensemble` and `adjust-logits`: derive models from exported ones."""
 
 from __future__ import annotations
 
@@ -44,11 +44,12 @@ def distill(
         Path | None, typer.Option(help=f"Folder to write; left out: {SOFT_LABELS} (offline) or {TEACHERS} (online).")
     ] = None,
 ) -> None:
-    """Store what teachers know under DVC, and set the training recipe to learn from it.
+    """Store the knowledge of teachers under DVC, and train with it from now on.
 
     With --offline the calibrated answers of the teachers for all training rows are stored as soft labels: cheap enough for a CPU.
-    With --online their Keras networks are stored, and answer at each step for the augmented pictures that the student sees:
-    better (see docs/models.md), and meant for a GPU. A teacher that learned from validation or test rows of this data is refused.
+    With --online their Keras networks are stored, and answer at each training step for the augmented pictures that the student
+    sees: this takes their time at each step, so it is meant for a GPU. docs/models.md has what each reached. A teacher that
+    learned from validation or test rows of this data is refused.
 
     The next `fer run` trains with them, also after `fer profile use` of a profile that learns from teachers.
 
@@ -117,7 +118,9 @@ def ensemble(
     ] = 1,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = ENSEMBLE,
 ) -> None:
-    """Merge models into one that answers with the mean of their calibrated probabilities, and measure it beside them.
+    """Merge models into one ONNX file, and measure it beside them.
+
+    It answers with the mean of their calibrated probabilities.
 
     One model with several views is test-time augmentation: better answers, for as many times the work.
 
@@ -156,7 +159,9 @@ def adjust_logits(
     processed: Processed = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = ADJUSTED,
 ) -> None:
-    """Make the variant of a model that finds rare emotions best: offsets by class, chosen on validation for macro-F1.
+    """Shift a model's logits by class, so that it finds rare emotions more often.
+
+    The offsets are chosen on validation for macro-F1.
 
     Example: `fer adjust-logits champion`, then `fer predict picture.jpg --model data/balanced`
     """

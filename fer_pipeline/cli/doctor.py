@@ -34,7 +34,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One checked thing."""
+    """Result of one check."""
 
     subject: str
     ok: bool
@@ -55,7 +55,7 @@ def doctor() -> None:
 
 
 def examine(root: Path) -> list[Finding]:
-    """Return all findings about the machine and the workspace `root`, the first to mend first."""
+    """Return all findings about machine and workspace `root`, first to mend first."""
     findings = [_python(), *_packages(), _java(), _disk(root), *_ports(), _git(root), _params(root)]
     if findings[-1].ok:
         findings.append(_data(root))

@@ -1,4 +1,4 @@
-"""`fer evaluate-dataset`, `robustness` and `card`: measure an exported model further."""
+"""`fer evaluate-dataset`, `robustness`, `card`: measure an exported model further."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def robustness(
     pictures: Annotated[int | None, typer.Option(min=1, help="Test pictures to use; left out: all.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Measure how accuracy falls under noise, blur, JPEG, light, rotation, occlusion and down-scaling.
+    """Measure accuracy on corrupted test pictures.
+
+    The corruptions are noise, blur, JPEG, light, rotation, occlusion and down-scaling.
 
     Example: `fer robustness --pictures 1000`
     """
@@ -88,7 +90,9 @@ def card(
     reports: Annotated[Path, typer.Option(help="Folder with the reports robustness, explanation and external/.")] = REPORTS,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "card",
 ) -> None:
-    """Write the model card: data, protocol, figures, uses and uses that are ruled out, limits.
+    """Write the model card.
+
+    It has data, protocol, figures, uses, uses that are ruled out, and limits.
 
     Example: `fer card`
     """

@@ -1,4 +1,4 @@
-"""`fer explain` and `fer explain-report`: explanation maps, and how far to trust them."""
+"""`fer explain` and `explain-report`: explanation maps and their faithfulness."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def explain_report(
     pictures: Annotated[int, typer.Option(min=7, help="Test pictures for the faithfulness figures.")] = 70,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Compare LIME, Grad-CAM and occlusion maps, and say which of them to trust.
+    """Compare LIME, Grad-CAM and occlusion maps, and report which to trust.
 
     Example: `fer explain-report --pictures 210`
     """

@@ -1,4 +1,4 @@
-"""`fer feedback`: from people's corrections of answers to training data."""
+"""`fer feedback`: review people's corrections and make them training data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ PAGE = REPORTS / "feedback"
 
 @app.command()
 def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
-    """Count the corrections that wait, are accepted, or were taken back after acceptance, by what was answered and said.
+    """Count pending, accepted and withdrawn corrections.
+
+    Pending ones are also counted by the label that was answered and the one that the person gave.
 
     Example: `fer feedback status`
     """
@@ -81,7 +83,9 @@ def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
 
 @app.command(name="list")
 def list_(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
-    """List the corrections with a picture that wait, oldest first: id, time, what was answered, what the person says.
+    """List the pending corrections that have a picture, oldest first.
+
+    Each line has id, time, the label that was answered and the one that the person gave.
 
     Example: `fer feedback list --json`
     """
@@ -104,7 +108,9 @@ def review(
     processed: Processed = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write: index.html with the faces, review.json.")] = PAGE,
 ) -> None:
-    """Check the corrections that wait with Great Expectations, and write a page with their faces to decide on.
+    """Check pending corrections, and write a page with their faces.
+
+    The checks are Great Expectations'.
 
     Example: `fer feedback review`
     """
@@ -129,7 +135,9 @@ def accept(
     processed: Processed = PROCESSED,
     wait: Wait = 0,
 ) -> None:
-    """Make corrections training data: a new version of data/feedback under DVC, which the next run joins to train.
+    """Make corrections training data for the next run.
+
+    They become a new version of data/feedback under DVC.
 
     Example: `fer feedback accept --all-passing`, then `fer run`
     """
@@ -170,7 +178,7 @@ def reject(
     file: IdFile = None,
     inbox: Inbox = FEEDBACK_INBOX,
 ) -> None:
-    """Delete corrections that wait.
+    """Delete pending corrections.
 
     Example: `fer feedback reject 0123456789abcdef0123456789abcdef`
     """
@@ -197,7 +205,7 @@ def delete(
     inbox: Inbox = FEEDBACK_INBOX,
     wait: Wait = 0,
 ) -> None:
-    """Delete corrections by the receipts of the people who gave them, out of the training data, too.
+    """Delete corrections by their receipts, also from the training data.
 
     Example: `fer feedback delete 0123456789abcdef0123456789abcdef`
     """
@@ -216,7 +224,9 @@ def delete(
 
 @app.command()
 def purge(inbox: Inbox = FEEDBACK_INBOX, wait: Wait = 0) -> None:
-    """Delete what has expired and what people took back after acceptance; finish what a killed command began.
+    """Delete expired and withdrawn corrections.
+
+    It also finishes what a killed command began.
 
     Example: `fer feedback purge`
     """
@@ -238,7 +248,7 @@ _CLEAR = (
 
 
 def _open(inbox: Path) -> Corrections:
-    """The folder's corrections, without those whose time is over."""
+    """Open the inbox, and delete what has expired."""
     corrections = Corrections(inbox)
     expired = corrections.expire(datetime.now(UTC))
     if expired:
@@ -248,7 +258,7 @@ def _open(inbox: Path) -> Corrections:
 
 
 def _forget_page() -> None:
-    """The page of the last review shows faces, perhaps one that was just deleted."""
+    """Delete the page of the last review: it may show a face that was just deleted."""
     shutil.rmtree(PAGE, ignore_errors=True)
 
 

@@ -30,7 +30,7 @@ app = typer.Typer(help="The registered models.", no_args_is_help=True)
 
 @app.command("list")
 def list_models() -> None:
-    """List the registered versions with their figures, newest first; aliases and roll-backs are marked.
+    """List the registered versions with their figures, newest first.
 
     Example: `fer models list`
     """
@@ -57,7 +57,7 @@ def show(
     version: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")] = "champion",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show all that is known of one version: where it comes from, its parameters, its figures, the gate's decision.
+    """Show lineage, parameters, figures and gate decision of one version.
 
     Example: `fer models show challenger`
     """
@@ -125,7 +125,9 @@ def compare(
 def register(
     name: Annotated[str, typer.Argument(help="Name of a shipped model: `fast`, `accurate`.")] = DEFAULT_MODEL,
 ) -> None:
-    """Register a model that comes with the package as challenger, with recipe, curves and figures of its training.
+    """Register a pretrained model as challenger.
+
+    Its MLflow run has recipe, curves and figures of its training.
 
     It is then compared, judged and promoted like a trained one; the gate needs the data that it was made for.
 
@@ -147,7 +149,7 @@ def fetch(
         Path | None, typer.Option(help="File to write; left out: the user's data folder, from where it is used by itself.")
     ] = None,
 ) -> None:
-    """Fetch a file that does not come with the package, and check it against its known SHA-256.
+    """Download the YuNet face detector, and check its SHA-256.
 
     `--to data/models/yunet.onnx` makes it the detector of this workspace and of the bundles packaged in it.
 

@@ -29,7 +29,9 @@ def drift(
     processed: Annotated[Path, typer.Option(help="Folder written by `fer preprocess`, with the data of the model.")] = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write: drift.json, report.html.")] = REPORTS / "drift",
 ) -> None:
-    """Compare what the service answered with the validation split of the training; exit code 3 means drift.
+    """Compare the log of predictions with the validation split of the model.
+
+    Exit code 3 means drift.
 
     A window with fewer predictions than drift.min_rows of params.yaml is widened, up to drift.max_window_hours.
 

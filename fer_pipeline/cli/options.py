@@ -35,7 +35,7 @@ Threshold = Annotated[float, typer.Option(help="Probability below which the answ
 
 
 def chosen_model(model: str | None) -> Path:
-    """Find the model that a command was asked for, and print on stderr which one it is.
+    """Find the model of a command, and print on stderr which one it is.
 
     The words are those of `experiments.model_lookup.find_model`, which raises `ModelError` where there is no such model.
     """
@@ -62,9 +62,9 @@ def model_path(word: str | Path) -> Path:
 
 
 def chosen_detector(file: Path | None) -> FaceDetector | None:
-    """Load YuNet from `file`, the workspace or the user's data folder; None where there is none.
+    """Load YuNet from a file, the workspace or the user's data folder.
 
-    Raises `ModelError` where the file is not the published one.
+    None where there is none. Raises `ModelError` where the file is not the published one.
     """
     from fer_pipeline.inference.detection.yunet import published_yunet
     from fer_pipeline.inference.detection.yunet_download import find_yunet

@@ -21,7 +21,9 @@ def run(
     profile: Annotated[str | None, typer.Option(help="Recipe of params.yaml; left out: the section train as it is.")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")] = 0,
 ) -> None:
-    """Raw faces to a packaged champion: every stage, registry, gate, bundle. Unchanged stages are skipped.
+    """Run the pipeline: raw faces to a packaged champion.
+
+    It runs each stage, registers the model, asks the gate and builds the bundle. Unchanged stages are skipped.
 
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
@@ -36,7 +38,7 @@ def run(
 def report(
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the pages in the browser.")] = False,
 ) -> None:
-    """Say where the report pages are.
+    """Print the paths of the report pages.
 
     Example: `fer report --open`
     """

@@ -137,7 +137,9 @@ def score(
     threshold: Threshold = 0.4,
     chunk: Annotated[int, typer.Option(help="Pictures of a folder that are finished together.", min=1)] = 2000,
 ) -> None:
-    """Name the emotions of all faces in large sets of pictures, in Spark; a Parquet row per face, errors included.
+    """Name the emotions of all faces in large sets of pictures, in Spark.
+
+    The result has a Parquet row per face, and one per picture that cannot be read.
 
     A cluster needs this package on each machine, and input and output on a file system that all of them share, or in buckets:
     s3://BUCKET/NAME or gs://BUCKET/NAME, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL or

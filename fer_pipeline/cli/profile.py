@@ -51,7 +51,9 @@ def save(
     ] = None,
     folder: Annotated[Path, typer.Option(help="Folder of the search.")] = TUNING,
 ) -> None:
-    """Save the recipe in use, of an earlier training, or the best one that `fer tune` found, as a profile of params.yaml.
+    """Save a training recipe as a profile of params.yaml.
+
+    The recipe is the one in use, that of an earlier training, or the best one that `fer tune` found.
 
     Example: `fer profile save tuned --from-tuning`, then `fer profile use tuned`
 

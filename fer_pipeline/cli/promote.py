@@ -13,7 +13,9 @@ from fer_pipeline.workspace.locks import exclusive
 
 
 def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
-    """Judge a registered version against the champion; when it wins and its bundle answers, move the alias.
+    """Compare a version with the champion, and promote it if it wins.
+
+    The alias moves once the version's bundle answers as it should. Exit code 1: the champion stays.
 
     Example: `fer promote`
     """
@@ -35,7 +37,9 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
 def rollback(
     to: Annotated[int | None, typer.Option(help="Version to go back to; the champion before by default.")] = None,
 ) -> None:
-    """Make an earlier champion champion again, with its bundle. It does not wait for a training that runs.
+    """Make an earlier champion the champion again, with its bundle.
+
+    It does not wait for a training that runs.
 
     That takes seconds where the version was packaged, as each champion of the gate was. One that never was, or whose bundle is
     gone, is packaged and tried first: up to minutes. Without --to, versions of synthetic faces never follow one of real pictures.

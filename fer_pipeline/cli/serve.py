@@ -29,7 +29,9 @@ def serve(
         typer.Option(help="Share of the requests that the challenger judges, too; see `fer shadow report`.", min=0.001, max=1),
     ] = None,
 ) -> None:
-    """Serve the champion's bundle with BentoML; a new champion takes over while it runs.
+    """Serve the champion's bundle with BentoML.
+
+    A new champion takes over while it runs.
 
     Example: `fer serve --port 3000`
     """

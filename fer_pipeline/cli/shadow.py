@@ -1,4 +1,4 @@
-"""`fer shadow`: run the challenger beside the champion, and compare their answers."""
+"""`fer shadow`: run the challenger beside the champion, compare their answers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DISAGREEMENT_EXIT_CODE = 3
 def start(
     version: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")] = "challenger",
 ) -> None:
-    """Make a registered version the model that services in shadow mode run beside the champion.
+    """Place a registered version for services in shadow mode.
 
-    `fer run` does it with each new challenger.
+    They run it beside the champion. `fer run` does it with each new challenger.
 
     Example: `fer shadow start 3`
     """
@@ -37,7 +37,7 @@ def start(
 
 @app.command()
 def stop() -> None:
-    """Take the challenger away: services in shadow mode go on without one.
+    """Remove the challenger: services in shadow mode go on without one.
 
     Example: `fer shadow stop`
     """
@@ -56,7 +56,7 @@ def report(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say how far champion and challenger agree on the faces that the service got, where not, and which is faster.
+    """Report how far champion and challenger agree, and which is faster.
 
     Nobody has labelled these faces: it tells what would change for users, not which model is right (`fer models compare` does).
 

@@ -1,4 +1,4 @@
-"""One command per DVC stage. Heavy libraries are imported by the command that needs them."""
+"""`fer fetch`, `preprocess`, `validate`, `train`, `evaluate`, `export`: stages."""
 
 from __future__ import annotations
 
@@ -151,7 +151,9 @@ def export(
     out: Out,
     params: Params = PARAMS,
 ) -> None:
-    """Write the model as ONNX with labels, image spec and temperature, and check it against Keras.
+    """Write the model as ONNX, and check it against Keras.
+
+    Labels, image spec and temperature lie beside it.
 
     Example: `fer export --processed data/processed --model data/model --evaluation data/reports/evaluation --out data/export`
     """

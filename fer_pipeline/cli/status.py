@@ -1,4 +1,4 @@
-"""`fer status`: champion, challenger, last runs, drift and disk use on one screen."""
+"""`fer status`: champion, challenger, runs, drift and disk use on one screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --he
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """Say on one screen what is champion, how good, since when and on which data; the last runs; the bundle; disk use.
+    """Print champion, challenger, bundle, data in use, last runs and disk use.
 
     Where MLflow does not answer within some seconds, it says so, tells what the workspace itself knows, and ends with exit
     code 8.

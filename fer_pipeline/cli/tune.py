@@ -1,4 +1,4 @@
-"""Commands that train many times: the search for a recipe, the out-of-fold look at the labels, the HOG baseline."""
+"""`fer tune`, `label-noise` and `baseline`: search, label check, simple baseline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def tune(
     folder: Annotated[Path, typer.Option(help="Folder of the study, where a stopped search goes on.")] = TUNING,
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = REPORTS / "tuning",
 ) -> None:
-    """Search for a better recipe with Optuna, by the section tune of params.yaml; choose on validation.
+    """Search for a better recipe with Optuna.
+
+    The section `tune` of params.yaml says what is varied; the best trial is chosen on validation.
 
     Example: `fer tune --trials 30`, then `fer profile save tuned --from-tuning`
     """
@@ -66,7 +68,9 @@ def label_noise(
     ),
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = REPORTS / "noise",
 ) -> None:
-    """Find the training labels that models which never saw them contradict, and estimate how many are wrong.
+    """Find suspicious training labels by out-of-fold predictions.
+
+    A label is suspicious where models that never saw it contradict it. The share of wrong labels is estimated, too.
 
     Example: `fer label-noise --folds 5 --epochs 20`
     """
@@ -113,9 +117,10 @@ def baseline(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = BASELINE,
     params: Params = PARAMS,
 ) -> None:
-    """Fit HOG features with logistic regression in Spark MLlib; measure and register it like any other model.
+    """Train, measure and register HOG features with logistic regression.
 
-    Its version has the alias baseline and is no challenger: only `fer promote --version` judges it. A few minutes on FER-2013.
+    Spark MLlib trains it, in a few minutes on FER-2013. Its version has the alias baseline and is no challenger: only
+    `fer promote --version` judges it.
 
     Example: `fer baseline`, then `fer models compare baseline champion`
     """

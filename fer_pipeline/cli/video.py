@@ -1,4 +1,4 @@
-"""`fer video`: the emotions of people through videos, from the shell."""
+"""`fer video`: follow the emotions of people through videos."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def video(
     detector: Detector = None,
     threshold: Threshold = 0.4,
 ) -> None:
-    """Follow the emotions of each person through videos: tables, subtitles, annotated video and a report page.
+    """Follow the emotions of each person through videos.
+
+    It writes tables, subtitles, the annotated video and a report page.
 
     Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
     large in about four times the time.
@@ -113,7 +115,7 @@ def video(
 
 @contextmanager
 def _ctrl_c() -> Iterator[threading.Event]:
-    """Set by the first Ctrl-C; a second one ends the process as usual."""
+    """Yield an event that the first Ctrl-C sets; a second one ends the process."""
     asked = threading.Event()
 
     def ask(*_: object) -> None:

@@ -57,7 +57,7 @@ def find_model(reference: str | None) -> FoundModel:
 
 
 def is_model_name(word: str) -> bool:
-    """Return whether `word` names a pretrained or registered model; any other word is a path."""
+    """Return whether `word` names a pretrained or registered model, not a path."""
     return word in pretrained_models() or word in ALIASES or bool(_VERSION.fullmatch(word) and not Path(word).exists())
 
 
@@ -72,7 +72,9 @@ def _registered(reference: str) -> Version | None:
 
 
 def _downloaded(version: Version) -> Path:
-    """Return the exported folder of a version, kept in the workspace; download it if it is missing or of another model."""
+    """Return the exported folder of a version, downloaded once.
+
+    It is kept in the workspace, and downloaded again if it is of another model."""
     from fer_pipeline.experiments import registry
 
     kept = DOWNLOADS / f"{version.name}-{version.number}"

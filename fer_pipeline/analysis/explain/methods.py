@@ -22,7 +22,10 @@ METHODS: Final = ("lime", "gradcam", "occlusion")
 
 @dataclass(frozen=True)
 class MethodComparison:
-    """Faithfulness of each method and baseline; `absent` holds the reason by method for those that could not run."""
+    """Faithfulness of each method and baseline.
+
+    `absent` holds the reason by method for those that could not run.
+    """
 
     rows: tuple[Faithfulness, ...]
     absent: Mapping[str, str]
@@ -31,11 +34,11 @@ class MethodComparison:
 def explain_picture(
     picture: Path, model: Path, out: Path, *, method: str, crop: bool, detector: FaceDetector | None, seed: int
 ) -> tuple[str, float]:
-    """Write the explanation of a picture's largest face as PNG to `out`; return the emotion and its probability.
+    """Explain the largest face of a picture as a PNG in `out`.
 
-    `crop`: the picture is one face already. `detector` None: the model's own. `seed` is that of LIME's samples. Raises
-    `ImageError` where the picture cannot be read or has no face, `ParamsError` for an unknown method, `ModelError` where the
-    method needs a file that the model lacks.
+    Returns the emotion and its probability. `crop`: the picture is one face already. `detector` None: the model's own. `seed`
+    is that of LIME's samples. Raises `ImageError` where the picture cannot be read or has no face, `ParamsError` for an
+    unknown method, `ModelError` where the method needs a file that the model lacks.
     """
     try:
         image = decode(picture.read_bytes())
@@ -59,7 +62,7 @@ def explain_picture(
 
 
 def compare_methods(model: Path, processed: Path, out: Path, *, pictures: int, seed: int) -> MethodComparison:
-    """Measure the faithfulness of all methods on test pictures, and write the report to `out`.
+    """Measure the faithfulness of all methods, and write the report to `out`.
 
     Raises `ModelError` where model and table have different image specs, or there is no such model or table.
     """
