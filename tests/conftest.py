@@ -17,7 +17,9 @@ pytest_plugins = [
     "tests.fixtures.images",
     "tests.fixtures.models",
     "tests.fixtures.registry",
+    "tests.fixtures.stripes",
     "tests.fixtures.tables",
+    "tests.fixtures.trained",
     "tests.fixtures.videos",
 ]
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +79,23 @@ def test_a_broken_description_is_named(folder: Path) -> None:
 def test_the_fingerprint_tells_specs_apart() -> None:
     assert ImageSpec().fingerprint == ImageSpec().fingerprint
     assert ImageSpec().fingerprint != replace(ImageSpec(), denoise="median").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"image_spec": {"size": 1}}, r"^m expects image spec \{.*\}, t holds \{'size': 1\}: preprocess again"),
+        ({"source": {"synthetic": True}}, "^m was trained on real faces, t holds generated ones: make the data of the model"),
+    ],
+)
+def test_a_table_that_does_not_fit_names_both(metadata: dict[str, Any], message: str) -> None:
+    info = ModelInfo("compact", "0" * 64, 1.0, ImageSpec(), synthetic=False, data="faces")
+    fitting = {"image_spec": asdict(ImageSpec()), "source": {"synthetic": False}}
+    info.check_table(fitting, model="m", table="t")
+    with pytest.raises(ModelError, match=message):
+        info.check_table(fitting | metadata, model="m", table="t")
+
+
+def test_the_image_spec_is_checked_without_the_kind_of_faces() -> None:
+    info = ModelInfo("compact", "0" * 64, 1.0, ImageSpec(), synthetic=False, data="faces")
+    info.check_image_spec({"image_spec": asdict(ImageSpec()), "source": {"synthetic": True}}, model="m", table="t")

@@ -65,7 +65,9 @@ class KnownFaces:
             batches = table.batches(["perceptual_hash"], own & ~train)
             perceptual = [np.array([int(one, 16) for one in batch[0].to_pylist()], np.uint64) for batch in batches]
         except SourceError as error:
-            raise SourceError(f"corrections are compared with validation and test, but {error}") from error
+            raise SourceError(
+                f"{error}; run `fer run` first, so that corrections can be compared with validation and test"
+            ) from error
         return cls(
             frozenset(row["content_hash"] for row in found if row["split"] == "train"),
             frozenset(row["content_hash"] for row in found if row["split"] != "train"),

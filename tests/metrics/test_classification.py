@@ -1,3 +1,5 @@
+"""Classification metrics: scikit-learn and known values."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,8 +7,6 @@ import pytest
 from sklearn import metrics as reference
 
 from fer_pipeline.metrics import classification
-from fer_pipeline.metrics.calibration import fit_temperature
-from fer_pipeline.metrics.curves import precision_recall, roc, thinned
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 7, 400)
@@ -36,7 +36,8 @@ def test_class_figures_agree_with_scikit_learn() -> None:
     )
 
 
-def test_a_class_that_is_never_there_counts_as_zero_and_not_as_nan() -> None:
+def test_absent_class_counts_as_zero() -> None:
+    """A class that is never there counts as zero and not as nan."""
     table = classification.confusion(np.array([0, 1]), np.array([0, 1]))
     assert classification.recalls(table).tolist() == [1, 1, 0, 0, 0, 0, 0]
     assert classification.macro_f1(table) == pytest.approx(2 / 7)
@@ -62,7 +63,8 @@ def test_full_confidence_falls_into_the_last_bin() -> None:
     assert table.ece == 0
 
 
-def test_the_bootstrap_interval_has_the_width_of_the_binomial_one() -> None:
+def test_bootstrap_interval_is_as_wide_as_the_binomial() -> None:
+    """The bootstrap interval has the width of the binomial one."""
     labels = np.zeros(1000, int)
     predictions = np.r_[np.zeros(700, int), np.ones(300, int)]
     found = classification.bootstrap(
@@ -88,32 +90,3 @@ def test_pairing_makes_the_interval_of_a_difference_narrow() -> None:
     assert 0.02 < found.low < 0.05 < found.high < 0.08
     swapped = classification.paired_bootstrap(LABELS, PREDICTIONS, better, classification.accuracy)
     assert swapped.estimate == pytest.approx(-0.05)
-
-
-@pytest.mark.parametrize("emotion", range(7))
-def test_curves_agree_with_scikit_learn(emotion: int) -> None:
-    positive, scores = emotion == LABELS, np.round(PROBABILITIES[:, emotion], 2)  # rounding makes ties
-    assert roc(positive, scores).area == pytest.approx(reference.roc_auc_score(positive, scores))
-    assert precision_recall(positive, scores).area == pytest.approx(reference.average_precision_score(positive, scores))
-
-
-def test_a_curve_of_a_class_without_rows_has_no_area() -> None:
-    nobody = np.zeros(5, bool)
-    assert np.isnan(roc(nobody, np.linspace(0, 1, 5)).area)
-    assert np.isnan(precision_recall(nobody, np.linspace(0, 1, 5)).area)
-
-
-def test_a_thinned_curve_keeps_its_ends_and_area() -> None:
-    curve = roc(LABELS == 0, PROBABILITIES[:, 0])
-    thin = thinned(curve, 20)
-    assert len(thin.x) <= 20
-    assert (thin.x[0], thin.x[-1], thin.area) == (curve.x[0], curve.x[-1], curve.area)
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_a_known_temperature_is_recovered(temperature: float) -> None:
-    rng = np.random.default_rng(1)
-    logits = rng.normal(0, 2, (20_000, 7))
-    chances = classification.softmax(logits)
-    labels = (chances.cumsum(axis=1) > rng.uniform(size=(20_000, 1))).argmax(axis=1)
-    assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)

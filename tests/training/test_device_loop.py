@@ -1,4 +1,4 @@
-"""Training rows that stay on the device; runs on TensorFlow and, in an environment that has it, on JAX (KERAS_BACKEND=jax)."""
+"""Rows that stay on the device, on TensorFlow and, where it is installed, on JAX (KERAS_BACKEND=jax)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from keras import layers, ops
 
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.reader import FaceDataset
-from fer_pipeline.errors import ParamsError
 from fer_pipeline.training import checkpoints, device_loop, learner, train
-from fer_pipeline.training.batches import Batches, Table, compose
+from fer_pipeline.training.batches import Batches
 from fer_pipeline.training.device_loop import compiled_loop
-from fer_pipeline.training.devices import data_parallel, device_count
 from fer_pipeline.training.schedules import Phase
 
 Make = Callable[[int, int], FaceDataset]
@@ -102,9 +100,10 @@ def test_resident_rows_give_the_weights_of_streamed_batches(faces: FaceDataset, 
         np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
 
 
-def test_a_resumed_run_on_the_device_ends_exactly_like_one_that_was_not_killed(
+def test_resumed_run_on_device_equals_uninterrupted_run(
     faces: FaceDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A resumed run on the device ends exactly like one that was not killed."""
     monkeypatch.setattr(learner, "can_stay", lambda _: True)
 
     def kill(epoch: int, _: dict[str, float]) -> None:
@@ -120,17 +119,8 @@ def test_a_resumed_run_on_the_device_ends_exactly_like_one_that_was_not_killed(
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_batch_is_composed_alike_on_the_host_and_on_the_device(faces: FaceDataset) -> None:
-    batches = Batches(faces, PARAMS, 0)
-    assert batches.shares.min() < 0.9
-    table = Table(*keras.tree.map_structure(ops.convert_to_tensor, tuple(batches.table)))
-    here = compose(ops, table, ops.convert_to_tensor(batches.rows[1]), ops.convert_to_tensor(batches.shares[1]))
-    keras.tree.map_structure(
-        lambda a, b: np.testing.assert_allclose(ops.convert_to_numpy(a), b, rtol=1e-6, atol=1e-7), here, batches[1]
-    )
-
-
-def test_a_compiled_loop_runs_its_steps_in_order_and_is_traced_once() -> None:
+def test_compiled_loop_runs_in_order_and_is_traced_once() -> None:
+    """A compiled loop runs its steps in order and is traced once."""
     total, traced = keras.Variable(np.zeros((), np.float32)), []
 
     def step(index: Any, data: Any) -> None:
@@ -146,9 +136,8 @@ def test_a_compiled_loop_runs_its_steps_in_order_and_is_traced_once() -> None:
     assert len(traced) == count
 
 
-def test_the_trainer_is_called_with_more_and_more_steps_while_calls_are_short(
-    faces: FaceDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steps_per_call_grow_while_calls_are_short(faces: FaceDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainer is called with more and more steps while calls are short."""
     calls: list[tuple[int, int]] = []
     monkeypatch.setattr(device_loop, "compiled_loop", lambda _, __: lambda first, last, ___: calls.append((first, last)))
     monkeypatch.setattr(learner, "can_stay", lambda _: True)
@@ -161,9 +150,8 @@ def test_the_trainer_is_called_with_more_and_more_steps_while_calls_are_short(
     assert seen.steps == list(range(14))
 
 
-def test_what_is_too_large_or_runs_slower_in_loops_is_sent_batch_by_batch(
-    faces: FaceDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_or_slow_data_is_sent_batch_by_batch(faces: FaceDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large or runs slower in loops is sent batch by batch."""
     for backend, devices, expected in (
         ("tensorflow", [], True),
         ("torch", [], False),
@@ -177,26 +165,13 @@ def test_what_is_too_large_or_runs_slower_in_loops_is_sent_batch_by_batch(
     assert device_loop.can_stay(faces) is False
 
 
-def test_a_batch_that_cannot_be_split_over_the_devices_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    monkeypatch.setattr("keras.distribution.list_devices", lambda: [f"cuda:{number}" for number in range(4)])
-    with pytest.raises(ParamsError, match=r"batches of 30 pictures .* 4 devices: make train.batch_size a multiple of 4"):
-        data_parallel(30)
-
-
-def test_one_device_needs_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0"])
-    with data_parallel(7):
-        assert device_count() == 1
-
-
 ON_FORCED_DEVICES = """
 import json, sys
 from pathlib import Path
 import numpy as np
 sys.path[:0] = sys.argv[1:3]
-import tests.modeling.test_resident as here
-from tests.modeling.conftest import stripes
+import tests.training.test_device_loop as here
+from tests.fixtures.stripes import stripes
 from fer_pipeline.training import learner, train as training
 from fer_pipeline.training.devices import device_count
 learner.build = training.build = here.tiny

@@ -28,7 +28,8 @@ def changed(images: npt.NDArray[np.uint8], shares: npt.NDArray[np.float32] = KEE
     return keras.ops.convert_to_numpy(layer(images, shares[: len(images)], training=True))
 
 
-def test_all_changes_together_keep_shape_and_type_and_differ_per_picture() -> None:
+def test_augmentation_keeps_shape_and_dtype_and_differs() -> None:
+    """All changes together keep shape and type and differ per picture."""
     same = np.repeat(IMAGES[:1], 16, axis=0)
     found = keras.ops.convert_to_numpy(Augmentation(AugmentParams())(same, KEEP, training=True))
     assert found.shape == same.shape
@@ -54,7 +55,8 @@ def test_a_flip_shows_each_picture_or_its_exact_mirror_image() -> None:
     assert any(straight)
 
 
-def test_noise_of_up_to_its_bound_falls_on_about_half_of_the_pictures() -> None:
+def test_noise_falls_on_half_of_the_images() -> None:
+    """Noise of up to its bound falls on about half of the pictures."""
     flat = np.full((256, 48, 48, 1), 128, np.uint8)
     amounts = changed(flat, np.ones((256, 1), np.float32), noise=16.0).astype(float).std(axis=(1, 2, 3))
     clean = (amounts < 0.1).mean()
@@ -63,7 +65,8 @@ def test_noise_of_up_to_its_bound_falls_on_about_half_of_the_pictures() -> None:
     assert 6 < amounts[amounts > 0.1].mean() < 10  # even between none and the bound
 
 
-def test_blur_of_up_to_its_bound_spreads_the_light_of_about_half_of_the_pictures() -> None:
+def test_blur_falls_on_half_of_the_images() -> None:
+    """Blur of up to its bound spreads the light of about half of the pictures."""
     dots = np.full((256, 48, 48, 1), 10, np.uint8)
     dots[:, 24, 24] = 250
     found = changed(dots, np.ones((256, 1), np.float32), blur=1.0).astype(float)[..., 0]
@@ -98,7 +101,8 @@ def test_turning_and_scaling_leave_the_middle_in_place() -> None:
     assert mass.max() > 1.2 * mass.min()
 
 
-def test_erasing_makes_one_plain_rectangle_of_at_most_a_fifth_of_the_picture() -> None:
+def test_erasing_makes_one_rectangle_of_bounded_size() -> None:
+    """Erasing makes one plain rectangle of at most a fifth of the picture."""
     found = changed(IMAGES, erase_probability=1.0)
     different = (found != IMAGES).mean(axis=(1, 2, 3))
     assert different.max() <= 0.21
@@ -121,7 +125,8 @@ def test_a_mixup_share_takes_the_rest_from_the_picture_before() -> None:
     assert changed(levels, shares)[:, 0, 0, 0].tolist() == [100, 100, 175]
 
 
-def test_small_pictures_are_area_averages_in_training_and_out_of_it() -> None:
+def test_small_images_are_area_averages() -> None:
+    """Small pictures are area averages in training and out of it."""
     layer = Augmentation(AugmentParams.model_validate(NOTHING), size=24)
     expected = np.round(IMAGES.reshape(16, 24, 2, 24, 2).mean(axis=(2, 4)))[..., None]
     for training in (True, False):

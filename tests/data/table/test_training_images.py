@@ -59,7 +59,8 @@ def test_keys_are_sorted_and_each_there_once() -> None:
     assert image_hashes(["f" * 32, "0" * 31 + "1", "0" * 31 + "1"]).tolist() == [1, 2**64 - 1]
 
 
-def test_a_list_is_read_as_it_was_written_and_a_model_may_have_none(tmp_path: Path) -> None:
+def test_list_is_read_as_written_or_is_absent(tmp_path: Path) -> None:
+    """A list is read as it was written and a model may have none."""
     assert read_training_images(tmp_path) is None
     write_training_images(tmp_path, image_hashes(["f" * 32, "0" * 32]))
     found = read_training_images(tmp_path)
@@ -89,9 +90,10 @@ def test_the_list_of_several_models_is_the_union_of_theirs(tmp_path: Path) -> No
     assert joined_training_images(folders).tolist() == [0, 1, 2]
 
 
-def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
+def test_model_without_list_is_refused_wherever_it_is_needed(
     processed: Path, model: Path, tmp_path: Path, brightness_model: Path
 ) -> None:
+    """A model without a list takes part in nothing that needs to know it."""
     models = {"listed": model, "other": brightness_model}
     expected = f"{brightness_model} holds no training_pictures.npy.*`python -m tools.list_training_images {brightness_model}"
     for refused in (
@@ -107,9 +109,8 @@ def test_a_model_without_a_list_takes_part_in_nothing_that_needs_to_know_it(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_list_of_a_model_without_one_can_be_made_of_its_table_once(
-    processed: Path, unlisted: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_list_is_written_once_from_the_table(processed: Path, unlisted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list of a model without one can be made of its table once."""
     list_images(str(unlisted), processed)
     assert "names the 28 pictures" in capsys.readouterr().out.replace("\n", " ")
     assert joined_training_images([unlisted]).tolist() == list(range(28))
@@ -133,9 +134,8 @@ def test_validation_rows_that_a_model_learned_from_are_left_out(processed: Path,
     assert held_out.ids[0] == "00000128"
 
 
-def test_too_few_rows_that_a_model_did_not_learn_from_are_no_ground_for_a_choice(
-    processed: Path, model: Path, tmp_path: Path
-) -> None:
+def test_too_few_unseen_rows_are_refused(processed: Path, model: Path, tmp_path: Path) -> None:
+    """Too few rows that a model did not learn from are no ground for a choice."""
     learn(model, range(28), range(28, 129))
     expected = "learned from 101 of the 300 validation rows.*199 are left, expected at least 200.*validation_share"
     with pytest.raises(ModelError, match=expected):
@@ -149,9 +149,8 @@ def test_too_few_rows_that_a_model_did_not_learn_from_are_no_ground_for_a_choice
     assert not (tmp_path / "ensemble").exists()
 
 
-def test_an_ensemble_is_calibrated_and_measured_on_rows_that_no_member_learned_from_and_says_what_they_learned_from(
-    processed: Path, model: Path, tmp_path: Path
-) -> None:
+def test_ensemble_uses_rows_that_no_member_has_seen(processed: Path, model: Path, tmp_path: Path) -> None:
+    """An ensemble is calibrated and measured on rows that no member learned from and says what they learned from."""
     learn(model, range(28, 38), range(328, 331))
     made = build_ensemble({"a": model, "b": model}, processed, tmp_path / "ensemble", PLAIN, {})
     assert made.info.metrics["rows"] == 28
@@ -161,14 +160,14 @@ def test_an_ensemble_is_calibrated_and_measured_on_rows_that_no_member_learned_f
     assert learned.tolist() == [*range(28, 38), *range(328, 331)]
 
 
-def test_the_reference_of_the_drift_check_holds_no_row_that_the_model_learned_from(processed: Path, model: Path) -> None:
+def test_drift_reference_leaves_out_training_images(processed: Path, model: Path) -> None:
+    """The reference of the drift check holds no row that the model learned from."""
     learn(model, range(28), range(28, 78))
     assert len(reference_of(EmotionClassifier.load(model), model, processed).probabilities) == 250
 
 
-def test_the_table_is_a_reference_for_models_of_its_own_data_alone_also_with_corrections_that_came_later(
-    processed: Path, model: Path
-) -> None:
+def test_drift_reference_needs_the_data_of_the_model(processed: Path, model: Path) -> None:
+    """The table is a reference for models of its own data alone also with corrections that came later."""
     learn(model, range(20))  # the other 8 training rows are corrections that were accepted since
     assert share_seen(ProcessedTable.open(processed), image_hashes(f"{row:032x}" for row in range(20))) == 20 / 28
     assert len(reference_of(EmotionClassifier.load(model), model, processed).probabilities) == 300

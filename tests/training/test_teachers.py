@@ -1,4 +1,4 @@
-"""Networks that teach while another trains; runs on TensorFlow and, in an environment that has it, on JAX (KERAS_BACKEND=jax)."""
+"""Online distillation, on TensorFlow and, where it is installed, on JAX (KERAS_BACKEND=jax)."""
 
 from __future__ import annotations
 
@@ -76,9 +76,10 @@ def taught(folder: Path, teacher: Path, **values: Any) -> TrainParams:
 
 
 @pytest.mark.parametrize("mixed_precision", [False, True])
-def test_a_student_of_weight_1_learns_what_its_teacher_says_and_nothing_of_the_labels(
+def test_student_of_weight_1_learns_from_its_teacher_alone(
     make_stripes: Make, teacher: Path, mixed_precision: bool, tmp_path: Path
 ) -> None:
+    """A student of weight 1 learns what its teacher says and nothing of the labels."""
     recipe = taught(tmp_path / "teachers", teacher, mixed_precision=mixed_precision, epochs=8)
     faces = make_stripes(70, 0)
     result = train(faces, make_stripes(21, 1), recipe, tmp_path / "checkpoints", teachers=tmp_path / "teachers")
@@ -102,7 +103,8 @@ def test_teachers_stay_as_they_are_and_out_of_the_checkpoint(make_stripes: Make,
         np.testing.assert_array_equal(kept, given)
 
 
-def test_a_resumed_run_with_teachers_ends_like_one_that_was_not_killed(make_stripes: Make, teacher: Path, tmp_path: Path) -> None:
+def test_resumed_run_with_teachers_equals_uninterrupted_run(make_stripes: Make, teacher: Path, tmp_path: Path) -> None:
+    """A resumed run with teachers ends like one that was not killed."""
     recipe = taught(tmp_path / "teachers", teacher, epochs=4, evaluate_every=2, distillation_weight=0.5)
     data = make_stripes(70, 0), make_stripes(21, 1)
 
@@ -118,7 +120,8 @@ def test_a_resumed_run_with_teachers_ends_like_one_that_was_not_killed(make_stri
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_epochs_that_are_not_measured_change_nothing_but_the_history(make_stripes: Make, tmp_path: Path) -> None:
+def test_unmeasured_epochs_change_only_the_history(make_stripes: Make, tmp_path: Path) -> None:
+    """Epochs that are not measured change nothing but the history."""
     data = make_stripes(70, 0), make_stripes(21, 1)
     each = train(*data, PARAMS.with_values({"epochs": 5}), tmp_path / "each")
     told: list[int] = []
@@ -143,7 +146,8 @@ def test_a_calibrated_teacher_brings_its_temperature(teacher: Path, brightness_m
     assert {network.layers[2].compute_dtype for network, _ in found} == {"bfloat16"}
 
 
-def test_teachers_that_are_missing_or_others_than_the_recipe_names_are_refused(teacher: Path, tmp_path: Path) -> None:
+def test_missing_or_other_teachers_are_refused(teacher: Path, tmp_path: Path) -> None:
+    """Teachers that are missing or others than the recipe names are refused."""
     with pytest.raises(ModelError, match="holds no teacher: run `fer distill --online MODELS`"):
         load_teachers(tmp_path / "none", "0" * 12, mixed_precision=False)
     fingerprint = store_teachers(tmp_path / "teachers", {"happy": teacher})
@@ -172,9 +176,10 @@ def test_recipes_that_cannot_be_meant_are_refused(values: dict[str, object], mes
         PARAMS.with_values(values)
 
 
-def test_one_command_stores_teachers_under_dvc_and_a_profile_goes_on_with_them(
+def test_distill_online_stores_teachers_for_profiles(
     teacher: Path, tmp_path: Path, make_processed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One command stores teachers under dvc and a profile goes on with them."""
     monkeypatch.chdir(tmp_path)
     shutil.copy2(Path(__file__).parents[2] / "params.yaml", tmp_path)
     make_processed(tmp_path / "data" / "processed", {"train": 7, "validation": 7, "test": 7})

@@ -55,9 +55,8 @@ def sources(tmp_path: Path, brightness_model: Path, make_processed: Callable[...
     return Sources(data / "export", data / "model", data / "processed", data / "reports")
 
 
-def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
-    sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_published_model_is_measured_as_stored(sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shipped model is measured as stored and loads by its name."""
     weights = tmp_path / "weights"
     test = ProcessedTable.open(sources.processed).split("test")
     learned = int(ProcessedTable.open(sources.processed).hashes("test")[test.ids[5]], 16)  # it was trained on another table
@@ -97,7 +96,8 @@ def test_a_shipped_model_is_measured_as_stored_and_loads_by_its_name(
     assert entry.metrics["accuracy"] == info.metrics["accuracy"]
 
 
-def test_a_second_model_joins_the_index_and_a_new_one_replaces_the_old(sources: Sources, tmp_path: Path) -> None:
+def test_index_gains_and_replaces_models(sources: Sources, tmp_path: Path) -> None:
+    """A second model joins the index and a new one replaces the old."""
     weights = tmp_path / "weights"
     publish("fast", sources, weights, PARAMS, keras=True)
     publish("accurate", sources, weights, PARAMS, keras=False)
@@ -131,7 +131,8 @@ def test_a_name_that_is_no_plain_word_is_refused(name: str, sources: Sources, tm
         publish(name, sources, tmp_path / "weights", PARAMS, keras=False)
 
 
-def test_a_model_of_generated_faces_or_of_other_pictures_is_not_shipped(sources: Sources, tmp_path: Path) -> None:
+def test_model_of_other_data_is_not_published(sources: Sources, tmp_path: Path) -> None:
+    """A model of generated faces or of other pictures is not shipped."""
     info = ModelInfo.read(sources.export)
     for change, reason in (
         ({"synthetic": True}, "generated faces"),

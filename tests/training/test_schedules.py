@@ -40,7 +40,8 @@ def test_phases_cover_all_epochs() -> None:
     assert len(phases(TrainParams(epochs=5))) == 1
 
 
-def test_a_pretrained_backbone_is_first_frozen_and_then_trained_slowly() -> None:
+def test_pretrained_backbone_is_frozen_then_trained_slowly() -> None:
+    """A pretrained backbone is first frozen and then trained slowly."""
     transfer = TransferParams(weights="imagenet", frozen_epochs=1, unfrozen_lr_factor=0.1)
     params = TrainParams(network="transfer:MobileNetV3Small", epochs=3, schedule="constant", warmup_share=0.0, transfer=transfer)
     assert [(p.first, p.last, p.frozen) for p in phases(params)] == [(0, 1, True), (1, 3, False)]

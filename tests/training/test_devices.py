@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fer_pipeline.training.devices import hardware
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.training.devices import data_parallel, device_count, hardware
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, backend: str, module: Any) -> None:
@@ -66,3 +67,17 @@ def test_torch_trains_on_the_device_that_keras_chose(monkeypatch: pytest.MonkeyP
     names = {id(device): "NVIDIA H200"}
     stand_in(monkeypatch, "torch", SimpleNamespace(cuda=SimpleNamespace(get_device_name=lambda given: names[id(given)])))
     assert hardware() == name
+
+
+def test_batch_that_devices_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that cannot be split over the devices is refused with what to do."""
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: [f"cuda:{number}" for number in range(4)])
+    with pytest.raises(ParamsError, match=r"batches of 30 pictures .* 4 devices: make train.batch_size a multiple of 4"):
+        data_parallel(30)
+
+
+def test_one_device_needs_no_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0"])
+    with data_parallel(7):
+        assert device_count() == 1

@@ -1,3 +1,5 @@
+"""Logit adjustment for rare classes."""
+
 from __future__ import annotations
 
 import json
@@ -37,14 +39,16 @@ def test_the_least_strength_that_finds_the_rare_class_is_chosen() -> None:
     assert ((logits + found.offsets).argmax(axis=1) == labels).all()
 
 
-def test_nothing_is_changed_where_it_would_cost_more_accuracy_than_allowed() -> None:
+def test_strength_0_where_accuracy_would_fall_too_far() -> None:
+    """Nothing is changed where it would cost more accuracy than allowed."""
     logits, labels = rare_is_hidden()
     many = np.repeat(np.array([[9.2, 10.0, 0, 0, 0, 0, 0]]), 40, axis=0)  # of class 1, lost before class 0 is found
     logits, labels = np.concatenate([logits, many]), np.concatenate([labels, np.ones(40, np.int64)])
     assert choose_adjustment(logits, labels, SHARES, 0.01).strength == 0
 
 
-def test_the_stored_network_answers_with_scaled_and_shifted_logits(brightness_model: Path, tmp_path: Path) -> None:
+def test_stored_network_returns_adjusted_logits(brightness_model: Path, tmp_path: Path) -> None:
+    """The stored network answers with scaled and shifted logits."""
     images = np.arange(0, 250, 25, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 48, 1), np.uint8)
     before = EmotionClassifier.load(brightness_model).logits(images)
     folder = Path(shutil.copytree(brightness_model, tmp_path / "model"))
@@ -59,9 +63,10 @@ def test_the_stored_network_answers_with_scaled_and_shifted_logits(brightness_mo
         add_logit_offsets(folder / "broken.onnx", 1.0, offsets, folder / "model.onnx")
 
 
-def test_the_variant_is_an_exported_model_measured_as_it_is_stored(
+def test_adjusted_model_is_measured_as_stored(
     make_processed: Callable[..., Path], brightness_model: Path, tmp_path: Path
 ) -> None:
+    """The variant is an exported model measured as it is stored."""
     processed = make_processed(tmp_path / "processed", {"train": 56, "validation": 28, "test": 28})
     with pytest.raises(ModelError, match=r"was trained on real faces, .* holds generated ones"):
         adjust_logits(brightness_model, processed, tmp_path / "balanced", EvaluateParams(bootstrap=100), 0.01)

@@ -52,7 +52,8 @@ def test_each_picture_stands_in_the_row_of_its_id(shuffled: Path) -> None:
     assert all(image.tobytes() == expected[row_id] for image, row_id in zip(faces.images, faces.ids, strict=True))
 
 
-def test_the_file_has_no_name_and_a_damaged_row_is_told_all_the_same(shuffled: Path) -> None:
+def test_scratch_file_is_nameless_and_damage_is_reported(shuffled: Path) -> None:
+    """The file has no name and a damaged row is told all the same."""
     before = sorted(shuffled.parent.rglob("*"))
     faces = ProcessedTable.open(shuffled).split("test", memory=0)
     assert sorted(shuffled.parent.rglob("*")) == before

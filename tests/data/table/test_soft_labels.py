@@ -46,7 +46,8 @@ def test_soft_labels_that_do_not_fit_are_refused(faces: FaceDataset, probabiliti
         with_soft_labels(faces, tmp_path / "missing", fingerprint)
 
 
-def test_the_target_of_a_label_holds_the_given_share_of_its_soft_label(faces: FaceDataset, probabilities: np.ndarray) -> None:
+def test_label_target_holds_its_share_of_the_soft_label(faces: FaceDataset, probabilities: np.ndarray) -> None:
+    """The target of a label holds the given share of its soft label."""
     recipe = TrainParams(batch_size=14, soft_label_weight=0.75, soft_labels_hash="0123")
     batches = Batches(replace(faces, soft_labels=probabilities.astype(np.float32)), recipe, 0)
     targets = batches[0][1]["labels"][np.argsort(batches.order)]

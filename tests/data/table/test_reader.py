@@ -70,9 +70,8 @@ def test_a_label_of_7_is_refused(tmp_path: Path, make_processed: Callable[..., P
         ProcessedTable.open(processed).split("train")
 
 
-def test_an_empty_split_a_missing_table_and_missing_facts_are_told_apart(
-    tmp_path: Path, make_processed: Callable[..., Path]
-) -> None:
+def test_empty_split_missing_table_and_metadata_are_errors(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    """An empty split a missing table and missing facts are told apart."""
     processed = make_processed(tmp_path / "p", {"train": 7})
     with pytest.raises(DataQualityError, match="no rows of split test"):
         ProcessedTable.open(processed).split("test")

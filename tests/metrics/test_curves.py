@@ -1,0 +1,35 @@
+"""ROC and precision-recall curves: scikit-learn and known values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from fer_pipeline.metrics import classification
+from fer_pipeline.metrics.curves import precision_recall, roc, thinned
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 7, 400)
+LOGITS = RNG.normal(0, 1, (400, 7)) + 1.5 * np.eye(7)[LABELS]
+PROBABILITIES = classification.softmax(LOGITS)
+
+
+@pytest.mark.parametrize("emotion", range(7))
+def test_curves_agree_with_scikit_learn(emotion: int) -> None:
+    positive, scores = emotion == LABELS, np.round(PROBABILITIES[:, emotion], 2)  # rounding makes ties
+    assert roc(positive, scores).area == pytest.approx(reference.roc_auc_score(positive, scores))
+    assert precision_recall(positive, scores).area == pytest.approx(reference.average_precision_score(positive, scores))
+
+
+def test_a_curve_of_a_class_without_rows_has_no_area() -> None:
+    nobody = np.zeros(5, bool)
+    assert np.isnan(roc(nobody, np.linspace(0, 1, 5)).area)
+    assert np.isnan(precision_recall(nobody, np.linspace(0, 1, 5)).area)
+
+
+def test_a_thinned_curve_keeps_its_ends_and_area() -> None:
+    curve = roc(LABELS == 0, PROBABILITIES[:, 0])
+    thin = thinned(curve, 20)
+    assert len(thin.x) <= 20
+    assert (thin.x[0], thin.x[-1], thin.area) == (curve.x[0], curve.x[-1], curve.area)
