@@ -1,1 +1,4 @@
-"""Speed and memory, measured by one command: `make bench`. Ratios are taken within one run on one machine."""
+"""Measure speed and memory: `make bench`.
+
+Ratios are taken within one run on one machine.
+"""

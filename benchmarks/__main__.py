@@ -1,4 +1,6 @@
-"""`python -m benchmarks [NAME ...]` prints the tables of the named benchmarks, `make bench` those of the quick ones.
+"""Run benchmarks by name: `python -m benchmarks [NAME ...]`.
+
+Without a name it runs the quick ones, as `make bench` does.
 
 Each benchmark is a module of this folder with a function `tables`; what it measures, and on which data, is in its docstring.
 """
@@ -17,7 +19,10 @@ SLOW = ("attempts", "framing", "temporal", "drift", "training", "gate", "service
 
 
 def main() -> None:
-    """Measures and prints; a quick benchmark that cannot run says why, a named one ends the command with that."""
+    """Run the benchmarks and print their tables.
+
+    A quick benchmark that cannot run says why; one that was named ends the command with its error.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed, memory, and how often alarms are right.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join((*QUICK, *SLOW))}; left out: {', '.join(QUICK)}")
     names: list[str] = parser.parse_args().names

@@ -1,4 +1,6 @@
-"""What was tried on FER-2013, from what each training and evaluation left in benchmarks/attempts and fer_pipeline/weights.
+"""List the trainings on FER-2013 with their figures.
+
+Read from what each training and evaluation left in benchmarks/attempts and fer_pipeline/weights.
 
 PublicTest is test, validation is carved from Training: 548 rows (preprocess.validation_share 0.02) for the shipped models and
 resnet-gpu-185, 1,368 (0.05) for resnet-gpu-160, compact-cpu-1 and -2, compact-votes and compact-stored-365, else 2,733. The
@@ -30,7 +32,10 @@ FOLDERS = (Path("benchmarks/attempts"), Path("fer_pipeline/weights"))
 
 
 def tables() -> Iterator[Table]:
-    """One row for each attempt, by accuracy on PublicTest; then one for each recipe that was trained several times."""
+    """Return one row per attempt, then one per recipe with several seeds.
+
+    Rows are sorted by accuracy on PublicTest.
+    """
     measured = ("validation", "PublicTest", "no copies", "ten views", "macro-F1", "ECE before", "ECE")
     table = Table("attempt", "profile", "seed", "minutes", *measured, title="attempts on FER-2013, in %")
     found = [file.parent for folder in FOLDERS for file in folder.glob("*/metrics.json")]

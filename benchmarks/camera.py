@@ -1,4 +1,7 @@
-"""The live camera on loopback: how long a frame waits for its reply. What it measures with is that of `benchmarks.service`."""
+"""Measure how long a camera frame waits for its reply, on loopback.
+
+Model, detector and picture are those of `benchmarks.service`.
+"""
 
 from __future__ import annotations
 

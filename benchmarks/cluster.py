@@ -1,4 +1,7 @@
-"""A Spark standalone cluster on this machine, from the pip package alone: what benchmarks and tests run against."""
+"""Start a Spark standalone cluster on this machine.
+
+It needs the pip package alone; benchmarks and tests run against it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ from fer_pipeline.data.spark.session import java_home
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster: its `url` for `--master`, and its `workers`, each the leader of a process group with its executors."""
+    """Running Spark cluster.
+
+    `url` is for `--master`; `workers` are processes, each the leader of a process group with its executors.
+    """
 
     url: str
     workers: tuple[subprocess.Popen[bytes], ...]
@@ -34,7 +40,10 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    """A master and workers of one core and 1 GB each, on loopback; what they write lies in `folder`. Stopped at the end."""
+    """Run a master and workers of one core and 1 GB each, on loopback.
+
+    What they write goes to `folder`. They are stopped at the end of the block.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,6 @@
-"""How often the drift check rings on windows of the test split: untouched, darkened, blurred, and with another emotion mix.
+"""Measure how often the drift check raises an alarm.
+
+Windows of the test split: untouched, darkened, blurred, and with another mix of emotions.
 
 Each window is drawn anew from the test rows without a copy in training, a row once per window at most, and compared with the
 validation split as `fer monitor drift` does it. Pictures of one split are more alike than those of two cameras: the first figure
@@ -31,7 +33,10 @@ UNTOUCHED_WINDOWS, SHIFTED_WINDOWS, SEED = 2000, 300, 0
 
 
 def tables() -> Iterator[Table]:
-    """Share of windows with an alarm. Raises `ModelError`, `MonitoringError` or `SourceError` where data are missing."""
+    """Return the share of windows with an alarm.
+
+    Raises `ModelError`, `MonitoringError` or `SourceError` where data are missing.
+    """
     classifier = EmotionClassifier.load(MODEL, threads=2)
     reference = reference_of(classifier, MODEL, PROCESSED)
     test = ProcessedTable.open(PROCESSED).split("test")

@@ -1,4 +1,6 @@
-"""Which margin around a detected face suits the network: accuracy on validation faces that a detector has found, by crop scale.
+"""Measure accuracy against the margin around a detected face.
+
+On validation faces that a detector has found, by crop scale.
 
 Each face of the validation split is laid, four times as large, on a wall that repeats its edges, found by the detector, cut out
 and classified. `ImageSpec.crop_scale` is chosen here, on validation rows that the model has not learned from: those of the table
@@ -35,7 +37,10 @@ ZOOM, MARGIN = 4, 64
 
 
 def tables() -> Iterator[Table]:
-    """A table per detector. Raises `SourceError` where data are missing, `ModelError` where a file is no model."""
+    """Return a table per detector.
+
+    Raises `SourceError` where data are missing, `ModelError` where a file is no model.
+    """
     classifier = EmotionClassifier.load(Path(os.environ.get("BENCH_MODEL", MODEL)), threads=2)
     rows = ProcessedTable.open(PROCESSED).split("validation")
     pictures = [_on_wall(face[:, :, 0]) for face in rows.images]

@@ -1,4 +1,6 @@
-"""`make fuzz`: the service of two workers under requests that nobody should send; a few minutes, exit status 1 for a fault.
+"""Send malformed requests to a service of two workers: `make fuzz`.
+
+Takes a few minutes; exit status 1 for a fault.
 
 Schemathesis makes requests of the OpenAPI document; then come broken and exploding pictures and videos, slow senders and dropped
 connections. No answer may be 5xx, the service must answer as before, and once it has ended nothing may be left in TMPDIR.
@@ -65,7 +67,7 @@ def broken(data: bytes, times: int, seed: int) -> Iterator[bytes]:
 
 
 def pictures(photo: Image.Image) -> Iterator[bytes]:
-    """Broken pictures of each format, and some that claim, hold or hide much more than they weigh."""
+    """Yield broken pictures of each format, and decompression bombs."""
     for seed, form in enumerate(("JPEG", "PNG", "WEBP", "BMP")):
         buffer = io.BytesIO()
         photo.resize((200, 150)).save(buffer, form)
@@ -92,7 +94,10 @@ def _png(width: int, height: int, kind: bytes = b"tEXt", extra: bytes = b"a\0b")
 
 
 def videos(photo: Image.Image, folder: Path) -> Iterator[bytes]:
-    """Broken videos of several containers, one of 600 frames a second, one of large frames, and two that are signatures alone."""
+    """Yield broken videos of several containers.
+
+    Among them one of 600 frames a second, one of large frames, and two that are signatures alone.
+    """
     for seed, (name, codec) in enumerate((("a.mp4", "mpeg4"), ("a.mkv", "mpeg4"), ("a.avi", "mpeg4"), ("a.webm", "libvpx"))):
         yield from broken(_video(folder / name, codec, photo.resize((160, 120)), 25, 40), 8, seed)
     yield _video(folder / "fast.mp4", "mpeg4", photo.resize((64, 48)), 600, 600)
@@ -172,7 +177,7 @@ def _send_videos(http: httpx.Client, photo: Image.Image, folder: Path) -> Iterat
 
 
 def _break_off(server: Server, picture: bytes) -> Iterator[str]:
-    """Requests that end or stand still in the midst, and cameras that send nonsense, too much, or nothing."""
+    """Send requests that stop halfway, and cameras with invalid frames."""
     address = ("127.0.0.1", server.port)
     kind = "multipart/form-data; boundary=x"
     standing = []

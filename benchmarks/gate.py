@@ -1,4 +1,6 @@
-"""How often the gate lets equal, better and worse challengers pass, on made answers with known recalls.
+"""Measure how often the gate passes equal, better and worse challengers.
+
+On generated answers with known recalls.
 
 Labels come in the numbers of FER-2013's private test split, the champion finds each class as often as the shipped model does, and
 champion and challenger differ on half as many pictures as two models would whose errors have nothing to do with each other; two
@@ -54,7 +56,10 @@ CASES = (
 
 
 def tables() -> Iterator[Table]:
-    """Share of contests that the challenger won, that the recall check stopped, and with a fall beyond what is allowed."""
+    """Return the shares of comparisons that the challenger won.
+
+    Also the shares that the recall check stopped, and with a recall drop beyond what is allowed.
+    """
     rng = np.random.default_rng(SEED)
     labels = np.repeat(np.arange(len(EMOTIONS)), ROWS)
     table = Table(

@@ -1,4 +1,7 @@
-"""How long the recognizer and the `fer` command take to import, each in a fresh process."""
+"""Measure import times of the recognizer and of `fer`.
+
+Each in a fresh process.
+"""
 
 from __future__ import annotations
 

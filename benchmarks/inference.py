@@ -40,7 +40,10 @@ def milliseconds(work: Callable[[], object], repeats: int = 50) -> float:
 
 
 def measure(model: Path) -> dict[str, float]:
-    """Median milliseconds of one face, of 64 faces, and of a 640x480 picture with one face (detector included)."""
+    """Return median milliseconds of one face, of 64, and of one picture.
+
+    The picture has 640x480 pixels and one face; its detector is included.
+    """
     classifier = EmotionClassifier.load(model)
     faces = draw_faces(64, 0)[0][..., np.newaxis]
     recognizer = Recognizer.load(model)
@@ -53,7 +56,10 @@ def measure(model: Path) -> dict[str, float]:
 
 
 def scene(face: UInt8Array) -> UInt8Array:
-    """RGB (480, 640, 3) with the face, five times as large, in the middle of a gray wall."""
+    """Return RGB (480, 640, 3) with an enlarged face on a gray ground.
+
+    The face is five times as large as it was given.
+    """
     wall = np.full((480, 640), 128, np.uint8)
     wall[120:360, 200:440] = np.kron(face, np.ones((5, 5), np.uint8))
     return np.repeat(wall[:, :, np.newaxis], 3, axis=2)

@@ -1,4 +1,4 @@
-"""A served model and the clients that press it: what the benchmark of the service stands on."""
+"""Serve a model and put it under load."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BOUNDARY = "fer-benchmark"
 
 @dataclass(frozen=True)
 class Server:
-    """A running service: its port, its first process, and the seconds that it took until it was ready."""
+    """Running service: port, first process, seconds until it was ready."""
 
     port: int
     process: int
@@ -51,7 +51,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Answer:
-    """One exchange: status, seconds from the first byte sent to the last received, JSON body, and the header Retry-After."""
+    """One exchange: status, seconds, JSON body, header Retry-After.
+
+    Seconds run from the first byte sent to the last received.
+    """
 
     status: int
     seconds: float
@@ -61,7 +64,9 @@ class Answer:
 
 @contextmanager
 def served(model: Path, yunet: Path | None = None, **environment: str) -> Iterator[Server]:
-    """Serves an exported model on a free loopback port with the code of this repository, YuNet its detector where it is given.
+    """Serve an exported model on a free loopback port.
+
+    With the code of this repository, and with YuNet as detector where it is given.
 
     Raises `ToolUnavailableError`, with the end of the server's log, where it does not become ready.
     """
@@ -144,12 +149,14 @@ def form(picture: bytes) -> bytes:
 
 
 def closed_loop(port: int, picture: bytes, clients: int, seconds: float) -> list[Answer]:
-    """Answers to so many clients that each send the next picture when the last is answered."""
+    """Return answers to clients that wait for each answer (closed loop)."""
     return _pressed(port, clients, _until(time.perf_counter() + seconds), picture)
 
 
 def open_loop(port: int, picture: bytes, rate: float, seconds: float, clients: int) -> list[Answer]:
-    """Answers to `rate` pictures a second, sent at regular moments whether or not the earlier ones are answered.
+    """Return answers to `rate` pictures a second (open loop).
+
+    Sent at regular moments, whether or not the earlier ones are answered.
 
     With fewer clients than are waiting for their answers at a time, the rate falls below what was asked for.
     """

@@ -1,4 +1,6 @@
-"""Runs in the environment of the peers: one network on onnxruntime as this project uses it, on LiteRT and on OpenVINO.
+"""Time one network on onnxruntime, LiteRT and OpenVINO.
+
+Runs in the environment of the peers; onnxruntime is used as this project uses it.
 
 Prints JSON: per runtime and batch size the median milliseconds, of rounds in which all take turns, and how far the answers are
 from those of onnxruntime. All use as many threads as the command says.

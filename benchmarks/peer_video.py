@@ -1,4 +1,6 @@
-"""Runs in the environment of the peer, without this project: `fer` (PyPI) over one video, its own way, as JSON lines.
+"""Time `fer` (PyPI) over one video, in that package's own way.
+
+Runs in the environment of the peer, without this project; prints JSON lines.
 
 Each line that comes in asks for one more run, and is answered by its seconds, frames, faces, and frames that have a face.
 """
@@ -20,7 +22,10 @@ from fer.fer import FER  # noqa: E402
 
 
 def main(path: str, scratch: str) -> None:
-    """The model is loaded, and has judged a frame, before a run is timed; nothing is drawn or written."""
+    """Time runs over the video after one warm-up frame.
+
+    Nothing is drawn or written.
+    """
     logging.disable()
     detector = FER()
     detector.detect_emotions(cv2.VideoCapture(path).read()[1])

@@ -1,4 +1,6 @@
-"""Speed beside peers on the same machine in the same run: `fer` (PyPI) over a video, LiteRT and OpenVINO on the same network.
+"""Compare speed with peers on the same machine in the same run.
+
+`fer` (PyPI) over a video, LiteRT and OpenVINO on the same network.
 
 The peers live in environments of their own, which the first run makes with uv from the package index (2.5 GB, in the user's cache
 folder). Ours is the shipped model `fast`. `BENCH_VIDEO` names a video (default: 300 frames of 640x360 with a drawn face),
@@ -51,7 +53,9 @@ def tables() -> Iterator[Table]:
 
 
 def environment(name: str, packages: tuple[str, ...], bare: str | None = None) -> Path:
-    """The Python of an environment with these packages, and `bare` without what it asks for; made where it is not there yet.
+    """Return the Python of an environment with these packages; make it once.
+
+    The package `bare` is installed without its dependencies.
 
     Raises `ToolUnavailableError` where uv fails.
     """
@@ -124,7 +128,10 @@ def _analysed(video: Path, recognizer: Recognizer, out: Path) -> dict[str, float
 
 
 def _profile(video: Path, recognizer: Recognizer) -> dict[str, float]:
-    """Where the time goes, each part alone. The parts run beside each other, and the search only in each fifth frame."""
+    """Measure where the time goes, each part alone.
+
+    In use the parts run beside each other, and the search only in each fifth frame.
+    """
     started = time.perf_counter()
     images = [image for _, image in frames(video)][:100]
     decoding = (time.perf_counter() - started) / len(images)

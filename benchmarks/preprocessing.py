@@ -1,4 +1,7 @@
-"""Preprocess of FER-2013's size: Spark against a single-process loop that does the same per picture and nothing else."""
+"""Compare preprocess in Spark with a single-process loop.
+
+At the size of FER-2013; the loop does the same per picture and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ def tables() -> Iterator[Table]:
 
 
 def raw_table(folder: Path, rows: int = ROWS) -> Path:
-    """A raw table like FER-2013's: pixels as text, drawn faces with fresh noise, 8/1/1 splits."""
+    """Write a raw table like FER-2013's from drawn faces with noise.
+
+    Pixels are text; the splits are 8/1/1.
+    """
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     images, labels = draw_faces(700, 0)
@@ -77,7 +83,10 @@ def loop(raw: Path) -> float:
 
 
 def stage(raw: Path, work: Path) -> tuple[float, float]:
-    """Seconds and peak memory in GB (proportional set size of all processes) of `fer preprocess`, the start of Spark included."""
+    """Return seconds and peak memory (GB) of `fer preprocess`.
+
+    Memory is the proportional set size of all processes; the start of Spark is included.
+    """
     params = Path(__file__).parents[1] / "params.yaml"
     command = [
         Path(sys.executable).with_name("fer"), "preprocess", "--raw", raw, "--out", work / "processed",

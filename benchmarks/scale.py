@@ -1,4 +1,6 @@
-"""Time and memory of preprocess and score against rows: plain loop, local Spark, and a cluster of two workers on loopback.
+"""Measure time and memory of preprocess and score against rows.
+
+A plain loop, local Spark, and a cluster of two workers on loopback.
 
 The set is FER-2013 (data/raw of the workspace where it has one, else drawn faces of that size), repeated. A repeated picture has
 its number in the first pixel, so that copies are no more frequent than in the set itself. Local mode and cluster must write the
@@ -44,7 +46,9 @@ progress = Console(stderr=True, soft_wrap=True)  # hours may pass before the tab
 
 @dataclass(frozen=True)
 class Measured:
-    """One job on one set: wall and CPU seconds, start of Spark included, and the peaks of proportional set size in GB.
+    """One job on one set: wall and CPU seconds, peak memory in GB.
+
+    The start of Spark is included; memory is proportional set size.
 
     The CPU seconds are those of all processes of the job, executors included, and say more than the wall on a busy machine.
     """
@@ -59,7 +63,10 @@ class Measured:
 
 
 def tables(repeats: Sequence[int] = (1, 4), jobs: Sequence[str] = JOBS, figure: Path | None = None) -> Iterator[Table]:
-    """One table; writes the figure where a path is given. Raises `FerError` where cluster and local mode differ."""
+    """Return one table; write the figure where a path is given.
+
+    Raises `FerError` where cluster and local mode differ.
+    """
     measured: list[Measured] = []
     with tempfile.TemporaryDirectory(prefix="fer-scale-") as name, cluster(Path(name)) as running:
         for repeat in repeats:
@@ -79,7 +86,10 @@ def tables(repeats: Sequence[int] = (1, 4), jobs: Sequence[str] = JOBS, figure: 
 
 
 def repeated(source: Path, folder: Path, times: int) -> int:
-    """Writes a raw table with all rows of another one `times` times, each in another picture; returns its number of rows."""
+    """Write a raw table with each row of another one `times` times.
+
+    Each copy has another picture. Returns the number of rows.
+    """
     folder.mkdir(parents=True)
     table = pq.ParquetFile(source / "faces.parquet")
     rows = table.metadata.num_rows
@@ -141,7 +151,7 @@ def _run(rows: int, mode: str, job: str, source: Path, out: Path, running: Clust
 
 
 def _memory(root: psutil.Process, cpu: dict[int, float]) -> int:
-    """Bytes of a process and all that it has started; notes the CPU seconds of each so far."""
+    """Return bytes of a process and its children; note their CPU seconds."""
     total = 0
     with suppress(psutil.Error):  # it has just ended
         for process in [root, *root.children(recursive=True)]:
@@ -153,7 +163,10 @@ def _memory(root: psutil.Process, cpu: dict[int, float]) -> int:
 
 
 def _digest(out: Path) -> str:
-    """Of preprocess the files, of score the tables: Spark writes their files, and notes in them what it likes."""
+    """Return a digest of preprocess's files, or of score's tables.
+
+    Spark writes the files of score, with metadata of its own in them.
+    """
     digest = hashlib.sha256()
     for path in sorted((out / "preprocess").rglob("*")):
         if path.is_file():

@@ -1,4 +1,6 @@
-"""What `benchmarks.scale` times, each run as a process of its own: `python -m benchmarks.scale_jobs JOB MASTER SOURCE OUT`.
+"""Run one job that `benchmarks.scale` times.
+
+`python -m benchmarks.scale_jobs JOB MASTER SOURCE OUT`, each in a process of its own.
 
 MASTER is a Spark master, or `loop` for a plain loop in one process with NumPy and OpenCV that does the same per picture: what a
 person would write first, and what Spark must be compared with.
@@ -31,7 +33,7 @@ def spark_preprocess(master: str, raw: Path, out: Path) -> None:
 
 
 def loop_preprocess(raw: Path, out: Path) -> None:
-    """Parses, hashes and measures each picture, leaves out training copies, writes the rest."""
+    """Parse, hash and measure each picture; write all but training copies."""
     seen: set[str] = set()
 
     def rows() -> Iterator[dict[str, object]]:

@@ -1,4 +1,6 @@
-"""The service over HTTP against its targets: answers, overload, slow clients, memory; all ratios are of one run.
+"""Measure the service over HTTP: answers, overload, slow clients, memory.
+
+All ratios are of one run.
 
 Serves the shipped model `fast` with the code of this repository. The environment names what to measure with:
 `BENCH_PICTURE`, a photo with one face (default: a drawn one), `BENCH_YUNET`, YuNet's file (default: what `fer models fetch yunet`
@@ -62,7 +64,10 @@ def tables() -> Iterator[Table]:
 
 
 def chosen() -> tuple[Path, Path | None, Image.Image]:
-    """The model's folder, YuNet's file where there is one, and the picture, RGB of 640x480."""
+    """Return the model's folder, YuNet's file if any, and an RGB picture.
+
+    The picture has 640x480 pixels.
+    """
     yunet, photo = os.environ.get("BENCH_YUNET"), os.environ.get("BENCH_PICTURE")
     if photo:
         with Image.open(photo) as file:

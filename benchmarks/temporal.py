@@ -1,4 +1,4 @@
-"""What joining the answers of a face over time does, on sequences with known answers.
+"""Measure temporal smoothing on sequences with known answers.
 
 A sequence shows an emotion for 3 s in the mean and then another. What is seen is a test face of that emotion, a new one every
 0.25 s in the mean, with noise on each frame's answer (normal, 0.5, on the logarithms). Needs data/processed.
@@ -30,7 +30,10 @@ Sequence = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 def tables() -> Iterator[Table]:
-    """One row per way of joining, for a film and a slow camera. Raises `SourceError` where data are missing."""
+    """Return one row per temporal mode, for a film and a slow camera.
+
+    Raises `SourceError` where data are missing.
+    """
     test = ProcessedTable.open(PROCESSED).split("test")
     probabilities = EmotionClassifier.load(MODEL, threads=2).probabilities(test.images)
     models: dict[str, Callable[[], TemporalModel]] = {
@@ -48,7 +51,10 @@ def tables() -> Iterator[Table]:
 
 
 def sequences(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], rate: int) -> list[Sequence]:
-    """True class ids (frames,) and answers (frames, 7) of each sequence of `rate` frames a second."""
+    """Yield true class ids (frames,) and answers (frames, 7) by sequence.
+
+    Each sequence has `rate` frames a second.
+    """
     rng = np.random.default_rng(SEED)
     rows_of = [np.flatnonzero(labels == emotion) for emotion in range(7)]
     made = []
@@ -69,7 +75,10 @@ def sequences(probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int
 
 
 def measure(made: list[Sequence], model: Callable[[], TemporalModel], rate: int) -> dict[str, float]:
-    """Share of right frames, label changes a second, and the median delay of a change in seconds, of those that are seen."""
+    """Return accuracy, label changes a second, and median delay in seconds.
+
+    The delay is that of the changes that are seen.
+    """
     right, changes, delays = [], 0, []
     for truth, seen in made:
         joined = model()

@@ -1,4 +1,6 @@
-"""Pictures a second that the compact network trains on, with plain and with fused batch normalisation, in float32 and bfloat16.
+"""Measure training speed of the compact network in pictures a second.
+
+With plain and with fused batch normalisation, in float32 and bfloat16.
 
 Steps of the recipe's batch size at full picture size on random pictures, without augmentation; the four networks take turns, so
 that a busy moment of the machine meets all of them. bfloat16 gains only where the CPU computes in it (AMX: `lscpu`).

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.lifecycle`: plays the life of a model; exit code 1 where a claim does not hold."""
+"""Run the lifecycle demo: `python -m benchmarks.lifecycle`.
+
+Exit code 1 where a claim does not hold.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ SHADOW_SHARE = "0.5"
 
 
 def main() -> int:
-    """Plays all acts in a scratch workspace and ends every process; returns the exit code."""
+    """Run all steps in a scratch workspace; return the exit code.
+
+    Ends every process that it has started.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lifecycle", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("data/reports/lifecycle.txt"), help="file for the transcript")
     parser.add_argument("--keep", action="store_true", help="keep the scratch workspace with the servers' logs")

@@ -34,7 +34,10 @@ EVENT_SECONDS = 30.0  # Prefect's server stores events every five
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the acts are played. `service` is at its address once the third act has begun."""
+    """Workspace, servers and clients of the demo.
+
+    `service` answers from the third step on.
+    """
 
     workspace: Workspace
     prefect: PrefectApi
@@ -59,14 +62,14 @@ class Stage:
 
 
 def schedules(stage: Stage) -> None:
-    """Looks whether the server plans the runs that the schedules of prefect.yaml ask for."""
+    """Check that Prefect plans the runs of the schedules in prefect.yaml."""
     planned = {name: stage.prefect.wait_for_plan(name, PLAN_SECONDS) for name in (TRAIN, DRIFT, PURGE)}
     found = ", ".join(f"{name} {number}" for name, number in planned.items())
     stage.script.claim("runs are planned for each schedule", all(planned.values()), found)
 
 
 def first_champion(stage: Stage) -> str:
-    """Trains a weak model, which becomes champion for want of another; returns its fingerprint."""
+    """Train a weak model as first champion; return its fingerprint."""
     script = stage.script
     script.act("Train: raw faces to the first champion, by the deployment `train` on a worker")
     run = stage.run_training(WEAK)
@@ -85,7 +88,7 @@ def serving(stage: Stage, champion: str) -> None:
 
 
 def better_challenger(stage: Stage, weak: str) -> str:
-    """Trains a better model while clients send pictures without a break; returns its fingerprint."""
+    """Train a better model under load; return its fingerprint."""
     script = stage.script
     script.act("A better challenger is trained and promoted while clients send pictures without a break")
     pictures = _pngs(stage.validation_faces())
@@ -137,7 +140,10 @@ def shadow(stage: Stage, challenger: str) -> None:
 
 
 def feedback(stage: Stage) -> None:
-    """People correct answers and give their pictures; what passes the checks becomes a data version."""
+    """Send corrections with pictures; accept those that pass the checks.
+
+    They become a version of the data.
+    """
     script = stage.script
     script.act("Feedback: people correct wrong answers; what passes the checks becomes a new version of the data")
     images, labels = draw_faces(STRANGERS, seed=1_000_003)
@@ -159,7 +165,10 @@ def feedback(stage: Stage) -> None:
 
 
 def drift(stage: Stage) -> None:
-    """Normal pictures leave the drift check quiet; darker ones fire an event, which starts a training on the new data."""
+    """Check drift with normal and with darkened pictures.
+
+    Darker ones fire an event, which starts a training on the new data.
+    """
     script = stage.script
     faces = list(draw_faces(CAMERA_FACES, seed=1_000_004)[0])
     script.act("Drift: pictures as in training leave the check quiet, darker ones start a retraining")
@@ -219,7 +228,7 @@ def rollback(stage: Stage) -> None:
 
 
 def _log_all(service: Service, faces: Sequence[UInt8Array]) -> datetime:
-    """Sends the faces and waits until all are in the log of predictions; returns when that began."""
+    """Send the faces and wait for the prediction log; return the start time."""
     since = datetime.now(UTC)
     for face in faces:
         service.ask(encode_png(face))

@@ -15,7 +15,10 @@ ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass(frozen=True)
 class FlowRun:
-    """One run; `state` is the name of its state, `kind` the type, `creator` who made it ("" where Prefect does not say)."""
+    """Flow run of Prefect.
+
+    `state` is the name of its state, `kind` the type, `creator` who made it ("" where Prefect does not say).
+    """
 
     id: str
     state: str
@@ -32,7 +35,10 @@ class PrefectApi:
         self._client = httpx.Client(base_url=address, timeout=30)
 
     def runs(self, deployment: str) -> list[FlowRun]:
-        """The runs of a deployment ("train-champion/train"), newest first, without those that a schedule has planned."""
+        """Return the runs of a deployment ("train-champion/train"), newest first.
+
+        Runs that a schedule has only planned are left out.
+        """
         name = deployment.partition("/")[2]
         found = self._post("/flow_runs/filter", {"deployments": {"name": {"any_": [name]}}, "sort": "EXPECTED_START_TIME_DESC"})
         return [_flow_run(entry) for entry in found if not entry["auto_scheduled"]]
@@ -53,14 +59,20 @@ class PrefectApi:
         return int(answer["total"])
 
     def wait_for_events(self, name: str, seconds: float) -> int:
-        """The same once there is one, or 0 where none comes in time: the server stores events every few seconds."""
+        """Return the number of events once there is one, 0 after the time limit.
+
+        The server stores events every few seconds.
+        """
         end = time.monotonic() + seconds
         while not (found := self.events(name)) and time.monotonic() < end:
             time.sleep(1)
         return found
 
     def wait_for_new_run(self, deployment: str, known: set[str], seconds: float) -> FlowRun:
-        """The first run of a deployment that is not among the known ids. Raises `ToolUnavailableError` if none comes."""
+        """Return the first run of a deployment that is not among the known ids.
+
+        Raises `ToolUnavailableError` if none comes.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for run in self.runs(deployment):
@@ -70,7 +82,10 @@ class PrefectApi:
         raise ToolUnavailableError(f"no new run of {deployment} within {seconds:.0f} s: see prefect.log and worker.log")
 
     def wait_for_end(self, deployment: str, run: str, seconds: float) -> FlowRun:
-        """The run once it has ended. Raises `ToolUnavailableError` where it does not in time."""
+        """Return the run once it has ended.
+
+        Raises `ToolUnavailableError` where it does not in time.
+        """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = next(one for one in self.runs(deployment) if one.id == run)

@@ -1,4 +1,4 @@
-"""The servers of the play, each in a process group of its own, and the end of all of them."""
+"""Start and stop the servers of the demo, each in a process group."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class Server:
     log: Path
 
     def wait_for(self, url: str) -> None:
-        """Returns once the URL is answered with 200; raises `ToolUnavailableError`, with its last lines, if it never is."""
+        """Wait until the URL answers with 200.
+
+        Raises `ToolUnavailableError`, with the last lines of its log, if it never does.
+        """
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
             with suppress(httpx.HTTPError):
@@ -44,7 +47,7 @@ class Server:
 
 @contextmanager
 def server(workspace: Workspace, name: str, command: list[str], variables: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Runs a program of the environment while the block runs; its output goes to NAME.log."""
+    """Run a program while the block runs; its output goes to NAME.log."""
     log = workspace.home / f"{name}.log"
     with log.open("ab") as stream:
         process = subprocess.Popen(
@@ -75,7 +78,10 @@ def free_ports(number: int) -> list[int]:
 
 
 def leftovers(mark: str) -> list[psutil.Process]:
-    """The processes that carry the mark of a play in their environment, this one aside."""
+    """Return the processes that a demo has started, without this one.
+
+    They carry its mark in their environment.
+    """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -93,7 +99,10 @@ def wait_for_ends(mark: str) -> list[psutil.Process]:
 
 
 def end_all(mark: str) -> list[str]:
-    """Kills the processes of a play that are left, and waits until they are gone; returns what they were."""
+    """Kill the processes of a demo that are left; return what they were.
+
+    Waits until they are gone.
+    """
     names, left = [], leftovers(mark)
     for process in left:
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Clients of the service: pictures sent all the time by several threads, each answer counted."""
+"""Send pictures to the service from several threads; count the answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAUSE_SECONDS = 0.15
 
 @dataclass
 class Counted:
-    """What the clients got: answers by the model that gave them, and failures by what they were."""
+    """Counts of answers by model and of failures by kind."""
 
     by_model: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
@@ -42,7 +42,10 @@ class Service:
         self._client = httpx.Client(base_url=address, timeout=60)
 
     def ask(self, picture: bytes) -> dict[str, Any]:
-        """The answer to one picture that is a face. Raises `ModelError` for another status than 200."""
+        """Return the answer to one picture that is a face.
+
+        Raises `ModelError` for another status than 200.
+        """
         answer = self._client.post("/predict?framing=face", files={"picture": picture})
         if answer.status_code != httpx.codes.OK:
             raise ModelError(f"/predict was answered {answer.status_code}: {answer.text[:200]}")
@@ -50,7 +53,10 @@ class Service:
         return values
 
     def correct(self, token: str, emotion: str, picture: bytes) -> str:
-        """The receipt of a correction that was given with its picture. Raises `ModelError` where it was refused."""
+        """Send a correction with its picture; return the receipt.
+
+        Raises `ModelError` where it was refused.
+        """
         form = {"token": token, "correction": emotion, "consent": "true"}
         answer = self._client.post("/feedback?framing=face", data=form, files={"picture": picture})
         if answer.status_code != httpx.codes.CREATED:
@@ -62,7 +68,10 @@ class Service:
         return str(self._client.get("/model").json()["fingerprint"])
 
     def counter(self, name: str, **labels: str) -> float:
-        """Value of a counter on /metrics, summed over the labels that are not named; 0 where it was not counted yet."""
+        """Return the value of a counter on /metrics, 0 before its first count.
+
+        Summed over the labels that are not named.
+        """
         words = {f'{key}="{value}"' for key, value in labels.items()}
         total = 0.0
         for line in self._client.get("/metrics").text.splitlines():
@@ -72,7 +81,10 @@ class Service:
         return total
 
     def wait_for_log(self, seconds: float) -> None:
-        """Returns once all faces that were answered are in the log of predictions. Raises `ModelError` as `wait_for_counter`."""
+        """Wait until all answered faces are in the prediction log.
+
+        Raises `ModelError` as `wait_for_counter`.
+        """
         answered = self.counter("fer_faces", source="picture")
         self.wait_for_counter(answered, seconds, "fer_logged_predictions")
         lost = answered - self.counter("fer_logged_predictions", outcome="written")
@@ -80,7 +92,10 @@ class Service:
             raise ModelError(f"{lost:.0f} of {answered:.0f} answers are not in the log of predictions: see service.log")
 
     def wait_for_model(self, fingerprint: str, seconds: float) -> float:
-        """Seconds until this model answers. Raises `ModelError` where it does not within the time."""
+        """Return the seconds until this model answers.
+
+        Raises `ModelError` where it does not within the time.
+        """
         start = time.monotonic()
         while self.model() != fingerprint:
             if time.monotonic() - start > seconds:
@@ -89,7 +104,10 @@ class Service:
         return time.monotonic() - start
 
     def wait_for_counter(self, value: float, seconds: float, name: str, **labels: str) -> None:
-        """Returns once a counter has reached a value. Raises `ModelError` where it does not within the time."""
+        """Wait until a counter has reached a value.
+
+        Raises `ModelError` where it does not within the time.
+        """
         end = time.monotonic() + seconds
         while (found := self.counter(name, **labels)) < value:
             if time.monotonic() > end:

@@ -36,7 +36,10 @@ class Transcript:
             self._add(f"         {line}")
 
     def claim(self, text: str, holds: bool, found: str) -> None:
-        """Says whether a claim holds, and what was found. Raises `ClaimError` where it does not."""
+        """Print whether a claim holds, and what was found.
+
+        Raises `ClaimError` where it does not hold.
+        """
         self._add(f"{self._clock()}  {'holds' if holds else 'FAILS'}: {text}: {found}")
         if not holds:
             raise ClaimError(f"{text}: {found}")

@@ -1,4 +1,7 @@
-"""The scratch workspace: a copy of this repository's code with small settings, homes of all tools, and commands run in it."""
+"""Make a scratch workspace and run commands in it.
+
+A copy of this repository's code with small settings and homes of all tools.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ class Workspace:
         return self.home / "workspace"
 
     def run(self, *command: str, codes: tuple[int, ...] = (0,), timeout: float = 900) -> Done:
-        """Runs a program of the environment. Raises `FerError`, with what it said, where it ends with another exit code."""
+        """Run a program of the environment.
+
+        Raises `FerError`, with its output, where it ends with another exit code than expected.
+        """
         program = str(Path(sys.executable).with_name(command[0]))
         done = subprocess.run(
             [program, *command[1:]],
@@ -82,7 +88,10 @@ class Workspace:
 
 
 def make(home: Path, mark: str, mlflow_port: int, prefect_port: int) -> Workspace:
-    """A workspace of its own in an empty folder, with the recipes of the play as profiles; nothing runs yet."""
+    """Make a workspace in an empty folder, with the profiles of the demo.
+
+    Nothing runs yet.
+    """
     root = home / "workspace"
     root.mkdir()
     for name in _FILES:
