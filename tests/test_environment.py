@@ -12,9 +12,10 @@ DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_t
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
-def test_a_deployed_flow_starts_with_the_same_defaults_as_the_command(
+def test_deployed_flows_have_the_defaults_of_the_command(
     deployment: dict[str, dict[str, dict[str, object]]],
 ) -> None:
+    """prefect.yaml sets the values of environment.py."""
     assert deployment["work_pool"]["job_variables"]["env"] == dict(environment.DEFAULTS)
 
 

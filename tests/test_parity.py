@@ -99,6 +99,7 @@ def test_numpy_spark_loader_and_service_agree_byte_by_byte(
     assert np.concatenate(seen).tobytes() == by_numpy.tobytes()
 
 
-def test_the_default_image_path_leaves_a_48x48_gray_picture_alone() -> None:
+def test_a_48x48_gray_picture_stays_as_it_is() -> None:
+    """The default image path changes no pixel of it."""
     gray = pictures()["gray 48x48"]
     assert to_model_input(gray, PreprocessParams().image_spec).tobytes() == gray.tobytes()

@@ -11,10 +11,11 @@ from pathlib import Path
 from tools import vendor_onnxruntime
 from tools.sbom import add_vendored
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
-def test_the_list_has_the_extras_of_the_image_and_the_javascript_of_the_page(tmp_path: Path) -> None:
+def test_the_list_has_all_extras_and_the_javascript(tmp_path: Path) -> None:
+    """The extras of the image and the vendored JavaScript of the page are listed."""
     recipe = re.search(r"\$\(UV\) (export .*) --output-file sbom\.cdx\.json\n", (ROOT / "Makefile").read_text())
     assert recipe is not None
     bom = tmp_path / "sbom.cdx.json"

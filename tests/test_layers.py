@@ -111,7 +111,8 @@ def test_flows_and_the_service_stay_thin(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) < 100
 
 
-def test_the_training_core_needs_neither_registry_nor_spark_nor_dvc() -> None:
+def test_training_needs_no_registry_spark_or_dvc() -> None:
+    """The training core can be imported without them."""
     _import_blocked(
         "fer_pipeline.training.untracked", ("mlflow", "pyspark", "dvc", "prefect", "great_expectations", "bentoml", "typer")
     )

@@ -65,7 +65,8 @@ def service() -> Iterator[Service]:
         server.shutdown()
 
 
-def test_each_request_is_counted_by_the_model_that_answered_or_as_a_failure(service: Service) -> None:
+def test_each_request_is_counted(service: Service) -> None:
+    """By the model that answered, or as a failure."""
     with service.under_load([b"1", b"2"]) as counted:
         while counted.requests < 14:
             time.sleep(0.02)
@@ -81,7 +82,8 @@ def test_counters_are_read_from_the_metrics(service: Service) -> None:
     assert service.counter("fer_faces") == 13
 
 
-def test_answers_that_did_not_come_into_the_log_are_a_fault_of_the_play(service: Service) -> None:
+def test_answers_missing_from_the_log_are_a_failure(service: Service) -> None:
+    """The demo ends with an error where the prediction log lacks answered faces."""
     with pytest.raises(ModelError, match="1 of 4 answers are not in the log"):
         service.wait_for_log(1)
 
@@ -96,7 +98,8 @@ def test_an_event_is_waited_for_since_the_server_stores_it_late(monkeypatch: pyt
     assert api.wait_for_events("fer.drift.detected", 0) == 0
 
 
-def test_processes_of_a_play_are_found_by_their_mark_whoever_started_them() -> None:
+def test_processes_of_a_demo_are_found_by_their_mark() -> None:
+    """Whoever started them."""
     script = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
     environment = {**os.environ, workspace.MARK: "of this test"}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
@@ -108,7 +111,8 @@ def test_processes_of_a_play_are_found_by_their_mark_whoever_started_them() -> N
         assert time.monotonic() < end
 
 
-def test_a_workspace_is_a_copy_with_small_settings_and_homes_of_its_own(tmp_path: Path) -> None:
+def test_a_workspace_is_a_copy_with_its_own_homes(tmp_path: Path) -> None:
+    """It is a copy of the code with small settings."""
     made = workspace.make(tmp_path, "mark", 1, 2)
     recipe = params.load(made.root / "params.yaml").recipe(workspace.WEAK)
     assert recipe.epochs < params.load(made.root / "params.yaml").recipe(workspace.GOOD).epochs
@@ -119,7 +123,8 @@ def test_a_workspace_is_a_copy_with_small_settings_and_homes_of_its_own(tmp_path
         made.run("python", "-c", "raise SystemExit(3)")
 
 
-def test_a_server_that_does_not_start_is_told_with_its_last_lines(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
+    """The error has the last lines of the log."""
     made = workspace.Workspace(tmp_path, dict(os.environ))
     made.root.mkdir()
     with (
@@ -130,9 +135,9 @@ def test_a_server_that_does_not_start_is_told_with_its_last_lines(tmp_path: Path
 
 
 @pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
-def test_a_claim_that_fails_ends_the_play_with_exit_code_1_and_a_transcript(
-    holds: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_claim_ends_with_exit_code_1(holds: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transcript is written all the same."""
+
     def play_one(script: Transcript, home: Path, mark: str) -> None:
         script.act("An act")
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, workspace.MARK: mark}).poll()

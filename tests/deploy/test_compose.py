@@ -21,7 +21,7 @@ import yaml
 
 from fer_pipeline import environment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -87,7 +87,8 @@ def test_images_have_a_version(service: dict[str, Any]) -> None:
         assert service["image"] == f"fer-pipeline:{version}"
 
 
-def test_every_secret_is_a_variable_without_default_that_the_head_of_the_file_names() -> None:
+def test_secrets_have_no_default_and_are_documented() -> None:
+    """Every secret is a variable without default that the head of the file names."""
     head, body = TEXT.split("\nname: fer-pipeline\n")
     used = set(re.findall(r"(?<!\$)\$\{(\w+):\?[^}]+\}", body))
     assert re.findall(r"(?<!\$)\$\{(\w+):-", body) == ["FER_MODEL_DIR"]  # no secret
@@ -129,7 +130,8 @@ def test_the_bucket_script_can_run_twice(monkeypatch: pytest.MonkeyPatch) -> Non
         assert {bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]} == {"mlflow", "dvc"}
 
 
-def test_a_prefect_server_that_starts_again_knows_who_holds_a_slot() -> None:
+def test_concurrency_leases_survive_a_server_restart() -> None:
+    """A Prefect server that starts again knows which runs hold a slot."""
     server = SERVICES["prefect"]
     name = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
     assert environment_of("prefect")[name] == environment.DEFAULTS[name]
@@ -189,7 +191,8 @@ def test_the_first_command_serves_a_model_that_a_fresh_clone_has() -> None:
     assert f"COPY {model[1].split('/')[0]} " in DOCKERFILE
 
 
-def test_the_service_can_write_each_folder_that_the_head_names_for_it_and_no_other() -> None:
+def test_the_service_can_write_the_named_folders_only() -> None:
+    """The folders that the head of the file names for it."""
     head = TEXT.split("\nname: fer-pipeline\n")[0]
     named = dict(re.findall(r"\b(FER_(?:PREDICTION_LOG|FEEDBACK|SHADOW_LOG|SHADOW_MODEL))=(/app/\S+?)(?=[\s,])", head))
     binds = {mount["target"]: mount for mount in SERVICES["service"]["volumes"] if isinstance(mount, dict)}
