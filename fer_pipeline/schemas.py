@@ -35,7 +35,7 @@ RAW: Final = pa.schema(
         pa.field("emotion", pa.string()),  # label as found; null where the row has none
         pa.field("usage", pa.string()),  # "Training", "PublicTest", "PrivateTest"; null where the source has no splits
         pa.field("pixels", pa.string()),  # blank-separated gray values, or
-        pa.field("image", pa.binary()),  # an encoded picture; the other is null
+        pa.field("image", pa.binary()),  # an encoded image; the other is null
         pa.field("votes", VOTES),  # FER+ votes; null where none were given
     ]
 )
@@ -50,7 +50,7 @@ PROCESSED: Final = pa.schema(
         pa.field("split", pa.string(), nullable=False),  # one of SPLITS
         pa.field("label", pa.int8(), nullable=False),  # index into labels.EMOTIONS
         pa.field("image", pa.binary(), nullable=False),  # 48 * 48 gray bytes, row by row, ready for the model
-        pa.field("content_hash", pa.string(), nullable=False),  # of the 48x48 picture before denoising and contrast
+        pa.field("content_hash", pa.string(), nullable=False),  # of the 48x48 image before denoising and contrast
         pa.field("perceptual_hash", pa.string(), nullable=False),
         pa.field("copies", pa.int32(), nullable=False),  # rows of the whole table with the same content, itself included
         pa.field("copy_rank", pa.int32(), nullable=False),  # 0 for the first row of its content within its split

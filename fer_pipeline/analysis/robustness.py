@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from fer_pipeline.analysis.corruptions import CORRUPTIONS, STRENGTHS, Corruption
 from fer_pipeline.analysis.progress import counted
-from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.metrics import classification

@@ -23,13 +23,13 @@ def evaluate(
     Returned is the content of metrics.json: metrics of the calibrated model, as it is served.
 
     With `params.test_time_augmentation` also accuracy_tta, macro_f1_tta (with _low, _high, and _dedup for rows without a copy),
-    ece_tta and validation_accuracy_tta, of the mean logits over ten views of a picture, calibrated by a temperature of their
+    ece_tta and validation_accuracy_tta, of the mean logits over ten views of an image, calibrated by a temperature of their
     own. Of a `finished` model, here its logits and its temperature, nothing is fitted and validation is not read: the split of
-    this table may hold pictures that it learned from; ece_tta is left out then. Left out, it is the Keras network in
+    this table may hold images that it learned from; ece_tta is left out then. Left out, it is the Keras network in
     `model_dir`. Rows without a copy are those without one in train and in the model's own list of training pictures.
 
     Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv,
-    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing, was trained for other pictures or has no
+    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing, was trained for other images or has no
     list of what it learned from, and `SourceError` or `DataQualityError` where the table cannot be used.
     """
     training, table = read_training(model_dir), ProcessedTable.open(processed)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.result import Evaluation, Subset
 from fer_pipeline.evaluation.tta import TTA_VIEWS, tta_views
@@ -23,7 +23,7 @@ from fer_pipeline.metrics.curves import precision_recall, roc, thinned
 from fer_pipeline.metrics.intervals import share_interval
 
 Answers = Callable[[UInt8Array], npt.NDArray[np.float32]]
-"""What is measured: logits (N, 7) of pictures uint8 (N, 48, 48, 1)."""
+"""What is measured: logits (N, 7) of images uint8 (N, 48, 48, 1)."""
 
 
 def measure(
@@ -118,7 +118,7 @@ def _logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
 
 
 def _mean_logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
-    """Mean logits (N, 7) over the views of each picture."""
+    """Mean logits (N, 7) over the views of each image."""
     total = sum(_logits(answers, view) for view in tta_views(images))
     mean: npt.NDArray[np.float32] = np.asarray(total, np.float32) / np.float32(TTA_VIEWS)
     return mean

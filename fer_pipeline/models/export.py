@@ -40,7 +40,7 @@ def export(
     Replaces the folder `out`: model.onnx, model.json, model.keras, training_pictures.npy.
 
     Raises `ToolUnavailableError` where Keras runs on another backend, `ModelError` where a file is missing, or where ONNX and
-    Keras logits of validation pictures lie further apart than `params.tolerance`.
+    Keras logits of validation images lie further apart than `params.tolerance`.
     """
     if keras.backend.backend() != "tensorflow":
         raise ToolUnavailableError(

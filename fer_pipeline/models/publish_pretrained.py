@@ -82,7 +82,7 @@ def publish(
     there, and ship again.
 
     Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or for
-    other pictures than those of `processed`, where export and training are of two models or without a list of what they learned
+    other images than those of `processed`, where export and training are of two models or without a list of what they learned
     from, or where storing it changes its answers by more than `tolerance` and `MIN_AGREEMENT` allow.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in _RESERVED:

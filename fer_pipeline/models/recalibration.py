@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.evaluation.measure import Answers, measure
 from fer_pipeline.evaluation.result import Evaluation
 from fer_pipeline.inference.classifier import EmotionClassifier

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from fer_pipeline.analysis import robustness
 from fer_pipeline.config import params as params_file
-from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import seen_in_training
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry

@@ -30,8 +30,8 @@ class TrainingResult:
     """A trained network with its history.
 
     `network` computes in float32 and takes 48 px pictures. `history` has one entry per measured epoch: epoch (from 1), loss and
-    accuracy on augmented training pictures, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step),
-    size (side of the pictures, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early
+    accuracy on augmented training images, val_loss (plain cross-entropy), val_accuracy, val_macro_f1, lr (of the last step),
+    size (side of the images, in pixels), seconds. The network has the weights of `best_epoch`: the last one, or with early
     stopping the one of the best val_accuracy. `seconds` counts killed runs too, `images_per_second` and `device` (as
     `devices.hardware` names it) are of this process alone.
     """

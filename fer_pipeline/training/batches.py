@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS, FERPLUS_EMOTIONS
 
@@ -76,7 +76,7 @@ def compose(xp: ModuleType, table: Table, rows: Any, shares: Any) -> Batch:
 
     Each row is mixed with the one before it in the batch.
 
-    `xp` is `numpy` for arrays, `keras.ops` for tensors. The pictures stay unmixed, since augmentation comes before that.
+    `xp` is `numpy` for arrays, `keras.ops` for tensors. The images stay unmixed, since augmentation comes before that.
     """
     before = 1 - shares
     targets = {name: xp.take(values, rows, axis=0) for name, values in table.targets.items()}

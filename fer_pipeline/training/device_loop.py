@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.training.batches import Batches, compose
 from fer_pipeline.training.devices import copied, split
 from fer_pipeline.training.networks.batch_norm import follow_mean

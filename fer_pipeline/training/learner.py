@@ -11,9 +11,7 @@ import numpy.typing as npt
 from keras import ops
 
 from fer_pipeline.config.training import TRANSFER_PREFIX, TrainParams
-from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
-from fer_pipeline.labels import FERPLUS_EMOTIONS
 from fer_pipeline.training.batches import LABELS, VOTES, Batches
 from fer_pipeline.training.checkpoints import Arrays, State
 from fer_pipeline.training.device_loop import Resident, can_stay
@@ -21,6 +19,7 @@ from fer_pipeline.training.devices import device_count
 from fer_pipeline.training.networks.augmentation import Augmentation
 from fer_pipeline.training.networks.batch_norm import follow_mean, fused
 from fer_pipeline.training.networks.transfer import BACKBONE
+from fer_pipeline.training.networks.votes_head import with_votes_head
 from fer_pipeline.training.networks.zoo import build
 from fer_pipeline.training.optimizers import carry_over, optimizer_of
 from fer_pipeline.training.schedules import PLATEAU_FACTOR, Phase
@@ -53,7 +52,7 @@ class Learner:
         self.steps = len(rates) // params.epochs
         any_size = params.low_resolution_epochs > 0 and params.low_resolution_size < FACE_SIZE
         self.network = fused(build(params, any_size=any_size, mixed_precision=params.mixed_precision))
-        self._heads = _with_votes_head(self.network) if params.vote_loss_weight else self.network
+        self._heads = with_votes_head(self.network) if params.vote_loss_weight else self.network
         loaded = (
             load_teachers(teachers, params.teachers_hash, mixed_precision=params.mixed_precision)
             if params.distillation_weight
@@ -187,20 +186,6 @@ class Learner:
 
     def _shrunk(self, images: Any) -> Any:
         return self._augmentation(images, ops.ones((ops.shape(images)[0], 1)), training=False)
-
-
-def _with_votes_head(network: keras.Model) -> keras.Model:
-    """Add a second output (N, 8): logits of the emotions in FER+ votes.
-
-    Raises `ParamsError` where the network does not end in a dense layer.
-    """
-    last = network.layers[-1]
-    if not isinstance(last, keras.layers.Dense):
-        raise ParamsError(
-            f"train.vote_loss_weight needs a network that ends in a dense layer, {network.name} has none: set it to 0"
-        )
-    votes = keras.layers.Dense(len(FERPLUS_EMOTIONS), dtype="float32", name=VOTES)(last.input)
-    return keras.Model(network.input, (network.output, votes))
 
 
 class _LiveWeights(keras.callbacks.Callback):

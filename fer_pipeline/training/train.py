@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
@@ -169,7 +169,7 @@ def _choose(state: checkpoints.State, learner: Learner, params: TrainParams) -> 
         state.best_epoch = state.epoch
         state.best = learner.evaluated if params.ema_decay else []
         return
-    if learner.phase != phases(params)[-1]:  # pictures or weights are not yet those of the final network
+    if learner.phase != phases(params)[-1]:  # images or weights are not yet those of the final network
         return
     first = learner.phase.first
     ranks = [(figures["val_accuracy"], -figures["val_loss"]) for figures in state.history[first:]]

@@ -14,7 +14,7 @@ from fer_pipeline.analysis.explain.faithfulness import BASELINES, STEPS, curves_
 from fer_pipeline.analysis.explain.gradcam import GradCam
 from fer_pipeline.analysis.explain.lime import CELL, lime_maps
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.saliency import occlusion_maps
 from fer_pipeline.training.networks.zoo import build

@@ -21,7 +21,8 @@ from fer_pipeline.analysis.label_noise.report import check_votes, write_noise
 from fer_pipeline.cli.app import app
 from fer_pipeline.config import params
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import with_soft_labels
 from fer_pipeline.errors import DataQualityError, SourceError
 

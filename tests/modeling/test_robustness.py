@@ -10,7 +10,7 @@ import pytest
 
 from fer_pipeline.analysis.corruptions import CORRUPTIONS, Corruption, blur, down_scaling, gain, noise, occlusion, rotation
 from fer_pipeline.analysis.robustness import corrupted, measure, write_robustness
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.model_info import ModelInfo
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.params import EvaluateParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.models.recalibration import recalibrated
 

@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.training.batches import Batches, Table, class_weights, compose
 
 Make = Callable[[int, int], FaceDataset]

@@ -17,7 +17,7 @@ import pytest
 from keras import layers, ops
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.training import checkpoints, device_loop, learner, train
 from fer_pipeline.training.batches import Batches
 from fer_pipeline.training.device_loop import compiled_loop

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import AugmentParams, TrainParams, TransferParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.training import checkpoints
 from fer_pipeline.training.batches import Batches

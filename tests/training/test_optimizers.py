@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.training.learner import Learner
 from fer_pipeline.training.schedules import Phase
 

@@ -20,7 +20,7 @@ from fer_pipeline.cli.app import app
 from fer_pipeline.config import params as params_file
 from fer_pipeline.config.editing import use_profile
 from fer_pipeline.config.training import AugmentParams, TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.metrics import classification

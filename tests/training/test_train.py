@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import AugmentParams, TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.training_images import image_hashes, read_training_images
 from fer_pipeline.errors import DataQualityError, FerError, ParamsError
 from fer_pipeline.training import checkpoints

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.analysis.progress import counted
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.model_info import Predict

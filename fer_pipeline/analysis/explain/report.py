@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer_pipeline.analysis.explain.faithfulness import BASELINES, Explain, Faithfulness, Maps
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo, Predict

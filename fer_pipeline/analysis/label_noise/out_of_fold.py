@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from fer_pipeline.analysis.label_noise.folds import grouped_folds, read_groups
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature

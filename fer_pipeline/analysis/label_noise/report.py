@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from fer_pipeline.analysis.external.datasets import majority
 from fer_pipeline.analysis.label_noise.confident_learning import LabelNoise, find_noise
 from fer_pipeline.analysis.label_noise.out_of_fold import OutOfFold
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.curves import roc

@@ -34,21 +34,21 @@ def read_images(
 
     Where they take more than `memory` bytes (half of what is free, if None), the array lies in a nameless file in `scratch`,
     which is gone with the last reference to it, and the system keeps in memory what is in use. Beside the array, memory holds a
-    row group. Raises `DataQualityError` where a picture has another size, `SourceError` where the table has changed meanwhile,
+    row group. Raises `DataQualityError` where an image has another size, `SourceError` where the table has changed meanwhile,
     `ToolUnavailableError` where the file has no room.
     """
-    pictures = _array(len(positions), scratch, memory)
+    images = _array(len(positions), scratch, memory)
     start = 0
     for batch in _scan(dataset, rows):
         stop = start + batch.num_rows
         expected = ids.slice(start, batch.num_rows)
         if not pa.chunked_array([batch["id"]]).cast(pa.string()).equals(expected.cast(pa.string())):
             raise SourceError("the processed table has changed while it was read: let preprocess end, and start again")
-        pictures[positions[start:stop]] = _pictures(batch)
+        images[positions[start:stop]] = _images(batch)
         start = stop
     if start != len(positions):
         raise SourceError("the processed table has lost rows while it was read: let preprocess end, and start again")
-    return pictures
+    return images
 
 
 def _scan(dataset: ds.Dataset, rows: ds.Expression) -> Iterator[pa.RecordBatch]:
@@ -64,9 +64,8 @@ def _array(rows: int, scratch: Path, memory: int | None) -> UInt8Array:
         return np.empty(shape, np.uint8)
     try:
         with TemporaryFile(dir=scratch) as file:
-            os.posix_fallocate(
-                file.fileno(), 0, size
-            )  # a full disk is told now; while the array is filled it would end the process
+            # A full disk raises an error here; while the array is filled it would end the process.
+            os.posix_fallocate(file.fileno(), 0, size)
             return np.asarray(np.memmap(file, np.uint8, "r+", shape=shape))
     except OSError as error:
         raise ToolUnavailableError(
@@ -74,7 +73,7 @@ def _array(rows: int, scratch: Path, memory: int | None) -> UInt8Array:
         ) from error
 
 
-def _pictures(batch: pa.RecordBatch) -> UInt8Array:
+def _images(batch: pa.RecordBatch) -> UInt8Array:
     column = batch["image"].cast(pa.binary())
     sizes = pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(sizes != _PIXELS)

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.workspace.files import replaced_folder, write_json

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.dataset as ds
 
-from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import TRAINING_IMAGES_FILE
 

@@ -14,7 +14,8 @@ from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.params import Params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import TuneParams
-from fer_pipeline.data.table.reader import FaceDataset, ProcessedTable
+from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.errors import DivergedError, FerError
 from fer_pipeline.experiments import runs

@@ -117,7 +117,7 @@ def _session() -> ort.InferenceSession:
 def _features() -> Any:
     graph = parser.parse_graph(_GRAPH)
     below_less_above = np.eye(FACE_SIZE, k=1) - np.eye(FACE_SIZE, k=-1)
-    below_less_above[[0, -1]] = 0  # the picture goes on as in a mirror, so that both neighbours of a pixel at the edge are equal
+    below_less_above[[0, -1]] = 0  # the image goes on as in a mirror, so that both neighbours of a pixel at the edge are equal
     cells = _cells()
     numbers = {
         "right_less_left": below_less_above.T,

@@ -22,7 +22,7 @@ class Augmentation(keras.layers.Layer):
 
     Without `training` they are only scaled down. The second input are the mixup shares (N, 1).
 
-    A share of s keeps s of a picture and takes 1 - s of the one before it in the batch (the first takes of the last).
+    A share of s keeps s of an image and takes 1 - s of the one before it in the batch (the first takes of the last).
     """
 
     def __init__(self, params: AugmentParams, *, size: int = FACE_SIZE, seed: int = 0) -> None:
@@ -98,7 +98,7 @@ class Augmentation(keras.layers.Layer):
             sigma = ops.reshape(self._amount(n, p.blur), (-1, 1, 1))
             distance = ops.arange(FACE_SIZE, dtype="float32")
             squares = ops.square(ops.expand_dims(distance, 0) - ops.expand_dims(distance, 1))
-            kernel = ops.exp(-ops.expand_dims(squares, 0) / (2 * ops.square(sigma) + 1e-3))  # sigma 0 leaves the picture
+            kernel = ops.exp(-ops.expand_dims(squares, 0) / (2 * ops.square(sigma) + 1e-3))  # sigma 0 leaves the image
             kernel = kernel / ops.sum(kernel, axis=2, keepdims=True)
             x = ops.einsum("nij,njkc,nlk->nilc", kernel, x, kernel)
         if p.noise:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.data.table.reader import FaceDataset
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.soft_labels import with_soft_labels, write_soft_labels
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.training.batches import Batches
