@@ -152,7 +152,7 @@ def test_two_fetches_of_one_seed_are_byte_equal(tmp_path: Path) -> None:
         ("faces: 30", "seed is missing"),
         ("faces: 30\nseed: 0\nface: 3", "unknown key face, did you mean 'faces'"),
         ("faces: 0\nseed: 0", "faces = 0"),
-        ("faces: 20\nseed: 0", "faces = 20: Input should be greater than or equal to 21"),
+        ("faces: 20\nseed: 0", "faces = 20: at least 21 are needed"),
         ("faces: [", "cannot be read as YAML"),
         ("", "expected two keys such as faces: 3000"),
     ],

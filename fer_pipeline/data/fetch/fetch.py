@@ -14,13 +14,13 @@ from itertools import chain
 from pathlib import Path
 
 from fer_pipeline.config.params import FetchParams
+from fer_pipeline.config.synthetic import SyntheticSource
 from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
 from fer_pipeline.data.fetch.csv_tables import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
 from fer_pipeline.data.fetch.image_folders import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
 from fer_pipeline.data.raw_table import Notes, RawRow, write_rows
 from fer_pipeline.data.synthetic.generator import raw_rows
-from fer_pipeline.data.synthetic.source import SyntheticSource
 from fer_pipeline.errors import SourceError
 from fer_pipeline.workspace.files import replaced_folder, write_json
 

@@ -1,22 +1,21 @@
-"""The YAML file that a workspace names as its source to get synthetic faces."""
+"""data/synthetic.yaml: which synthetic faces to draw."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from fer_pipeline.config.base import Section, explained
-from fer_pipeline.data.synthetic.generator import MIN_FACES
+from fer_pipeline.config.base import Count, Section, explained
 from fer_pipeline.errors import SourceError
 
 
 class SyntheticSource(Section):
     """Number of faces to draw, and the seed of their generator."""
 
-    faces: Annotated[int, Field(ge=MIN_FACES)]
+    faces: Count
     seed: int
 
     @staticmethod
