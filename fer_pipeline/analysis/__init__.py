@@ -1,1 +1,1 @@
-"""Analyses that people ask for beside the pipeline."""
+"""Analyses on request, outside the pipeline's stages."""

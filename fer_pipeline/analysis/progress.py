@@ -1,4 +1,4 @@
-"""A progress bar on stderr for loops that take more than a moment; without a terminal there is none."""
+"""Progress bar of long loops on stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.progress import track
 _Item = TypeVar("_Item")
 
 
-def counted(items: Sequence[_Item], what: str) -> Iterator[_Item]:
-    """The items one by one, with a bar that counts them."""
+def progress_bar(items: Sequence[_Item], description: str) -> Iterator[_Item]:
+    """Yield the items one by one; a terminal shows how many are done."""
     console = Console(stderr=True)
-    yield from track(items, what, console=console, transient=True, disable=not console.is_terminal)
+    yield from track(items, description, console=console, transient=True, disable=not console.is_terminal)

@@ -72,10 +72,10 @@ def robustness(
 
     Example: `fer robustness --pictures 1000`
     """
-    from fer_pipeline.analysis.robustness import evaluate_robustness
+    from fer_pipeline.analysis.robustness.evaluate import evaluate_robustness
 
     with exclusive(out, "fer robustness"):
-        result = evaluate_robustness(model, processed, out, pictures=pictures, seed=seed)
+        result = evaluate_robustness(model, processed, out, sample_size=pictures, seed=seed)
     results.print(
         f"mean corruption accuracy {result.mean_corruption_accuracy.estimate:.4f}, clean {result.clean.estimate:.4f} on "
         f"{result.rows:,} test pictures; report: {out / 'report.html'}"
@@ -96,11 +96,11 @@ def card(
 
     Example: `fer card`
     """
-    from fer_pipeline.analysis.card.card import MARKDOWN_FILE, read_card_facts, write_card
+    from fer_pipeline.analysis.card.card import MARKDOWN_FILE, read_card_metadata, write_card
     from fer_pipeline.analysis.card.sections import card_sections
     from fer_pipeline.model_info import CARD_FILE
 
-    facts = read_card_facts(model, training, processed, evaluation, reports)
+    facts = read_card_metadata(model, training, processed, evaluation, reports)
     with exclusive(out, "fer card"):
         write_card(out, facts, card_sections(facts))
     for name in facts.stale:

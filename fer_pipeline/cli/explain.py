@@ -65,7 +65,7 @@ def explain_report(
     from fer_pipeline.analysis.explain.methods import METHODS, compare_methods
 
     with exclusive(out, "fer explain-report"):
-        compared = compare_methods(model, processed, out, pictures=pictures, seed=seed)
+        compared = compare_methods(model, processed, out, sample_size=pictures, seed=seed)
     for method, reason in compared.absent.items():
         results.print(f"[yellow]left out:[/] {method}: {reason}")
     for row in compared.rows:

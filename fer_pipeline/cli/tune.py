@@ -88,13 +88,13 @@ def label_noise(
             recipe.shortened(epochs) if epochs else recipe,
             folds=folds,
             seed=seed,
-            say=lambda line: errors.print(line, markup=False),
+            on_progress=lambda line: errors.print(line, markup=False),
         )
         faces = ProcessedTable.open(processed).split("train")
         noise, check = write_noise(out, faces, predicted)
     if soft_label_weight is not None:
         with exclusive(RUN_LOCK, "fer label-noise"):
-            fingerprint = write_soft_labels(SOFT_LABELS, faces, predicted.probabilities, predicted.facts)
+            fingerprint = write_soft_labels(SOFT_LABELS, faces, predicted.probabilities, predicted.metadata)
             version = track(Path.cwd(), SOFT_LABELS)
             editing.write_values(PARAMS, {"train.soft_label_weight": soft_label_weight, "train.soft_labels_hash": fingerprint})
         results.print(
@@ -108,7 +108,7 @@ def label_noise(
         )
     results.print(
         f"{int(noise.suspicious.sum()):,} suspicious labels, {100 * noise.share:.1f} % wrong as estimated, accuracy out of fold "
-        f"{predicted.facts['accuracy']:.4f}; page: {out / 'report.html'}"
+        f"{predicted.metadata['accuracy']:.4f}; page: {out / 'report.html'}"
     )
 
 

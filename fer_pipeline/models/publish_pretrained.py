@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.analysis.card.card import MARKDOWN_FILE, CardFacts, read_card_facts, write_card
+from fer_pipeline.analysis.card.card import MARKDOWN_FILE, CardMetadata, read_card_metadata, write_card
 from fer_pipeline.analysis.card.sections import card_sections
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import ProcessedTable
@@ -107,7 +107,7 @@ def publish(
         measured = Path(scratch) / "evaluation"
         measured.mkdir()
         write_evaluation(measured, evaluation)
-        facts = read_card_facts(folder, sources.training, sources.processed, measured, sources.reports)
+        facts = read_card_metadata(folder, sources.training, sources.processed, measured, sources.reports)
         write_card(Path(scratch) / "card", facts, card_sections(facts))
         for card in (CARD_FILE, MARKDOWN_FILE):
             shutil.copyfile(Path(scratch) / "card" / card, folder / card)
@@ -147,7 +147,7 @@ def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]
         )
 
 
-def _reports(facts: CardFacts) -> dict[str, Any]:
+def _reports(facts: CardMetadata) -> dict[str, Any]:
     found = {"robustness": facts.robustness, "explanation": facts.explanation}
     measured: dict[str, Any] = {name: values for name, values in found.items() if values is not None}
     if facts.external:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.analysis import robustness
+from fer_pipeline.analysis.robustness import measure as robustness
 from fer_pipeline.config import params as params_file
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.reader import ProcessedTable
@@ -132,8 +132,8 @@ def _answers(classifier: EmotionClassifier, images: UInt8Array) -> npt.NDArray[n
 
 
 def _corruption_accuracy(classifier: EmotionClassifier, rows: EvaluationSet, pictures: int, seed: int) -> npt.NDArray[np.float64]:
-    chosen = robustness.drawn(len(rows.labels), pictures, seed)
-    predictions = robustness.predictions_under_corruption(rows.images[chosen], classifier.probabilities, seed)
+    chosen = robustness.sample_rows(len(rows.labels), pictures, seed)
+    predictions = robustness.predict_corrupted(rows.images[chosen], classifier.probabilities, seed)
     share: npt.NDArray[np.float64] = (predictions == rows.labels[chosen]).mean(axis=0)
     return share
 

@@ -76,7 +76,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
 
     Writes the model card beside the reports and stores it in the run, too. The model becomes that of data/challenger.
     """
-    from fer_pipeline.analysis.card.card import read_card_facts, write_card  # draws; a roll-back must not wait for matplotlib
+    from fer_pipeline.analysis.card.card import read_card_metadata, write_card  # draws; a roll-back must not wait for matplotlib
     from fer_pipeline.analysis.card.sections import card_sections
 
     params = params_file.load(root / "params.yaml")
@@ -85,7 +85,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     tags = registry.describing_tags(info)
     run_id = runs.ensure_run(info.lineage.get("run_id"), info.network, tags)
     card = card_folder(root)
-    facts = read_card_facts(
+    facts = read_card_metadata(
         export,
         dvc.output(root, "train"),
         dvc.output(root, "preprocess"),

@@ -235,7 +235,7 @@ def test_statistical_findings_are_warnings_and_go_on(tmp_path: Path) -> None:
     assert "test rows also in train: observed 14.29%, expected at most 10.0%" in result.warnings
     assert any("12.8% away in train/disgust" in warning for warning in result.warnings)
     text = page(folder)
-    assert "6 rows of validation and test show a picture that stands in train" in text
+    assert "6 rows of validation and test show a picture that is in train" in text
     assert text.count('class="pair faces"') == 6
     assert "0: angry<br>" in text
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.analysis.card.card import CardFacts, markdown, read_card_facts, write_card
+from fer_pipeline.analysis.card.card import CardMetadata, markdown, read_card_metadata, write_card
 from fer_pipeline.analysis.card.sections import card_sections
-from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
+from fer_pipeline.analysis.external.ferplus import FERPLUS_TITLE
 from fer_pipeline.errors import ModelError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
@@ -42,8 +42,10 @@ def workspace(tmp_path: Path, brightness_model: Path, make_processed: Callable[.
     return data
 
 
-def read(data: Path) -> CardFacts:
-    return read_card_facts(data / "export", data / "model", data / "processed", data / "reports" / "evaluation", data / "reports")
+def read(data: Path) -> CardMetadata:
+    return read_card_metadata(
+        data / "export", data / "model", data / "processed", data / "reports" / "evaluation", data / "reports"
+    )
 
 
 def text(data: Path) -> str:

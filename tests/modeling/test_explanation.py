@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline.analysis.explain.faithfulness import BASELINES, STEPS, curves_of, measure, spread
+from fer_pipeline.analysis.explain.faithfulness import (
+    BASELINES,
+    STEPS,
+    deletion_insertion_curves,
+    measure_faithfulness,
+    sample_evenly,
+)
 from fer_pipeline.analysis.explain.gradcam import GradCam
 from fer_pipeline.analysis.explain.lime import CELL, lime_maps
 from fer_pipeline.config.training import TrainParams
@@ -111,7 +117,7 @@ def test_grad_cam_refuses_a_network_without_places() -> None:
 
 def test_deletion_falls_and_insertion_rises_at_once_for_the_true_map() -> None:
     face = noisy_faces(1).images[0]
-    deletion, insertion = curves_of(face, mouth_map(face)[HAPPY], by_mouth, HAPPY)
+    deletion, insertion = deletion_insertion_curves(face, mouth_map(face)[HAPPY], by_mouth, HAPPY)
     whole = by_mouth(face[None])[0, HAPPY]
     blurred = by_mouth(cv2.GaussianBlur(face[:, :, 0], (0, 0), 6, borderType=cv2.BORDER_REPLICATE)[None, :, :, None])[0, HAPPY]
     assert len(deletion) == len(insertion) == STEPS + 1
@@ -125,7 +131,9 @@ def test_a_true_map_is_trusted_and_a_false_one_is_not() -> None:
         probabilities = by_mouth(inputs)
         return np.where(np.arange(7) == HAPPY, probabilities, probabilities / 10)
 
-    rows = measure(noisy_faces(20), only_happy, {"true": mouth_map, "false": lambda image: -mouth_map(image)}, pictures=14)
+    rows = measure_faithfulness(
+        noisy_faces(20), only_happy, {"true": mouth_map, "false": lambda image: -mouth_map(image)}, sample_size=14
+    )
     found = {row.method: row for row in rows}
     assert tuple(found) == ("true", "false", *BASELINES)
     assert found["true"].trusted
@@ -137,11 +145,11 @@ def test_a_true_map_is_trusted_and_a_false_one_is_not() -> None:
 
 def test_pictures_are_drawn_evenly_over_labels_as_long_as_there_are_some() -> None:
     labels = np.array([0] * 50 + [1] * 2 + [2] * 10)
-    chosen = spread(labels, 12, seed=1)
+    chosen = sample_evenly(labels, 12, seed=1)
     assert np.bincount(labels[chosen]).tolist() == [5, 2, 5]
     assert len(set(chosen)) == 12
-    assert (chosen == spread(labels, 12, seed=1)).all()
-    assert len(spread(labels, 100, seed=0)) == 62
+    assert (chosen == sample_evenly(labels, 12, seed=1)).all()
+    assert len(sample_evenly(labels, 100, seed=0)) == 62
 
 
 @pytest.fixture

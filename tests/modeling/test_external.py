@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from fer_pipeline.analysis.external.datasets import majority, open_set
-from fer_pipeline.analysis.external.evaluate import ExternalResult, measure, write_external
-from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
+from fer_pipeline.analysis.external.datasets import open_dataset
+from fer_pipeline.analysis.external.ferplus import FERPLUS_TITLE, majority
+from fer_pipeline.analysis.external.measure import ExternalResult, measure_dataset
+from fer_pipeline.analysis.external.report import write_external
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec, crop
 from fer_pipeline.inference.detection.haar import HaarDetector
@@ -43,7 +44,7 @@ def save(path: Path, emotion: str, size: tuple[int, int] = (48, 48)) -> None:
 
 
 def measured(path: Path, layout: str, part: str | None = None) -> ExternalResult:
-    return measure(open_set(path, layout, part), by_brightness, ImageSpec(), resamples=50)
+    return measure_dataset(open_dataset(path, layout, part), by_brightness, ImageSpec(), resamples=50)
 
 
 @pytest.mark.parametrize("codes", [CKPLUS_CODES, JAFFE_CODES, RAFDB_CODES, AFFECTNET_CODES])
@@ -88,12 +89,12 @@ def test_original_ck_plus_gives_the_last_picture_and_the_first_as_neutral(tmp_pa
     label = tmp_path / "Emotion" / "S005" / "001" / "S005_001_00000003_emotion.txt"
     label.parent.mkdir(parents=True)
     label.write_text("   3.0000000e+00\n")
-    data = open_set(tmp_path, "ckplus")
-    assert [(picture.name, picture.label) for picture in data.pictures] == [
+    data = open_dataset(tmp_path, "ckplus")
+    assert [(picture.name, picture.label) for picture in data.images] == [
         ("S005_001_00000001.png", "neutral"),
         ("S005_001_00000003.png", "disgust"),
     ]
-    assert data.framing == "picture"
+    assert data.framing == "scene"
     assert measured(tmp_path, "ckplus").accuracy.estimate == 1.0
 
 
@@ -107,7 +108,7 @@ def test_jaffe_tiffs_are_read_by_the_code_in_their_names(tmp_path: Path) -> None
 def test_a_picture_that_is_not_named_as_in_jaffe_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "holiday.tiff", "happy")
     with pytest.raises(SourceError, match=r"KA\.AN1\.39\.tiff"):
-        open_set(tmp_path, "jaffe")
+        open_dataset(tmp_path, "jaffe")
 
 
 def test_raf_db_measures_its_test_rows_and_says_so(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def test_raf_db_measures_its_test_rows_and_says_so(tmp_path: Path) -> None:
     assert (result.rows, result.data.part, result.accuracy.estimate) == (7, "test rows", 1.0)
     assert measured(tmp_path, "rafdb", "all").rows == 14
     with pytest.raises(SourceError, match="no validation rows"):
-        open_set(tmp_path, "rafdb", "validation")
+        open_dataset(tmp_path, "rafdb", "validation")
 
 
 def test_affect_net_in_numbered_folders(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_affect_net_with_annotation_files_beside_its_pictures(tmp_path: Path, ki
     assert measured(tmp_path, "affectnet", "all").rows == 14
     assert measured(tmp_path / "AffectNet" / "train_set", "affectnet", "train").rows == 7
     with pytest.raises(SourceError, match=r"no test rows; parts found: \['train_set', 'val_set'\]"):
-        open_set(tmp_path, "affectnet", "test")
+        open_dataset(tmp_path, "affectnet", "test")
 
 
 def damaged_annotations(tmp_path: Path) -> dict[str, bytes]:
@@ -198,13 +199,13 @@ def test_affect_net_pictures_without_a_usable_annotation_are_counted_and_in_no_f
 def test_affect_net_without_any_usable_annotation_says_so(tmp_path: Path) -> None:
     annotate(tmp_path / "val_set" / "images" / "1.jpg", None)
     with pytest.raises(SourceError, match=r"labels found: \['no annotation'\]"):
-        open_set(tmp_path, "affectnet")
+        open_dataset(tmp_path, "affectnet")
 
 
 def test_affect_net_pictures_in_neither_layout_are_refused_with_what_is_expected(tmp_path: Path) -> None:
     save(tmp_path / "val_set" / "images" / "1.jpg", "sad")
     with pytest.raises(SourceError, match=r"no class folder 0 to 7 .* no folder `annotations` beside `images`"):
-        open_set(tmp_path, "affectnet")
+        open_dataset(tmp_path, "affectnet")
 
 
 def test_affect_net_as_csv_cuts_the_given_face(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_ferplus_joins_votes_by_row_and_keeps_training_rows_out(tmp_path: Path) 
 def test_ferplus_files_in_another_order_are_refused(tmp_path: Path) -> None:
     write_ferplus(tmp_path, ["Training"] * 2 + ["PublicTest"], shuffled=True)
     with pytest.raises(SourceError, match="line 2 is Training in fer2013new"):
-        open_set(tmp_path, "ferplus")
+        open_dataset(tmp_path, "ferplus")
 
 
 def test_image_folders_with_and_without_parts(tmp_path: Path) -> None:
@@ -292,9 +293,9 @@ def test_what_is_no_such_set_is_refused_with_what_was_expected(
     tmp_path: Path, layout: str, part: str | None, message: str
 ) -> None:
     with pytest.raises(SourceError, match=message):
-        open_set(tmp_path, layout, part)
+        open_dataset(tmp_path, layout, part)
     with pytest.raises(SourceError):
-        open_set(tmp_path / "missing", "jaffe")
+        open_dataset(tmp_path / "missing", "jaffe")
 
 
 def test_pictures_that_cannot_be_read_or_show_no_face_are_named_and_in_no_figure(
@@ -314,8 +315,8 @@ def test_pictures_that_cannot_be_read_or_show_no_face_are_named_and_in_no_figure
         found = HaarDetector().detect(image)
         return crop(image, found[0].framing_xyxy) if found else None
 
-    data = open_set(tmp_path, "imagefolder")
-    result = measure(data, answer, ImageSpec(), find_face=largest, detector="haar", resamples=10)
+    data = open_dataset(tmp_path, "imagefolder")
+    result = measure_dataset(data, answer, ImageSpec(), find_face=largest, detector="haar", resamples=10)
     assert (result.unreadable, result.without_face, result.rows) == (("happy/torn.png",), ("happy/wall.png",), 1)
     assert seen[0].shape == (1, 48, 48, 1)
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline.analysis.label_noise import out_of_fold
 from fer_pipeline.analysis.label_noise.confident_learning import find_noise
-from fer_pipeline.analysis.label_noise.folds import grouped_folds, joined, read_groups
+from fer_pipeline.analysis.label_noise.folds import grouped_folds, join_groups, read_groups
 from fer_pipeline.analysis.label_noise.out_of_fold import OutOfFold, predict_out_of_fold
 from fer_pipeline.analysis.label_noise.report import check_votes, write_noise
 from fer_pipeline.cli.app import app
@@ -94,7 +94,7 @@ def test_the_estimate_finds_the_noise_that_was_put_in() -> None:
 
 
 def test_rows_that_share_any_value_are_one_group_also_by_way_of_others() -> None:
-    groups = joined([np.array(["a", "a", "b", "c", "d"]), np.array([1, 2, 2, 3, 4])])
+    groups = join_groups([np.array(["a", "a", "b", "c", "d"]), np.array([1, 2, 2, 3, 4])])
     assert groups[0] == groups[1] == groups[2]
     assert len(set(groups.tolist())) == 3
 
@@ -130,9 +130,9 @@ def test_a_killed_analysis_keeps_its_finished_folds_and_no_model_sees_what_it_ju
     monkeypatch.setattr(out_of_fold, "train", watched)
     folder, said = tmp_path / "noise", list[str]()
     with pytest.raises(Killed):
-        predict_out_of_fold(processed, folder, RECIPE, folds=2, seed=0, say=said.append)
+        predict_out_of_fold(processed, folder, RECIPE, folds=2, seed=0, on_progress=said.append)
     assert not (folder / "out_of_fold.parquet").exists()
-    result = predict_out_of_fold(processed, folder, RECIPE, folds=2, seed=0, say=said.append)
+    result = predict_out_of_fold(processed, folder, RECIPE, folds=2, seed=0, on_progress=said.append)
     assert any("fold 0: finished earlier" in line for line in said)
     assert len(seen) == 3
     for fold, trained_on in ((0, seen[0]), (1, seen[2])):
@@ -143,12 +143,12 @@ def test_a_killed_analysis_keeps_its_finished_folds_and_no_model_sees_what_it_ju
     stored = pq.read_table(folder / "out_of_fold.parquet").to_pydict()
     np.testing.assert_allclose(stored["probabilities"], result.probabilities, atol=1e-6)
     assert stored["id"] == ProcessedTable.open(processed).split("train").ids.tolist()
-    assert result.facts["accuracy"] == pytest.approx((np.argmax(stored["probabilities"], axis=1) == stored["label"]).mean())
+    assert result.metadata["accuracy"] == pytest.approx((np.argmax(stored["probabilities"], axis=1) == stored["label"]).mean())
     assert sum(stored["augmented"]) == 1
     del seen[1:]
     with pytest.raises(Killed):  # another seed is another analysis: nothing is taken over
-        predict_out_of_fold(processed, folder, RECIPE, folds=2, seed=1, say=said.append)
-    assert said[-2].startswith("fold 0: what an earlier analysis left belongs to another recipe")
+        predict_out_of_fold(processed, folder, RECIPE, folds=2, seed=1, on_progress=said.append)
+    assert said[-2].startswith("fold 0: the result of an earlier analysis has other parameters")
 
 
 def predictions(faces: FaceDataset, wrong: list[int]) -> OutOfFold:

@@ -8,8 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline.analysis.corruptions import CORRUPTIONS, Corruption, blur, down_scaling, gain, noise, occlusion, rotation
-from fer_pipeline.analysis.robustness import corrupted, measure, write_robustness
+from fer_pipeline.analysis.robustness.corruptions import (
+    CORRUPTIONS,
+    Corruption,
+    blur,
+    down_scaling,
+    gain,
+    noise,
+    occlusion,
+    rotation,
+)
+from fer_pipeline.analysis.robustness.measure import corrupt, measure_robustness
+from fer_pipeline.analysis.robustness.report import write_robustness
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.model_info import ModelInfo
 
@@ -30,7 +40,7 @@ def test_a_corruption_does_more_harm_the_stronger_it_is(corruption: Corruption, 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.name)
 def test_equal_seeds_give_equal_pictures(corruption: Corruption) -> None:
     images = np.stack([FACE, FACE])[..., None]
-    made = [corrupted(images, corruption, corruption.strengths[2], np.random.default_rng(5)) for _ in range(2)]
+    made = [corrupt(images, corruption, corruption.strengths[2], np.random.default_rng(5)) for _ in range(2)]
     np.testing.assert_array_equal(made[0], made[1])
     assert made[0].shape == (2, 48, 48, 1)
 
@@ -58,7 +68,7 @@ def test_brightness_model_is_hurt_by_light_alone(
         means = inputs.mean(axis=(1, 2, 3))
         return np.eye(7)[np.where((means > 100) & (means < 140), faces.labels, (faces.labels + 1) % 7)]
 
-    result = measure(faces, bright, resamples=50)
+    result = measure_robustness(faces, bright, resamples=50)
     means = {curve.corruption.name: curve.mean for curve in result.curves}
     assert result.clean.estimate == 1.0
     assert max(means["darker"], means["brighter"]) < 0.1  # a few mean gray values stay in range at the mildest strength
@@ -74,7 +84,7 @@ def test_a_part_of_the_pictures_is_drawn_by_the_seed(make_stripes: Callable[[int
         sizes.append(len(inputs))
         return np.eye(7)[np.zeros(len(inputs), int)]
 
-    results = [measure(faces, first_class, pictures=10, resamples=20, seed=3) for _ in range(2)]
+    results = [measure_robustness(faces, first_class, sample_size=10, resamples=20, seed=3) for _ in range(2)]
     assert set(sizes) == {10}
     assert results[0] == results[1]
     assert results[0].rows == 10
@@ -84,7 +94,7 @@ def test_json_and_page_hold_every_curve(
     tmp_path: Path, make_stripes: Callable[[int, int], FaceDataset], brightness_model: Path
 ) -> None:
     faces = make_stripes(14, 0)
-    result = measure(faces, lambda inputs: np.eye(7)[np.zeros(len(inputs), int)], resamples=20)
+    result = measure_robustness(faces, lambda inputs: np.eye(7)[np.zeros(len(inputs), int)], resamples=20)
     info = ModelInfo.read(brightness_model)
     values = write_robustness(tmp_path / "out", result, faces, info)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == values

@@ -1,4 +1,4 @@
-"""The model card: one page, as HTML and as Markdown, that says what a model is, how good, for what, and for what not."""
+"""Model card: read what it is made of, write it as HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MARKDOWN_FILE = "model_card.md"
 
 
 @dataclass(frozen=True)
-class CardFacts:
-    """All that a card is made of, as it was read. What was not measured for this very model is None or absent.
+class CardMetadata:
+    """Results and metadata that a card is made of.
 
-    `confusion` int (7, 7) is that of the test split; `external` holds one entry per data set; `stale` names reports that belong
-    to another model.
+    What was not measured for this model is None or absent.     `confusion` int (7, 7) is that of the test split; `external`
+    holds one entry per data set; `stale` names reports that belong to another model.
     """
 
     info: ModelInfo
@@ -42,11 +42,11 @@ class CardFacts:
     stale: tuple[str, ...]
 
 
-def read_card_facts(model: Path, training: Path, processed: Path, evaluation: Path, reports: Path) -> CardFacts:
-    """What the folders of export, train, preprocess and evaluate say, and those of the reports that are of this very model.
+def read_card_metadata(model: Path, training: Path, processed: Path, evaluation: Path, reports: Path) -> CardMetadata:
+    """Read the results of the stages, and the optional reports of this model.
 
-    Raises `ModelError` where a file is missing or damaged, or where evaluation and exported model do not belong together,
-    `SourceError` where the processed table's facts cannot be read.
+    `model` is the folder of the export. Raises `ModelError` where a file is missing or damaged, or where evaluation and
+    export are of different models, `SourceError` where the processed table's metadata cannot be read.
     """
     info = ModelInfo.read(model)
     figures = _read(evaluation / METRICS_FILE, "fer evaluate")
@@ -58,7 +58,7 @@ def read_card_facts(model: Path, training: Path, processed: Path, evaluation: Pa
     optional |= {f"external/{path.parent.name}": path for path in sorted((reports / "external").glob(f"*/{METRICS_FILE}"))}
     found = {name: _read(path, f"fer {name}") for name, path in optional.items() if path.is_file()}
     fresh = {name: values for name, values in found.items() if values.get("model") == info.fingerprint}
-    return CardFacts(
+    return CardMetadata(
         info=info,
         megabytes=(model / MODEL_FILE).stat().st_size / 1e6,
         training=_read(training / "training.json", "fer train"),
@@ -72,12 +72,12 @@ def read_card_facts(model: Path, training: Path, processed: Path, evaluation: Pa
     )
 
 
-def write_card(out: Path, facts: CardFacts, sections: tuple[Section, ...]) -> None:
-    """Replaces the folder `out`: model_card.html, self-contained, and model_card.md with the same content."""
-    title = f"Model card: {facts.info.network} {facts.info.fingerprint}"
+def write_card(out: Path, metadata: CardMetadata, sections: tuple[Section, ...]) -> None:
+    """Replace the folder `out` by model_card.html and model_card.md."""
+    title = f"Model card: {metadata.info.network} {metadata.info.fingerprint}"
     notice = (
         "Trained and measured on synthetic faces: it is for trying the pipeline and for no real picture."
-        if facts.info.synthetic
+        if metadata.info.synthetic
         else None
     )
     with replaced_folder(out) as folder:
@@ -86,7 +86,7 @@ def write_card(out: Path, facts: CardFacts, sections: tuple[Section, ...]) -> No
 
 
 def markdown(title: str, notice: str | None, sections: tuple[Section, ...]) -> str:
-    """The card as Markdown."""
+    """Render the card as Markdown."""
     lines = [f"# {title}", ""]
     if notice:
         lines += [f"> **{notice}**", ""]

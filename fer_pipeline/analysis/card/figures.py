@@ -1,4 +1,4 @@
-"""The figures of a model card: test split, each emotion, calibration, other data sets, robustness, explanations."""
+"""Sections of a model card with figures: results, calibration, robustness, others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Final
 import numpy as np
 
 from fer_pipeline.analysis.card import texts
-from fer_pipeline.analysis.card.card import CardFacts
+from fer_pipeline.analysis.card.card import CardMetadata
 from fer_pipeline.analysis.explain.faithfulness import BASELINES
-from fer_pipeline.analysis.external.pictures import FERPLUS_TITLE
+from fer_pipeline.analysis.external.ferplus import FERPLUS_TITLE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.intervals import share_interval
-from fer_pipeline.reports.components import BulletList, Section, Table, percent
+from fer_pipeline.reports.components import BulletList, Section, Table, count, percent
 
 _NAMES: Final = {
     "accuracy": "accuracy",
@@ -38,9 +38,9 @@ _SHARES: Final = ("accuracy", "macro_f1", "weighted_f1", "top2", "validation_acc
 _LOST: Final = (("rows_unreadable", "unreadable"), ("rows_without_face", "without a face found"))
 
 
-def results(facts: CardFacts) -> Section:
-    """Every figure of evaluate that is not one of a single emotion."""
-    found = {name: value for name, value in facts.info.metrics.items() if not _of_one_emotion(name)}
+def results(metadata: CardMetadata) -> Section:
+    """List all figures of evaluate that are not of a single emotion."""
+    found = {name: value for name, value in metadata.info.metrics.items() if not _of_one_emotion(name)}
     rows = []
     for key, name in _NAMES.items():
         if key not in found:
@@ -52,18 +52,18 @@ def results(facts: CardFacts) -> Section:
     return Section("Results on the test split", (Table(("figure", "value", "95 % interval"), tuple(rows)),))
 
 
-def per_emotion(facts: CardFacts) -> Section:
-    """Recall with its interval, precision and F1 of each emotion."""
-    table = facts.confusion
+def per_emotion(metadata: CardMetadata) -> Section:
+    """List recall with its interval, precision and F1 of each emotion."""
+    table = metadata.confusion
     precision, f1 = classification.precisions(table), classification.f1_scores(table)
     rows = []
     for index, name in enumerate(EMOTIONS):
-        pictures = int(table[index].sum())
-        recall = share_interval(int(table[index, index]), pictures) if pictures else None
+        rows_of_class = int(table[index].sum())
+        recall = share_interval(int(table[index, index]), rows_of_class) if rows_of_class else None
         rows.append(
             (
                 name,
-                f"{pictures:,}",
+                count(rows_of_class),
                 *(("none", "") if recall is None else (percent(recall.estimate), _between(recall.low, recall.high))),
                 percent(float(precision[index])),
                 percent(float(f1[index])),
@@ -71,17 +71,17 @@ def per_emotion(facts: CardFacts) -> Section:
         )
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0)
-    true, said = divmod(int(shares.argmax()), len(EMOTIONS))
-    share = percent(float(shares[true, said]))
+    true, predicted = divmod(int(shares.argmax()), len(EMOTIONS))
+    share = percent(float(shares[true, predicted]))
     header = ("emotion", "pictures", "recall", "95 % interval", "precision", "F1")
     rule = "Intervals of recall are by Wilson's rule, which holds for small classes, too."
-    confused = f" The most frequent confusion is {EMOTIONS[true]} taken for {EMOTIONS[said]} ({share})."
+    confused = f" The most frequent confusion is {EMOTIONS[true]} taken for {EMOTIONS[predicted]} ({share})."
     return Section("Results per emotion", (Table(header, tuple(rows)), rule + (confused if shares.any() else "")))
 
 
-def calibration(facts: CardFacts) -> Section:
-    """What its probabilities are worth."""
-    fit = facts.calibration
+def calibration(metadata: CardMetadata) -> Section:
+    """Describe temperature scaling and the calibration error."""
+    fit = metadata.calibration
     rows = (
         f"{fit['rows']:,} rows of the {fit['fitted_on']} split, where it took the ECE from {fit['ece_before']:.3f} to "
         f"{fit['ece_after']:.3f}"
@@ -89,16 +89,19 @@ def calibration(facts: CardFacts) -> Section:
         else fit["fitted_on"]
     )
     fitted = (
-        f"Probabilities are softmax(logits / {facts.info.temperature:.3f}); the temperature was fitted on {rows}. On test the "
-        f"ECE is {facts.info.metrics['ece']:.3f}."
+        f"Probabilities are softmax(logits / {metadata.info.temperature:.3f}); the temperature was fitted on {rows}. On test the "
+        f"ECE is {metadata.info.metrics['ece']:.3f}."
     )
     return Section("Calibration", (f"{fitted} {texts.CALIBRATION}",))
 
 
-def other_data_sets(facts: CardFacts) -> Section:
-    """One row per data set of `fer evaluate-dataset`, and where none of them has other pictures, that such are missing."""
-    if not facts.external:
-        return Section("Other data sets", (_missing(facts, "external", "fer evaluate-dataset"), texts.ELSEWHERE))
+def other_data_sets(metadata: CardMetadata) -> Section:
+    """List the external data sets of `fer evaluate-dataset`.
+
+    Says so where none of them has other images than FER-2013.
+    """
+    if not metadata.external:
+        return Section("Other data sets", (_missing(metadata, "external", "fer evaluate-dataset"), texts.ELSEWHERE))
     header = ("data set", "pictures", "accuracy", "95 % interval", "macro-F1", "ECE", "remarks")
     rows = tuple(
         (
@@ -110,21 +113,21 @@ def other_data_sets(facts: CardFacts) -> Section:
             f"{values['ece']:.3f}",
             _remarks(values),
         )
-        for values in facts.external
+        for values in metadata.external
     )
     intro = "The model as it is, without training on them. Averages are over the classes that both have."
-    notes = tuple(f"{values['data']}: {note}" for values in facts.external for note in values["notes"])
+    notes = tuple(f"{values['data']}: {note}" for values in metadata.external for note in values["notes"])
     blocks = (intro, Table(header, rows, align="lrrrrrl"), *((BulletList(notes),) if notes else ()))
-    if all(values["data"] == FERPLUS_TITLE for values in facts.external):
+    if all(values["data"] == FERPLUS_TITLE for values in metadata.external):
         return Section("Other data sets", (*blocks, texts.ELSEWHERE))
     return Section("Other data sets", blocks)
 
 
-def robustness(facts: CardFacts) -> Section:
-    """Accuracy under each corruption of `fer robustness`."""
-    values = facts.robustness
+def robustness(metadata: CardMetadata) -> Section:
+    """List accuracy under each corruption of `fer robustness`."""
+    values = metadata.robustness
     if values is None:
-        return Section("Robustness", (_missing(facts, "robustness", "fer robustness"),))
+        return Section("Robustness", (_missing(metadata, "robustness", "fer robustness"),))
     mean, clean = values["mean_corruption_accuracy"], values["accuracy"]
     rows = tuple(
         (
@@ -140,11 +143,11 @@ def robustness(facts: CardFacts) -> Section:
     return Section("Robustness", (summary, Table(("corruption", *(f"strength {n}" for n in range(1, 6))), rows)))
 
 
-def explanations(facts: CardFacts) -> Section:
-    """Faithfulness of each method of `fer explain-report`."""
-    values = facts.explanation
+def explanations(metadata: CardMetadata) -> Section:
+    """List faithfulness of each method of `fer explain-report`."""
+    values = metadata.explanation
     if values is None:
-        return Section("Explanations", (_missing(facts, "explanation", "fer explain-report"),))
+        return Section("Explanations", (_missing(metadata, "explanation", "fer explain-report"),))
     rows = tuple(
         (
             name,
@@ -160,9 +163,9 @@ def explanations(facts: CardFacts) -> Section:
     return Section("Explanations", (summary, table, *((BulletList(absent),) if absent else ())))
 
 
-def limits(facts: CardFacts) -> Section:
-    """The limits of every model, and which emotion this one finds least."""
-    recalls = classification.recalls(facts.confusion)
+def limits(metadata: CardMetadata) -> Section:
+    """List the limits, first the emotion with the lowest recall."""
+    recalls = classification.recalls(metadata.confusion)
     weakest, best = int(recalls.argmin()), int(recalls.argmax())
     unequal = (
         f"It is unequal between emotions: it finds {percent(float(recalls[best]), 0)} of {EMOTIONS[best]}, but "
@@ -183,8 +186,8 @@ def _remarks(values: dict[str, Any]) -> str:
     return "; ".join(remarks)
 
 
-def _missing(facts: CardFacts, name: str, command: str) -> str:
-    stale = " (a report of another model is there)" if any(report.startswith(name) for report in facts.stale) else ""
+def _missing(metadata: CardMetadata, name: str, command: str) -> str:
+    stale = " (a report of another model is there)" if any(report.startswith(name) for report in metadata.stale) else ""
     return f"Not measured for this model{stale}: run `{command}`."
 
 

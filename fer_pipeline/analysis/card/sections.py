@@ -1,4 +1,4 @@
-"""A model card, section by section: what the model is, its data, its training. The figures are in `card_figures`."""
+"""Sections of a model card: the model, its data, its training, its lineage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fer_pipeline.analysis.card import texts
-from fer_pipeline.analysis.card.card import CardFacts
+from fer_pipeline.analysis.card.card import CardMetadata
 from fer_pipeline.analysis.card.figures import (
     calibration,
     explanations,
@@ -21,30 +21,30 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.components import BulletList, Section, Table
 
 
-def card_sections(facts: CardFacts) -> tuple[Section, ...]:
-    """All sections, in reading order."""
+def card_sections(metadata: CardMetadata) -> tuple[Section, ...]:
+    """Build all sections, in reading order."""
     return (
-        _what(facts),
+        _what(metadata),
         Section("Intended use", (BulletList(texts.INTENDED),)),
         Section("Uses that are ruled out", (BulletList(texts.RULED_OUT), texts.RULED_OUT_WHY)),
-        _data(facts),
-        _protocol(facts),
-        results(facts),
-        per_emotion(facts),
-        calibration(facts),
-        other_data_sets(facts),
-        robustness(facts),
-        explanations(facts),
+        _data(metadata),
+        _protocol(metadata),
+        results(metadata),
+        per_emotion(metadata),
+        calibration(metadata),
+        other_data_sets(metadata),
+        robustness(metadata),
+        explanations(metadata),
         Section("What was not measured", (BulletList(texts.NOT_MEASURED),)),
-        limits(facts),
-        _lineage(facts),
+        limits(metadata),
+        _lineage(metadata),
     )
 
 
-def _what(facts: CardFacts) -> Section:
-    info, training = facts.info, facts.training
+def _what(metadata: CardMetadata) -> Section:
+    info, training = metadata.info, metadata.training
     rows = (
-        ("network", f"{info.network}, {training['parameters']:,} weights, {facts.megabytes:.1f} MB as ONNX"),
+        ("network", f"{info.network}, {training['parameters']:,} weights, {metadata.megabytes:.1f} MB as ONNX"),
         ("input", f"one face, gray, {info.image_spec.size}x{info.image_spec.size} pixels, uint8"),
         ("output", f"probabilities of {', '.join(EMOTIONS)}"),
         ("fingerprint", info.fingerprint),
@@ -53,15 +53,15 @@ def _what(facts: CardFacts) -> Section:
     return Section("What it is", (texts.WHAT, Table(("", ""), rows)))
 
 
-def _data(facts: CardFacts) -> Section:
-    processed = facts.processed
+def _data(metadata: CardMetadata) -> Section:
+    processed = metadata.processed
     source: Mapping[str, Any] = processed["source"]
     rows = [("source", f"{source['name']}" + (f" ({source['kind']})" if "kind" in source else ""))]
     if files := source.get("files"):
         shown = (f"{file['name']} ({file['size']:,} bytes, SHA-256 {file['sha256'][:12]})" for file in files)
         rows.append(("files", ", ".join(shown)))
-    if "data_version" in facts.info.lineage:
-        rows.append(("version of the raw table", facts.info.lineage["data_version"]))
+    if "data_version" in metadata.info.lineage:
+        rows.append(("version of the raw table", metadata.info.lineage["data_version"]))
     for key, name in (("rows_in", "rows read"), ("rows_out", "rows kept")):
         if key in processed:
             rows.append((name, f"{processed[key]:,}"))
@@ -93,8 +93,8 @@ def _data(facts: CardFacts) -> Section:
     return Section("Data", tuple(blocks))
 
 
-def _protocol(facts: CardFacts) -> Section:
-    training, params = facts.training, TrainParams.with_current_keys(facts.training["params"])
+def _protocol(metadata: CardMetadata) -> Section:
+    training, params = metadata.training, TrainParams.with_current_keys(metadata.training["params"])
     device = f" ({training['device']})" if "device" in training else ""  # models trained before it was stored lack it
     learned = (
         f"Weights were learned on the training split with the profile {training['profile']}: {training['epochs']} epochs in "
@@ -107,41 +107,41 @@ def _protocol(facts: CardFacts) -> Section:
         else "The recipe fixed the number of epochs; on the validation split the temperature was fitted."
     )
     used = (
-        "The test split had no part in that; it was read for the figures below, by the promotion gate, and, for a shipped model, "
-        "to check its 16-bit file. Figures come from one pass over the plain picture, as in serving, where nothing else is said."
+        "The test split had no part in that; it was read for the figures below, by the promotion gate, and, for a pretrained "
+        "model, to check its 16-bit file. Figures come from one pass over the plain picture, as in serving, where nothing else is said."
     )
     if training["profile"] not in ("none", "smoke"):
         used += (
             " The profiles that come with this project were developed by figures of FER-2013's validation rows and PublicTest, "
             "so figures on PublicTest are a little too good."
         )
-    taught = _taught(params)
-    return Section("How it was trained and measured", (learned, *taught, f"{chosen} {used}", texts.INTERVALS))
+    signals = _training_signals(params)
+    return Section("How it was trained and measured", (learned, *signals, f"{chosen} {used}", texts.INTERVALS))
 
 
-def _taught(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """What it learned from besides the labels."""
+def _training_signals(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Training signals besides the labels."""
     sources = []
     if params.get("distillation_weight"):
         sources.append(
-            f"At each step other networks ({params['teachers_hash']}) answered for the very pictures that it saw; their mean "
-            f"answer had {100 * params['distillation_weight']:.0f} % of the loss."
+            f"It was distilled online from other networks ({params['teachers_hash']}): their mean probabilities for each "
+            f"augmented training picture had {100 * params['distillation_weight']:.0f} % of the loss."
         )
     if params.get("soft_label_weight"):
         sources.append(
             f"{100 * params['soft_label_weight']:.0f} % of the target of each label were stored soft labels "
-            f"({params['soft_labels_hash']}), answers of other networks."
+            f"({params['soft_labels_hash']}), predictions of other networks."
         )
     if params.get("vote_loss_weight"):
         sources.append("A second head learned the FER+ votes, annotations that FER-2013 itself does not have.")
     return tuple(sources)
 
 
-def _lineage(facts: CardFacts) -> Section:
-    spec = facts.info.image_spec
+def _lineage(metadata: CardMetadata) -> Section:
+    spec = metadata.info.image_spec
     rows = (
-        *((name.replace("_", " "), value) for name, value in facts.info.lineage.items()),
+        *((name.replace("_", " "), value) for name, value in metadata.info.lineage.items()),
         ("image spec", f"{spec.fingerprint}: denoise {spec.denoise}, contrast {spec.contrast}, crop scale {spec.crop_scale:g}"),
-        ("reports of other models that were left out", ", ".join(facts.stale) or "none"),
+        ("reports of other models that were left out", ", ".join(metadata.stale) or "none"),
     )
     return Section("Lineage", (Table(("", ""), rows), "Made by `fer card` from the files of the stages and reports."))

@@ -1,4 +1,4 @@
-"""What a model card says of every model: uses, uses that are ruled out, what was not measured, limits. No figures of a model."""
+"""Texts that are the same on every model card: uses, limits, methods."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ RULED_OUT_WHY: Final = (
 )
 
 INTERVALS: Final = (
-    "Intervals are 95 % bootstrap intervals over test pictures where nothing else is said. They hold the luck of the draw of "
-    "pictures, not that of the training seed."
+    "Intervals are 95 % bootstrap intervals over test pictures where nothing else is said. They account for the sampling "
+    "of the test pictures, not for the training seed."
 )
 
 CALIBRATION: Final = (
-    "This holds for pictures like those of the data above. On other pictures expect it to be off; the ECE of other data sets "
-    "stands in their table where there is one."
+    "This holds for pictures like those of the data above. On other pictures expect a larger error; the ECE on other data sets "
+    "is in their table where there is one."
 )
 
 ELSEWHERE: Final = (
@@ -54,13 +54,13 @@ NOT_MEASURED: Final = (
     "no figure per group. Published studies find such differences in networks of this kind; expect them here.",
     "What people felt. Labels are the impressions of annotators from one picture; on FER-2013 people themselves agree with "
     "them in about 65 % of cases (Goodfellow et al. 2013).",
-    "The luck of the training seed, unless a figure says otherwise.",
-    "Faces in profile, with masks, of children, and whole video scenes.",
+    "The variation between training seeds, unless a figure says otherwise.",
+    "FaceDataset in profile, with masks, of children, and whole video scenes.",
 )
 
 LIMITS: Final = (
     "It must answer one of seven labels; contempt, mixed and weak expressions are none of them.",
-    "The face must be cut out in the framing of its training pictures. Serving does so; other crops lose accuracy without "
+    "The face must be cropped in the framing of its training pictures. Serving does so; other crops lose accuracy without "
     "any error.",
     "Test pictures come from the same collection as the training pictures. On pictures from elsewhere accuracy is lower.",
     "An answer for one picture is no evidence about a person.",

@@ -1,4 +1,4 @@
-"""Whether an explanation is true to the model: how the answer changes when the pixels it names are taken away or given first.
+"""Faithfulness of saliency maps by deletion and insertion of pixels.
 
 Deletion and insertion after Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models" (2018).
 """
@@ -14,34 +14,37 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.analysis.progress import counted
+from fer_pipeline.analysis.progress import progress_bar
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.metrics.classification import Interval
+from fer_pipeline.metrics.intervals import mean_interval
 from fer_pipeline.model_info import Predict
 
 Maps = npt.NDArray[np.float64]
-"""One map per class, float64 (7, 48, 48); where it is positive, the pixels there speak for the class, else against it."""
+"""One map per class, float64 (7, 48, 48): positive for pixels that support the class, negative for those against it."""
 
 Explain = Callable[[UInt8Array], Maps]
-"""From one model input uint8 (48, 48, 1) to its maps."""
+"""Computes the maps of one model input uint8 (48, 48, 1)."""
 
 STEPS: Final = 36
 """Steps from the whole face to none; each takes 64 pixels."""
 
 BLUR: Final = 6.0
-"""Standard deviation, in pixels, of the blur that stands for a pixel taken away."""
+"""Standard deviation, in pixels, of the blur that replaces deleted pixels."""
 
 BASELINES: Final = ("random", "centre")
-"""What a method must beat: smooth random maps, and one that always names the middle of the face."""
+"""Maps that a method must be better than: smooth random ones, and one that ranks pixels by distance from the centre."""
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """One method over all pictures. Curves (STEPS + 1,) are mean probabilities of the explained class.
+    """Faithfulness of one method over all images.
 
-    `score` is the mean of insertion minus deletion AUC, `over_random` and `over_centre` how far it lies above that of the
-    baselines on the same pictures, None for a baseline's own row. `seconds` is the mean time per picture.
+    `deletion` and `insertion` (STEPS + 1,) are mean probabilities of the explained class.
+
+    `score` is the mean of insertion minus deletion AUC, `over_random` and `over_centre` its paired difference to
+    the baselines on the same images, None for a baseline's own row. `seconds` is the mean time per image.
     """
 
     method: str
@@ -54,70 +57,89 @@ class Faithfulness:
 
     @property
     def deletion_auc(self) -> float:
-        """Area under the deletion curve, 0..1; a true map has a small one."""
-        return _area(self.deletion)
+        """Area under the deletion curve, 0..1; lower is better."""
+        return float(_areas(self.deletion))
 
     @property
     def insertion_auc(self) -> float:
-        """Area under the insertion curve, 0..1; a true map has a large one."""
-        return _area(self.insertion)
+        """Area under the insertion curve, 0..1; higher is better."""
+        return float(_areas(self.insertion))
 
     @property
     def trusted(self) -> bool:
-        """Whether the 95 % intervals say that the method is better than both baselines."""
+        """Whether both 95 % intervals are above the baselines."""
         return all(interval is not None and interval.low > 0 for interval in (self.over_random, self.over_centre))
 
 
-def measure(
-    faces: FaceDataset, predict: Predict, methods: Mapping[str, Explain], *, pictures: int, resamples: int = 1000, seed: int = 0
+def measure_faithfulness(
+    faces: FaceDataset,
+    predict: Predict,
+    methods: Mapping[str, Explain],
+    *,
+    sample_size: int,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> tuple[Faithfulness, ...]:
-    """One row per method, then one per baseline, over so many faces drawn by the seed, as many of each label as there are.
+    """Measure each method, then each baseline, on a sample of the faces.
 
-    The class that is explained is the model's own answer.
+    The sample is drawn by the seed, evenly over the labels. The explained class is the model's answer.
     """
-    chosen = spread(faces.labels, pictures, seed)
+    chosen = sample_evenly(faces.labels, sample_size, seed)
     images = faces.images[chosen]
     answers = predict(images).argmax(axis=1)
     rng = np.random.default_rng(seed)
     everything: dict[str, Explain] = {**methods, "random": lambda _: _random(rng), "centre": lambda _: _centre()}
     curves: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in everything}
     seconds = dict.fromkeys(everything, 0.0)
-    for image, answer in counted(list(zip(images, answers, strict=True)), "explanations"):
+    for image, answer in progress_bar(list(zip(images, answers, strict=True)), "explanations"):
         for name, explain in everything.items():
             start = time.perf_counter()
             heat = explain(image)[answer]
             seconds[name] += time.perf_counter() - start
-            curves[name].append(curves_of(image, heat, predict, int(answer)))
-    stacked = {name: np.stack(found) for name, found in curves.items()}  # (pictures, 2, STEPS + 1)
+            curves[name].append(deletion_insertion_curves(image, heat, predict, int(answer)))
+    stacked = {name: np.stack(found) for name, found in curves.items()}  # (images, 2, STEPS + 1)
     scores = {name: _areas(found[:, 1]) - _areas(found[:, 0]) for name, found in stacked.items()}
-    draws = np.random.default_rng(seed).integers(len(images), size=(resamples, len(images)))
+
+    def against(name: str, baseline: str) -> Interval | None:
+        if name in BASELINES:
+            return None
+        return mean_interval(scores[name] - scores[baseline], resamples=resamples, seed=seed)
+
     return tuple(
         Faithfulness(
             method=name,
             deletion=found[:, 0].mean(axis=0),
             insertion=found[:, 1].mean(axis=0),
-            score=_interval(scores[name], draws),
-            over_random=None if name in BASELINES else _interval(scores[name] - scores["random"], draws),
-            over_centre=None if name in BASELINES else _interval(scores[name] - scores["centre"], draws),
+            score=mean_interval(scores[name], resamples=resamples, seed=seed),
+            over_random=against(name, "random"),
+            over_centre=against(name, "centre"),
             seconds=seconds[name] / len(images),
         )
         for name, found in stacked.items()
     )
 
 
-def curves_of(image: UInt8Array, heat: npt.NDArray[np.float64], predict: Predict, class_id: int) -> npt.NDArray[np.float64]:
-    """Deletion and insertion curve (2, STEPS + 1) of one model input uint8 (48, 48, 1): probabilities of the class."""
-    gone = cv2.GaussianBlur(image[:, :, 0], (0, 0), BLUR, borderType=cv2.BORDER_REPLICATE)[:, :, np.newaxis]
+def deletion_insertion_curves(
+    image: UInt8Array, heat: npt.NDArray[np.float64], predict: Predict, class_id: int
+) -> npt.NDArray[np.float64]:
+    """Compute deletion and insertion curve float64 (2, STEPS + 1) of a class.
+
+    `image` is one model input uint8 (48, 48, 1), `heat` (48, 48) the map that ranks its pixels.
+    """
+    blurred = cv2.GaussianBlur(image[:, :, 0], (0, 0), BLUR, borderType=cv2.BORDER_REPLICATE)[:, :, np.newaxis]
     order = np.argsort(-heat, axis=None, kind="stable")
-    place = np.empty(order.size, int)
-    place[order] = np.arange(order.size)
-    taken = place.reshape(FACE_SIZE, FACE_SIZE, 1) < (np.arange(STEPS + 1) * order.size // STEPS)[:, None, None, None]
-    steps = np.concatenate([np.where(taken, gone, image), np.where(taken, image, gone)]).astype(np.uint8)
+    rank = np.empty(order.size, int)
+    rank[order] = np.arange(order.size)
+    selected = rank.reshape(FACE_SIZE, FACE_SIZE, 1) < (np.arange(STEPS + 1) * order.size // STEPS)[:, None, None, None]
+    steps = np.concatenate([np.where(selected, blurred, image), np.where(selected, image, blurred)]).astype(np.uint8)
     return predict(steps)[:, class_id].reshape(2, STEPS + 1)
 
 
-def spread(labels: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Rows (count,), sorted: drawn by the seed, one of each label in turn as long as there are some."""
+def sample_evenly(labels: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Draw positions (count,), sorted, evenly over the labels.
+
+    A label with too few rows gives all of them. Equal seeds give equal rows.
+    """
     mixed = np.random.default_rng(seed).permutation(len(labels))
     turn = np.zeros(len(labels), int)
     for label in np.unique(labels):
@@ -138,14 +160,5 @@ def _centre() -> Maps:
 
 
 def _areas(curves: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    areas: npt.NDArray[np.float64] = (curves[..., 1:] + curves[..., :-1]).mean(axis=-1) / 2
-    return areas
-
-
-def _area(curve: npt.NDArray[np.float64]) -> float:
-    return float(_areas(curve))
-
-
-def _interval(values: npt.NDArray[np.float64], draws: npt.NDArray[np.int64]) -> Interval:
-    low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
-    return Interval(float(values.mean()), float(low), float(high))
+    """Areas (...) under curves (..., STEPS + 1) over 0..1."""
+    return np.asarray(np.trapezoid(curves, dx=1 / STEPS, axis=-1), np.float64)

@@ -1,4 +1,4 @@
-"""Grad-CAM of a Keras network. Needs the TensorFlow backend of Keras."""
+"""Grad-CAM maps of a Keras network; needs the TensorFlow backend."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from fer_pipeline.labels import EMOTIONS
 
 
 class GradCam:
-    """Class activation maps weighted by gradients (Selvaraju et al. 2017), at the last layer that still has places.
+    """Compute gradient-weighted class activation maps (Selvaraju et al. 2017).
 
-    Raises `ToolUnavailableError` on another backend than TensorFlow, `ModelError` where no layer has height and width.
+    Maps are those of the last layer with height and width. Raises `ToolUnavailableError` on another backend than
+    TensorFlow, `ModelError` where no layer has height and width.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -26,15 +27,18 @@ class GradCam:
                 "set KERAS_BACKEND=tensorflow, or use --method lime or occlusion"
             )
         layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
-        places = [layer.output for layer in layers if len(layer.output.shape) == 4]
-        if not places:
+        spatial = [layer.output for layer in layers if len(layer.output.shape) == 4]
+        if not spatial:
             raise ModelError(f"network {network.name} has no layer with height and width: use --method lime or occlusion")
         # Two parts, so that the tape records the head alone: on the whole of mini_xception TensorFlow 2.21 crashed on a CPU.
-        self._features = keras.Model(network.input, places[-1])
-        self._head = keras.Model(places[-1], network.output)
+        self._features = keras.Model(network.input, spatial[-1])
+        self._head = keras.Model(spatial[-1], network.output)
 
     def maps(self, image: UInt8Array) -> npt.NDArray[np.float64]:
-        """float64 (7, 48, 48), never negative, of one model input uint8 (48, 48, 1)."""
+        """Compute maps float64 (7, 48, 48), all >= 0, of one model input.
+
+        `image` is uint8 (48, 48, 1).
+        """
         features = tf.repeat(self._features(image[np.newaxis], training=False), len(EMOTIONS), axis=0)
         with tf.GradientTape() as tape:
             tape.watch(features)

@@ -1,4 +1,4 @@
-"""Which parts of a face an answer rests on by LIME: a simple model of how the answer changes as parts are hidden."""
+"""LIME maps: a linear model of the answer as parts of the face are hidden."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _BATCH = 250
 
 
 def lime_maps(image: UInt8Array, predict: Predict, *, samples: int = 1000, seed: int = 0) -> Maps:
-    """Weights of cells in a linear model of the probabilities when cells are hidden in mean gray (Ribeiro et al. 2016)."""
+    """Compute LIME maps float64 (7, 48, 48) of one model input (Ribeiro et al. 2016).
+
+    `image` is uint8 (48, 48, 1). A map holds the weight of each cell of `CELL` pixels in a linear model of the class's
+    probability when cells are hidden in mean gray.
+    """
     gray = image[:, :, 0]
     rows, columns = np.indices(gray.shape) // CELL
     cells = rows * (FACE_SIZE // CELL) + columns
@@ -29,7 +33,7 @@ def lime_maps(image: UInt8Array, predict: Predict, *, samples: int = 1000, seed:
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar cannot be switched off
         answer = explainer.explain_instance(
             np.repeat(gray[:, :, np.newaxis], 3, axis=2),
-            lambda pictures: predict(np.ascontiguousarray(pictures[..., :1])),
+            lambda images: predict(np.ascontiguousarray(images[..., :1])),
             labels=range(len(EMOTIONS)),
             top_labels=None,
             hide_color=round(float(gray.mean())),

@@ -1,4 +1,4 @@
-"""Explain one picture, or compare the explanation methods on the test split."""
+"""Explanation methods: explain one image, or compare the methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fer_pipeline.analysis.explain.faithfulness import Explain, Faithfulness, measure
+from fer_pipeline.analysis.explain.faithfulness import Explain, Faithfulness, measure_faithfulness
 from fer_pipeline.analysis.explain.report import examples_figure, panel_figure, write_explanations
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.errors import ImageError, ModelError, ParamsError, ToolUnavailableError
@@ -50,7 +50,7 @@ def explain_picture(
     if not crop:
         found = Recognizer(classifier, detector or select_detector(model)).largest_face(image)
         if found is None:
-            raise ImageError(f"no face was found in {picture}: if it is a cut-out face, add --faces crop")
+            raise ImageError(f"no face was found in {picture}: if it is a cropped face, add --faces crop")
         image = found
     face = to_model_input(image, classifier.info.image_spec)
     maps = explainer(method, model, classifier, seed)(face)
@@ -61,7 +61,7 @@ def explain_picture(
     return classifier.info.labels[best], float(probabilities[best])
 
 
-def compare_methods(model: Path, processed: Path, out: Path, *, pictures: int, seed: int) -> MethodComparison:
+def compare_methods(model: Path, processed: Path, out: Path, *, sample_size: int, seed: int) -> MethodComparison:
     """Measure the faithfulness of all methods, and write the report to `out`.
 
     Raises `ModelError` where model and table have different image specs, or there is no such model or table.
@@ -77,9 +77,9 @@ def compare_methods(model: Path, processed: Path, out: Path, *, pictures: int, s
             methods[method] = explainer(method, model, classifier, seed)
         except (ToolUnavailableError, ModelError) as error:
             absent[method] = str(error).replace(f"{model}/", "")  # a card goes to other machines
-    rows = measure(test, classifier.probabilities, methods, pictures=pictures, seed=seed)
+    rows = measure_faithfulness(test, classifier.probabilities, methods, sample_size=sample_size, seed=seed)
     examples = examples_figure(test, classifier.probabilities, methods)
-    write_explanations(out, rows, examples, classifier.info, pictures=min(pictures, len(test)), absent=absent)
+    write_explanations(out, rows, examples, classifier.info, sample_size=min(sample_size, len(test)), absent=absent)
     return MethodComparison(rows, absent)
 
 

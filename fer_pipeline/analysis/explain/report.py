@@ -1,4 +1,4 @@
-"""Pictures of explanations, and the page that says which method to trust."""
+"""Figures of saliency maps, and the report page of their faithfulness."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _COLORS = (BLUE, ORANGE, GREEN, SLATE, GRAY)
 
 @themed
 def panel_figure(image: UInt8Array, maps: Maps, probabilities: npt.NDArray[np.float64], method: str) -> Figure:
-    """One model input uint8 (48, 48, 1) and beside it the map of each class over it; all maps share one scale."""
+    """Draw one model input uint8 (48, 48, 1) and the map of each class over it.
+
+    All maps share one colour scale.
+    """
     figure = Figure(figsize=(11, 5.8))
     panels = figure.subplots(2, 4).flat
     _face(next(panels), image, "model input")
@@ -36,13 +39,16 @@ def panel_figure(image: UInt8Array, maps: Maps, probabilities: npt.NDArray[np.fl
         _overlay(axes, image, maps[index], scale)
         weight = "bold" if index == best else "normal"
         axes.set_title(f"{name} {percent(probabilities[index])}", fontweight=weight)
-    figure.suptitle(f"{method}: red speaks for the emotion, blue against it", fontsize=11)
+    figure.suptitle(f"{method}: red supports the emotion, blue is against it", fontsize=11)
     return figure
 
 
 @themed
 def examples_figure(faces: FaceDataset, predict: Predict, methods: Mapping[str, Explain]) -> Figure:
-    """Per emotion the test face that the model is surest and right about, with the map of each method for that emotion."""
+    """Draw the maps of each method for one test face of each emotion.
+
+    It is the correctly classified face with the highest confidence.
+    """
     probabilities = predict(faces.images)
     figure = Figure(figsize=(11, 1.75 * (len(methods) + 1)))
     grid = figure.subplots(len(methods) + 1, len(EMOTIONS), squeeze=False)
@@ -65,7 +71,7 @@ def examples_figure(faces: FaceDataset, predict: Predict, methods: Mapping[str, 
 
 @themed
 def faithfulness_figure(rows: tuple[Faithfulness, ...]) -> Figure:
-    """Mean deletion and insertion curve of each method and baseline."""
+    """Draw the mean deletion and insertion curve of each method and baseline."""
     figure = Figure(figsize=(11, 4.2))
     left, right = figure.subplots(1, 2, sharey=True)
     for row, color in zip(rows, _COLORS, strict=False):
@@ -86,18 +92,18 @@ def write_explanations(
     examples: Figure,
     info: ModelInfo,
     *,
-    pictures: int,
+    sample_size: int,
     absent: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The content of metrics.json. Replaces the folder `out`: metrics.json, report.html.
+    """Replace the folder `out` by metrics.json and report.html.
 
-    `absent` names the methods that were not measured, and why.
+    `absent` says of each method that was not measured why. Returns the content of metrics.json.
     """
     values: dict[str, Any] = {
         "model": info.fingerprint,
         "network": info.network,
         "synthetic": info.synthetic,
-        "pictures": pictures,
+        "pictures": sample_size,
         "absent": dict(absent),
         "methods": {
             row.method: {
@@ -121,7 +127,7 @@ def write_explanations(
         methods=_method_table(rows),
         trusted=[row.method for row in trusted],
         untrusted=[row.method for row in rows if not row.trusted and row.method not in BASELINES],
-        pictures=pictures,
+        sample_size=sample_size,
         absent=absent,
         examples=examples,
         curves=faithfulness_figure(rows),

@@ -1,4 +1,4 @@
-"""AffectNet in the layouts in which it is handed out: tables, annotation files beside pictures, class folders. Does file I/O."""
+"""Reader of AffectNet: tables, annotation files beside images, class folders."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from fer_pipeline.analysis.external.pictures import (
-    ExternalSet,
-    Picture,
+from fer_pipeline.analysis.external.images import (
+    ExternalDataset,
+    LabelledImage,
     choose_part,
-    decoded,
-    named,
+    decode_file,
+    image_files,
+    label_of,
     open_lines,
-    pictures_below,
     whole_number,
 )
 from fer_pipeline.errors import SourceError
@@ -26,25 +26,28 @@ from fer_pipeline.labels import AFFECTNET_CODES
 MISSING: Final = "no annotation"
 UNREADABLE: Final = "unreadable annotation"
 UNKNOWN: Final = "unknown class"
-"""Labels of pictures that the set says nothing usable about; like all labels that are none of ours they are counted, by name."""
+"""Labels of images without a usable annotation; they are counted by name, like all labels that the model lacks."""
 
 
-def affectnet(path: Path, part: str | None) -> ExternalSet:
-    """The pictures of AffectNet, or of one of its parts: from its tables, else `images` with `annotations`, else class folders.
+def read_affectnet(path: Path, part: str | None) -> ExternalDataset:
+    """Read AffectNet, or one of its parts.
 
-    A picture without a usable annotation file has the label `MISSING`, `UNREADABLE` or `UNKNOWN`. Raises `SourceError` where
+    Tables come first, then folders `images` beside `annotations`, then class folders. An image without a usable annotation file
+    has the label `MISSING`, `UNREADABLE` or `UNKNOWN`. Raises `SourceError` where
     path is none of these, where a table or class folder holds no class of AffectNet, or where the part has no rows.
     """
     tables = [path] if path.is_file() else sorted(path.glob("*.csv"))
     if tables:
-        chosen, pictures = choose_part([(table.stem, picture) for table in tables for picture in _in_table(table)], part, path)
+        chosen, images = choose_part([(table.stem, image) for table in tables for image in _in_table(table)], part, path)
     elif any((folder.parent / "images").is_dir() for folder in path.rglob("annotations")):
-        rows = [(file.parent.parent.name, file) for file in pictures_below(path)]
+        rows = [(file.parent.parent.name, file) for file in image_files(path)]
         chosen, files = choose_part(rows, part, path)  # first, since there is a file to read for each of 290,000 pictures
-        pictures = tuple(Picture(file.relative_to(path).as_posix(), _annotated(file), partial(decoded, file)) for file in files)
+        images = tuple(
+            LabelledImage(file.relative_to(path).as_posix(), _annotated(file), partial(decode_file, file)) for file in files
+        )
     else:
-        chosen, pictures = choose_part(list(_in_numbered_folders(path)), part, path)
-    return ExternalSet("AffectNet", chosen, "face", pictures)
+        chosen, images = choose_part(list(_in_numbered_folders(path)), part, path)
+    return ExternalDataset("AffectNet", chosen, "face", images)
 
 
 def _annotated(file: Path) -> str:
@@ -60,32 +63,32 @@ def _annotated(file: Path) -> str:
     return AFFECTNET_CODES.get(code, UNKNOWN)
 
 
-def _in_numbered_folders(path: Path) -> Iterator[tuple[str, Picture]]:
-    for file in pictures_below(path):
+def _in_numbered_folders(path: Path) -> Iterator[tuple[str, LabelledImage]]:
+    for file in image_files(path):
         folders = file.relative_to(path).parts[:-1]
         codes = [folder for folder in folders if folder.isdecimal()]
         if len(codes) != 1:
             raise SourceError(
-                f"{file} lies in no class folder 0 to 7 of AffectNet below {path}, and there is no folder `annotations` beside "
+                f"{file} is in no class folder 0 to 7 of AffectNet below {path}, and there is no folder `annotations` beside "
                 "`images` either: give the folder of the unpacked data set"
             )
-        label = named(AFFECTNET_CODES, int(codes[0]), file)
-        yield folders[0], Picture(file.relative_to(path).as_posix(), label, partial(decoded, file))
+        label = label_of(AFFECTNET_CODES, int(codes[0]), file)
+        yield folders[0], LabelledImage(file.relative_to(path).as_posix(), label, partial(decode_file, file))
 
 
-def _in_table(table: Path) -> Iterator[Picture]:
+def _in_table(table: Path) -> Iterator[LabelledImage]:
     roots = (table.parent, *(folder for folder in sorted(table.parent.iterdir()) if folder.is_dir()))
     with open_lines(table) as lines:
         reader = csv.DictReader(lines)
         if "expression" not in (reader.fieldnames or ()) or "subDirectory_filePath" not in (reader.fieldnames or ()):
             raise SourceError(f"{table} has the columns {reader.fieldnames}, expected subDirectory_filePath and expression")
         for row in reader:
-            label = named(AFFECTNET_CODES, whole_number(row["expression"], table), table)
-            place = Path(row["subDirectory_filePath"])
-            file = next((root / place for root in roots if (root / place).is_file()), table.parent / place)
+            label = label_of(AFFECTNET_CODES, whole_number(row["expression"], table), table)
+            relative = Path(row["subDirectory_filePath"])
+            file = next((root / relative for root in roots if (root / relative).is_file()), table.parent / relative)
             edges = [row.get(f"face_{name}") for name in ("x", "y", "width", "height")]
             if all(edges):
                 x, y, width, height = (float(edge or 0) for edge in edges)
-                yield Picture(str(place), label, partial(decoded, file, (x, y, x + width, y + height)))
+                yield LabelledImage(str(relative), label, partial(decode_file, file, (x, y, x + width, y + height)))
             else:
-                yield Picture(str(place), label, partial(decoded, file))
+                yield LabelledImage(str(relative), label, partial(decode_file, file))

@@ -1,7 +1,7 @@
-"""Which given labels are contradicted by a model that never saw them, and how often labels are wrong. Numpy only.
+"""Confident learning: find label errors by out-of-fold probabilities.
 
-Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068). Labels are int (N,) in 0..6, probabilities float (N, 7),
-calibrated and out of fold: each row's come from a model that was trained without the row and its copies.
+Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068). Labels are int (N,) in 0..6, probabilities float (N,
+7), calibrated and out of fold: those of a row come from a model that was trained without the row and its copies.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from fer_pipeline.metrics.classification import CLASSES, Floats, Ints
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """What confident learning says of N labels.
+    """Result of confident learning on N labels.
 
     `thresholds` (7,): mean probability of each class over the rows that carry its label. `confident` (7, 7): counts of rows by
-    given label and by the class that passes its threshold. `joint` (7, 7): the estimated distribution of given label (rows) and
-    true label (columns), it sums to 1. `suggested` int (N,): the class that passes its threshold, the given label where none
-    does; `suspicious` bool (N,): where the two differ. `self_confidence` (N,): probability of the given label. `margin` (N,) in
-    -1..1: that probability less the largest of the other classes; the lower, the more suspicious.
+    given label and by the class that reaches its threshold. `joint` (7, 7): the estimated distribution of given label (rows)
+    and true label (columns), it sums to 1. `suggested` int (N,): the class that passes its threshold, the given label where
+    none does; `suspicious` bool (N,): where the two differ. `self_confidence` (N,): probability of the given label. `margin`
+    (N,) in -1..1: that probability less the largest of the other classes; the lower, the more suspicious.
     """
 
     thresholds: npt.NDArray[np.float64]
@@ -53,9 +53,9 @@ class LabelNoise:
 
 
 def find_noise(labels: Ints, probabilities: Floats) -> LabelNoise:
-    """The labels that probabilities contradict: rows off the diagonal of the confident joint.
+    """Find labels that the probabilities contradict.
 
-    A row counts for the class that passes its threshold, the most probable one of several, and for none where none passes. The
+    A row counts for the class that reaches its threshold, the most probable one of several, and for none where none does. The
     joint scales each given label's counts to its rows.
     """
     own: npt.NDArray[np.float64] = probabilities.astype(np.float64)[np.arange(len(labels)), labels]

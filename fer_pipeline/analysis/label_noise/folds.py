@@ -1,4 +1,4 @@
-"""Folds of the training rows that keep equal and nearly equal pictures together."""
+"""Cross-validation folds that keep equal and nearly equal images together."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from fer_pipeline.errors import DataQualityError
 
 Positions = npt.NDArray[np.int64]
 
-_GROUPING = ("content_hash", "perceptual_hash", "row")  # an augmented copy has the row number of its picture
+_GROUPING = ("content_hash", "perceptual_hash", "row")  # an augmented copy has the row number of its image
 
 
 def read_groups(table: ProcessedTable, split: str) -> tuple[dict[str, int], set[str]]:
-    """The duplicate group of each row of a split, by id, and the ids of the augmented copies.
+    """Read the duplicate group of each row of a split, and its augmented copies.
 
-    Rows belong together, also by way of others, where they have the same content hash, perceptual hash or row of the source.
-    Raises `SourceError` where the table cannot be read.
+    Returns group numbers by row id, and the ids of augmented copies. Rows belong together, also by way of others, where they
+    have the same content hash, perceptual hash or row of the source. Raises `SourceError` where the table cannot be read.
     """
     rows = table.columns(["id", "augmented", *_GROUPING], ds.field("split") == split)
     ids = rows["id"].to_pylist()
-    groups = joined([np.array(rows[name].to_pylist()) for name in _GROUPING])
+    groups = join_groups([np.array(rows[name].to_pylist()) for name in _GROUPING])
     copies = {row_id for row_id, augmented in zip(ids, rows["augmented"].to_pylist(), strict=True) if augmented}
     return dict(zip(ids, groups.tolist(), strict=True)), copies
 
 
-def joined(columns: list[npt.NDArray[Any]]) -> Positions:
-    """Group number (N,) of each row: rows with an equal value in any column are in one group, and so are their groups."""
+def join_groups(columns: list[npt.NDArray[Any]]) -> Positions:
+    """Number the connected groups of rows that share a value in any column.
+
+    Returns int64 (N,).
+    """
     rows = len(columns[0])
     ends = []
     for values in columns:
@@ -48,9 +51,9 @@ def joined(columns: list[npt.NDArray[Any]]) -> Positions:
 
 
 def grouped_folds(labels: Positions, groups: Positions, folds: int, seed: int) -> Positions:
-    """Fold number (N,) in 0..folds-1 of each row: groups stay whole, classes are spread evenly.
+    """Assign each row a fold, int64 (N,) in 0..folds-1.
 
-    Raises `DataQualityError` where there are fewer groups than folds.
+    Groups stay whole, classes are spread evenly. Raises `DataQualityError` where there are fewer groups than folds.
     """
     found = len(np.unique(groups))
     if found < folds:

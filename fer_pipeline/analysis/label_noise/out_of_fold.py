@@ -1,4 +1,4 @@
-"""Predictions for training rows by models that never saw them: K trainings, each without one fold. Resumes per fold and epoch."""
+"""Out-of-fold predictions of the training rows by K trainings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fer_pipeline.training.train import recipe_key, train
 from fer_pipeline.workspace.files import replaced_file, replaced_folder, write_json
 
 PREDICTIONS_FILE = "out_of_fold.parquet"
-FACTS_FILE = "out_of_fold.json"
+METADATA_FILE = "out_of_fold.json"
 
 SCHEMA = pa.schema(
     [
@@ -40,10 +40,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Calibrated probabilities (N, 7) of all training rows, ordered by id, each from the model trained without the row's fold.
+    """Calibrated probabilities of all training rows, each predicted out of fold.
 
-    `facts` holds network, profile, epochs, folds, seeds, whether votes were learned, data, and of each fold rows, accuracy,
-    temperature and the accuracy on validation.
+    Arrays are ordered by id; `probabilities` is float64 (N, 7). `metadata` holds network, profile, epochs, folds, seeds,
+    whether votes were learned, data, and of each fold rows, accuracy, temperature and the accuracy on validation.
     """
 
     ids: npt.NDArray[np.str_]
@@ -51,40 +51,43 @@ class OutOfFold:
     folds: npt.NDArray[np.int64]
     augmented: npt.NDArray[np.bool_]
     probabilities: npt.NDArray[np.float64]
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def predict_out_of_fold(
-    processed: Path, folder: Path, params: TrainParams, *, folds: int, seed: int, say: Callable[[str], None]
+    processed: Path, folder: Path, params: TrainParams, *, folds: int, seed: int, on_progress: Callable[[str], None]
 ) -> OutOfFold:
-    """Trains the recipe once per fold and stores what each model says of its fold as out_of_fold.parquet in `folder`.
+    """Train once per fold and predict the held-out rows.
 
-    Folds keep duplicates together. The temperature of a fold's model is fitted on the validation split, which none of the models
-    was trained on (early stopping, where the recipe has it, chooses on it). Finished folds of the same recipe, data and seed are
-    kept; `say` gets a line per fold. Labels are not softened, whatever the recipe says. Raises what `train` raises, and
+    Writes out_of_fold.parquet and out_of_fold.json into `folder`; resumes per fold and epoch. Folds keep duplicates together.
+    The temperature of a fold's model is fitted on the validation split, which none of the models was trained on (early
+    stopping, where the recipe has it, chooses on it). Finished folds of the same parameters, data and seed are kept;
+    `on_progress` gets a line per fold. Soft labels and distillation are switched off. Raises what `train` raises, and
     `DataQualityError` where there are too few groups.
     """
     params = params.with_values(
         {"soft_label_weight": 0.0, "soft_labels_hash": "none", "distillation_weight": 0.0, "teachers_hash": "none"}
-    )  # these know of the rows to be judged
+    )  # these were made with the rows whose labels are checked
     table = ProcessedTable.open(processed)
     faces, validation = table.split("train"), table.split("validation")
     source = table.metadata["source"]
     groups, copies = read_groups(table, "train")
     numbers = grouped_folds(faces.labels, np.array([groups[row_id] for row_id in faces.ids.tolist()]), folds, seed)
     probabilities = np.zeros((len(faces), len(EMOTIONS)))
-    about = []
+    per_fold = []
     for fold in range(folds):
         held_out = numbers == fold
-        facts, probabilities[held_out] = _fold(folder, fold, faces.rows(~held_out), faces.rows(held_out), validation, params, say)
-        about.append(facts)
+        fold_metadata, probabilities[held_out] = _fold(
+            folder, fold, faces.rows(~held_out), faces.rows(held_out), validation, params, on_progress
+        )
+        per_fold.append(fold_metadata)
     result = OutOfFold(
         ids=faces.ids,
         labels=faces.labels,
         folds=numbers,
         augmented=np.array([row_id in copies for row_id in faces.ids.tolist()]),
         probabilities=probabilities,
-        facts={
+        metadata={
             "network": params.network,
             "profile": params.profile,
             "epochs": params.epochs,
@@ -95,7 +98,7 @@ def predict_out_of_fold(
             "data": source["name"],
             "synthetic": bool(source["synthetic"]),
             "accuracy": float((probabilities.argmax(axis=1) == faces.labels).mean()),
-            "per_fold": about,
+            "per_fold": per_fold,
         },
     )
     _write(folder, result)
@@ -109,24 +112,24 @@ def _fold(
     held_out: FaceDataset,
     validation: FaceDataset,
     params: TrainParams,
-    say: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> tuple[dict[str, Any], npt.NDArray[np.float64]]:
-    place = folder / f"fold-{fold}"
+    target = folder / f"fold-{fold}"
     key = f"{recipe_key(rest, validation, params)}-{held_out.fingerprint}"
     try:
-        facts: dict[str, Any] = json.loads((place / "facts.json").read_text(encoding="utf-8"))
-        if facts["key"] == key:
-            say(f"fold {fold}: finished earlier, accuracy {facts['accuracy']:.4f}")
-            return facts, np.load(place / "probabilities.npy", allow_pickle=False)
-        say(f"fold {fold}: what an earlier analysis left belongs to another recipe or other data, it is replaced")
+        metadata: dict[str, Any] = json.loads((target / "facts.json").read_text(encoding="utf-8"))
+        if metadata["key"] == key:
+            on_progress(f"fold {fold}: finished earlier, accuracy {metadata['accuracy']:.4f}")
+            return metadata, np.load(target / "probabilities.npy", allow_pickle=False)
+        on_progress(f"fold {fold}: the result of an earlier analysis has other parameters or data, it is replaced")
     except (OSError, ValueError, KeyError):  # not finished before
         pass
-    say(f"fold {fold}: training on {len(rest):,} rows, without {len(held_out):,}")
+    on_progress(f"fold {fold}: training on {len(rest):,} rows, without {len(held_out):,}")
     checkpoints = folder / "checkpoints"
     result = train(rest, validation, params, checkpoints)
     temperature = fit_temperature(_logits(result.network, validation), validation.labels)
     probabilities = classification.softmax(_logits(result.network, held_out), temperature)
-    facts = {
+    metadata = {
         "key": key,
         "rows": len(held_out),
         "accuracy": float((probabilities.argmax(axis=1) == held_out.labels).mean()),
@@ -134,12 +137,12 @@ def _fold(
         "temperature": temperature,
         "seconds": round(result.seconds, 1),
     }
-    with replaced_folder(place) as aside:
+    with replaced_folder(target) as aside:
         np.save(aside / "probabilities.npy", probabilities)
-        write_json(aside / "facts.json", facts)
+        write_json(aside / "facts.json", metadata)
     discard(checkpoints)
-    say(f"fold {fold}: accuracy {facts['accuracy']:.4f} out of fold, {facts['val_accuracy']:.4f} on validation")
-    return facts, probabilities
+    on_progress(f"fold {fold}: accuracy {metadata['accuracy']:.4f} out of fold, {metadata['val_accuracy']:.4f} on validation")
+    return metadata, probabilities
 
 
 def _logits(network: Any, faces: FaceDataset) -> npt.NDArray[np.float32]:
@@ -160,4 +163,4 @@ def _write(folder: Path, result: OutOfFold) -> None:
     )
     with replaced_file(folder / PREDICTIONS_FILE) as aside:
         pq.write_table(table, aside)
-    write_json(folder / FACTS_FILE, result.facts)
+    write_json(folder / METADATA_FILE, result.metadata)

@@ -1,4 +1,4 @@
-"""The most suspicious training labels: a page with pictures, suspicious.csv, noise.json; where FER+ votes exist, beside them."""
+"""Report page and tables of suspicious training labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from fer_pipeline.analysis.external.datasets import majority
+from fer_pipeline.analysis.external.ferplus import majority
 from fer_pipeline.analysis.label_noise.confident_learning import LabelNoise, find_noise
 from fer_pipeline.analysis.label_noise.out_of_fold import OutOfFold
 from fer_pipeline.data.table.dataset import FaceDataset
@@ -26,12 +26,15 @@ from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder, write_jso
 TABLE_FILE = "suspicious.csv"
 FIGURES_FILE = "noise.json"
 
-PICTURES_PER_PAIR = 14
+IMAGES_PER_PAIR = 14
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the majority of the FER+ votes names in `rows` rows: shares that add up to 1 with those where it names neither."""
+    """Shares of `rows` rows whose FER+ majority is the given or suggested label.
+
+    In the remaining share it is neither.
+    """
 
     rows: int
     given: float
@@ -40,10 +43,10 @@ class Agreement:
 
 @dataclass(frozen=True)
 class VoteCheck:
-    """Suspicious rows and all others against the votes, which neither labels nor models know of.
+    """Agreement of suspicious rows and of all others with the FER+ votes.
 
-    `suggested` of the others is 0, as nothing else is suggested for them. `auc`: how well the margin tells rows whose votes name
-    another emotion from rows whose votes confirm the label (0.5: not at all); NaN where all do the same.
+    `suggested` of the others is 0, as no other label is suggested for them. `auc` is the ROC AUC of the margin as a detector of
+    rows whose majority is another emotion than the label (0.5: chance); NaN where all rows are of one kind.
     """
 
     suspicious: Agreement
@@ -52,9 +55,11 @@ class VoteCheck:
 
 
 def write_noise(out: Path, faces: FaceDataset, predicted: OutOfFold) -> tuple[LabelNoise, VoteCheck | None]:
-    """The noise found in the labels of the training rows, augmented copies left out, and their check against FER+ votes if any.
+    """Find label noise in the training rows and write the report.
 
-    Replaces the folder `out`. Raises `SourceError` where the predictions are not for these rows and labels.
+    Augmented copies are left out. Replaces the folder `out` by report.html, noise.json and suspicious.csv; returns the noise
+    and its check against FER+ votes, None without votes. Raises `SourceError` where the predictions are not for these rows
+    and labels.
     """
     if not (np.array_equal(faces.ids, predicted.ids) and np.array_equal(faces.labels, predicted.labels)):
         raise SourceError("the out-of-fold predictions belong to other training rows: run `fer label-noise` again")
@@ -68,7 +73,7 @@ def write_noise(out: Path, faces: FaceDataset, predicted: OutOfFold) -> tuple[La
         write_page(
             folder / REPORT_FILE,
             "label_noise.html",
-            source=predicted.facts,
+            source=predicted.metadata,
             rows=len(faces),
             suspicious=int(noise.suspicious.sum()),
             noise=noise,
@@ -76,14 +81,14 @@ def write_noise(out: Path, faces: FaceDataset, predicted: OutOfFold) -> tuple[La
             per_label=_label_table(faces, noise),
             votes=_vote_table(check) if check else None,
             pairs=_pairs(faces, noise),
-            shown=PICTURES_PER_PAIR,
+            shown=IMAGES_PER_PAIR,
             check=check,
         )
     return noise, check
 
 
 def check_votes(faces: FaceDataset, noise: LabelNoise) -> VoteCheck | None:
-    """Agreement of labels and suggestions with the majority of the votes; None where no row has votes."""
+    """Compare labels and suggestions with FER+ majorities; None without votes."""
     if faces.votes is None:
         return None
     voted = np.flatnonzero(~np.isnan(faces.votes).any(axis=1))
@@ -147,7 +152,7 @@ def _agreement(given: npt.NDArray[np.bool_], suggested: npt.NDArray[np.bool_]) -
 
 def _figures(predicted: OutOfFold, noise: LabelNoise, check: VoteCheck | None) -> dict[str, Any]:
     return {
-        **predicted.facts,
+        **predicted.metadata,
         "suspicious": int(noise.suspicious.sum()),
         "noise_share": noise.share,
         "rates": {name: dict(zip(EMOTIONS, row, strict=True)) for name, row in zip(EMOTIONS, noise.rates.tolist(), strict=True)},
@@ -157,7 +162,7 @@ def _figures(predicted: OutOfFold, noise: LabelNoise, check: VoteCheck | None) -
 
 
 def _pairs(faces: FaceDataset, noise: LabelNoise) -> list[dict[str, Any]]:
-    """The most suspicious rows of each pair of given and suggested label, the pair with the most rows first."""
+    """Thumbnails of suspicious rows by given and suggested label, the largest pair first."""
     ranking = noise.ranking
     found = []
     for given, suggested in np.argwhere(noise.confident > 0):
@@ -167,7 +172,7 @@ def _pairs(faces: FaceDataset, noise: LabelNoise) -> list[dict[str, Any]]:
         names = EMOTIONS[given], EMOTIONS[suggested]
         thumbnails = [
             Thumbnail(faces.images[row], f"{names[0]}?", (str(faces.names[row]), percent(noise.self_confidence[row])))
-            for row in rows[:PICTURES_PER_PAIR]
+            for row in rows[:IMAGES_PER_PAIR]
         ]
         found.append({"given": names[0], "suggested": names[1], "rows": len(rows), "thumbnails": thumbnails})
     return sorted(found, key=lambda pair: -pair["rows"])

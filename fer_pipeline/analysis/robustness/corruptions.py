@@ -1,7 +1,7 @@
-"""Ways in which a face picture gets worse, each at five strengths. Deterministic by the generator that is handed in.
+"""Image corruptions for face images, each at five strengths.
 
-The kinds follow Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations"
-(2019); the strengths are set for faces of 48x48 pixels.
+Results depend on the inputs and the random generator alone. The kinds follow Hendrycks and Dietterich, "Benchmarking Neural
+Network Robustness to Common Corruptions and Perturbations" (2019); the strengths are set for faces of 48x48 pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ STRENGTHS: Final = 5
 
 @dataclass(frozen=True)
 class Corruption:
-    """`apply` takes a gray face uint8 (48, 48), one of `strengths`, mildest first, and a generator; it returns such a face."""
+    """One kind of corruption.
+
+    `apply` takes a gray face uint8 (48, 48), one of `strengths` (mildest first) and a generator; it returns a gray face
+    uint8 (48, 48).
+    """
 
     name: str
     unit: str
@@ -29,34 +33,34 @@ class Corruption:
 
 
 def noise(gray: UInt8Array, deviation: float, rng: np.random.Generator) -> UInt8Array:
-    """The face with normal noise of this standard deviation in gray levels."""
+    """Add normal noise of this standard deviation in gray levels."""
     return np.clip(np.rint(gray + rng.normal(0, deviation, gray.shape)), 0, 255).astype(np.uint8)
 
 
 def blur(gray: UInt8Array, sigma: float, _: np.random.Generator) -> UInt8Array:
-    """The face under a Gaussian blur of this standard deviation in pixels."""
+    """Apply a Gaussian blur of this standard deviation in pixels."""
     return np.asarray(cv2.GaussianBlur(gray, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
 
 
 def jpeg(gray: UInt8Array, quality: float, _: np.random.Generator) -> UInt8Array:
-    """The face after JPEG compression of this quality, 1..100."""
+    """Compress as JPEG of this quality, 1..100."""
     _ok, data = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
 
 
 def gain(gray: UInt8Array, factor: float, _: np.random.Generator) -> UInt8Array:
-    """The face with its gray values times a factor; what passes 255 is white."""
+    """Multiply gray values by a factor; results above 255 become 255."""
     return np.clip(np.rint(gray.astype(np.float64) * factor), 0, 255).astype(np.uint8)
 
 
 def rotation(gray: UInt8Array, degrees: float, rng: np.random.Generator) -> UInt8Array:
-    """The face turned to the left or to the right, edges repeated."""
+    """Rotate by this angle to a random side; edge pixels are repeated."""
     side = float(rng.choice((-1, 1)))
     return varied(gray, mirror=False, degrees=degrees * side, shift_xy=(0.0, 0.0), gain=1.0)
 
 
 def occlusion(gray: UInt8Array, share: float, rng: np.random.Generator) -> UInt8Array:
-    """The face with a square of this share of its area, somewhere inside, in the mean gray of the face."""
+    """Cover a random square of this share of the area with the mean gray."""
     height, width = gray.shape
     side = round((share * height * width) ** 0.5)
     top, left = (int(rng.random() * (length - side + 1)) for length in (height, width))
@@ -66,7 +70,7 @@ def occlusion(gray: UInt8Array, share: float, rng: np.random.Generator) -> UInt8
 
 
 def down_scaling(gray: UInt8Array, side: float, _: np.random.Generator) -> UInt8Array:
-    """The face as it looks when it was only so many pixels wide: averaged down, and up again bilinearly."""
+    """Shrink to this width in pixels by area, then enlarge bilinearly."""
     return resize_face(shrink(gray, int(side)))
 
 
