@@ -119,8 +119,8 @@ def test_what_it_learned_from_besides_the_labels_is_told(workspace: Path) -> Non
     }
     place.write_text(json.dumps(training | {"params": training["params"] | {"vote_loss_weight": 0.4}}))
     words = text(workspace)
-    assert "other networks (0123456789ab) answered" in words
-    assert "their mean answer had 80 % of the loss" in words
+    assert "distilled online from other networks (0123456789ab)" in words
+    assert "for each augmented training picture had 80 % of the loss" in words
     assert "70 % of the target of each label were stored soft labels (ba9876543210)" in words
     assert "learned the FER+ votes" in words
 
