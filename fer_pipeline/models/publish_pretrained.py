@@ -39,7 +39,7 @@ MIN_AGREEMENT = 0.999
 REPORTS_FILE = "reports.json"
 """Content of the card beyond metrics.json: robustness, explanation, other data."""
 
-_DATA_FACTS = ("source", "rows_in", "removed_by_choice", "splits", "split_rule")
+_DATA_KEYS = ("source", "rows_in", "removed_by_choice", "splits", "split_rule")
 _RESERVED = ("champion", "challenger", "baseline")
 _MAIN_FIGURES = ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "accuracy_dedup", "ece")
 
@@ -75,21 +75,20 @@ def publish(
 ) -> PublishedModel:
     """Replace the folder `name` of `weights` and its entry in the index.
 
-    It holds model.onnx with weights in 16 bits, model.json with temperature and figures measured on that very file,
-    metrics.json and reports.json, the card made of them as page and as Markdown, training.json, history.csv and
-    training_pictures.npy, and with `keras` also model.keras in 32 bits.
-    Robustness, explanation and external reports enter the card where they were measured on the shipped folder: measure them
-    there, and ship again.
+    The folder holds model.onnx with weights in 16 bits, model.json with temperature and metrics of that file, metrics.json and
+    reports.json, the card as HTML and Markdown, training.json, history.csv and training_pictures.npy; with `keras` also
+    model.keras in 32 bits. The card includes robustness, explanation and external reports that were measured on the published
+    folder: measure them there, then publish again.
 
-    Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or for
-    other images than those of `processed`, where export and training are of two models or without a list of what they learned
-    from, or where storing it changes its answers by more than `tolerance` and `MIN_AGREEMENT` allow.
+    Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or expects
+    another image spec, where export and training are of two models or have no list of training images, or where 16-bit weights
+    change its outputs by more than `tolerance` and `MIN_AGREEMENT` allow.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in _RESERVED:
         raise ParamsError(f"the name is {name!r}, expected small letters, digits and -, and none of {', '.join(_RESERVED)}")
     info = ModelInfo.read(sources.export)
     if info.synthetic:
-        raise ModelError(f"{sources.export} was trained on generated faces: ship one that was trained on real pictures")
+        raise ModelError(f"{sources.export} was trained on generated faces: publish one that was trained on real pictures")
     table = ProcessedTable.open(sources.processed)
     info.check_image_spec(table.metadata, model=sources.export, table=sources.processed)
     training = read_training(sources.training)
@@ -152,7 +151,7 @@ def _reports(facts: CardMetadata) -> dict[str, Any]:
     measured: dict[str, Any] = {name: values for name, values in found.items() if values is not None}
     if facts.external:
         measured["external"] = list(facts.external)
-    return measured | {"data": {name: facts.processed[name] for name in _DATA_FACTS if name in facts.processed}}
+    return measured | {"data": {name: facts.processed[name] for name in _DATA_KEYS if name in facts.processed}}
 
 
 def _check_answers(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], tolerance: float) -> tuple[float, float]:
@@ -172,8 +171,8 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _provenance(info: ModelInfo, training: dict[str, Any]) -> dict[str, str]:
-    facts = {"network": info.network, "profile": str(training["profile"]), "data": info.data, "exported_sha256": info.sha256}
-    return {**facts, **info.lineage}
+    origin = {"network": info.network, "profile": str(training["profile"]), "data": info.data, "exported_sha256": info.sha256}
+    return {**origin, **info.lineage}
 
 
 def _main_figures(metrics: dict[str, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,7 @@ class State:
 
 
 _ARRAYS = ("variables", "optimizer", "best")
+_PROGRESS = "facts"  # all but the arrays, under the name that checkpoints of every version have
 
 
 def save(folder: Path, state: State) -> None:
@@ -49,13 +51,14 @@ def save(folder: Path, state: State) -> None:
 
     Raises `ToolUnavailableError` where the disk refuses it.
     """
-    facts = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
-    arrays = {f"{group}_{i}": array for group in _ARRAYS for i, array in enumerate(getattr(state, group))}
+    progress = {name: value for name, value in vars(state).items() if name not in _ARRAYS}
+    arrays: dict[str, Any] = {f"{group}_{i}": array for group in _ARRAYS for i, array in enumerate(getattr(state, group))}
+    arrays[_PROGRESS] = np.array(json.dumps(progress))
     target = folder / STATE_FILE
     tidy(target)  # a checkpoint that a killed run did not finish would hold space
     try:
         with replaced_file(target, durable=True) as aside, aside.open("wb") as stream:
-            np.savez(stream, facts=np.array(json.dumps(facts)), **arrays)
+            np.savez(stream, **arrays)
     except OSError as error:
         raise ToolUnavailableError(
             f"checkpoint in {folder} cannot be written ({error.strerror}): free space, or change its owner or mode"
@@ -72,11 +75,11 @@ def restore(folder: Path, key: str) -> tuple[State, str]:
         return State(key), ""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            facts = json.loads(str(stored["facts"]))
-            if facts["key"] != key:
+            progress = json.loads(str(stored[_PROGRESS]))
+            if progress["key"] != key:
                 discard(folder)
                 return State(key), f"removed the checkpoint {path}: it belongs to another recipe or other data"
-            state = State(**facts)
+            state = State(**progress)
             for group in _ARRAYS:
                 count = sum(name.startswith(f"{group}_") for name in stored.files)
                 setattr(state, group, [stored[f"{group}_{i}"] for i in range(count)])

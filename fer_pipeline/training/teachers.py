@@ -1,7 +1,7 @@
 """Online distillation: teacher networks that run on each training batch.
 
 Beyer et al. 2022, arXiv 2106.05237: a student learns most from a teacher that sees the same augmented, mixed views. Answers that
-were stored beforehand are soft labels (modeling/soft_labels.py).
+were stored beforehand are soft labels (data/table/soft_labels.py).
 """
 
 from __future__ import annotations

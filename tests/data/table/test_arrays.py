@@ -81,7 +81,7 @@ def test_a_disk_without_room_is_told_before_anything_is_read(shuffled: Path, mon
 MEASURE = """
 import sys, threading, time
 from pathlib import Path
-from fer_pipeline.data.table.reader import load_split
+from fer_pipeline.data.table.reader import ProcessedTable
 
 def anonymous():
     status = Path("/proc/self/status").read_text()
