@@ -31,8 +31,8 @@ from fer_pipeline.imaging import decode
 from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.detection.yunet_download import find_yunet
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
+from fer_pipeline.serving.settings import Limits
 
 ROUNDS = 150
 """Pictures that are sent one after another, each beside a call of the library."""

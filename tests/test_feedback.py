@@ -47,8 +47,8 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.serving.app import create_app, set_state
 from fer_pipeline.serving.background.feedback_inbox import open_feedback_inbox
 from fer_pipeline.serving.http.admission import AdmissionController
-from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
+from fer_pipeline.serving.settings import Limits, ServiceSettings
 from fer_pipeline.serving.state import ServiceState
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import FEEDBACK, RUN_LOCK
@@ -167,7 +167,7 @@ def test_a_correction_becomes_a_training_row_with_its_origin_and_leaves_again(
     state = ServiceState(
         Recognizer.load(brightness_model), AdmissionController(limits), VideoJobs(Path("nowhere"), Path("nowhere"), limits)
     )
-    state.feedback_inbox = open_feedback_inbox({"FER_FEEDBACK": str(workspace.inbox.folder)})
+    state.feedback_inbox = open_feedback_inbox(ServiceSettings(feedback=workspace.inbox.folder))
     assert state.feedback_inbox is not None
     set_state(api, state)
     client = TestClient(api)

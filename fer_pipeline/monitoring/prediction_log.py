@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,32 +32,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Where a log lies and how much of it is kept; set by the variable `name`, and by it with `_DAYS` and `_MEGABYTES`."""
+    """Where a log lies and how much of it is kept; `name` is the variable that sets it."""
 
     folder: Path
-    days: int = 30
-    megabytes: int = 500
+    days: int
+    megabytes: int
     name: str = LOG_VARIABLE
 
     def __post_init__(self) -> None:
         for name in ("days", "megabytes"):
             if getattr(self, name) < 1:
                 raise ParamsError(f"{self.name}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str], variable: str = LOG_VARIABLE) -> LogSettings:
-        """The settings of an environment that has this variable. Raises `ParamsError` for a value that does not fit."""
-        folder = Path(environment[variable])
-        if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
-            raise ParamsError(f"{variable} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
-        values = {}
-        for name in ("days", "megabytes"):
-            text = environment.get(f"{variable}_{name.upper()}")
-            if text is not None:
-                if not (text.isascii() and text.isdecimal()):
-                    raise ParamsError(f"{variable}_{name.upper()} is {text!r}, expected a positive whole number")
-                values[name] = int(text)
-        return cls(folder, name=variable, **values)
 
 
 class PredictionLog(Generic[Row]):

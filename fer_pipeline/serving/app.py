@@ -55,7 +55,7 @@ def create_app() -> FastAPI:
         """Facts of the model: network, training data, metrics, image spec, lineage, and what it is not for."""
         service: ServiceState = app.state.service
         logs = service.prediction_logger is not None or (service.shadow is not None and service.shadow.keeps_log)
-        days = service.feedback_inbox.settings.days if service.feedback_inbox else None
+        days = service.feedback_inbox.settings.feedback_days if service.feedback_inbox else None
         return model_facts(
             service.recognizer,
             camera_temporal=service.camera_temporal,

@@ -1,12 +1,9 @@
-"""The BentoML service around the HTTP routes of `serving.api`.
+"""BentoML service around the HTTP app of `serving.app`.
 
 From the root of the repository, once data/bundle holds a packaged model: `bentoml serve fer_pipeline.serving.service:Fer`;
 a packaged bento from anywhere: `bentoml serve fer:VERSION`. Both answer on port 3000; add `--host 127.0.0.1` to keep it to
-this machine. `FER_MODEL_DIR` names another exported model, `FER_TOKEN` a secret that all but the page and GET requests then need;
-`FER_RELOAD_SECONDS` how often it looks whether another model lies there, which then takes over; `FER_PREDICTION_LOG` a folder for
-the log of predictions, `FER_FEEDBACK` one for people's corrections (`serving.intake`); `FER_SHADOW_MODEL` a challenger's folder
-for shadow mode (`serving.shadow`); `FER_CAMERA_TEMPORAL` how a camera's answers are joined over time (`serving.live`);
-`uploads.Limits` lists what else the environment sets. Videos lie in a private folder of TMPDIR until their results are deleted.
+this machine. `serving.settings` lists the environment variables. Videos lie in a private folder of TMPDIR until their results
+are deleted.
 """
 
 from __future__ import annotations
@@ -14,30 +11,24 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 
 import bentoml
 
 from fer_pipeline.serving.app import create_app, set_state
 from fer_pipeline.serving.background.feedback_inbox import open_feedback_inbox
 from fer_pipeline.serving.background.loaded_model import LoadedModel
-from fer_pipeline.serving.background.model_watcher import ModelWatcher, reload_seconds
+from fer_pipeline.serving.background.model_watcher import ModelWatcher
 from fer_pipeline.serving.background.prediction_logger import open_prediction_logger
 from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.background.shadow import open_shadow
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
-from fer_pipeline.serving.http.uploads import Limits
-from fer_pipeline.serving.routes.live import camera_temporal
 from fer_pipeline.serving.sandbox.confinement import die_with
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, shared_root
+from fer_pipeline.serving.settings import Limits, ServiceSettings
 from fer_pipeline.serving.state import ServiceState
-from fer_pipeline.workspace import layout
-
-# The same place relative to this file in the repository and in the bento.
-BUNDLE = Path(__file__).resolve().parents[2] / layout.BUNDLE
 
 app = create_app()
 drop_time_limit()
@@ -53,8 +44,8 @@ class Fer:
     def __init__(self) -> None:
         if _is_worker():  # BentoML starts a killed worker anew; one whose starter is killed would hold the port for ever
             die_with(os.getppid(), signal.SIGTERM)
-        model_folder = Path(os.environ.get("FER_MODEL_DIR", BUNDLE))
-        limits = Limits.read(os.environ)
+        settings, limits = ServiceSettings(), Limits()
+        model_folder = settings.model_dir
         shared = shared_root()
         reload_signal = ReloadSignal(shared)
         jobs = VideoJobs(shared, model_folder, limits)
@@ -62,20 +53,19 @@ class Fer:
         self._decoders = DecoderPool(limits.parallel + 1, limits)  # one more for the thread that all cameras share
         self._state = state = ServiceState(
             recognizer=model.recognizer,
-            admission=AdmissionController(limits, os.environ.get("FER_TOKEN")),
+            admission=AdmissionController(limits, settings.token.get_secret_value() if settings.token else None),
             jobs=jobs,
             decoder=self._decoders,
-            camera_temporal=camera_temporal(os.environ),
-            prediction_logger=open_prediction_logger(os.environ),
-            shadow=open_shadow(os.environ),
-            feedback_inbox=open_feedback_inbox(os.environ),
+            camera_temporal=settings.camera_temporal,
+            prediction_logger=open_prediction_logger(settings),
+            shadow=open_shadow(settings),
+            feedback_inbox=open_feedback_inbox(settings),
         )
         state.serve(model)
         self._watcher = state.watcher = ModelWatcher(model_folder, model, state.serve)
         set_state(app, state)
-        seconds = reload_seconds(os.environ)
-        if seconds is not None:
-            self._watcher.watch(seconds)
+        if settings.reload_seconds is not None:
+            self._watcher.watch(settings.reload_seconds)
         if state.admission.has_token:  # without a token nobody may signal
             self._watcher.listen(reload_signal)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.errors import ParamsError, ToolUnavailableError
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.monitoring.observations import LoggedFace
 from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
@@ -24,7 +24,7 @@ def rows(folder: Path) -> int:
 
 def test_closing_writes_what_waits(tmp_path: Path) -> None:
     counts: Counter[str] = Counter()
-    log = PredictionLog(LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), log_files.write)
+    log = PredictionLog(LogSettings(tmp_path, 30, 500), lambda outcome, number: counts.update({outcome: number}), log_files.write)
     for _ in range(5):
         log.put(face())
     log.close()
@@ -33,7 +33,7 @@ def test_closing_writes_what_waits(tmp_path: Path) -> None:
 
 
 def test_batches_are_bounded(tmp_path: Path) -> None:
-    log = PredictionLog(LogSettings(tmp_path), lambda *_: None, log_files.write, batch_rows=2)
+    log = PredictionLog(LogSettings(tmp_path, 30, 500), lambda *_: None, log_files.write, batch_rows=2)
     for _ in range(5):
         log.put(face())
     log.close()
@@ -48,7 +48,11 @@ def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_pat
 
     counts: Counter[str] = Counter()
     log: PredictionLog[LoggedFace] = PredictionLog(
-        LogSettings(tmp_path), lambda outcome, number: counts.update({outcome: number}), fail, batch_rows=1, max_waiting=2
+        LogSettings(tmp_path, 30, 500),
+        lambda outcome, number: counts.update({outcome: number}),
+        fail,
+        batch_rows=1,
+        max_waiting=2,
     )
     start = time.monotonic()
     for _ in range(50):
@@ -59,25 +63,7 @@ def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_pat
     assert counts["dropped"] + counts["failed"] == 50
 
 
-def test_the_settings_come_from_the_environment(tmp_path: Path) -> None:
-    environment = {"FER_PREDICTION_LOG": str(tmp_path), "FER_PREDICTION_LOG_DAYS": "7"}
-    assert LogSettings.read(environment) == LogSettings(tmp_path, days=7, megabytes=500)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("FER_PREDICTION_LOG", "data/predictions", "expected an absolute path such as /"),
-        ("FER_PREDICTION_LOG_DAYS", "0", "FER_PREDICTION_LOG_DAYS is 0"),
-        ("FER_PREDICTION_LOG_MEGABYTES", "1.5", "FER_PREDICTION_LOG_MEGABYTES is '1.5'"),
-    ],
-)
-def test_a_setting_that_does_not_fit_is_named(tmp_path: Path, name: str, value: str, message: str) -> None:
-    with pytest.raises(ParamsError, match=message):
-        LogSettings.read({"FER_PREDICTION_LOG": str(tmp_path), name: value})
-
-
 def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ToolUnavailableError, match=r"FER_PREDICTION_LOG names .*cannot be written"):
-        PredictionLog(LogSettings(tmp_path / "file" / "log"), lambda *_: None, log_files.write)
+        PredictionLog(LogSettings(tmp_path / "file" / "log", 30, 500), lambda *_: None, log_files.write)

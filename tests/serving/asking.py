@@ -13,9 +13,9 @@ from fer_pipeline.imaging import encode_png
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.app import create_app, set_state
 from fer_pipeline.serving.http.admission import AdmissionController
-from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
+from fer_pipeline.serving.settings import Limits
 from fer_pipeline.serving.state import ServiceState
 
 FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3, happy

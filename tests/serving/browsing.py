@@ -17,8 +17,8 @@ from PIL import Image
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.serving.background.loaded_model import LoadedModel
-from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
+from fer_pipeline.serving.settings import Limits
 from tests.serving.asking import app_with, state_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")

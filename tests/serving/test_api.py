@@ -21,9 +21,10 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import packaging
-from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox, FeedbackSettings
+from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox
 from fer_pipeline.serving.http.schemas import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.http.uploads import SIGNATURES
+from fer_pipeline.serving.settings import ServiceSettings
 from fer_pipeline.workspace import layout
 from tests.serving.asking import FLAT_FACE, app_of, client_of, error_of
 
@@ -69,7 +70,7 @@ def test_a_batch_keeps_no_picture_that_is_answered(brightness_model: Path, tmp_p
     """Of 16 pictures of 7 MB, which as files have a few kB each, there are a few at the same time."""
     app = app_of(Recognizer.load(brightness_model))
     client = TestClient(app, raise_server_exceptions=False)
-    app.state.service.feedback_inbox = intake = FeedbackInbox(FeedbackSettings(tmp_path / "inbox"))
+    app.state.service.feedback_inbox = intake = FeedbackInbox(tmp_path / "inbox", ServiceSettings())
     files = [("pictures", encode_png(np.full((1800, 1300), 125, np.uint8)))] * 16
     client.post("/predict?framing=face", files={"picture": FLAT_FACE})
     tracemalloc.start()
@@ -189,7 +190,7 @@ def test_a_face_that_is_not_there_is_not_explained(client: TestClient, drawn_fac
     if "framing" in query:
         assert answer.status_code == 200
     else:
-        assert (answer.status_code, error_of(answer)) == (422, "no_such_face" if query == "face=2" else "invalid_parameter")
+        assert (answer.status_code, error_of(answer)) == (422, "face_not_found" if query == "face=2" else "invalid_parameter")
 
 
 def test_answers_and_refusals_are_counted(client: TestClient) -> None:

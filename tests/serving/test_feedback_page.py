@@ -16,7 +16,8 @@ from fer_pipeline.feedback.corrections import Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.background.face_tokens import FaceTokens
-from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox, FeedbackSettings
+from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox
+from fer_pipeline.serving.settings import ServiceSettings
 from tests.serving.asking import app_with, state_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
@@ -29,7 +30,7 @@ class Site:
 
     def __init__(self, model: Path, inbox: Path | None) -> None:
         self.state = state_of(Recognizer.load(model))
-        self.state.feedback_inbox = FeedbackInbox(FeedbackSettings(inbox)) if inbox else None
+        self.state.feedback_inbox = FeedbackInbox(inbox, ServiceSettings()) if inbox else None
         app = app_with(self.state)
         self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
         self._thread = threading.Thread(target=self._server.run, daemon=True)

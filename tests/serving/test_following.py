@@ -15,14 +15,14 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 
-from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.model_info import MODEL_FILE
 from fer_pipeline.serving.background.loaded_model import LoadedModel
-from fer_pipeline.serving.background.model_watcher import ModelWatcher, reload_seconds
+from fer_pipeline.serving.background.model_watcher import ModelWatcher
 from fer_pipeline.serving.background.reload_signal import ReloadSignal
-from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
+from fer_pipeline.serving.settings import Limits
 from fer_pipeline.workspace.files import replaced_folder
 from tests.serving.asking import app_with, state_of
 
@@ -295,14 +295,6 @@ def test_a_call_from_before_a_worker_began_is_no_news_to_it(tmp_path: Path) -> N
 def test_a_service_without_a_token_is_not_told_to_reload(service: Service) -> None:
     answer = TestClient(service.app).post("/admin/reload")
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "no_token_set")
-
-
-def test_the_seconds_come_from_the_environment() -> None:
-    assert reload_seconds({}) is None
-    assert reload_seconds({"FER_RELOAD_SECONDS": "2.5"}) == 2.5
-    for text in ("0", "-1", "soon", "nan", "inf", ""):
-        with pytest.raises(ParamsError, match="FER_RELOAD_SECONDS"):
-            reload_seconds({"FER_RELOAD_SECONDS": text})
 
 
 @pytest.mark.parametrize(("arguments", "seconds"), [([], "5.0"), (["--follow", "0.5"], "0.5"), (["--follow", "0"], None)])

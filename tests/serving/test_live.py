@@ -15,14 +15,14 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.testclient import WebSocketTestSession
 
-from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http import metrics
-from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.routes.frame_queue import MAX_STARTS, MAX_UNANSWERED, FrameQueue
-from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX, camera_temporal
+from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX
+from fer_pipeline.serving.settings import Limits, ServiceSettings
 from tests.serving.asking import app_of, closed_sandbox
 
 
@@ -133,11 +133,8 @@ def test_a_start_message_that_is_not_understood_is_answered_and_the_session_goes
 
 
 def test_the_operator_chooses_for_sessions_that_do_not(brightness_model: Path) -> None:
-    assert camera_temporal({}) == "smooth"
-    with pytest.raises(ParamsError, match=r"FER_CAMERA_TEMPORAL is 'magic', expected one of smooth, hmm, none"):
-        camera_temporal({"FER_CAMERA_TEMPORAL": "magic"})
     app = app_of(Recognizer.load(brightness_model))
-    app.state.service.camera_temporal = camera_temporal({"FER_CAMERA_TEMPORAL": "hmm"})
+    app.state.service.camera_temporal = ServiceSettings(camera_temporal="hmm").camera_temporal
     with TestClient(app).websocket_connect("/live") as socket:
         assert socket.receive_json()["temporal"] == "hmm"
 

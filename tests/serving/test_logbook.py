@@ -15,20 +15,21 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.monitoring import log_files
 from fer_pipeline.serving.background.prediction_logger import open_prediction_logger
+from fer_pipeline.serving.settings import ServiceSettings
 from fer_pipeline.serving.state import ServiceState
 from tests.serving.asking import app_with, state_of
 
 PICTURE = encode_png(np.full((48, 48), 125, np.uint8))
 
 
-def client_of(model: Path, environment: dict[str, str]) -> tuple[TestClient, ServiceState]:
+def client_of(model: Path, settings: ServiceSettings) -> tuple[TestClient, ServiceState]:
     state = state_of(Recognizer.load(model))
-    state.prediction_logger = open_prediction_logger(environment)
+    state.prediction_logger = open_prediction_logger(settings)
     return TestClient(app_with(state)), state
 
 
 def test_each_face_of_the_pictures_is_logged_without_its_picture(brightness_model: Path, tmp_path: Path) -> None:
-    client, state = client_of(brightness_model, {"FER_PREDICTION_LOG": str(tmp_path)})
+    client, state = client_of(brightness_model, ServiceSettings(prediction_log=tmp_path))
     answer = client.post("/predict?framing=face", files={"picture": PICTURE}).json()
     client.post("/predict/batch?framing=face", files=[("pictures", PICTURE)] * 2)
     client.post("/predict", files={"picture": PICTURE})  # no face is found in it
@@ -48,7 +49,7 @@ def test_each_face_of_the_pictures_is_logged_without_its_picture(brightness_mode
 
 
 def test_without_the_setting_nothing_is_logged(brightness_model: Path) -> None:
-    client, state = client_of(brightness_model, {})
+    client, state = client_of(brightness_model, ServiceSettings())
     assert state.prediction_logger is None
     assert client.get("/model").json()["logs_predictions"] is False
     assert client.post("/predict?framing=face", files={"picture": PICTURE}).status_code == 200

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.middleware import SECURITY_HEADERS
-from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.settings import Limits
 from tests.serving.asking import FLAT_FACE, app_of, client_of, closed_sandbox, error_of
 
 UInt8Array = npt.NDArray[np.uint8]

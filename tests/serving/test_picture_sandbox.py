@@ -20,8 +20,9 @@ from prometheus_client import REGISTRY
 from fer_pipeline import imaging
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS
-from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
+from fer_pipeline.serving.settings import Limits
 
 ROOT = Path(__file__).parents[2]
 
@@ -198,7 +199,7 @@ def test_a_killed_service_leaves_no_process() -> None:
     script = """
 import os, sys
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
-from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.settings import Limits
 sandbox = DecoderPool(2, Limits())
 sys.stdout.write("started\\n")
 sys.stdout.flush()

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.settings import Limits
 from tests.serving.asking import FLAT_FACE, client_of, error_of
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -19,7 +19,8 @@ from PIL import Image
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.serving.sandbox import decoder_process
-from fer_pipeline.serving.service import BUNDLE, Fer
+from fer_pipeline.serving.service import Fer
+from fer_pipeline.serving.settings import BUNDLE
 
 BLOCKED_IMPORT = """
 import sys

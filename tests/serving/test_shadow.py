@@ -20,14 +20,14 @@ from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
-from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import ImageSpec, encode_png
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.monitoring import shadow_log
 from fer_pipeline.serving.background.loaded_model import LoadedModel
-from fer_pipeline.serving.background.shadow import Shadow, ShadowSettings, open_shadow
+from fer_pipeline.serving.background.shadow import Shadow, open_shadow
+from fer_pipeline.serving.settings import ServiceSettings
 from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.files import replaced_folder
 from tests.serving.asking import app_with, state_of
@@ -67,7 +67,7 @@ def ask(client: TestClient, picture: bytes = HAPPY) -> dict[str, Any]:
 
 def shadowing(folder: Path, share: float = 1.0, **settings: Any) -> Shadow:
     """A shadow that has looked at its folder."""
-    shadow = Shadow(ShadowSettings(folder, share), None, look_seconds=0.05, **settings)
+    shadow = Shadow(folder, share, None, look_seconds=0.05, **settings)
     wait_for(lambda: shadow._seen is not None)
     if (folder / MODEL_FILE).exists():
         failed = counted("fer_shadow_models_total", outcome="failed")
@@ -78,9 +78,9 @@ def shadowing(folder: Path, share: float = 1.0, **settings: Any) -> Shadow:
 def test_the_challenger_judges_the_same_faces_and_is_compared_in_a_log_without_pictures(
     brightness_model: Path, mirrored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = {"FER_SHADOW_MODEL": str(mirrored), "FER_SHADOW_SHARE": "1", "FER_SHADOW_LOG": str(tmp_path / "log")}
+    settings = ServiceSettings(shadow_model=mirrored, shadow_share=1, shadow_log=tmp_path / "log")
     loaded = counted("fer_shadow_models_total", outcome="loaded")
-    shadow = open_shadow(environment)
+    shadow = open_shadow(settings)
     assert shadow is not None
     wait_for(lambda: counted("fer_shadow_models_total", outcome="loaded") == loaded + 1)
     before = {outcome: counted("fer_shadow_faces_total", outcome=outcome) for outcome in ("agreed", "disagreed")}
@@ -208,7 +208,7 @@ def test_a_full_disk_is_logged_once_and_the_challenger_loaded_when_there_is_room
     failed = counted("fer_shadow_models_total", outcome="failed")
     with caplog.at_level(logging.ERROR), monkeypatch.context() as full:
         full.setattr(LoadedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        shadow = Shadow(ShadowSettings(mirrored), None, look_seconds=0.02)
+        shadow = Shadow(mirrored, 0.1, None, look_seconds=0.02)
         wait_for(lambda: counted("fer_shadow_models_total", outcome="failed") >= failed + 3)
     wait_for(lambda: shadow._challenger is not None)
     shadow.close()
@@ -238,23 +238,8 @@ def test_a_challenger_that_became_champion_is_not_compared_with_itself(brightnes
     assert [counted("fer_shadow_faces_total", outcome=outcome) for outcome in ("agreed", "disagreed", "failed")] == before
 
 
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        ({"FER_SHADOW_MODEL": "data/challenger"}, "FER_SHADOW_MODEL is 'data/challenger', expected an absolute path"),
-        ({"FER_SHADOW_MODEL": "/x", "FER_SHADOW_SHARE": "0"}, "FER_SHADOW_SHARE is '0'"),
-        ({"FER_SHADOW_MODEL": "/x", "FER_SHADOW_SHARE": "all"}, "FER_SHADOW_SHARE is 'all'"),
-        ({"FER_SHADOW_SHARE": "0.5"}, "FER_SHADOW_SHARE is set without FER_SHADOW_MODEL"),
-        ({"FER_SHADOW_MODEL": "/x", "FER_SHADOW_LOG": "shadow"}, "FER_SHADOW_LOG is 'shadow', expected an absolute path"),
-    ],
-)
-def test_settings_that_do_not_fit_are_named(environment: dict[str, str], message: str) -> None:
-    with pytest.raises(ParamsError, match=message):
-        open_shadow(environment)
-
-
 def test_without_the_setting_there_is_no_shadow(brightness_model: Path) -> None:
-    assert open_shadow({}) is None
+    assert open_shadow(ServiceSettings()) is None
     ask(service_of(brightness_model, None))
 
 
@@ -289,6 +274,6 @@ def test_fer_serve_runs_the_challenger_of_the_workspace_in_as_many_workers_as_as
     assert "BENTOML_CONFIG_OPTIONS" not in os.environ
     assert CliRunner().invoke(app, ["serve", "--shadow", "0.5", "--workers", "2"]).exit_code == 0
     assert os.environ["BENTOML_CONFIG_OPTIONS"] == "services.fer.workers=2"
-    settings = ShadowSettings.read(os.environ)
-    assert settings == ShadowSettings(tmp_path / "data" / "challenger", 0.5)
+    settings = ServiceSettings()
+    assert (settings.shadow_model, settings.shadow_share) == (tmp_path / "data" / "challenger", 0.5)
     assert os.environ["FER_SHADOW_LOG"] == str(tmp_path / "data" / "shadow")

@@ -22,8 +22,8 @@ from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.schemas import lineage
-from fer_pipeline.serving.http.uploads import Limits
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, shared_root
+from fer_pipeline.serving.settings import Limits
 from fer_pipeline.workspace.files import private_folder
 from tests.serving.asking import app_with, state_of
 
@@ -117,7 +117,7 @@ def test_a_video_is_analysed_and_its_results_can_be_taken_and_deleted(services: 
     assert (part.status_code, part.content) == (206, b"\x1aE\xdf\xa3")
     assert not (root / job / "video").exists()
     assert service.http.delete(f"/video/{job}").status_code == 204
-    assert error_of(service.http.get(f"/video/{job}")) == (404, "no_such_video")
+    assert error_of(service.http.get(f"/video/{job}")) == (404, "video_not_found")
     assert not (root / job).exists()
 
 
@@ -187,7 +187,7 @@ def test_a_job_is_found_and_ended_from_another_worker(services: Any, long_film: 
     other.wait(job, "running")
     assert other.http.delete(f"/video/{job}").status_code == 204
     assert not (root / job).exists()
-    assert error_of(one.http.get(f"/video/{job}")) == (404, "no_such_video")
+    assert error_of(one.http.get(f"/video/{job}")) == (404, "video_not_found")
     assert [*root.glob("?" * 32)] == []
 
 
@@ -295,7 +295,7 @@ def test_results_are_deleted_after_their_time(services: Any, film: bytes, root: 
     while (root / job).exists():
         assert clock() < end, list((root / job).iterdir())
         time.sleep(0.02)
-    assert error_of(service.http.get(f"/video/{job}")) == (404, "no_such_video")
+    assert error_of(service.http.get(f"/video/{job}")) == (404, "video_not_found")
 
 
 def test_closing_ends_what_is_at_work_and_removes_everything(services: Any, long_film: bytes, root: Path) -> None:
@@ -329,7 +329,7 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.schemas import lineage
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, UPLOAD
-from fer_pipeline.serving.http.uploads import Limits
+from fer_pipeline.serving.settings import Limits
 jobs = VideoJobs(Path({str(root)!r}), Path({str(brightness_model)!r}), Limits())
 with jobs.receiving() as folder:
     (folder / UPLOAD).write_bytes(Path({str(root.parent / "long.mp4")!r}).read_bytes())

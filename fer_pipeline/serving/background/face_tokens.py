@@ -1,14 +1,12 @@
-"""Signed tokens that say what was answered for one face, so that a correction needs no memory of the answer in the service."""
+"""Signed tokens that name one answered face, so that corrections need no memory of answers."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
-import json
 import secrets
-import time
 from dataclasses import asdict, dataclass
+
+from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 
 from fer_pipeline.imaging import UInt8Array, content_hash, resize_face, to_gray
 from fer_pipeline.inference.face_emotion import FaceEmotion
@@ -24,12 +22,13 @@ MAX_CHARACTERS = 1000
 
 @dataclass(frozen=True)
 class AnsweredFace:
-    """One face of an answer. `receipt` names this answer alone, `time` is in seconds since 1970, `face` the content hash of
-    the face at 48x48; the rest is as in `monitoring.corrections.Correction`.
+    """One face of an answer.
+
+    `receipt` names this answer alone, `face` is the content hash of the face at 48x48; the rest is as in
+    `feedback.corrections.Correction`.
     """
 
     receipt: str
-    time: float
     network: str
     version: str
     answered: str
@@ -38,45 +37,43 @@ class AnsweredFace:
 
 
 def gray_face(cut: UInt8Array) -> UInt8Array:
-    """Gray uint8 (48, 48) of what was cut out for a face, before the model's own denoising and contrast."""
+    """Convert a cut-out face to gray uint8 (48, 48), without the model's denoising and contrast."""
     return resize_face(to_gray(cut))
 
 
 class FaceTokens:
-    """Makes tokens, and reads those that it or another one with the same key has made."""
+    """Issues tokens, and reads those that were issued with the same key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._serializer = URLSafeTimedSerializer(
+            key, salt=b"face", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        )
 
     def issue(self, info: ModelInfo, face: FaceEmotion, gray: UInt8Array) -> str:
-        """A token for a face that was just answered, and its gray uint8 (48, 48)."""
-        facts = AnsweredFace(
+        """Sign a token for a face that was just answered, and its gray uint8 (48, 48)."""
+        answered = AnsweredFace(
             receipt=secrets.token_hex(16),
-            time=round(time.time(), 1),
             network=info.network,
             version=info.fingerprint,
             answered=face.emotion,
             confidence=round(max(face.probabilities), 6),
             face=content_hash(gray),
         )
-        body = _text(json.dumps(asdict(facts), separators=(",", ":")).encode())
-        return f"{body}.{self._signature(body)}"
+        return str(self._serializer.dumps(asdict(answered)))
 
     def read(self, token: str) -> AnsweredFace:
-        """What the token says. Raises `RefusedError` where it was not made with this key, or its time is over."""
-        body, _, signature = token.partition(".")
-        if len(token) > MAX_CHARACTERS or not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
-            raise RefusedError(422, "bad_token", "the token is not one of this service: send `feedback` of a face of /predict")
-        facts = AnsweredFace(**json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
-        if time.time() - facts.time > TOKEN_SECONDS:
+        """Verify a token and return its content.
+
+        Raises `RefusedError` (422) where it was not made with this key, or is older than `TOKEN_SECONDS`.
+        """
+        try:
+            if len(token) > MAX_CHARACTERS:
+                raise BadData("too long")
+            return AnsweredFace(**self._serializer.loads(token, max_age=TOKEN_SECONDS))
+        except SignatureExpired as error:
+            minutes = TOKEN_SECONDS // 60
+            raise RefusedError(422, "token_expired", f"the answer is older than {minutes} minutes: ask /predict again") from error
+        except BadData as error:
             raise RefusedError(
-                422, "token_expired", f"the answer is older than {TOKEN_SECONDS // 60} minutes: ask /predict again"
-            )
-        return facts
-
-    def _signature(self, body: str) -> str:
-        return _text(hmac.digest(self._key, b"face " + body.encode(), hashlib.sha256))
-
-
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+                422, "bad_token", "the token is not one of this service: send `feedback` of a face of /predict"
+            ) from error

@@ -1,4 +1,4 @@
-"""Takes corrections of answers in where the operator has set `FER_FEEDBACK`, and deletes those whose time is over."""
+"""Store people's corrections of answers, and delete those that have expired."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import hashlib
 import hmac
 import logging
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from typing import Literal
 
-from fer_pipeline.errors import ParamsError, ToolUnavailableError
-from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Correction, Corrections
+from fer_pipeline.errors import ToolUnavailableError
+from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.serving.background.face_tokens import AnsweredFace, FaceTokens
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.settings import ServiceSettings
 
 _HOUR, _DAY = 3600, 86_400  # in seconds; within an hour somebody may have reviewed some, or cleared the disk
 
@@ -29,46 +28,13 @@ EXPIRY_SECONDS = 600.0
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class FeedbackSettings:
-    """Set by `FER_FEEDBACK`, an absolute folder, and by it with `_DAYS`, `_MOST` and `_PER_SENDER`.
-
-    Addresses are those that uvicorn sees: behind a proxy on another machine, name it in `FORWARDED_ALLOW_IPS`.
-    """
-
-    folder: Path
-    days: int = 30  # after which a correction that was not accepted is deleted
-    most: int = 2000  # corrections that may wait for review; the next one gets 429
-    per_sender: int = 50  # of one address on one day in one worker; the next one gets 429
-
-    def __post_init__(self) -> None:
-        for name in ("days", "most", "per_sender"):
-            if getattr(self, name) < 1:
-                raise ParamsError(f"{INBOX_VARIABLE}_{name.upper()} is {getattr(self, name)}, expected a positive whole number")
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> FeedbackSettings:
-        """The settings of an environment that has `FER_FEEDBACK`. Raises `ParamsError` for a value that does not fit."""
-        folder = Path(environment[INBOX_VARIABLE])
-        if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
-            raise ParamsError(f"{INBOX_VARIABLE} is {str(folder)!r}, expected an absolute path such as {Path.cwd() / folder}")
-        values = {}
-        for name in ("days", "most", "per_sender"):
-            text = environment.get(f"{INBOX_VARIABLE}_{name.upper()}")
-            if text is not None:
-                if not (text.isascii() and text.isdecimal()):
-                    raise ParamsError(f"{INBOX_VARIABLE}_{name.upper()} is {text!r}, expected a positive whole number")
-                values[name] = int(text)
-        return cls(folder, **values)
-
-
 class FeedbackInbox:
     """The corrections of one worker; any number of workers may share the folder. Its methods may be called from any thread."""
 
-    def __init__(self, settings: FeedbackSettings, *, expiry_seconds: float = EXPIRY_SECONDS) -> None:
+    def __init__(self, folder: Path, settings: ServiceSettings, *, expiry_seconds: float = EXPIRY_SECONDS) -> None:
         """Raises `ToolUnavailableError` where the folder cannot be written."""
         self.settings = settings
-        self._corrections = Corrections(settings.folder)
+        self._corrections = Corrections(folder)
         self._key = self._corrections.key()
         self.tokens = FaceTokens(self._key)
         self._sent: Counter[str] = Counter()
@@ -86,7 +52,7 @@ class FeedbackInbox:
         correction = Correction(
             id=said.receipt,
             time=now,
-            expires=now + timedelta(days=self.settings.days),
+            expires=now + timedelta(days=self.settings.feedback_days),
             network=said.network,
             version=said.version,
             answered=said.answered,
@@ -115,7 +81,7 @@ class FeedbackInbox:
         """Deletes a correction, or notes the wish where its picture is training data already. Raises `RefusedError`."""
         outcome = self._corrections.delete(receipt)
         if outcome == "unknown":
-            raise RefusedError(404, "no_such_correction", "there is no correction with this receipt, or not any more")
+            raise RefusedError(404, "correction_not_found", "there is no correction with this receipt, or not any more")
         metrics.FEEDBACK.labels(outcome).inc()
         return outcome
 
@@ -128,10 +94,10 @@ class FeedbackInbox:
         if correction.time.date() != self._day:
             self._day = correction.time.date()
             self._sent.clear()
-        if self._sent[correction.sender] >= self.settings.per_sender:
-            words = f"at most {self.settings.per_sender} corrections a day are taken"
+        if self._sent[correction.sender] >= self.settings.feedback_per_sender:
+            words = f"at most {self.settings.feedback_per_sender} corrections a day are taken"
             raise RefusedError(429, "too_many_corrections", words, _DAY - int(correction.time.timestamp()) % _DAY)
-        if self._corrections.count("pending") >= self.settings.most:
+        if self._corrections.count("pending") >= self.settings.feedback_most:
             raise RefusedError(429, "feedback_full", "too many corrections wait for review; try again later", _HOUR)
 
     def _sender(self, address: str, day: date) -> str:
@@ -142,16 +108,17 @@ class FeedbackInbox:
             try:
                 expired = self._corrections.expire(datetime.now(UTC))
             except OSError as error:
-                logger.warning("expired corrections in %s could not be deleted: %s", self.settings.folder, error)
+                logger.warning("expired corrections in %s could not be deleted: %s", self.settings.feedback, error)
             else:
                 metrics.FEEDBACK.labels("expired").inc(expired)
             if self._closing.wait(seconds):
                 return
 
 
-def open_feedback_inbox(environment: Mapping[str, str]) -> FeedbackInbox | None:
-    """The intake of an environment; None where `FER_FEEDBACK` is not set.
+def open_feedback_inbox(settings: ServiceSettings) -> FeedbackInbox | None:
+    """Open the inbox; None where `FER_FEEDBACK` is not set.
 
-    Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its folder cannot be written.
+    Addresses are those that uvicorn sees: behind a proxy on another machine, name it in `FORWARDED_ALLOW_IPS`. Raises
+    `ToolUnavailableError` where the folder cannot be written.
     """
-    return FeedbackInbox(FeedbackSettings.read(environment)) if environment.get(INBOX_VARIABLE) else None
+    return FeedbackInbox(settings.feedback, settings) if settings.feedback else None

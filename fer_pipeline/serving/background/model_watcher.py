@@ -7,18 +7,15 @@ signals (`reload_signal`), or both.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock, Thread
 
-from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import INFO_FILE, MODEL_FILE
 from fer_pipeline.serving.background.loaded_model import FileStamps, LoadedModel, file_stamps
 from fer_pipeline.serving.background.reload_signal import LISTEN_SECONDS, ReloadSignal
 from fer_pipeline.serving.http import metrics
-
-RELOAD_SECONDS = "FER_RELOAD_SECONDS"
 
 logger = logging.getLogger(__name__)
 
@@ -111,17 +108,3 @@ class ModelWatcher:
                     fingerprint = self._model.recognizer.info.fingerprint
                     logger.error("the new model does not work, %s goes on answering: %s", fingerprint, error)
                 logged = str(error)
-
-
-def reload_seconds(environment: Mapping[str, str]) -> float | None:
-    """The value of `FER_RELOAD_SECONDS`; None where it is not set. Raises `ParamsError` where it is no positive number."""
-    text = environment.get(RELOAD_SECONDS)
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ParamsError(f"{RELOAD_SECONDS} is {text!r}, expected a positive number of seconds; leave it out to keep the model")
-    return seconds

@@ -1,18 +1,19 @@
-"""What the service notes of its answers where `FER_PREDICTION_LOG` switches it on: no picture, and no place in one.
+"""Log predictions on pictures, without any picture or position.
 
-Pictures only: the frames of a film or a camera show the same face again and again, and would look like drift.
+Frames of a video or a camera are left out: they show the same face again and again, and would look like drift.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.monitoring.observations import LOG_VARIABLE, LoggedFace
+from fer_pipeline.monitoring.observations import LoggedFace
 from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from fer_pipeline.monitoring.prediction_log import PredictionLog
@@ -48,17 +49,16 @@ class PredictionLogger:
         self._log.close()
 
 
-def open_prediction_logger(environment: Mapping[str, str]) -> PredictionLogger | None:
-    """The logbook of an environment; None where `FER_PREDICTION_LOG` is not set.
+def open_prediction_logger(settings: ServiceSettings) -> PredictionLogger | None:
+    """Open the log of predictions; None where `FER_PREDICTION_LOG` is not set.
 
-    Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its folder cannot be written.
+    Raises `ToolUnavailableError` where its folder cannot be written.
     """
-    if not environment.get(LOG_VARIABLE):
+    if settings.prediction_log is None:
         return None
     from fer_pipeline.monitoring import log_files  # pyarrow, which only the log needs
     from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
 
-    settings = LogSettings.read(environment)
-    return PredictionLogger(
-        PredictionLog(settings, lambda outcome, rows: metrics.LOGGED.labels(outcome).inc(rows), log_files.write)
-    )
+    kept = LogSettings(settings.prediction_log, settings.prediction_log_days, settings.prediction_log_megabytes)
+    log = PredictionLog(kept, lambda outcome, rows: metrics.LOGGED.labels(outcome).inc(rows), log_files.write)
+    return PredictionLogger(log)

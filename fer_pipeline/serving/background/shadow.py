@@ -1,13 +1,12 @@
-"""Shadow mode: the challenger judges some of the faces that the champion has answered, on a thread of its own.
+"""Shadow mode: compare a challenger with the champion on a share of the requests.
 
-Pictures only, as in the log of predictions. What waits for the challenger is the face as 48x48 gray pixels; neither it nor the
-picture is stored.
+The challenger runs on a thread of its own, on pictures only, as the log of predictions. It gets the face as 48x48 gray pixels;
+neither that nor the picture is stored.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import queue
 import random
 import time
@@ -20,21 +19,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import UInt8Array, enhance
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.background.loaded_model import FileStamps, LoadedModel, file_stamps
 from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from fer_pipeline.monitoring.prediction_log import PredictionLog
     from fer_pipeline.monitoring.shadow_log import LoggedPair
-
-MODEL, SHARE, LOG = "FER_SHADOW_MODEL", "FER_SHADOW_SHARE", "FER_SHADOW_LOG"
-
-DEFAULT_SHARE = 0.1
 
 MAX_WAITING = 256
 """Faces that may wait for the challenger, 0.6 MB; further ones are counted as dropped."""
@@ -46,34 +42,6 @@ LOOK_SECONDS = 2.0
 """How often the challenger's folder is looked at."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ShadowSettings:
-    """Where the challenger's exported model lies, now or later, and on which share of the requests it is run."""
-
-    model: Path
-    share: float = DEFAULT_SHARE
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> ShadowSettings | None:
-        """The settings of an environment; None without `FER_SHADOW_MODEL`. Raises `ParamsError` where they do not fit."""
-        text = environment.get(MODEL)
-        if not text:
-            for name in (SHARE, LOG):
-                if environment.get(name):
-                    raise ParamsError(f"{name} is set without {MODEL}: name the folder of the challenger, too, or leave it out")
-            return None
-        folder = Path(text)
-        if not folder.is_absolute():  # the workers of a packaged service run in a folder of their own
-            raise ParamsError(f"{MODEL} is {text!r}, expected an absolute path such as {Path.cwd() / folder}")
-        try:
-            share = float(environment.get(SHARE, DEFAULT_SHARE))
-        except ValueError:
-            share = math.nan
-        if not 0 < share <= 1:
-            raise ParamsError(f"{SHARE} is {environment.get(SHARE)!r}, expected a share of the requests above 0, and 1 at most")
-        return cls(folder, share)
 
 
 @dataclass(frozen=True)
@@ -91,7 +59,8 @@ class Shadow:
 
     def __init__(
         self,
-        settings: ShadowSettings,
+        model: Path,
+        share: float,
         log: PredictionLog[LoggedPair] | None,
         *,
         look_seconds: float = LOOK_SECONDS,
@@ -100,7 +69,8 @@ class Shadow:
         draw: Callable[[], float] = random.random,
     ) -> None:
         """Without a log, comparisons are only counted. `draw` returns numbers in [0, 1); below the share, a request is taken."""
-        self._settings = settings
+        self._model = model
+        self._share = share
         self._log = log
         self._look_seconds = look_seconds
         self._rest = rest
@@ -121,7 +91,7 @@ class Shadow:
 
     def offer(self, champion: Recognizer, faces: Sequence[tuple[FaceEmotion, UInt8Array]]) -> None:
         """Takes the faces of one answer, each with its gray uint8 (48, 48), if the request is in the sample; returns at once."""
-        if self._challenger is None or self._draw() >= self._settings.share:
+        if self._challenger is None or self._draw() >= self._share:
             return
         for answer, gray in faces:
             try:
@@ -158,16 +128,16 @@ class Shadow:
             self._closing.wait(self._rest * (time.monotonic() - start))
 
     def _look(self) -> None:
-        stamps = file_stamps(self._settings.model)
+        stamps = file_stamps(self._model)
         if stamps == self._seen:
             return
         self._seen = stamps
         if not stamps:
             self._challenger = None
-            logger.warning("shadow mode: there is no challenger in %s", self._settings.model)
+            logger.warning("shadow mode: there is no challenger in %s", self._model)
             return
         try:
-            challenger = LoadedModel.read(self._settings.model).recognizer.classifier
+            challenger = LoadedModel.read(self._model).recognizer.classifier
         except Exception as error:
             self._challenger = None
             if not isinstance(error, ModelError):
@@ -178,9 +148,7 @@ class Shadow:
         self._told = ""
         self._challenger = challenger
         metrics.SHADOW_MODELS.labels("loaded").inc()
-        logger.warning(
-            "shadow mode: challenger %s is run on %g of the requests", challenger.info.fingerprint, self._settings.share
-        )
+        logger.warning("shadow mode: challenger %s is run on %g of the requests", challenger.info.fingerprint, self._share)
 
     def _tell(self, fault: str) -> None:
         if fault != self._told:
@@ -211,22 +179,21 @@ class Shadow:
             self._log.put(_pair(task, challenger, answers["challenger"], seconds))
 
 
-def open_shadow(environment: Mapping[str, str]) -> Shadow | None:
-    """The shadow of an environment; None where `FER_SHADOW_MODEL` is not set.
+def open_shadow(settings: ServiceSettings) -> Shadow | None:
+    """Open shadow mode; None where `FER_SHADOW_MODEL` is not set.
 
-    Raises `ParamsError` or `ToolUnavailableError` where its settings do not fit or its log's folder cannot be written.
+    Raises `ToolUnavailableError` where its log's folder cannot be written.
     """
-    settings = ShadowSettings.read(environment)
-    if settings is None:
+    if settings.shadow_model is None:
         return None
-    if not environment.get(LOG):
-        return Shadow(settings, None)
+    if settings.shadow_log is None:
+        return Shadow(settings.shadow_model, settings.shadow_share, None)
     from fer_pipeline.monitoring import shadow_log  # pyarrow, which only the log needs
     from fer_pipeline.monitoring.prediction_log import LogSettings, PredictionLog
 
-    log_settings = LogSettings.read(environment, LOG)
-    log = PredictionLog(log_settings, lambda outcome, rows: metrics.SHADOW_LOGGED.labels(outcome).inc(rows), shadow_log.write)
-    return Shadow(settings, log)
+    kept = LogSettings(settings.shadow_log, settings.shadow_log_days, settings.shadow_log_megabytes, "FER_SHADOW_LOG")
+    log = PredictionLog(kept, lambda outcome, rows: metrics.SHADOW_LOGGED.labels(outcome).inc(rows), shadow_log.write)
+    return Shadow(settings.shadow_model, settings.shadow_share, log)
 
 
 def _pair(task: _Task, challenger: EmotionClassifier, shadowed: tuple[float, ...], seconds: Mapping[str, float]) -> LoggedPair:

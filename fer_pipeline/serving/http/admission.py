@@ -16,8 +16,8 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from fer_pipeline.errors import ParamsError
-from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.settings import Limits
 
 T = TypeVar("T")
 
@@ -38,12 +38,6 @@ class AdmissionController:
     """
 
     def __init__(self, limits: Limits, token: str | None = None) -> None:
-        """Raises `ParamsError` for a token that not every client can send."""
-        if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
-            raise ParamsError(
-                "FER_TOKEN is empty, or holds blanks or more than printable ASCII: expected letters, digits and signs; leave it "
-                "out for a service without a token"
-            )
         self.limits = limits
         self._token = token
         self._threads = anyio.CapacityLimiter(limits.parallel)

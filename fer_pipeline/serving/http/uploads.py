@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import anyio
@@ -12,8 +11,9 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fer_pipeline.errors import FerError, ParamsError
+from fer_pipeline.errors import FerError
 from fer_pipeline.imaging import ALLOWED_FORMATS
+from fer_pipeline.serving.settings import Limits
 
 SIGNATURES = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "WEBP": (b"RIFF",), "BMP": (b"BM",)}
 """First bytes of each format of `imaging.ALLOWED_FORMATS`; WebP has "WEBP" at byte 8 besides."""
@@ -23,53 +23,6 @@ CONTAINERS = {"MP4 or MOV": (4, b"ftyp"), "WebM or MKV": (0, b"\x1aE\xdf\xa3"), 
 
 
 _ROOM_SECONDS = 300  # a disk is seldom cleared sooner
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the service accepts. Each is set by the environment variable `FER_` + its name in capitals."""
-
-    max_upload_megabytes: int = 10  # of a whole request
-    max_pictures: int = 16  # of one batch
-    max_uploads: int = 32  # requests whose upload is being received or waits; the next one gets 429
-    max_waiting: int = 1  # of these, received and waiting for a recognizer; the next one gets 429, so that none waits long
-    parallel: int = 2  # recognitions at the same time, one thread each
-    max_decode_seconds: int = 20  # for one picture, after which its decoder is killed and the picture refused
-    max_decode_memory_megabytes: int = 1500  # address space of a decoder of pictures; one of 50 million pixels needs 1200
-    max_upload_seconds: int = 60  # in which a picture must have come in; a video has ten times as long, without a pause of this
-    max_cameras: int = 4  # live sessions at the same time; they share one thread, so they cannot starve the pictures
-    max_camera_fps: int = 30  # of one session; frames beyond it are refused
-    max_camera_kilobytes: int = 600  # of one frame
-    max_camera_pixels: int = 2_100_000  # of one frame; enough for 1920x1080
-    max_camera_idle_seconds: int = 30  # without a frame, after which a session is closed
-    max_video_megabytes: int = 200
-    max_video_seconds: int = 300  # of play
-    max_video_frames: int = 20_000
-    max_video_fps: int = 120  # of play, in the mean
-    max_video_pixels: int = 4_000_000  # of one frame
-    max_videos: int = 2  # analysed at the same time by all workers together, each in a process of its own
-    max_videos_waiting: int = 6  # for that; the next one gets 429
-    max_video_results: int = 32  # kept at the same time, those at work included; the next one gets 429
-    max_video_minutes: int = 15  # of work on one video, after which it is given up
-    max_video_memory_megabytes: int = 6000  # address space of the process of one video
-    keep_video_minutes: int = 30  # after which results are deleted
-
-    def __post_init__(self) -> None:
-        for limit in fields(self):
-            if getattr(self, limit.name) < (0 if limit.name in ("max_waiting", "max_videos_waiting") else 1):
-                raise ParamsError(f"FER_{limit.name.upper()} is {getattr(self, limit.name)}, expected a positive whole number")
-
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Limits:
-        """The limits of the environment. Raises `ParamsError` for a value that is no positive whole number."""
-        values = {}
-        for limit in fields(cls):
-            text = environment.get(f"FER_{limit.name.upper()}")
-            if text is not None:
-                if not (text.isascii() and text.isdecimal()):
-                    raise ParamsError(f"FER_{limit.name.upper()} is {text!r}, expected a positive whole number")
-                values[limit.name] = int(text)
-        return cls(**values)
 
 
 class RefusedError(FerError):

@@ -12,7 +12,8 @@ from typing import Any
 import anyio
 
 from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode
-from fer_pipeline.serving.http.uploads import SIGNATURES, Limits, RefusedError
+from fer_pipeline.serving.http.uploads import SIGNATURES, RefusedError
+from fer_pipeline.serving.settings import Limits
 
 MAX_UNANSWERED = 64
 """Messages that may wait for their answer; who sends more without reading is cut off."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,15 +16,16 @@ import anyio
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from fer_pipeline.errors import ImageError, ParamsError
+from fer_pipeline.errors import ImageError
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode, time_constants
+from fer_pipeline.inference.smoothing import time_constants
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import check_origin
 from fer_pipeline.serving.http.schemas import lineage
-from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.routes.frame_queue import FrameQueue, Message
+from fer_pipeline.serving.settings import Limits
 from fer_pipeline.serving.state import ServiceState
 
 PROTOCOL = "fer.live.1"
@@ -43,9 +43,6 @@ JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "f
 `idle`, `flooded` or `internal_error`. The token goes into the header `Authorization: Bearer TOKEN`, or into a
 further subprotocol, `bearer.` and the token in URL-safe base64 without padding.
 """
-CAMERA_TEMPORAL = "FER_CAMERA_TEMPORAL"
-"""Environment variable: how emotions are joined over time where a session does not choose."""
-
 TOKEN_PREFIX = "bearer."
 """A browser sets no headers on a WebSocket: it offers the token, in URL-safe base64 without padding, as another subprotocol."""
 
@@ -63,15 +60,6 @@ _CLOSE = {
 }
 
 router = APIRouter()
-
-
-def camera_temporal(environment: Mapping[str, str]) -> TemporalMode:
-    """The value of `FER_CAMERA_TEMPORAL`, "smooth" where it is not set. Raises `ParamsError` where it is no known way."""
-    given = environment.get(CAMERA_TEMPORAL, "smooth")
-    for way in TEMPORAL_MODES:
-        if way == given:
-            return way
-    raise ParamsError(f"{CAMERA_TEMPORAL} is {given!r}, expected one of {', '.join(TEMPORAL_MODES)}")
 
 
 @router.websocket("/live")

@@ -166,12 +166,12 @@ def _explain(service: ServiceState, recognizer: Recognizer, data: bytes, framing
     image = _decode(service, data)
     if framing == "face":
         if number != 1:
-            raise RefusedError(422, "no_such_face", f"there is one face, face {number} was asked for")
+            raise RefusedError(422, "face_not_found", f"there is one face, face {number} was asked for")
         answer, cut = recognizer.recognize_face(image), image
     else:
         found = recognizer.recognize_cut(image)
         if number > len(found):
-            raise RefusedError(422, "no_such_face", f"{len(found)} face(s) found, face {number} was asked for")
+            raise RefusedError(422, "face_not_found", f"{len(found)} face(s) found, face {number} was asked for")
         answer, cut = found[number - 1]
     seen = to_model_input(cut, recognizer.info.image_spec)
     importance = occlusion_maps(seen, recognizer.classifier.probabilities)[emotion_index(answer.top_emotion)]

@@ -21,7 +21,7 @@ import numpy as np
 from fer_pipeline.errors import ImageError, ToolUnavailableError
 from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
 from fer_pipeline.serving.http import metrics
-from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.sandbox.decoder_process import (
     ANSWER,
     END,
@@ -33,6 +33,7 @@ from fer_pipeline.serving.sandbox.decoder_process import (
     STARTED,
     received,
 )
+from fer_pipeline.serving.settings import Limits
 
 _KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(16 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 """What glibc reads: a decoder keeps so much for its next picture. To hand it back and fetch it again took 1.6 ms at 640x480."""

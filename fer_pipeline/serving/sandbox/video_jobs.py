@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO, Any
@@ -27,7 +26,8 @@ from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.inference.video.writers import FILES
 from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.http import metrics
-from fer_pipeline.serving.http.uploads import Limits, RefusedError
+from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.settings import Limits
 from fer_pipeline.workspace.files import private_folder, write_json
 
 UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
@@ -107,7 +107,7 @@ class VideoJobs:
         """A result file. Raises `RefusedError` where it is not there (yet)."""
         path = self._folder(job) / RESULTS / name
         if name not in RESULT_FILES or self.state(job)["state"] != "done" or path.is_symlink() or not path.is_file():
-            raise RefusedError(404, "no_such_file", f"job {job} has no file {name[:40]!r}; its state names those that it has")
+            raise RefusedError(404, "file_not_found", f"job {job} has no file {name[:40]!r}; its state names those that it has")
         return path
 
     def delete(self, job: str) -> None:
@@ -191,7 +191,7 @@ class VideoJobs:
             except OSError as error:
                 return "disk_full", f"there is no room for the video's model ({error.strerror}); try again later"
         command = [sys.executable, "-P", "-m", "fer_pipeline.serving.sandbox.video_worker"]
-        arguments = [str(folder), str(model_folder), str(os.getpid()), json.dumps(asdict(self._limits))]
+        arguments = [str(folder), str(model_folder), str(os.getpid()), self._limits.model_dump_json()]
         environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE_ROOT), "HOME": str(folder), "TMPDIR": str(folder)}
         end = time.monotonic() + 60 * self._limits.max_video_minutes
         with (folder / _LOG).open("wb") as log:
@@ -272,4 +272,6 @@ def _is_id(name: str) -> bool:
 
 
 def _unknown(job: str) -> RefusedError:
-    return RefusedError(404, "no_such_video", f"there is no job {job[:40]!r}; results are deleted some time after they are done")
+    return RefusedError(
+        404, "video_not_found", f"there is no job {job[:40]!r}; results are deleted after some time"
+    )
