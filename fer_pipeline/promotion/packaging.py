@@ -47,7 +47,7 @@ SERVED_CODE: Final = (
     "fer_pipeline/monitoring/*.py",
     "fer_pipeline/feedback/*.py",
     "fer_pipeline/serving/**/*.py",
-    "fer_pipeline/serving/web/**",
+    "fer_pipeline/serving/web/**/*",
 )
 """Patterns of the code in a bundle: the `include` of bentofile.yaml without the model."""
 

@@ -272,6 +272,4 @@ def _is_id(name: str) -> bool:
 
 
 def _unknown(job: str) -> RefusedError:
-    return RefusedError(
-        404, "video_not_found", f"there is no job {job[:40]!r}; results are deleted after some time"
-    )
+    return RefusedError(404, "video_not_found", f"there is no job {job[:40]!r}; results are deleted after some time")
