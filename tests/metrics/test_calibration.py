@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fer_pipeline.errors import ModelError
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
 
@@ -16,3 +17,14 @@ def test_a_known_temperature_is_recovered(temperature: float) -> None:
     chances = classification.softmax(logits)
     labels = (chances.cumsum(axis=1) > rng.uniform(size=(20_000, 1))).argmax(axis=1)
     assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_the_search_stays_in_its_range() -> None:
+    sure = 0.1 * np.eye(7)[[0, 1, 2]]
+    assert fit_temperature(sure, np.array([0, 1, 2])) == pytest.approx(0.05, rel=0.01)
+    assert fit_temperature(sure, np.array([1, 2, 3])) == pytest.approx(20, rel=0.01)
+
+
+def test_logits_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"not finite.*train again"):
+        fit_temperature(np.full((2, 7), np.nan), np.array([0, 1]))

@@ -90,3 +90,55 @@ def test_pairing_makes_the_interval_of_a_difference_narrow() -> None:
     assert 0.02 < found.low < 0.05 < found.high < 0.08
     swapped = classification.paired_bootstrap(LABELS, PREDICTIONS, better, classification.accuracy)
     assert swapped.estimate == pytest.approx(-0.05)
+
+
+def test_a_bin_of_confidence_holds_its_upper_edge() -> None:
+    rest = np.zeros((4, 7))
+    rest[:, :4] = [[0.25] * 4, [0.5, 0.3, 0.2, 0], [0.5 + 1e-6, 0.3, 0.2 - 1e-6, 0], [1, 0, 0, 0]]
+    table = classification.reliability(np.array([1, 0, 0, 1]), rest, bins=4)
+    assert table.edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert table.rows.tolist() == [1, 1, 1, 1]
+    np.testing.assert_allclose(table.confidence, [0.25, 0.5, 0.5 + 1e-6, 1])
+    assert table.accuracy.tolist() == [0, 1, 1, 0]
+    assert table.ece == pytest.approx((0.25 + 0.5 + 0.5 - 1e-6 + 1) / 4)
+
+
+def test_reliability_has_15_bins_and_empty_ones_count_nothing() -> None:
+    table = classification.reliability(np.array([2, 0]), np.eye(7)[[2, 2]])
+    assert (len(table.rows), len(table.edges)) == (15, 16)
+    assert table.accuracy.tolist() == [0] * 14 + [0.5]
+    assert table.confidence.tolist() == [0] * 14 + [1]
+    assert table.ece == 0.5
+
+
+def test_nll_of_an_excluded_label_is_finite() -> None:
+    probabilities = np.eye(7)[[0, 1]]
+    assert classification.nll(np.array([0, 2]), probabilities) == pytest.approx(-np.log(1e-12) / 2)
+
+
+def test_softmax_divides_by_the_temperature_and_does_not_overflow() -> None:
+    logits = np.array([[1000.0, 999.0, 0, 0, 0, 0, 0]])
+    found = classification.softmax(logits, 2.0)
+    assert found.sum() == pytest.approx(1)
+    assert found[0, 0] / found[0, 1] == pytest.approx(np.exp(0.5))
+
+
+def test_top_k_counts_the_k_most_probable_classes() -> None:
+    probabilities = np.array([[0.4, 0.3, 0.2, 0.1, 0, 0, 0]] * 4)
+    labels = np.array([0, 1, 2, 3])
+    assert [classification.top_k_accuracy(labels, probabilities, k) for k in (1, 2, 3)] == [0.25, 0.5, 0.75]
+
+
+def test_bootstraps_are_drawn_by_their_seed() -> None:
+    table = classification.confusion(LABELS, PREDICTIONS)
+    first, same, other = (
+        classification.bootstrap(table, classification.macro_f1, resamples=200, seed=seed) for seed in (0, 0, 1)
+    )
+    assert first == same != other
+    wide, narrow = (
+        classification.paired_bootstrap(
+            LABELS, PREDICTIONS, np.roll(PREDICTIONS, 1), classification.accuracy, confidence=confidence, seed=3
+        )
+        for confidence in (0.99, 0.5)
+    )
+    assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high

@@ -33,3 +33,22 @@ def test_a_thinned_curve_keeps_its_ends_and_area() -> None:
     thin = thinned(curve, 20)
     assert len(thin.x) <= 20
     assert (thin.x[0], thin.x[-1], thin.area) == (curve.x[0], curve.x[-1], curve.area)
+
+
+def test_points_of_the_curves_are_those_of_scikit_learn() -> None:
+    positive, scores = LABELS == 2, np.round(PROBABILITIES[:, 2], 2)
+    x, y, _ = reference.roc_curve(positive, scores, drop_intermediate=False)
+    found = roc(positive, scores)
+    np.testing.assert_allclose(found.x, x)
+    np.testing.assert_allclose(found.y, y)
+    precision, recall, _ = reference.precision_recall_curve(positive, scores)
+    found = precision_recall(positive, scores)
+    np.testing.assert_allclose(found.x, recall[::-1])
+    np.testing.assert_allclose(found.y, precision[::-1])
+
+
+def test_a_class_of_all_rows_has_a_precision_of_1_and_no_roc_area() -> None:
+    everybody = np.ones(4, bool)
+    assert np.isnan(roc(everybody, np.linspace(0, 1, 4)).area)
+    found = precision_recall(everybody, np.linspace(0, 1, 4))
+    assert (found.area, set(found.y)) == (1, {1.0})

@@ -12,7 +12,8 @@ from keras import ops
 
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
-from fer_pipeline.training.batches import Batches, Table, class_weights, compose
+from fer_pipeline.errors import ParamsError
+from fer_pipeline.training.batches import Batches, Table, class_weights, compose, label_targets, steps_per_epoch, vote_shares
 
 Make = Callable[[int, int], FaceDataset]
 
@@ -75,3 +76,43 @@ def test_a_batch_is_composed_alike_on_the_host_and_on_the_device(make_stripes: M
     keras.tree.map_structure(
         lambda a, b: np.testing.assert_allclose(ops.convert_to_numpy(a), b, rtol=1e-6, atol=1e-7), here, batches[1]
     )
+
+
+def test_a_row_is_mixed_with_the_one_before_it() -> None:
+    """The first row of a batch is mixed with the last; images stay unmixed."""
+    table = Table(np.arange(3)[:, None], {"labels": np.eye(3, dtype=np.float32)}, {"labels": np.array([1, 2, 4], np.float32)})
+    shares = np.array([[0.75], [1], [0.5]], np.float32)
+    (images, kept), targets, weights = compose(np, table, np.array([2, 0, 1]), shares)
+    assert images[:, 0].tolist() == [2, 0, 1]
+    assert kept is shares
+    assert targets["labels"].tolist() == [[0, 0.25, 0.75], [1, 0, 0], [0.5, 0.5, 0]]
+    assert weights["labels"].tolist() == [0.75 * 4 + 0.25 * 2, 1, 0.5 * 2 + 0.5 * 1]
+
+
+@pytest.mark.parametrize(("rows", "batch_size", "steps"), [(7, 3, 2), (6, 3, 2), (3, 3, 1), (2, 3, 1)])
+def test_an_epoch_has_full_batches_and_at_least_one(rows: int, batch_size: int, steps: int, make_stripes: Make) -> None:
+    assert steps_per_epoch(rows, batch_size) == steps
+    batches = Batches(make_stripes(rows, 0), TrainParams(batch_size=batch_size), 0)
+    assert batches.rows.shape == (steps, min(rows, batch_size))
+    assert len(set(batches.rows.ravel().tolist())) == batches.rows.size
+
+
+def test_label_targets_mix_given_and_soft_labels(make_stripes: Make) -> None:
+    faces = make_stripes(7, 0)
+    given, soft = np.eye(7, dtype=np.float32)[faces.labels], np.full((7, 7), 1 / 7, np.float32)
+    np.testing.assert_array_equal(label_targets(faces, 0.0), given)
+    mixed = label_targets(replace(faces, soft_labels=soft), 0.25)
+    np.testing.assert_allclose(mixed, 0.75 * given + 0.25 / 7, rtol=1e-6)
+    with pytest.raises(ParamsError, match=r"train.soft_label_weight is 0.25, but the rows came without soft labels"):
+        label_targets(faces, 0.25)
+
+
+def test_votes_for_unknown_and_no_face_do_not_count(make_stripes: Make) -> None:
+    votes = np.array([[1, 3, 0, 0, 0, 0, 0, 0, 4, 2], [0, 0, 0, 0, 0, 0, 0, 0, 5, 5]], np.float32)
+    shares = vote_shares(replace(make_stripes(2, 0), votes=votes))
+    assert shares.tolist() == [[0.25, 0.75, 0, 0, 0, 0, 0, 0], [0] * 8]
+
+
+def test_a_class_without_rows_gets_a_finite_weight() -> None:
+    weights = class_weights(np.array([0, 0, 0, 1]), "balanced")
+    np.testing.assert_allclose(weights[:3], [2 / 3, 2, 2], rtol=1e-6)

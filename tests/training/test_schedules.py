@@ -48,3 +48,32 @@ def test_pretrained_backbone_is_frozen_then_trained_slowly() -> None:
     np.testing.assert_allclose(learning_rates(params, 2), [0.1, 0.1, 0.01, 0.01, 0.01, 0.01], rtol=1e-5)
     untrained = params.model_copy(update={"transfer": TransferParams(weights="none")})
     assert [p.frozen for p in phases(untrained)] == [False]
+
+
+def test_one_cycle_follows_two_half_cosines() -> None:
+    rates = learning_rates(TrainParams(epochs=10, lr=0.1, schedule="one_cycle", warmup_share=0.2), 10)
+    assert rates[0] == pytest.approx(0.1 * (1 / 25 + 24 / 25 * (1 - np.cos(np.pi / 20)) / 2))
+    assert rates[9] == pytest.approx(0.1 * (1 / 25 + 24 / 25 / 2))  # half of the warm-up
+    assert rates[59] == pytest.approx(0.05)  # half of the way down
+    assert rates[60] == pytest.approx(0.05 * (1 + np.cos(np.pi * 41 / 80)))
+
+
+def test_cosine_falls_to_zero_after_a_linear_warm_up() -> None:
+    rates = learning_rates(TrainParams(epochs=2, lr=0.2, schedule="cosine", warmup_share=0.5), 4)
+    np.testing.assert_allclose(rates[:4], [0.05, 0.1, 0.15, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(rates[4:], 0.1 * (1 + np.cos(np.pi * np.arange(1, 5) / 4)), atol=1e-7)
+
+
+def test_a_plateau_schedule_keeps_the_rate_by_itself() -> None:
+    rates = learning_rates(TrainParams(epochs=2, lr=0.1, schedule="plateau", warmup_share=0.0), 3)
+    np.testing.assert_allclose(rates, [0.1] * 6, rtol=1e-6)
+
+
+def test_an_equal_loss_is_no_new_minimum() -> None:
+    assert plateau_reductions([1.0] * 4) == 1
+    assert plateau_reductions([1.0, 2.0, 2.0, 0.9, 2.0, 2.0]) == 0  # a minimum starts the count anew
+    assert plateau_reductions([1.0, 2.0, 2.0, 2.0, 1.5, 1.5]) == 1  # after a cut the best loss stays
+
+
+def test_phases_without_epochs_are_left_out() -> None:
+    assert [(p.first, p.last) for p in phases(TrainParams(epochs=4, low_resolution_size=32, low_resolution_epochs=0))] == [(0, 4)]

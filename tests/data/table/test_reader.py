@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -79,3 +81,34 @@ def test_empty_split_missing_table_and_metadata_are_errors(tmp_path: Path, make_
         ProcessedTable.open(tmp_path / "nowhere").split("test")
     with pytest.raises(SourceError, match=r"facts\.json cannot be read"):
         read_metadata(tmp_path / "nowhere")
+
+
+def test_columns_batches_and_hashes_are_those_of_the_rows(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    table = ProcessedTable.open(make_processed(tmp_path / "p", {"train": 7, "test": 14}))
+    assert table.hashes("test") == {f"{row:08d}": f"{row:032x}" for row in range(7, 21)}
+    test = ds.field("split") == "test"
+    assert sorted(table.columns(["row"], test)["row"].to_pylist()) == list(range(7, 21))
+    assert table.columns({"twice": pc.multiply(ds.field("row"), 2)})["twice"].to_pylist() == list(range(0, 42, 2))
+    assert sum(batch.num_rows for batch in table.batches(["label"], test)) == 14
+    assert table.schema.equals(PROCESSED)
+
+
+def test_each_way_to_read_damaged_files_says_what_to_do(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    table = ProcessedTable.open(make_processed(tmp_path / "p", {"train": 7}))
+    (table.path / "faces" / "part-0.parquet").write_bytes(b"PAR1")
+    train = ds.field("split") == "train"
+    for read in (
+        lambda: table.split("train"),
+        lambda: table.hashes("train"),
+        lambda: table.columns(["id"], train),
+        lambda: list(table.batches(["id"], train)),
+        lambda: table.schema,
+    ):
+        with pytest.raises(SourceError, match=r"(?s)cannot be read as the processed table.*run `fer preprocess` again"):
+            read()
+
+
+def test_an_unknown_split_is_refused(tmp_path: Path, make_processed: Callable[..., Path]) -> None:
+    table = ProcessedTable.open(make_processed(tmp_path / "p", {"train": 7}))
+    with pytest.raises(SourceError, match="no split 'dev', expected one of train, validation, test"):
+        table.split("dev")
