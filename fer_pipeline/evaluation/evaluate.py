@@ -9,14 +9,14 @@ from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import load_test
 from fer_pipeline.errors import ModelError
-from fer_pipeline.evaluation.measure import Answers, measure
+from fer_pipeline.evaluation.measure import PredictLogits, measure
 from fer_pipeline.evaluation.report import write_evaluation
 from fer_pipeline.training.artifacts import read_history, read_model, read_training
 from fer_pipeline.workspace.files import replaced_folder
 
 
 def evaluate(
-    model_dir: Path, processed: Path, out: Path, params: EvaluateParams, finished: tuple[Answers, float] | None = None
+    model_dir: Path, processed: Path, out: Path, params: EvaluateParams, finished: tuple[PredictLogits, float] | None = None
 ) -> dict[str, float]:
     """Calibrate on validation, measure on test, write the report; return the metrics.
 
@@ -37,11 +37,11 @@ def evaluate(
     spec = table.metadata["image_spec"]
     if training["image_spec"] != spec:
         raise ModelError(f"model was trained with image spec {training['image_spec']}, {processed} holds {spec}: train again")
-    answers, fitting = finished or (
+    predict, calibrate_on = finished or (
         partial(read_model(model_dir).predict, batch_size=params.batch_size, verbose=0),
         table.split("validation"),
     )
-    evaluation = measure(answers, fitting, load_test(table, model_dir), params, training, read_history(model_dir))
+    evaluation = measure(predict, calibrate_on, load_test(table, model_dir), params, training, read_history(model_dir))
     with replaced_folder(out) as folder:
         write_evaluation(folder, evaluation)
     return evaluation.metrics

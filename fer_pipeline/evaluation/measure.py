@@ -22,13 +22,13 @@ from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.curves import precision_recall, roc, thinned
 from fer_pipeline.metrics.intervals import share_interval
 
-Answers = Callable[[UInt8Array], npt.NDArray[np.float32]]
-"""What is measured: logits (N, 7) of images uint8 (N, 48, 48, 1)."""
+PredictLogits = Callable[[UInt8Array], npt.NDArray[np.float32]]
+"""A function from images uint8 (N, 48, 48, 1) to logits float32 (N, 7)."""
 
 
 def measure(
-    answers: Answers,
-    fitting: FaceDataset | float,
+    predict: PredictLogits,
+    calibrate_on: FaceDataset | float,
     test: FaceDataset,
     params: EvaluateParams,
     training: Mapping[str, Any] = MappingProxyType({}),
@@ -36,13 +36,12 @@ def measure(
 ) -> Evaluation:
     """Measure everything that the report shows.
 
-    Test labels are used for measuring only.
-
-    `fitting` is the validation split, which gives the temperatures and is measured, too, or the temperature of the model.
-    `training` and `history` are for the report and may be empty where none is written.
+    `calibrate_on` is the validation split, on which the temperatures are fitted and which is measured, too, or the temperature
+    of a finished model. Test labels are used for measuring only. `training` and `history` are for the report and may be empty
+    where none is written. Raises `ModelError` where a logit is not finite.
     """
-    logits = _logits(answers, test.images)
-    calibration, on_validation = _calibrated(answers, fitting)
+    logits = _logits(predict, test.images)
+    calibration, on_validation = _calibrated(predict, calibrate_on)
     probabilities = metrics.softmax(logits, calibration["temperature"])
     predictions = logits.argmax(axis=1)
     table = metrics.confusion(test.labels, predictions)
@@ -56,8 +55,8 @@ def measure(
     figures = _flat_metrics(test, probabilities, table, subsets)
     figures |= {"ece": after.ece, "ece_uncalibrated": before.ece, **on_validation}
     if params.test_time_augmentation:
-        temperature, on_validation = _calibrated_mean(answers, fitting)
-        figures |= _tta_metrics(test, _mean_logits(answers, test.images), temperature, params) | on_validation
+        temperature, on_validation = _calibrated_mean(predict, calibrate_on)
+        figures |= _tta_metrics(test, _mean_logits(predict, test.images), temperature, params) | on_validation
     return Evaluation(
         test=test,
         probabilities=probabilities,
@@ -77,11 +76,11 @@ def measure(
     )
 
 
-def _calibrated(answers: Answers, fitting: FaceDataset | float) -> tuple[dict[str, Any], dict[str, float]]:
+def _calibrated(predict: PredictLogits, calibrate_on: FaceDataset | float) -> tuple[dict[str, Any], dict[str, float]]:
     """Content of calibration.json, and metrics of the validation split if it was read."""
-    if not isinstance(fitting, FaceDataset):
-        return {"temperature": fitting, "fitted_on": "the validation split of its own training"}, {}
-    logits, labels = _logits(answers, fitting.images), fitting.labels
+    if not isinstance(calibrate_on, FaceDataset):
+        return {"temperature": calibrate_on, "fitted_on": "the validation split of its own training"}, {}
+    logits, labels = _logits(predict, calibrate_on.images), calibrate_on.labels
     temperature = fit_temperature(logits, labels)
     before, after = metrics.softmax(logits), metrics.softmax(logits, temperature)
     calibration = {
@@ -96,20 +95,20 @@ def _calibrated(answers: Answers, fitting: FaceDataset | float) -> tuple[dict[st
     return calibration, {"validation_accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
-def _calibrated_mean(answers: Answers, fitting: FaceDataset | float) -> tuple[float | None, dict[str, float]]:
+def _calibrated_mean(predict: PredictLogits, calibrate_on: FaceDataset | float) -> tuple[float | None, dict[str, float]]:
     """Temperature and validation metrics of the mean over ten views.
 
     None and empty where the validation split was not read.
     """
-    if not isinstance(fitting, FaceDataset):
+    if not isinstance(calibrate_on, FaceDataset):
         return None, {}
-    mean = _mean_logits(answers, fitting.images)
-    right = float((mean.argmax(axis=1) == fitting.labels).mean())
-    return fit_temperature(mean, fitting.labels), {"validation_accuracy_tta": right}
+    mean = _mean_logits(predict, calibrate_on.images)
+    right = float((mean.argmax(axis=1) == calibrate_on.labels).mean())
+    return fit_temperature(mean, calibrate_on.labels), {"validation_accuracy_tta": right}
 
 
-def _logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
-    logits = answers(np.ascontiguousarray(images))
+def _logits(predict: PredictLogits, images: UInt8Array) -> npt.NDArray[np.float32]:
+    logits = predict(np.ascontiguousarray(images))
     if not np.isfinite(logits).all():
         raise ModelError(
             f"the network returned non-finite logits for {(~np.isfinite(logits)).any(axis=1).sum()} rows: train again"
@@ -117,9 +116,9 @@ def _logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
     return logits
 
 
-def _mean_logits(answers: Answers, images: UInt8Array) -> npt.NDArray[np.float32]:
+def _mean_logits(predict: PredictLogits, images: UInt8Array) -> npt.NDArray[np.float32]:
     """Mean logits (N, 7) over the views of each image."""
-    total = sum(_logits(answers, view) for view in tta_views(images))
+    total = sum(_logits(predict, view) for view in tta_views(images))
     mean: npt.NDArray[np.float32] = np.asarray(total, np.float32) / np.float32(TTA_VIEWS)
     return mean
 

@@ -116,7 +116,7 @@ def test_nll_of_an_excluded_label_is_finite() -> None:
     assert classification.nll(np.array([0, 2]), probabilities) == pytest.approx(-np.log(1e-12) / 2)
 
 
-def test_softmax_divides_by_the_temperature_and_does_not_overflow() -> None:
+def test_softmax_divides_by_temperature_without_overflow() -> None:
     logits = np.array([[1000.0, 999.0, 0, 0, 0, 0, 0]])
     found = classification.softmax(logits, 2.0)
     assert found.sum() == pytest.approx(1)

@@ -47,7 +47,7 @@ def test_points_of_the_curves_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(found.y, precision[::-1])
 
 
-def test_a_class_of_all_rows_has_a_precision_of_1_and_no_roc_area() -> None:
+def test_a_class_of_all_rows_has_precision_1_and_no_roc_area() -> None:
     everybody = np.ones(4, bool)
     assert np.isnan(roc(everybody, np.linspace(0, 1, 4)).area)
     found = precision_recall(everybody, np.linspace(0, 1, 4))
