@@ -1,14 +1,14 @@
-"""The exceptions that callers branch on.
+"""Exceptions for callers to handle.
 
-Each message names the value received, what was expected and what to do next. The `fer` command prints it without a stack
-trace and ends with `exit_code`.
+Each message names the value received, what was expected and what to do next. The `fer` command prints the message without a
+stack trace and exits with `exit_code`.
 """
 
 from __future__ import annotations
 
 
 class FerError(Exception):
-    """A failure that the person at the keyboard can mend; the message says how."""
+    """A failure that the user can fix; the message says how."""
 
     exit_code = 1
 
@@ -32,44 +32,44 @@ class DataQualityError(FerError):
 
 
 class ImageError(FerError):
-    """Bytes that are no picture, or a picture outside the limits."""
+    """Bytes that are not an image, or an image outside the limits."""
 
     exit_code = 5
 
 
 class VideoError(ImageError):
-    """A file that is no video, or a video that is damaged or outside the limits."""
+    """A file that is not a video, or a video that is damaged or outside the limits."""
 
 
 class ModelError(FerError):
-    """A model artifact is missing, damaged, or made for other labels or another image spec."""
+    """A model is missing, damaged, or made for other labels or another image spec."""
 
     exit_code = 6
 
 
 class WorkspaceBusyError(FerError):
-    """Another run holds this workspace, or was faster."""
+    """Another run has locked this workspace, or was faster."""
 
     exit_code = 7
 
 
 class DivergedError(FerError):
-    """The loss of a training is no longer a finite number."""
+    """The loss of a training is not finite."""
 
 
 class ToolUnavailableError(FerError):
-    """A tool the pipeline needs (Java, a port, disk, network) is not there; `fer doctor` tells more."""
+    """A required tool (Java, a port, disk, network) is not available; see `fer doctor`."""
 
     exit_code = 8
 
 
 class FeedbackError(FerError):
-    """A correction that is not there, or not where it is looked for."""
+    """A correction is missing, or not in the state that was expected."""
 
     exit_code = 10
 
 
 class MonitoringError(FerError):
-    """There is no log of predictions, it is too short, or it cannot be compared with the reference."""
+    """The log of predictions is missing, too short, or not comparable with the reference."""
 
     exit_code = 9

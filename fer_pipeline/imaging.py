@@ -1,7 +1,7 @@
-"""THE image path: bytes -> RGB uint8 (H, W, 3) -> gray -> model input uint8 (48, 48, 1).
+"""Convert images: bytes -> RGB uint8 (H, W, 3) -> gray -> model input uint8 (48, 48, 1).
 
-Training, evaluation and serving all come through here; no other module resizes a picture or converts its colours.
-Arrays are RGB inside the library; BGR exists only where OpenCV reads or writes.
+Training, evaluation and serving use these functions; no other module resizes an image or converts its colours. Arrays are RGB
+inside the library; BGR exists only where OpenCV reads or writes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ FACE_SIZE = 48
 """Side of a model input in pixels."""
 
 MAX_PIXELS = 50_000_000
-"""Largest picture that is decoded, in pixels."""
+"""Largest image that is decoded, in pixels."""
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Picture formats that are decoded; the file name plays no part, the content decides."""
+"""Image formats that are decoded; they are recognized by content, not by file name."""
 
-# Pillow's own limits lie above ours; at the lower one it would only warn, on stderr.
+# Pillow's own limits are above ours; at the lower one it only warns, on stderr.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _EXIF_ORIENTATION = 0x0112
@@ -49,10 +49,11 @@ _EXIF_TURNS = {
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How a face becomes a model input. Travels with each model; loading a model checks its `fingerprint`.
+    """Parameters of the conversion of a face to a model input.
 
-    `denoise` and `contrast` are applied at 48x48, in this order. `crop_scale` is the side of the square that is cut around a
-    detected face, in units of the FER-2013 framing (1.0 = the framing of the training pictures).
+    Stored with each model; loading a model checks its `fingerprint`. `denoise` and `contrast` are applied at 48x48, in this
+    order. `crop_scale` is the side of the square crop around a detected face, in units of the FER-2013 framing (1.0 is the
+    framing of the training images).
     """
 
     size: int = FACE_SIZE
@@ -73,12 +74,15 @@ class ImageSpec:
 
     @property
     def fingerprint(self) -> str:
-        """First 12 hex digits of the SHA-256 of the spec's canonical JSON."""
+        """Return the first 12 hex digits of the SHA-256 of the spec's canonical JSON."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ImageSpec:
-        """The spec written by `dataclasses.asdict`; raises `ModelError` on unknown keys or values."""
+        """Read a spec written by `dataclasses.asdict`.
+
+        Raises `ModelError` for unknown keys or values.
+        """
         try:
             return cls(**values)
         except TypeError as error:
@@ -86,31 +90,34 @@ class ImageSpec:
 
 
 def decode(data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-    """RGB uint8 (H, W, 3) of an encoded picture, turned upright by its EXIF orientation.
+    """Decode an image to RGB uint8 (H, W, 3), upright by its EXIF orientation.
 
-    Of an animation it is the first frame; 16-bit gray is brought to 8 bits. `formats` are names of Pillow; only local data sets
-    are read with more than the allowed ones. Raises `ImageError` where the bytes are no picture of these formats, are cut short,
-    or hold more than `max_pixels`.
+    The first frame of an animation; 16-bit gray is scaled to 8 bits. `formats` are Pillow's names; only local data sets are read
+    with more than `ALLOWED_FORMATS`. Raises `ImageError` where the bytes are not an image of these formats, are truncated, or
+    have more than `max_pixels`.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as picture:
-            width, height = picture.size
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(f"picture has {width}x{height} pixels, at most {max_pixels:,} are read: scale it down")
-            picture.load()
-            return _rgb(_upright(picture))
+            image.load()
+            return _rgb(_upright(image))
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"picture has too many pixels, at most {max_pixels:,} are read: scale it down") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{len(data):,} bytes that are no {', '.join(formats)} picture") from error
-    except Exception as error:  # damaged files make Pillow raise whatever its readers stumble over: struct.error, TypeError, ...
+    except Exception as error:  # for damaged files Pillow raises many types: struct.error, TypeError, ...
         raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
 
 
 def to_gray(image: UInt8Array) -> UInt8Array:
-    """Gray uint8 (H, W) of RGB (H, W, 3), gray (H, W, 1) or gray (H, W), by ITU-R BT.601 weights."""
+    """Convert RGB (H, W, 3) or gray (H, W, 1) or (H, W) to gray uint8 (H, W).
+
+    Weights of ITU-R BT.601. Raises `ImageError` for another dtype or shape.
+    """
     if image.dtype != np.uint8:
         raise ImageError(f"picture has dtype {image.dtype}, expected uint8 in 0..255")
     if image.ndim == 2:
@@ -123,12 +130,15 @@ def to_gray(image: UInt8Array) -> UInt8Array:
 
 
 def to_bgr(image: UInt8Array) -> UInt8Array:
-    """BGR uint8 (H, W, 3) of an RGB or gray picture, for OpenCV functions that expect it."""
+    """Convert an RGB or gray image to BGR uint8 (H, W, 3), for OpenCV functions that expect it."""
     return _uint8(cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.ndim == 3 and image.shape[2] == 3 else cv2.COLOR_GRAY2BGR))
 
 
 def shrink(image: UInt8Array, longest_side: int) -> UInt8Array:
-    """The picture area-averaged so that its longer side has `longest_side` pixels; the same array where it is no longer."""
+    """Shrink an image by area averaging to a longer side of `longest_side` pixels.
+
+    Returns the same array where it is not larger.
+    """
     height, width = image.shape[:2]
     scale = longest_side / max(height, width)
     if scale >= 1:
@@ -138,7 +148,10 @@ def shrink(image: UInt8Array, longest_side: int) -> UInt8Array:
 
 
 def crop(image: UInt8Array, box_xyxy: tuple[float, float, float, float]) -> UInt8Array:
-    """The part of `image` inside the box, in pixels; what lies outside the picture repeats the nearest edge."""
+    """Crop the box, in pixels; outside the image the nearest edge is repeated.
+
+    Raises `ImageError` where the box does not overlap the image.
+    """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = (round(v) for v in box_xyxy)
     if x2 <= x1 or y2 <= y1 or x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
@@ -150,11 +163,11 @@ def crop(image: UInt8Array, box_xyxy: tuple[float, float, float, float]) -> UInt
     return _uint8(cv2.copyMakeBorder(inner, *pads, borderType=cv2.BORDER_REPLICATE))
 
 
-def crop_turned(image: UInt8Array, box_xyxy: tuple[float, float, float, float], degrees: float) -> UInt8Array:
-    """The part of `image` inside the box after turning the picture about the box's middle, in degrees against the clock."""
+def crop_rotated(image: UInt8Array, box_xyxy: tuple[float, float, float, float], degrees: float) -> UInt8Array:
+    """Crop the box after rotating the image about the box's centre, in degrees counterclockwise."""
     x1, y1, x2, y2 = box_xyxy
     size = (max(1, round(x2 - x1)), max(1, round(y2 - y1)))
-    reach = math.ceil(math.hypot(*size) / 2) + 1  # whatever the angle, all of the result comes from this far about the middle
+    reach = math.ceil(math.hypot(*size) / 2) + 1  # at any angle, the result is within this distance of the centre
     middle_x, middle_y = round((x1 + x2) / 2), round((y1 + y2) / 2)
     around = crop(image, (middle_x - reach, middle_y - reach, middle_x + reach, middle_y + reach))
     matrix = cv2.getRotationMatrix2D((reach - 0.5, reach - 0.5), degrees, 1.0)
@@ -162,15 +175,15 @@ def crop_turned(image: UInt8Array, box_xyxy: tuple[float, float, float, float], 
     return _uint8(cv2.warpAffine(around, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
-def turned(image: UInt8Array, quarters: int) -> UInt8Array:
-    """The picture turned by `quarters` times 90 degrees against the clock; the same array for 0."""
+def rotate90(image: UInt8Array, quarters: int) -> UInt8Array:
+    """Rotate an image by `quarters` * 90 degrees counterclockwise; the same array for 0."""
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters % 4 else image
 
 
-def turned_box(
+def rotate_box90(
     box_xyxy: tuple[float, float, float, float], image: UInt8Array, quarters: int
 ) -> tuple[float, float, float, float]:
-    """Where a box of `image` is in `turned(image, quarters)`."""
+    """Return the position of a box of `image` in `rotate90(image, quarters)`."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box_xyxy
     boxes = ((x1, y1, x2, y2), (y1, width - x2, y2, width - x1), (width - x2, height - y2, width - x1, height - y1))
@@ -178,12 +191,18 @@ def turned_box(
 
 
 def to_model_input(image: UInt8Array, spec: ImageSpec) -> UInt8Array:
-    """Model input uint8 (48, 48, 1) of one face crop, RGB or gray. With the default spec a 48x48 gray image passes unchanged."""
+    """Convert a face crop, RGB or gray, to a model input uint8 (48, 48, 1).
+
+    With the default spec a 48x48 gray image is unchanged.
+    """
     return enhance(resize_face(to_gray(image)), spec)[:, :, np.newaxis]
 
 
 def resize_face(gray: UInt8Array) -> UInt8Array:
-    """Gray uint8 (48, 48) of a gray face of any size: area-averaged when shrinking, bilinear when growing, no-op at 48x48."""
+    """Resize a gray face of any size to uint8 (48, 48).
+
+    Area averaging to shrink, bilinear interpolation to enlarge, no-op at 48x48.
+    """
     if gray.ndim != 2 or 0 in gray.shape:
         raise ImageError(f"face has shape {gray.shape}, expected a non-empty (H, W)")
     if gray.shape == (FACE_SIZE, FACE_SIZE):
@@ -193,7 +212,7 @@ def resize_face(gray: UInt8Array) -> UInt8Array:
 
 
 def enhance(gray: UInt8Array, spec: ImageSpec) -> UInt8Array:
-    """Gray uint8 (48, 48) with the spec's denoising and contrast applied; the same array where the spec has none."""
+    """Apply the spec's denoising and contrast to gray uint8 (48, 48); the same array where it has none."""
     if spec.denoise == "median":
         gray = _uint8(cv2.medianBlur(gray, 3))
     elif spec.denoise == "nlm":
@@ -203,8 +222,11 @@ def enhance(gray: UInt8Array, spec: ImageSpec) -> UInt8Array:
     return gray
 
 
-def varied(gray: UInt8Array, *, mirror: bool, degrees: float, shift_xy: tuple[float, float], gain: float) -> UInt8Array:
-    """Gray uint8 (H, W) mirrored, turned about its middle, shifted in pixels and made brighter by a factor; edges repeat."""
+def augment(gray: UInt8Array, *, mirror: bool, degrees: float, shift_xy: tuple[float, float], gain: float) -> UInt8Array:
+    """Mirror, rotate, shift and brighten a gray image uint8 (H, W).
+
+    Rotation about the centre in degrees, shift in pixels, brightness by the factor `gain`; edges are repeated.
+    """
     height, width = gray.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     matrix = matrix + np.array([[0, 0, shift_xy[0]], [0, 0, shift_xy[1]]])
@@ -214,41 +236,41 @@ def varied(gray: UInt8Array, *, mirror: bool, degrees: float, shift_xy: tuple[fl
 
 
 def content_hash(gray: UInt8Array) -> str:
-    """32 hex digits that are equal for equal pixels (BLAKE2b-128 over shape and bytes)."""
+    """Hash the shape and pixels of a gray image: 32 hex digits (BLAKE2b-128)."""
     digest = hashlib.blake2b(repr(gray.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(gray).tobytes())
     return digest.hexdigest()
 
 
 def perceptual_hash(gray: UInt8Array) -> str:
-    """16 hex digits that stay equal under small changes of light, noise and compression (64-bit difference hash).
+    """Compute the 64-bit difference hash of a gray image, 16 hex digits.
 
-    Each bit says whether the picture grows brighter from one cell to its right neighbour on a 9x8 grid (N. Krawetz, "Kind of
-    like that", 2013).
+    It is robust to small changes of brightness, noise and compression. Each bit is 1 where a cell of a 9x8 grid is darker than
+    its right neighbour (N. Krawetz, "Kind of like that", 2013).
     """
     grid = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     return np.packbits(grid[:, 1:] > grid[:, :-1]).tobytes().hex()
 
 
 def encode_png(image: UInt8Array) -> bytes:
-    """PNG file of a gray (H, W) or RGB (H, W, 3) picture."""
+    """Encode a gray (H, W) or RGB (H, W, 3) image as PNG."""
     ok, data = cv2.imencode(".png", image if image.ndim == 2 else to_bgr(image))
     if not ok:
         raise ImageError(f"picture of shape {image.shape} could not be written as PNG")
     return bytes(data)
 
 
-def _upright(picture: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it writes the EXIF block anew, which fails on the damaged ones that cameras and editors leave.
-    turn = _EXIF_TURNS.get(picture.getexif().get(_EXIF_ORIENTATION, 1))
-    return picture if turn is None else picture.transpose(turn)
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it rewrites the EXIF block, which fails on damaged ones.
+    turn = _EXIF_TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
 
 
-def _rgb(picture: Image.Image) -> UInt8Array:
-    if picture.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip to white
-        gray = np.clip(np.asarray(picture).astype(np.int32) // 257, 0, 255).astype(np.uint8)
+def _rgb(image: Image.Image) -> UInt8Array:
+    if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip to white
+        gray = np.clip(np.asarray(image).astype(np.int32) // 257, 0, 255).astype(np.uint8)
         return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
 def _uint8(image: Any) -> UInt8Array:

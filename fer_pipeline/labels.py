@@ -1,4 +1,4 @@
-"""The seven emotions in FER-2013 order, and the maps from the names and codes of other data sets.
+"""The seven emotions in FER-2013 order, and the label codes of other data sets.
 
 This module imports nothing of the project. A model artifact carries its own copy of `EMOTIONS`; loading one asserts equality.
 """
@@ -42,7 +42,7 @@ SYNONYMS: Final = MappingProxyType(
         "calm": "neutral",
     }
 )
-"""Other names that data sets use for the seven emotions, lower case."""
+"""Synonyms of the seven emotions in data sets, lower case."""
 
 CKPLUS_CODES: Final = MappingProxyType(
     {0: "neutral", 1: "angry", 2: "contempt", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"}
@@ -76,9 +76,9 @@ AFFECTNET_CODES: Final = MappingProxyType(
 
 
 def emotion_index(name: str) -> int:
-    """Class id 0..6 of an emotion given by name, by a usual synonym, or by its digit; case and blanks do not matter.
+    """Return the class id 0..6 of an emotion given by name, synonym or digit.
 
-    Raises `ValueError` where the name is none of them.
+    Case and surrounding spaces are ignored. Raises `ValueError` for any other text.
     """
     word = name.strip().lower()
     if word.isdecimal() and word.isascii() and int(word) < len(EMOTIONS):
@@ -90,6 +90,6 @@ def emotion_index(name: str) -> int:
 
 
 def common_name(name: str) -> str:
-    """One of `EMOTIONS` where the name or a usual synonym is one; else the name itself, lower case ("contempt")."""
+    """Replace a synonym by its name in `EMOTIONS`; other names become lower case ("contempt")."""
     word = name.strip().lower()
     return SYNONYMS.get(word, word)

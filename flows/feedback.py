@@ -19,7 +19,7 @@ from prefect.states import Failed
 
 from fer_pipeline import environment
 from fer_pipeline.errors import FerError, ToolUnavailableError
-from fer_pipeline.feedback import review
+from fer_pipeline.feedback import versions
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.layout import FEEDBACK_INBOX, RUN_LOCK
@@ -37,7 +37,9 @@ ACCEPTED_EVENT = "fer.feedback.accepted"
     on_failure=[advise],
     on_crashed=[advise],
 )
-def purge_feedback(inbox: str | None = None, wait_seconds: float = 0) -> review.FeedbackVersion | State[review.FeedbackVersion]:
+def purge_feedback(
+    inbox: str | None = None, wait_seconds: float = 0
+) -> versions.FeedbackVersion | State[versions.FeedbackVersion]:
     """Deletes corrections whose time is over, also where no service runs, and those that people took back after acceptance.
 
     `inbox` is the folder of corrections; left out, it is found as the commands find it. What has expired waits for no other run
@@ -49,7 +51,7 @@ def purge_feedback(inbox: str | None = None, wait_seconds: float = 0) -> review.
         corrections = Corrections(root / (inbox or os.environ.get(INBOX_VARIABLE) or FEEDBACK_INBOX))
         expired = corrections.expire(datetime.now(UTC))
         with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
-            done = review.purge(corrections, root)
+            done = versions.purge(corrections, root)
     except FerError as error:
         return Failed(message=str(error), data=error)
     text = (

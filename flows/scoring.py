@@ -35,7 +35,7 @@ def score_pictures(
     master: str = "local[*]",
     faces: Literal["detect", "crop"] = "detect",
     wait_seconds: float = 0,
-) -> score.ScoreFacts | State[score.ScoreFacts]:
+) -> score.ScoreProgress | State[score.ScoreProgress]:
     """Scores a folder of pictures or a Parquet table with the champion's bundle, or the exported model's folder `model`.
 
     Source and output are paths, or s3:// or gs:// URIs. What an earlier run of the same output has finished is not done again. A

@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
-from fer_pipeline.feedback import review
+from fer_pipeline.feedback import versions
 from fer_pipeline.workspace.layout import FEEDBACK
 from flows import ends
 from flows.drift import check_drift
@@ -82,7 +82,7 @@ def test_a_failure_is_told_with_its_reason_and_the_next_step(
 @pytest.mark.timeout(120, method="thread")  # Prefect uses the alarm signal, as pytest-timeout does by default
 def test_a_flow_that_hangs_is_ended_and_told(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(review, "purge", lambda *_: time.sleep(60))
+    monkeypatch.setattr(versions, "purge", lambda *_: time.sleep(60))
     start = time.monotonic()
     state = purge_feedback.with_options(timeout_seconds=0.5)(return_state=True)
     assert time.monotonic() - start < 40
@@ -95,7 +95,7 @@ def test_a_crash_is_told_with_the_next_step(server: None, tmp_path: Path, monkey
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(review, "purge", interrupted)
+    monkeypatch.setattr(versions, "purge", interrupted)
     seen: list[State[Any]] = []
     hooks = [ends.advise, lambda _flow, _run, state: seen.append(state)]
     with pytest.raises(KeyboardInterrupt):
@@ -106,8 +106,8 @@ def test_a_crash_is_told_with_the_next_step(server: None, tmp_path: Path, monkey
 def test_what_a_purge_has_done_is_an_artifact_with_a_link(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / FEEDBACK).mkdir(parents=True)
-    done = review.FeedbackVersion("0123456789ab", 7, ("a", "b"))
-    monkeypatch.setattr(review, "purge", lambda *_: done)
+    done = versions.FeedbackVersion("0123456789ab", 7, ("a", "b"))
+    monkeypatch.setattr(versions, "purge", lambda *_: done)
     artifacts = artifacts_of(purge_feedback(return_state=True))
     assert "2 accepted ones were taken back" in artifacts["fer-feedback"]
     assert "`dvc gc`" in artifacts["fer-feedback"]

@@ -59,7 +59,8 @@ def test_exif_orientation_turns_the_picture_upright(orientation: int, corner: tu
     assert decoded.astype(int).sum() == 3 * 255
 
 
-def test_an_orientation_that_exif_does_not_know_leaves_the_picture_as_it_is() -> None:
+def test_an_unknown_exif_orientation_changes_nothing() -> None:
+    """An orientation that exif does not know leaves the image as it is."""
     image = picture_of(4, 6)
     np.testing.assert_array_equal(imaging.decode(encoded(image, "PNG", exif=exif(77))), image)
 
@@ -103,7 +104,9 @@ def test_bytes_that_are_no_whole_picture_are_refused(data: bytes, reason: str) -
         (30_000, 30_000, "too many pixels, at most 50,000,000"),
     ],
 )
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(width: int, height: int, words: str) -> None:
+def test_too_many_pixels_are_refused_before_decoding(width: int, height: int, words: str) -> None:
+    """A image of too many pixels is refused before it is decoded."""
+
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -118,9 +121,8 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(width: int
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=12),
     kept=st.integers(0, 5000),
 )
-def test_damaged_files_decode_or_raise_an_image_error_and_nothing_else(
-    seed: str, changes: list[tuple[int, int]], kept: int
-) -> None:
+def test_damaged_files_decode_or_raise_an_image_error(seed: str, changes: list[tuple[int, int]], kept: int) -> None:
+    """Damaged files decode or raise an image error and nothing else."""
     options = {} if seed == "BMP" else {"exif": exif(6)}
     data = bytearray(encoded(picture_of(12, 9), seed, **options))
     for position, value in changes:
@@ -184,26 +186,26 @@ def test_a_box_that_misses_the_picture_is_an_error(box: tuple[float, float, floa
 @pytest.mark.parametrize("quarters", range(4))
 def test_a_turned_box_holds_the_same_pixels(quarters: int) -> None:
     image = picture_of(6, 9)
-    x1, y1, x2, y2 = (round(value) for value in imaging.turned_box((2, 1, 5, 3), image, quarters))
-    found = imaging.turned(image, quarters)[y1:y2, x1:x2]
+    x1, y1, x2, y2 = (round(value) for value in imaging.rotate_box90((2, 1, 5, 3), image, quarters))
+    found = imaging.rotate90(image, quarters)[y1:y2, x1:x2]
     np.testing.assert_array_equal(found, np.rot90(image[1:3, 2:5], quarters))
 
 
 def test_turning_by_nothing_is_no_copy() -> None:
     image = picture_of(4, 5)
-    assert imaging.turned(image, 0) is image
+    assert imaging.rotate90(image, 0) is image
 
 
 def test_a_crop_turned_by_nothing_is_the_plain_crop() -> None:
     image = picture_of(40, 50)
-    np.testing.assert_array_equal(imaging.crop_turned(image, (10, 10, 30, 30), 0.0), imaging.crop(image, (10, 10, 30, 30)))
-    np.testing.assert_array_equal(imaging.crop_turned(image, (-5, 10, 15, 30), 0.0), imaging.crop(image, (-5, 10, 15, 30)))
+    np.testing.assert_array_equal(imaging.crop_rotated(image, (10, 10, 30, 30), 0.0), imaging.crop(image, (10, 10, 30, 30)))
+    np.testing.assert_array_equal(imaging.crop_rotated(image, (-5, 10, 15, 30), 0.0), imaging.crop(image, (-5, 10, 15, 30)))
 
 
 @pytest.mark.parametrize(("degrees", "quarters"), [(90, 1), (180, 2), (-90, 3)])
 def test_a_crop_turned_by_a_quarter_is_the_turned_crop(degrees: float, quarters: int) -> None:
     image = picture_of(40, 50)
-    turned = imaging.crop_turned(image, (10, 10, 30, 30), degrees)
+    turned = imaging.crop_rotated(image, (10, 10, 30, 30), degrees)
     np.testing.assert_allclose(turned.astype(int), np.rot90(image[10:30, 10:30], quarters).astype(int), atol=1)
 
 
@@ -211,7 +213,7 @@ def test_a_tilted_line_becomes_level() -> None:
     image = np.zeros((100, 100), np.uint8)
     for x in range(100):
         image[min(99, round(50 + (x - 50) * np.tan(np.deg2rad(20)))) :, x] = 255  # falls to the right by 20 degrees
-    level = imaging.crop_turned(image, (30, 30, 70, 70), 20.0)
+    level = imaging.crop_rotated(image, (30, 30, 70, 70), 20.0)
     assert level[:17].max() < 20
     assert level[23:].min() > 235
 
@@ -264,7 +266,8 @@ def test_a_spec_of_another_code_is_refused(values: dict[str, Any]) -> None:
         ImageSpec.from_dict(values)
 
 
-def test_equal_pixels_have_equal_content_hashes_and_others_do_not() -> None:
+def test_only_equal_pixels_have_equal_content_hashes() -> None:
+    """Equal pixels have equal content hashes and others do not."""
     image = picture_of(48, 48)[:, :, 0]
     changed = image.copy()
     changed[0, 0] ^= 1
@@ -277,7 +280,8 @@ def test_content_hashes_tell_shapes_apart() -> None:
     assert imaging.content_hash(np.zeros((2, 8), np.uint8)) != imaging.content_hash(np.zeros((4, 4), np.uint8))
 
 
-def test_the_perceptual_hash_survives_more_light_and_tells_mirror_images_apart(drawn_face: UInt8Array) -> None:
+def test_the_perceptual_hash_ignores_light_but_not_mirroring(drawn_face: UInt8Array) -> None:
+    """The perceptual hash survives more light and tells mirror images apart."""
     gray = imaging.to_gray(drawn_face)
     assert imaging.perceptual_hash(gray) == imaging.perceptual_hash(gray + 20)
     assert imaging.perceptual_hash(gray) != imaging.perceptual_hash(np.ascontiguousarray(gray[:, ::-1]))

@@ -141,7 +141,7 @@ def accept(
 
     Example: `fer feedback accept --all-passing`, then `fer run`
     """
-    from fer_pipeline.feedback import review
+    from fer_pipeline.feedback import versions
     from flows.feedback import announce
 
     named = _ids(ids, file)
@@ -149,9 +149,9 @@ def accept(
         raise ParamsError("give ids (or --file) or --all-passing, one of both")
     with exclusive(RUN_LOCK, "fer feedback accept", wait):
         corrections = _open(inbox)
-        review.settle(corrections, Path.cwd())
+        versions.settle(corrections, Path.cwd())
         found = _review(corrections, processed)
-        done = review.accept(corrections, Path.cwd(), found, None if all_passing else named)
+        done = versions.accept(corrections, Path.cwd(), found, None if all_passing else named)
     for item in found.items:
         if all_passing and not item.passes:
             results.print(f"[yellow]left:[/] {item.correction.id} {'; '.join(item.faults + item.doubts)}")
@@ -209,13 +209,13 @@ def delete(
 
     Example: `fer feedback delete 0123456789abcdef0123456789abcdef`
     """
-    from fer_pipeline.feedback import review
+    from fer_pipeline.feedback import versions
 
     named = _ids(ids, file)
     if not named:
         raise ParamsError("give the receipts of what to delete, or --file")
     with exclusive(RUN_LOCK, "fer feedback delete", wait):
-        done = review.delete(_open(inbox), Path.cwd(), named)
+        done = versions.delete(_open(inbox), Path.cwd(), named)
     _forget_page()
     results.print(f"{len(named)} deleted, {len(done.ids)} of them out of data/feedback, now version {done.version}")
     if done.ids:
@@ -230,10 +230,10 @@ def purge(inbox: Inbox = FEEDBACK_INBOX, wait: Wait = 0) -> None:
 
     Example: `fer feedback purge`
     """
-    from fer_pipeline.feedback import review
+    from fer_pipeline.feedback import versions
 
     with exclusive(RUN_LOCK, "fer feedback purge", wait):
-        done = review.purge(_open(inbox), Path.cwd())
+        done = versions.purge(_open(inbox), Path.cwd())
     if done.ids:
         _forget_page()
     results.print(f"{len(done.ids)} taken out of data/feedback, which holds {done.total}, version {done.version}")

@@ -166,7 +166,7 @@ def score(
     pictures, out = storage_location(source), storage_location(output)
     with exclusive(out.lock, "fer score"), tqdm(unit=" pictures", file=sys.stderr) as bar:
 
-        def advance(facts: score.ScoreFacts) -> None:
+        def advance(facts: score.ScoreProgress) -> None:
             bar.set_postfix(faces=facts.faces, errors=facts.errors, refresh=False)
             bar.update(facts.pictures - bar.n)
 

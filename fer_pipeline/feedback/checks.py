@@ -1,6 +1,7 @@
-"""The checks of corrections before they become training data: a Great Expectations suite over a batch, told for each correction.
+"""Check corrections with a Great Expectations suite before they become training data.
 
-Severity "error" keeps a correction out for good; "warning" is for a person to judge. The context lives in memory.
+A correction that fails a check of severity "error" cannot be accepted; "warning" is for a person to judge. The context is in
+memory.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import great_expectations as gx
@@ -16,14 +16,12 @@ import great_expectations.expectations as gxe
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.dataset as ds
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from fer_pipeline.config.params import FeedbackParams
-from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.validate.suite import ERROR, WARNING
 from fer_pipeline.errors import SourceError
+from fer_pipeline.feedback.known_faces import KnownFaces
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array, content_hash, perceptual_hash
 from fer_pipeline.labels import EMOTIONS
 
@@ -32,7 +30,7 @@ _BITS: Final = 64
 
 @dataclass(frozen=True)
 class Candidate:
-    """One correction: its `face` is gray uint8, (48, 48) as it should be; `emotion` what the person says."""
+    """One correction to check; `face` is gray uint8 (48, 48) if it is valid, `emotion` the corrected label."""
 
     id: str
     emotion: str
@@ -41,43 +39,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class KnownFaces:
-    """What the data holds of a batch already: those of its content hashes that stand in train, and in validation or test.
-
-    `measured_perceptual` are the perceptual hashes of all validation and test pictures, uint64 (N,).
-    """
-
-    train: frozenset[str]
-    measured: frozenset[str]
-    measured_perceptual: npt.NDArray[np.uint64]
-
-    @classmethod
-    def read(cls, processed: Path, hashes: Sequence[str]) -> KnownFaces:
-        """What the processed table holds of these. The table may be large: of train nothing but the matches is kept.
-
-        Raises `SourceError` where it cannot be read.
-        """
-        own, train = ~ds.field("augmented"), ds.field("split") == "train"
-        same = ds.field("content_hash").isin(pa.array(hashes, pa.string()))
-        try:
-            table = ProcessedTable.open(processed)
-            found = table.columns(["split", "content_hash"], own & same).to_pylist()
-            batches = table.batches(["perceptual_hash"], own & ~train)
-            perceptual = [np.array([int(one, 16) for one in batch[0].to_pylist()], np.uint64) for batch in batches]
-        except SourceError as error:
-            raise SourceError(
-                f"{error}; run `fer run` first, so that corrections can be compared with validation and test"
-            ) from error
-        return cls(
-            frozenset(row["content_hash"] for row in found if row["split"] == "train"),
-            frozenset(row["content_hash"] for row in found if row["split"] != "train"),
-            np.unique(np.concatenate([np.array([], np.uint64), *perceptual])),
-        )
-
-
-@dataclass(frozen=True)
 class BatchCheck:
-    """One expectation: `failed` says for each correction that broke it what was observed."""
+    """Result of one expectation; `failed` holds the observed value by id of each correction that failed."""
 
     name: str
     severity: Literal["error", "warning"]
@@ -87,7 +50,7 @@ class BatchCheck:
 
 
 def check(batch: Sequence[Candidate], known: KnownFaces, accepted: frozenset[str], params: FeedbackParams) -> list[BatchCheck]:
-    """The outcome of each expectation on the batch; `accepted` are content hashes of corrections that were accepted before."""
+    """Run the expectations on a batch; `accepted` holds content hashes of accepted corrections."""
     expectations = _expectations(params)
     if not batch:
         return []
@@ -108,9 +71,9 @@ def check(batch: Sequence[Candidate], known: KnownFaces, accepted: frozenset[str
 
 
 def frame(batch: Sequence[Candidate], known: KnownFaces, accepted: frozenset[str], params: FeedbackParams) -> pd.DataFrame:
-    """One row per correction with what the expectations look at; flags are 0 or 1."""
+    """Return one row per correction with the columns that are checked; flags are 0 or 1."""
     hashes = [content_hash(one.face) for one in batch]
-    places = [hashes[:number].count(digits) for number, digits in enumerate(hashes)] if len(set(hashes)) < len(hashes) else 0
+    ranks = [hashes[:number].count(digits) for number, digits in enumerate(hashes)] if len(set(hashes)) < len(hashes) else 0
     labels: dict[str, set[str]] = {}
     for one, digits in zip(batch, hashes, strict=True):
         labels.setdefault(digits, set()).add(one.emotion)
@@ -123,7 +86,7 @@ def frame(batch: Sequence[Candidate], known: KnownFaces, accepted: frozenset[str
             "emotion": [one.emotion for one in batch],
             "shape": ["x".join(map(str, one.face.shape)) for one in batch],
             "contrast": [float(one.face.std()) for one in batch],
-            "repeated": places,
+            "repeated": ranks,
             "contradicted": [int(len(labels[digits]) > 1) for digits in hashes],
             "accepted_before": [int(digits in accepted) for digits in hashes],
             "in_train": [int(digits in known.train) for digits in hashes],
@@ -212,7 +175,7 @@ def _value(value: Any) -> str:
 
 
 def _nearest(face: UInt8Array, hashes: npt.NDArray[np.uint64]) -> int:
-    """Fewest bits in which the face's perceptual hash, or that of its mirror image, differs from one of the hashes."""
+    """Return the smallest Hamming distance of the face, or its mirror image, to the hashes."""
     if not len(hashes):
         return _BITS
     own = [np.uint64(int(perceptual_hash(one), 16)) for one in (face, np.ascontiguousarray(face[:, ::-1]))]

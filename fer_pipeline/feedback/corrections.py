@@ -1,12 +1,12 @@
-"""What people say of answers, in a folder that the service writes and the `fer feedback` commands read. Does file I/O.
+"""Store corrections of predictions in a folder, one file each.
 
-Each correction is one file: it appears, moves and goes as a whole, so that any number of processes can share the folder. A
-picture lies nowhere but in its correction's file, and goes with it.
+The service writes the folder, the `fer feedback` commands read it. Files are created, moved and removed atomically, so that any
+number of processes can share the folder. The image of a correction is stored only in its file.
 
     pending/<id>.json     waits for review, until it expires
-    accepted/<id>.json    its picture became training data; kept without the picture, so that the receipt stays good
-    withdrawn/<id>.json   accepted before the person asked to delete it; `fer feedback purge` takes the picture out of the data
-    key                   what the service signs its tokens with
+    accepted/<id>.json    the image became training data; kept without the image, so that the receipt stays valid
+    withdrawn/<id>.json   accepted, then withdrawn by the person; `fer feedback purge` removes the image from the data
+    key                   the key with which the service signs its tokens
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ State = Literal["pending", "accepted", "withdrawn"]
 STATES: Final[tuple[State, ...]] = ("pending", "accepted", "withdrawn")
 
 _SUFFIX, _ASIDE = ".json", ".new"
-_STALE_SECONDS = 3600  # after which a file that is still aside belongs to a process that was killed
+_STALE_SECONDS = 3600  # after which an unfinished file belongs to a process that was killed
 _DAMAGED = timedelta(days=30)  # after its last change, a file that does not say when it expires is deleted
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What a person says of one answer.
+    """A person's correction of one prediction.
 
-    `id`, 32 hex digits, is the person's receipt. `time` and `expires` are aware. `answered` is the label of the answer or
-    "uncertain", `confidence` in 0..1 the probability of its most probable label, `version` the fingerprint of the model of
-    that `network`; `corrected` is what the person says. `sender` is equal for corrections of one address on one day and says
-    nothing else. With the person's consent `picture` is the face, a PNG of 48x48 gray pixels, and `size` the side in pixels of
-    the face in the picture that was sent; else both are None.
+    `id`, 32 hex digits, is the person's receipt. `time` and `expires` are timezone-aware. `answered` is the predicted label or
+    "uncertain", `confidence` in 0..1 the probability of the most probable label, `version` the fingerprint of the model of that
+    `network`; `corrected` is the person's label. `sender` is equal for corrections of one address on one day and holds no other
+    information. With the person's consent `picture` is the face, a PNG of 48x48 gray pixels, and `size` the side in pixels of
+    the face in the image that was sent; else both are None. The names are those of the stored JSON.
     """
 
     id: str
@@ -65,68 +65,77 @@ class Correction:
 
 
 class Corrections:
-    """A folder of corrections. Nothing is made before something is written."""
+    """A folder of corrections; it is created when the first one is written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def key(self) -> bytes:
-        """32 random bytes, made once. Raises `ToolUnavailableError` where the folder cannot be written."""
-        place = self.folder / "key"
-        if not place.exists():
-            self._create(place, secrets.token_bytes(32))
-        return place.read_bytes()
+        """Return the signing key, 32 random bytes created at the first call.
+
+        Raises `ToolUnavailableError` where the folder cannot be written.
+        """
+        file = self.folder / "key"
+        if not file.exists():
+            self._create(file, secrets.token_bytes(32))
+        return file.read_bytes()
 
     def put(self, correction: Correction) -> bool:
-        """Adds a pending correction; false where there is one of this id already. Raises `ToolUnavailableError`."""
+        """Add a pending correction; return false where its id exists already.
+
+        Raises `ToolUnavailableError` where the folder cannot be written.
+        """
         if self.knows(correction.id):
             return False
-        return self._create(self._place("pending", correction.id), _encoded(correction))
+        return self._create(self._file("pending", correction.id), _encoded(correction))
 
     def count(self, state: State) -> int:
-        """How many there are."""
+        """Count the corrections of a state."""
         return sum(1 for _ in self._files(state))
 
     def knows(self, receipt: str) -> bool:
-        """Whether there is a correction with this receipt, whatever its state."""
-        return is_receipt(receipt) and any(self._place(state, receipt).exists() for state in STATES)
+        """Return whether a correction with this receipt exists, in any state."""
+        return is_receipt(receipt) and any(self._file(state, receipt).exists() for state in STATES)
 
     def read(self, state: State) -> tuple[list[Correction], list[str]]:
-        """Those of a state, oldest first, and the names of the files that cannot be read."""
+        """Read the corrections of a state, oldest first, and the names of unreadable files."""
         found, damaged = [], []
         for file in self._files(state):
             try:
                 found.append(_decoded(file.read_bytes()))
-            except FileNotFoundError:  # it has moved on
+            except FileNotFoundError:  # another process moved it
                 continue
             except (OSError, ValueError, KeyError, TypeError):
                 damaged.append(file.relative_to(self.folder).as_posix())
         return sorted(found, key=lambda correction: (correction.time, correction.id)), sorted(damaged)
 
     def accept(self, correction: Correction) -> None:
-        """Notes that the picture of a pending correction is now kept elsewhere, and forgets it here.
+        """Move a correction from pending to accepted, without its image.
 
-        One that was deleted meanwhile counts as withdrawn.
+        One that was deleted meanwhile becomes withdrawn.
         """
-        self._create(self._place("accepted", correction.id), _encoded(replace(correction, picture=None)))
-        if not _unlinked(self._place("pending", correction.id)):
+        self._create(self._file("accepted", correction.id), _encoded(replace(correction, picture=None)))
+        if not _unlinked(self._file("pending", correction.id)):
             self._withdraw(correction.id)
 
     def delete(self, receipt: str) -> Literal["deleted", "withdrawn", "unknown"]:
-        """Deletes a pending correction; marks one that was accepted as withdrawn, which only the data's owner can carry out."""
+        """Delete a pending correction, or mark an accepted one as withdrawn.
+
+        The image of a withdrawn one is in the training data until `fer feedback purge` removes it.
+        """
         if not is_receipt(receipt):
             return "unknown"
-        deleted = _unlinked(self._place("pending", receipt))
+        deleted = _unlinked(self._file("pending", receipt))
         self._withdraw(receipt)
-        return "withdrawn" if self._place("withdrawn", receipt).exists() else "deleted" if deleted else "unknown"
+        return "withdrawn" if self._file("withdrawn", receipt).exists() else "deleted" if deleted else "unknown"
 
     def forget(self, receipt: str) -> None:
-        """Removes what is noted of an id, whatever its state, once its picture is nowhere any more."""
+        """Remove the files of an id in all states, after its image was removed everywhere."""
         for state in STATES:
-            self._place(state, receipt).unlink(missing_ok=True)
+            self._file(state, receipt).unlink(missing_ok=True)
 
     def expire(self, now: datetime) -> int:
-        """Deletes the pending corrections whose time is over, and returns how many they were."""
+        """Delete expired pending corrections, and return their number."""
         for aside in self.folder.glob(f"*/.*{_ASIDE}"):
             with suppress(FileNotFoundError):
                 if time.time() - aside.stat().st_mtime > _STALE_SECONDS:
@@ -140,7 +149,7 @@ class Corrections:
         return expired
 
     def _withdraw(self, receipt: str) -> None:
-        accepted, withdrawn = self._place("accepted", receipt), self._place("withdrawn", receipt)
+        accepted, withdrawn = self._file("accepted", receipt), self._file("withdrawn", receipt)
         if accepted.exists():
             withdrawn.parent.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileNotFoundError):  # another process was faster
@@ -149,13 +158,13 @@ class Corrections:
     def _files(self, state: State) -> Iterator[Path]:
         return (self.folder / state).glob(f"[!.]*{_SUFFIX}")
 
-    def _place(self, state: State, receipt: str) -> Path:
+    def _file(self, state: State, receipt: str) -> Path:
         if not is_receipt(receipt):
-            raise FeedbackError(f"{receipt!r} is no receipt, expected 32 hex digits")
+            raise FeedbackError(f"{receipt!r} is not a receipt, expected 32 hex digits")
         return self.folder / state / f"{receipt}{_SUFFIX}"
 
     def _create(self, target: Path, content: bytes) -> bool:
-        """Writes a file that must not be there yet, at once and for its owner's eyes only; false where it is there."""
+        """Create a file atomically, readable by its owner only; return false where it exists."""
         aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_ASIDE}")
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -175,7 +184,7 @@ class Corrections:
 
 
 def is_receipt(text: str) -> bool:
-    """Whether a text has the form of an id; nothing else may become a file's name."""
+    """Return whether a text has the form of an id; only ids become file names."""
     return len(text) == 32 and all(digit in "0123456789abcdef" for digit in text)
 
 

@@ -1,4 +1,4 @@
-"""The page and the table on which a person decides about corrections."""
+"""Write the review page and table of corrections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from fer_pipeline.workspace.files import replaced_folder, write_json
 
 
 def write(out: Path, review: Review, inbox: Path) -> Path:
-    """Replaces the folder `out`: index.html with a thumbnail per correction, review.json without pictures. Returns the page."""
+    """Write index.html with a thumbnail per correction, and review.json without images.
+
+    Replaces the folder `out`, and returns the page.
+    """
     with replaced_folder(out) as aside:
         write_json(aside / "review.json", {"items": [as_dict(item) for item in review.items], "damaged": list(review.damaged)})
         order = {"refused": 2, "doubtful": 1, "passes": 0}
@@ -65,7 +68,7 @@ def _check_table(review: Review) -> Table:
 
 
 def as_dict(item: Reviewed) -> dict[str, Any]:
-    """Plain values of one correction for JSON, without its picture."""
+    """Return plain values of one correction for JSON, without its image."""
     correction, quality = item.correction, item.quality
     return {
         "id": correction.id,

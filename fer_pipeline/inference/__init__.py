@@ -1,1 +1,1 @@
-"""From a picture to faces with emotions, on onnxruntime and OpenCV alone."""
+"""Emotion recognition in images and videos, with onnxruntime and OpenCV only."""

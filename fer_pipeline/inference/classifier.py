@@ -1,4 +1,4 @@
-"""The exported network on onnxruntime: model inputs -> logits -> calibrated probabilities."""
+"""Classify emotions of face crops with the exported network on onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 
 INPUT, OUTPUT = "image", "logits"
 
-_BATCH = 128  # bounds the memory of one run, however many faces a picture has
+_BATCH = 128  # bounds the memory of one run, for any number of faces
 
 
 class EmotionClassifier:
-    """Seven emotions of face crops; safe to call from several threads."""
+    """Emotion classifier of face crops; safe to call from several threads."""
 
     def __init__(self, session: Any, info: ModelInfo) -> None:
         self._session = session
@@ -28,7 +28,7 @@ class EmotionClassifier:
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> EmotionClassifier:
-        """The classifier of an exported model's folder, on the CPU with `threads` threads per call.
+        """Load an exported model on the CPU, with `threads` threads per call.
 
         Raises `ModelError` where files are missing or damaged, or the network has other inputs or outputs.
         """
@@ -40,12 +40,16 @@ class EmotionClassifier:
         try:
             session = ort.InferenceSession(folder / MODEL_FILE, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a dozen types of its own, all of them straight from Exception
-            raise ModelError(f"{folder / MODEL_FILE} is no network that onnxruntime reads: {error}") from error
+            raise ModelError(f"{folder / MODEL_FILE} is not a network that onnxruntime can read: {error}") from error
         _check_signature(session, folder)
         return cls(session, info)
 
     def logits(self, inputs: UInt8Array) -> npt.NDArray[np.float32]:
-        """float32 (N, 7), in the order of `labels.EMOTIONS`, of inputs uint8 (N, 48, 48, 1) made by `imaging.to_model_input`."""
+        """Compute logits float32 (N, 7) of inputs uint8 (N, 48, 48, 1).
+
+        Inputs are made by `imaging.to_model_input`; columns are in the order of `labels.EMOTIONS`. Raises `ImageError` for
+        another dtype or shape.
+        """
         if inputs.dtype != np.uint8 or inputs.shape[1:] != (FACE_SIZE, FACE_SIZE, 1):
             raise ImageError(f"model input is {inputs.dtype} {inputs.shape}, expected uint8 (N, {FACE_SIZE}, {FACE_SIZE}, 1)")
         if len(inputs) == 0:
@@ -54,7 +58,10 @@ class EmotionClassifier:
         return np.concatenate(parts)
 
     def probabilities(self, inputs: UInt8Array) -> npt.NDArray[np.float64]:
-        """float64 (N, 7), calibrated: softmax of the logits over the temperature of the model; rows sum to 1."""
+        """Compute calibrated probabilities float64 (N, 7) of inputs uint8 (N, 48, 48, 1).
+
+        They are the softmax of the logits divided by the model's temperature; rows sum to 1.
+        """
         scaled = self.logits(inputs).astype(np.float64) / self.info.temperature
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))

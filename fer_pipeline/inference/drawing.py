@@ -1,4 +1,4 @@
-"""Draws recognized faces into a picture."""
+"""Draw recognized faces into an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fer_pipeline.inference.detection.faces import Box
 from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
 from fer_pipeline.inference.tracking import TrackedFace
 
-# Okabe and Ito's palette, told apart with colour-blind eyes; RGB.
+# Palette of Okabe and Ito, safe for colour-blind people; RGB.
 COLOURS = {
     "angry": (213, 94, 0),
     "disgust": (0, 158, 115),
@@ -29,7 +29,7 @@ _SMALLEST_TEXT = 0.4
 
 
 def annotate(image: UInt8Array, faces: Sequence[FaceEmotion]) -> UInt8Array:
-    """A copy of an RGB picture with the box, emotion and probability of each face that has a box."""
+    """Return a copy of an RGB image with box, emotion and probability of each face that has a box."""
     drawn = image.copy()
     for face in faces:
         if face.box_xyxy is not None:
@@ -38,7 +38,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceEmotion]) -> UInt8Array:
 
 
 def annotate_tracked(image: UInt8Array, faces: Sequence[TrackedFace]) -> UInt8Array:
-    """The same for a frame of a video: number of the person, smoothed emotion and its probability."""
+    """Return a copy of a video frame with person, smoothed emotion and probability of each face."""
     drawn = image.copy()
     for known in faces:
         if known.face.box_xyxy is not None:
@@ -58,7 +58,7 @@ def _draw(image: UInt8Array, box: Box, emotion: str, text: str) -> None:
 
 
 def _label(image: UInt8Array, text: str, corner: tuple[int, int], wide: int, colour: tuple[int, int, int]) -> None:
-    # As wide as the box where that can be read, above it where there is room, and never outside the picture.
+    # As wide as the box if that is readable, above the box if there is room, and never outside the image.
     (natural, _), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
     size = max(_SMALLEST_TEXT, 0.9 * wide / natural)
     stroke, pad = max(1, round(1.5 * size)), round(8 * size)

@@ -1,4 +1,4 @@
-"""The faces of a picture as flat rows, which pandas, `csv` and Arrow take as they are."""
+"""Convert recognized faces to flat rows for pandas, `csv` and Arrow."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ FACE_COLUMNS = (
     "face", *_BOX, "detection_score", "rotation", "emotion", "top_emotion", "confidence",
     *EMOTIONS, "size", "sharpness", "brightness", "outside", "reasons",
 )  # fmt: skip
-"""The keys of a row of `face_rows`, in their order, after those of the picture."""
+"""The keys of a row of `face_rows`, in order, after those of the image."""
 
 
-def face_rows(faces: Sequence[FaceEmotion], /, **picture: Any) -> list[dict[str, Any]]:
-    """One flat row for each face that a `Recognizer` answered for one picture, in its order; `pandas.DataFrame(rows)` takes them.
+def face_rows(faces: Sequence[FaceEmotion], /, **columns: Any) -> list[dict[str, Any]]:
+    """Return one flat row per face of one image, in their order, as for `pandas.DataFrame(rows)`.
 
-    `picture` is what each row says of the picture, in columns before the others: `face_rows(faces, picture="a.jpg")`. Then come
-    `FACE_COLUMNS`: the number of the face from 1, its box in pixels (None where the picture was given as one face, as is
-    `detection_score`), `rotation` in degrees, the answer, the probability of each emotion under its name, the quality of the
-    crop as in `FaceQuality`, and `reasons` separated by blanks.
+    Keyword arguments become the first columns of each row: `face_rows(faces, file="a.jpg")`. Then come `FACE_COLUMNS`: the number
+    of the face from 1, its box in pixels (None where the image was given as one face, as is `detection_score`), `rotation` in
+    degrees, the emotion, the probability of each emotion under its name, the quality of the crop as in `FaceQuality`, and
+    `reasons` separated by spaces.
     """
-    return [{**picture, "face": number, **_values(face)} for number, face in enumerate(faces, 1)]
+    return [{**columns, "face": number, **_values(face)} for number, face in enumerate(faces, 1)]
 
 
 def _values(face: FaceEmotion) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An exported model as bytes: it travels to other processes and machines, and its folder may change meanwhile."""
+"""Hold an exported model in memory, to send it to other processes and machines."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ PORTABLE_FILES = (MODEL_FILE, INFO_FILE, YUNET_FILE, CARD_FILE)
 
 @dataclass(frozen=True)
 class PortableModel:
-    """Name and content of each file of one exported model."""
+    """Name and content of each file of one exported model.
+
+    Changes of its folder after `read` have no effect.
+    """
 
     files: tuple[tuple[str, bytes], ...]
 
     @classmethod
     def read(cls, folder: Path, detector: Path | None = None) -> PortableModel:
-        """The model of an exported model's folder, with the face detector in it or the YuNet file given.
+        """Read an exported model, with the face detector of its folder or the YuNet file given.
 
-        Raises `ModelError` where files are missing or cannot be read; whether they fit each other shows in `recognizer`.
+        Raises `ModelError` where files are missing or cannot be read; `recognizer` checks whether they fit each other.
         """
         ModelInfo.read(folder)  # here, so that the message names the folder and not a copy
         paths = {name: folder / name for name in PORTABLE_FILES}
@@ -37,16 +40,16 @@ class PortableModel:
 
     @property
     def card(self) -> str | None:
-        """The model card, an HTML page; None where the folder had none."""
+        """Return the model card, an HTML page; None where the folder has none."""
         return next((content.decode(errors="replace") for name, content in self.files if name == CARD_FILE), None)
 
     def write(self, folder: Path) -> None:
-        """Writes the files into an existing folder."""
+        """Write the files into an existing folder."""
         for name, content in self.files:
             (folder / name).write_bytes(content)
 
     def recognizer(self, threshold: float = DEFAULT_THRESHOLD) -> Recognizer:
-        """Detector and classifier of these files. Raises `ModelError` where they do not fit each other."""
+        """Load detector and classifier. Raises `ModelError` where the files do not fit each other."""
         with tempfile.TemporaryDirectory(prefix="fer-model-") as scratch:
             self.write(Path(scratch))
             return Recognizer.load(Path(scratch), threshold=threshold)

@@ -1,7 +1,7 @@
-"""How fit a face crop is for recognition, and in words why it is not.
+"""Measure the quality and pose of a face crop, with the reasons for low quality.
 
-The bounds are the 1st and 99th percentile of FER-2013 (5,383 training and validation faces): beyond them the network has seen
-next to nothing like it.
+The bounds are the 1st and 99th percentile of FER-2013 (5,383 training and validation faces); the network was trained on hardly
+any face beyond them.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from fer_pipeline.imaging import UInt8Array, resize_face, to_gray
 from fer_pipeline.inference.detection.faces import Box, FaceBox
 
 MIN_SIZE = 32
-"""Side of the crop in pixels; a smaller one must be grown by half or more to fill the 48 pixels of a model input."""
+"""Side of the crop in pixels; a smaller one is enlarged by half or more to the 48 pixels of a model input."""
 
 MIN_SHARPNESS = 430.0
 DARKEST, BRIGHTEST = 52.0, 200.0
 
 MAX_OUTSIDE = 0.2
-"""Share of the crop that may lie outside the picture."""
+"""Share of the crop that may be outside the image."""
 
 
 NOSE = 0.45
-"""How far the tip of a nose stands out before the eyes, in units of their distance."""
+"""Distance of the nose tip from the plane of the eyes, in units of the distance between the eyes."""
 
 
 @dataclass(frozen=True)
 class FaceQuality:
-    """Side of the crop in pixels, variance of its Laplacian at 48x48 (sharpness), mean gray value in 0..255 (brightness).
+    """Quality of a face crop.
 
-    `outside` is the share of the crop that lies outside the picture, `contrast` the standard deviation of its gray values.
+    `size` is its side in pixels, `sharpness` the variance of its Laplacian at 48x48, `brightness` the mean and `contrast` the
+    standard deviation of its gray values 0..255, `outside` the share of the crop that is outside the image.
     """
 
     size: float
@@ -44,7 +45,7 @@ class FaceQuality:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Which bounds are broken: "small", "blurry", "dark", "bright", "cut_off"; empty for a good crop."""
+        """Return the violated bounds: "small", "blurry", "dark", "bright", "cut_off"; empty if none."""
         broken = {
             "small": self.size < MIN_SIZE,
             "blurry": self.sharpness < MIN_SHARPNESS,
@@ -57,11 +58,11 @@ class FaceQuality:
 
 @dataclass(frozen=True)
 class FacePose:
-    """In degrees: `roll`, by which the line of the eyes falls to the right (-180 to 180), and `yaw`, by which the face looks to
-    the right of the picture (-90 to 90).
+    """Pose of a face in degrees.
 
-    Yaw is a rough estimate from the place of the nose between the eyes, which supposes a nose of `NOSE` on everyone; it was not
-    measured on faces of known pose.
+    `roll` is the angle of the eye line, -180 to 180, positive where it falls to the right; `yaw` is the rotation to the right of
+    the image, -90 to 90. Yaw is a rough estimate from the position of the nose between the eyes and assumes a nose length of
+    `NOSE`; it was not validated on faces of known pose.
     """
 
     roll: float
@@ -69,7 +70,7 @@ class FacePose:
 
     @classmethod
     def of(cls, face: FaceBox) -> FacePose | None:
-        """The pose of a face; None where its detector knows no landmarks, or sees both eyes in one place."""
+        """Estimate the pose of a face; None without landmarks, or where both eyes are at one point."""
         if face.landmarks is None or face.tilt is None:
             return None
         right, left, nose = (np.array(mark) for mark in face.landmarks[:3])
@@ -80,13 +81,13 @@ class FacePose:
         aside = float((nose - (left + right) / 2) @ between) / distance**2
         return cls(face.tilt, math.degrees(math.atan(aside / NOSE)))
 
-    def turned(self, quarters: int) -> FacePose:
-        """The same face before its picture was turned by `quarters` times 90 degrees against the clock."""
+    def rotated(self, quarters: int) -> FacePose:
+        """Return the pose before the image was rotated by `quarters` * 90 degrees counterclockwise."""
         return FacePose((self.roll + 90 * quarters + 180) % 360 - 180, self.yaw)
 
 
 def measure(face: UInt8Array, outside: float = 0.0) -> FaceQuality:
-    """Quality of a face crop, RGB or gray; `outside` as `share_outside` returns it."""
+    """Measure a face crop, RGB or gray; `outside` as returned by `share_outside`."""
     gray = resize_face(to_gray(face))
     return FaceQuality(
         size=float(min(face.shape[:2])),
@@ -98,7 +99,7 @@ def measure(face: UInt8Array, outside: float = 0.0) -> FaceQuality:
 
 
 def share_outside(box_xyxy: Box, image: UInt8Array) -> float:
-    """Share of the box's area, in 0..1, that lies outside the picture."""
+    """Return the share of the box's area, in 0..1, that is outside the image."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box_xyxy
     seen_width, seen_height = min(x2, width) - max(x1, 0.0), min(y2, height) - max(y1, 0.0)

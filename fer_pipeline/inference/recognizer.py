@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.imaging import UInt8Array, crop, crop_turned, shrink, to_model_input, turned, turned_box
+from fer_pipeline.imaging import UInt8Array, crop, crop_rotated, rotate90, rotate_box90, shrink, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import DETECTION_SIDE, Box, FaceBox, FaceDetector, crop_box
 from fer_pipeline.inference.detection.selection import select_detector
@@ -138,13 +138,13 @@ class Recognizer:
         # higher score. Only a small copy is rotated: rotating a large image would take longer than everything else.
         small = shrink(image, _ROTATED_SIDE)
         scores = {
-            quarters: max((face.score for face in self.detector.detect(turned(small, quarters))), default=0.0)
+            quarters: max((face.score for face in self.detector.detect(rotate90(small, quarters))), default=0.0)
             for quarters in (1, 2, 3)
         }
         best = max(scores, key=lambda quarters: scores[quarters])
         if not scores[best]:
             return image, [], 0
-        rotated = turned(image, best)
+        rotated = rotate90(image, best)
         return rotated, self.detector.detect(rotated), best
 
     def _probabilities(self, crops: list[UInt8Array]) -> npt.NDArray[np.float64]:
@@ -163,9 +163,9 @@ class Recognizer:
 def crop_face(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
     """Crop `box`, rotated to level eyes where the face is tilted by more than `LEVEL_DEGREES`."""
     tilt = face.tilt
-    return crop(image, box) if tilt is None or abs(tilt) <= LEVEL_DEGREES else crop_turned(image, box, tilt)
+    return crop(image, box) if tilt is None or abs(tilt) <= LEVEL_DEGREES else crop_rotated(image, box, tilt)
 
 
 def _rotated_back(face: FaceEmotion, rotated: UInt8Array, quarters: int) -> FaceEmotion:
-    box = None if face.box_xyxy is None else turned_box(face.box_xyxy, rotated, 4 - quarters)
-    return replace(face, box_xyxy=box, rotation=90 * quarters, pose=face.pose and face.pose.turned(quarters))
+    box = None if face.box_xyxy is None else rotate_box90(face.box_xyxy, rotated, 4 - quarters)
+    return replace(face, box_xyxy=box, rotation=90 * quarters, pose=face.pose and face.pose.rotated(quarters))

@@ -1,6 +1,6 @@
-"""The emotion of one face over time: its answers of successive frames joined, constant work and memory per frame.
+"""Smooth the emotion of one face over successive frames, in constant time and memory.
 
-`python -m benchmarks temporal` measures both on sequences of real test faces with known answers.
+`python -m benchmarks temporal` measures both models on sequences of real test faces with known labels.
 """
 
 from __future__ import annotations
@@ -16,37 +16,40 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS
 
 SMOOTHING_SECONDS = 0.5
-"""Time constant of the smoothing: what was seen this long ago counts 1/e of what is seen now."""
+"""Time constant of the smoothing: a frame this long ago has 1/e of the weight of the current one."""
 
 DWELL_SECONDS = 2.0
-"""Mean time for which a face keeps an expression, as the hidden Markov model assumes it."""
+"""Mean time for which a face keeps an expression, assumed by the hidden Markov model."""
 
 TemporalMode = Literal["smooth", "hmm", "none"]
-"""How a face's answers may be joined: `ProbabilitySmoother`, `EmotionFilter`, or each on its own."""
+"""Temporal model of a face: `ProbabilitySmoother`, `EmotionFilter`, or none."""
 
 TEMPORAL_MODES: tuple[TemporalMode, ...] = get_args(TemporalMode)
 
 EVIDENCE_SECONDS = 0.2
-"""Frames within this time show nearly the same picture and count as one observation."""
+"""Frames within this time show nearly the same face and count as one observation."""
 
 LEAST = 1e-4
-"""Least probability that a frame gives an emotion: no single one rules it out."""
+"""Minimum probability of an emotion in a frame, so that no single frame excludes it."""
 
 
-def time_constants(way: str) -> tuple[float, float | None]:
-    """`smoothing_seconds` and `dwell_seconds` of one of `TEMPORAL_MODES`, as `FaceStream` and `VideoOptions` take them."""
-    return SMOOTHING_SECONDS if way == "smooth" else 0.0, DWELL_SECONDS if way == "hmm" else None
+def time_constants(mode: str) -> tuple[float, float | None]:
+    """Return `smoothing_seconds` and `dwell_seconds` of one of `TEMPORAL_MODES`.
+
+    `FaceStream` and `VideoOptions` take them.
+    """
+    return SMOOTHING_SECONDS if mode == "smooth" else 0.0, DWELL_SECONDS if mode == "hmm" else None
 
 
 class TemporalModel(Protocol):
-    """Joins the answers of one face; not safe for several threads."""
+    """Combines the probabilities of one face over time; not safe for several threads."""
 
     def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
-        """The seven probabilities after this answer at `time` in seconds; they sum to 1."""
+        """Add the probabilities of a frame at `time` in seconds, and return the combined ones (sum 1)."""
 
 
 class ProbabilitySmoother:
-    """Mean of a face's probabilities in which what is `seconds` old weighs 1/e; 0 seconds: no smoothing."""
+    """Exponential moving mean of a face's probabilities, with time constant `seconds`; 0: no smoothing."""
 
     def __init__(self, seconds: float = SMOOTHING_SECONDS) -> None:
         self._seconds = seconds
@@ -55,7 +58,7 @@ class ProbabilitySmoother:
         self._time: float | None = None
 
     def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
-        """The mean after this answer at `time` in seconds; sums to 1."""
+        """Add the probabilities of a frame at `time` in seconds, and return the mean (sum 1)."""
         past = 0.0
         if self._time is not None and self._seconds > 0:
             past = math.exp(-max(0.0, time - self._time) / self._seconds)
@@ -68,14 +71,13 @@ class ProbabilitySmoother:
 class EmotionFilter:
     """Forward filter of a hidden Markov model whose states are the seven emotions (Rabiner 1989, section III A).
 
-    A face keeps an emotion for `dwell_seconds` in the mean and then changes to any other; the calibrated probabilities of a frame
-    are the likelihood of what it shows, raised to the share of `EVIDENCE_SECONDS` that has passed since the frame before. Both
-    are in seconds, so the frame rate plays no part. The result is the probability of each emotion now, given all frames so far:
-    it trusts frames that agree, and is surer than any of them.
+    A face keeps an emotion for `dwell_seconds` on average and then changes to any other. The likelihood of a frame is its
+    calibrated probabilities, raised to the share of `EVIDENCE_SECONDS` that has passed since the frame before; so the frame rate
+    has no influence. The result is the probability of each emotion given all frames so far. Frames that agree make it higher than
+    that of any single frame.
 
-    In that benchmark, with a network that is right on 60 % of the test faces: 65.8 % of the frames right, 0.85 changes of the
-    label a second (true ones: 0.34) and a median delay of 0.28 s; smoothing over 0.5 s has 62.6 %, 1.09 and 0.24 s, single frames
-    52.7 % and 7.35.
+    In the benchmark, with a network of 60 % accuracy on the test faces: 65.8 % of the frames correct, 0.85 label changes a second
+    (true: 0.34) and a median delay of 0.28 s; smoothing over 0.5 s has 62.6 %, 1.09 and 0.24 s, single frames 52.7 % and 7.35.
     """
 
     def __init__(self, dwell_seconds: float = DWELL_SECONDS) -> None:
@@ -87,11 +89,11 @@ class EmotionFilter:
         self._time: float | None = None
 
     def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
-        """The probability of each emotion after this answer at `time` in seconds; they sum to 1."""
+        """Add the probabilities of a frame at `time` in seconds, and return the filtered ones (sum 1)."""
         weight = 1.0
         if self._time is not None:
             passed = max(0.0, time - self._time)
-            # A chain that leaves each of n states at rate 1 / dwell for any other forgets at rate n / ((n - 1) dwell).
+            # A chain that leaves each of n states at rate 1 / dwell for any other loses memory at rate n / ((n - 1) dwell).
             states = len(EMOTIONS)
             kept = math.exp(-passed * states / ((states - 1) * self._dwell_seconds))
             self._belief = kept * self._belief + (1 - kept) / states

@@ -1,4 +1,4 @@
-"""Frames one after another -> tracked faces with raw and smoothed emotions; the same for a video file and a live camera."""
+"""Recognize and track faces in successive frames of a video file or a live camera."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fer_pipeline.inference.tracking import COAST_SECONDS, FaceTracker, TrackedF
 
 
 class FaceStream:
-    """The faces of one film or one camera, frame by frame. One per film; not safe for several threads.
+    """Faces of one video or camera, frame by frame; not safe for several threads.
 
-    Its `recognizer` may be replaced between two frames; persons keep their numbers.
+    `recognizer` may be replaced between two frames; people keep their numbers.
     """
 
     def __init__(
@@ -28,11 +28,12 @@ class FaceStream:
         smoothing_seconds: float = SMOOTHING_SECONDS,
         dwell_seconds: float | None = None,
     ) -> None:
-        """Faces are searched in each `detect_every`-th frame, on a copy of at most `detection_side` pixels, and followed between.
-        Where frames come slowly they are searched more often, so that no face is lost between two searches.
+        """Set the detection interval and the temporal model.
 
-        `smoothing_seconds` is the time constant of the smoothed probabilities; 0 switches smoothing off. With `dwell_seconds`
-        they come from a hidden Markov model instead (`temporal.EmotionFilter`).
+        Faces are detected in each `detect_every`-th frame, on a copy of at most `detection_side` pixels, and tracked in between;
+        at low frame rates more often, so that no face is lost between two detections. `smoothing_seconds` is the time constant
+        of the smoothed probabilities; 0 is no smoothing. With `dwell_seconds` they come from a hidden Markov model instead
+        (`smoothing.EmotionFilter`). Raises `ParamsError` for a value out of range.
         """
         if detect_every < 1 or detection_side < 1 or smoothing_seconds < 0:
             raise ParamsError(
@@ -40,7 +41,7 @@ class FaceStream:
                 "expected at least 1, 1 and 0"
             )
         if dwell_seconds is not None:
-            EmotionFilter(dwell_seconds)  # refuses now what would fail at the first face
+            EmotionFilter(dwell_seconds)  # checks the value now, not at the first face
         self.recognizer = recognizer
         self._detect_every = detect_every
         self._detection_side = detection_side
@@ -52,28 +53,28 @@ class FaceStream:
         self._time = self._searched = float("-inf")
 
     def update(self, image: UInt8Array, time: float) -> list[TrackedFace]:
-        """The faces of the next frame, RGB uint8 (H, W, 3), taken `time` seconds after some fixed moment.
+        """Recognize the faces of the next frame, RGB uint8 (H, W, 3), at `time` in seconds.
 
-        Faces found in this frame come first, largest first. All of them go through the network as one batch. Raises
-        `ParamsError` where `time` runs backwards.
+        Faces detected in this frame come first, largest first; all faces are classified as one batch. Raises `ParamsError` where
+        `time` decreases.
         """
         return self.update_many([(time, image)])[0]
 
     def update_many(self, frames: Sequence[tuple[float, UInt8Array]]) -> list[list[TrackedFace]]:
-        """The same for several successive frames as (time, image); all their faces go through the network as one batch."""
-        followed = [self._follow(image, time) for time, image in frames]
+        """Recognize the faces of several successive frames (time, image) as one batch."""
+        tracked = [self._track(image, time) for time, image in frames]
         answers = self.recognizer.recognize_found(
-            [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, followed, strict=True)]
+            [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, tracked, strict=True)]
         )
         joined = [
             [self._smooth(number, face, time, found) for (number, _, found), face in zip(known, faces, strict=True)]
-            for (time, _), known, faces in zip(frames, followed, answers, strict=True)
+            for (time, _), known, faces in zip(frames, tracked, answers, strict=True)
         ]
-        # Only now: the tracker is at the last of the frames already, and those who left before it are still to be smoothed.
+        # At the end: the tracker is at the last frame already, but faces of earlier frames had to be smoothed first.
         self._temporal = {number: model for number, model in self._temporal.items() if number in self._tracker.known}
         return joined
 
-    def _follow(self, image: UInt8Array, time: float) -> list[tuple[int, FaceBox, bool]]:
+    def _track(self, image: UInt8Array, time: float) -> list[tuple[int, FaceBox, bool]]:
         if time < self._time:
             raise ParamsError(f"frame at {time:.3f} s comes after one at {self._time:.3f} s: give frames in the order of time")
         self._time = time
@@ -101,7 +102,7 @@ class FaceStream:
 
 
 def _inside(known: list[tuple[int, FaceBox, bool]], image: UInt8Array) -> list[tuple[int, FaceBox, bool]]:
-    # A face predicted to have left the picture has no pixels to judge.
+    # A face predicted outside the image has no pixels to classify.
     height, width = image.shape[:2]
 
     def visible(box: Box) -> bool:

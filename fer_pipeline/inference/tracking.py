@@ -1,4 +1,4 @@
-"""Which face is which from frame to frame: constant work and memory per frame and face."""
+"""Track faces from frame to frame, in constant time and memory per face."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.labels import EMOTIONS
 
 FORGET_SECONDS = 1.0
-"""A face that comes back within this time keeps its number."""
+"""A face that reappears within this time keeps its number."""
 
 COAST_SECONDS = 0.3
-"""A face that the detector misses is followed blindly for this long, and then counts as gone until it is found again."""
+"""A face that is not detected is predicted for this long, and then counts as absent."""
 
 _MIN_IOU = 0.15
-_POSITION_NOISE, _SIZE_NOISE = 0.03, 0.04  # of a detection, in face sides: what Haar boxes jitter on a still face
+_POSITION_NOISE, _SIZE_NOISE = 0.03, 0.04  # of a detection, in face sides: jitter of Haar boxes on a still face
 _ACCELERATION = 4.0  # in face sides per second squared: a head that starts to turn or walk
 
 
 @dataclass(frozen=True)
 class TrackedFace:
-    """One face in one frame of a video. `track` is the number of the person, from 1, as long as the face is not lost.
+    """One face in one frame of a video.
 
-    `face` is the answer for this frame alone; `smoothed` are its probabilities joined over time (order of `labels.EMOTIONS`, sum
-    1) and `emotion` the label they give, or "uncertain". `detected` says whether the detector found the face in this very
-    frame; else its box is predicted from earlier ones.
+    `track` is the number of the person, from 1, kept until the face is lost. `face` is the result of this frame alone;
+    `smoothed` are its probabilities combined over time (order of `labels.EMOTIONS`, sum 1) and `emotion` their label, or
+    "uncertain". `detected` is false where the face was not detected in this frame; its box is then predicted.
     """
 
     track: int
@@ -41,7 +41,7 @@ class TrackedFace:
     detected: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: those of `FaceEmotion.as_dict`, and `track`, `smoothed`, `smoothed_emotion`, `detected`."""
+        """Return plain values for JSON: `FaceEmotion.as_dict`, `track`, `smoothed` and `detected`."""
         return {
             "track": self.track,
             **self.face.as_dict(),
@@ -52,7 +52,7 @@ class TrackedFace:
 
 
 class FaceTracker:
-    """Gives the faces of successive frames numbers that stay.
+    """Assigns persistent numbers to the faces of successive frames.
 
     A constant-velocity Kalman filter per face predicts centre and size; detections are matched by the overlap (IoU) with the
     predictions, best pair first (Bewley et al. 2016, "Simple online and realtime tracking"). Not safe for several threads.
@@ -68,13 +68,13 @@ class FaceTracker:
 
     @property
     def known(self) -> frozenset[int]:
-        """Numbers of the faces that are not forgotten yet."""
+        """Return the numbers of the faces that are not forgotten yet."""
         return frozenset(self._tracks)
 
     def detected(self, faces: Sequence[FaceBox], time: float) -> list[tuple[int, FaceBox, bool]]:
-        """Number, box and whether it was found of each face of a frame that was searched at `time` in seconds.
+        """Match the detections of a frame at `time` in seconds; return (number, box, detected).
 
-        Found faces come with the detector's own boxes, in its order; then those that it missed a moment ago, predicted.
+        Detected faces keep their order and boxes; then come the predicted faces that were missed.
         """
         self._forget(time)
         pairs = self._match(faces, time)
@@ -90,7 +90,7 @@ class FaceTracker:
         return found + [known for known in self.predicted(time) if known[0] not in taken]
 
     def predicted(self, time: float) -> list[tuple[int, FaceBox, bool]]:
-        """The same for a frame that was not searched: all faces that were found at most `coast_seconds` ago."""
+        """Predict the faces detected at most `coast_seconds` ago, as (number, box, false)."""
         self._forget(time)
         return [
             (number, track.at(time), False)
@@ -115,7 +115,7 @@ class FaceTracker:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Area of the intersection of two boxes over that of their union, in 0..1."""
+    """Return the intersection over union of two boxes, in 0..1."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
         return 0.0
@@ -123,7 +123,7 @@ def iou(a: Box, b: Box) -> float:
 
 
 class _Track:
-    """State of one face: value, velocity and their 2x2 covariance for each of centre x, centre y and side, in pixels."""
+    """Kalman state of one face: value, velocity and 2x2 covariance of centre x, centre y and side (pixels)."""
 
     def __init__(self, face: FaceBox, time: float) -> None:
         self.seen = time
@@ -132,10 +132,10 @@ class _Track:
         self._state = np.stack([_measured(face), np.zeros(3)])  # (value or velocity, dimension)
         self._covariance = np.zeros((3, 2, 2))
         self._covariance[:, 0, 0] = _noise(side)
-        self._covariance[:, 1, 1] = (2.0 * side) ** 2  # a newcomer may move by two sides a second
+        self._covariance[:, 1, 1] = (2.0 * side) ** 2  # a new face may move by two sides a second
 
     def at(self, time: float) -> FaceBox:
-        """The last detection, moved and scaled to where the face should be."""
+        """Return the last detection, moved and scaled to the predicted position."""
         x, y, side = self._state[0] + self._state[1] * (time - self.seen)
         old_x, old_y, old_side = _measured(self._face)
         scale = max(float(side), 0.5 * float(old_side)) / float(old_side)
@@ -156,7 +156,7 @@ class _Track:
         )
 
     def correct(self, face: FaceBox, time: float) -> None:
-        """Brings the filter to `time` and takes in the detection."""
+        """Predict the state at `time` and correct it with a detection."""
         step, side = time - self.seen, _side(face)
         transition = np.array([[1.0, step], [0.0, 1.0]])
         drift = (_ACCELERATION * side) ** 2 * np.array([[step**4 / 4, step**3 / 2], [step**3 / 2, step**2]])

@@ -1,4 +1,4 @@
-"""How far two models agree on the same faces, as a pure function of arrays. No label is known: it does not say who is right."""
+"""Measure the agreement of two models on the same faces, without labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fer_pipeline.monitoring.observations import Pairs
 
 @dataclass(frozen=True)
 class ClassAgreement:
-    """The faces that the champion calls `emotion`: on how many the challenger agreed, and what it said of the others."""
+    """Faces that the champion labels `emotion`: number, agreement and other labels of the challenger."""
 
     emotion: str
     faces: int
@@ -25,9 +25,9 @@ class ClassAgreement:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two models agree on `faces` faces; `share` lies in [`low`, `high`] (Wilson's 95 % interval).
+    """Agreement of two models on `faces` faces; [`low`, `high`] is Wilson's 95 % interval of `share`.
 
-    It takes faces as independent; many pictures of one person are not, and then it is too narrow. `mean_difference` is the mean
+    The interval assumes independent faces; with many images of one person it is too narrow. `mean_difference` is the mean
     absolute difference of the probabilities, over faces and emotions, `confidence` the mean of the largest probability of
     champion and challenger. `milliseconds` are medians of champion and challenger, `latency_ratio` is the median over faces of
     the challenger's time over the champion's.
@@ -46,13 +46,13 @@ class Agreement:
 
     @property
     def verdict(self) -> str:
-        """In one line."""
+        """Return the result in one line."""
         interval = f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
         return f"the models agree on {100 * self.share:.1f} % {interval} of {self.faces:,} faces"
 
 
 def agreement(pairs: Pairs) -> Agreement:
-    """How far the two models agree. Raises `MonitoringError` where there is no face."""
+    """Measure the agreement of two models. Raises `MonitoringError` where there is no face."""
     if not len(pairs):
         raise MonitoringError("there is no face on which the two models could agree: let the service compare some first")
     before, now = pairs.champion.argmax(axis=1), pairs.challenger.argmax(axis=1)

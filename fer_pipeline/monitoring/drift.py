@@ -1,11 +1,12 @@
-"""Whether a window of predictions differs from the reference, as pure functions of arrays.
+"""Test whether a window of predictions differs from the reference.
 
-Five quantities are compared: confidence, brightness, contrast and sharpness by the two-sample Kolmogorov-Smirnov test, the mix of
-emotions by the chi-square test of homogeneity. P-values are corrected for the five tests by Holm (1979), so that a window without
-any drift is reported with probability `alpha` at most. In a large window any trifle is significant: a quantity has drifted only
-where its population stability index (PSI) is large enough besides; by convention (Siddiqi 2006) 0.1 is a shift, 0.25 a large one.
+Five quantities are compared: confidence, brightness, contrast and sharpness by the two-sample Kolmogorov-Smirnov test, the
+emotion mix by the chi-square test of homogeneity. P-values are corrected for the five tests by Holm (1979), so that drift is
+reported in a window without drift with probability `alpha` at most. In a large window a tiny difference is significant: a
+quantity has drifted only if its population stability index (PSI) is large enough as well; by convention (Siddiqi 2006) 0.1 is a
+shift, 0.25 a large one.
 
-The tests take predictions as independent. Many pictures of one person or one scene are not, and look like drift.
+The tests assume independent predictions. Many images of one person or one scene are not independent and look like drift.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ from fer_pipeline.errors import MonitoringError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.monitoring.observations import Floats, Observations
 
-PICTURE_QUANTITIES = ("brightness", "contrast", "sharpness")
+IMAGE_QUANTITIES = ("brightness", "contrast", "sharpness")
 EMOTION_MIX = "emotion mix"
 
 _BINS = 10
-_MIN_EXPECTED = 5.0  # below it the chi-square distribution is no good approximation (Cochran 1954)
+_MIN_EXPECTED = 5.0  # below it the chi-square distribution is a poor approximation (Cochran 1954)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One quantity. `adjusted_p` is Holm's, `reason` says in words what was found; `before` and `now` are medians, or None."""
+    """Comparison of one quantity.
+
+    `adjusted_p` is Holm's, `reason` describes the result; `before` and `now` are medians, None for the emotion mix.
+    """
 
     name: str
     test: str
@@ -47,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class DriftResult:
-    """What was found on `rows` predictions against `reference_rows`; no comparisons where the rows are too few to judge."""
+    """Result on `rows` predictions against `reference_rows`; no comparisons where there are too few rows."""
 
     rows: int
     reference_rows: int
@@ -56,17 +60,17 @@ class DriftResult:
 
     @property
     def judged(self) -> bool:
-        """Whether there were rows enough."""
+        """Return whether there were enough rows."""
         return bool(self.comparisons)
 
     @property
     def drifted(self) -> bool:
-        """Whether any quantity has drifted."""
+        """Return whether any quantity has drifted."""
         return any(comparison.drifted for comparison in self.comparisons)
 
     @property
     def verdict(self) -> str:
-        """In one line."""
+        """Return the result in one line."""
         if not self.judged:
             return f"not judged: {self.rows:,} predictions, at least {self.params.min_rows:,} are needed"
         names = [comparison.name for comparison in self.comparisons if comparison.drifted]
@@ -74,14 +78,18 @@ class DriftResult:
 
 
 def compare(
-    reference: Observations, window: Observations, params: DriftParams, picture_quantities: tuple[str, ...] = PICTURE_QUANTITIES
+    reference: Observations, window: Observations, params: DriftParams, image_quantities: tuple[str, ...] = IMAGE_QUANTITIES
 ) -> DriftResult:
-    """The five comparisons, or those with fewer picture quantities. Raises `MonitoringError` where the reference is too small."""
+    """Compare a window of predictions with the reference.
+
+    `image_quantities` are those of `IMAGE_QUANTITIES` to compare. Raises `MonitoringError` where the reference has fewer than
+    `params.min_rows` rows.
+    """
     if len(reference) < params.min_rows:
         raise MonitoringError(f"the reference has {len(reference)} rows, expected at least {params.min_rows} (drift.min_rows)")
     if len(window) < params.min_rows:
         return DriftResult(len(window), len(reference), (), params)
-    names = ("confidence", *picture_quantities)
+    names = ("confidence", *image_quantities)
     pairs = [(getattr(reference, name), getattr(window, name)) for name in names]
     before, now = reference.emotion_counts, window.emotion_counts
     found = [stats.ks_2samp(old, new, method="asymp") for old, new in pairs]
@@ -106,16 +114,16 @@ def compare(
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """The p-values corrected for their number by Holm's step-down rule, in the same order, at most 1."""
+    """Correct p-values for multiple tests by Holm's step-down rule; same order, at most 1."""
     adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(np.argsort(p_values)):
-        largest = max(largest, min(1.0, p_values[place] * (len(p_values) - rank)))
-        adjusted[place] = largest
+    for rank, index in enumerate(np.argsort(p_values)):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = largest
     return adjusted
 
 
 def binned(reference: Floats, window: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Counts of both (B,) in the deciles of the reference; fewer bins where deciles coincide."""
+    """Count both samples (B,) in the deciles of the reference; fewer bins where deciles coincide."""
     inner = np.unique(np.quantile(reference, np.linspace(0, 1, _BINS + 1)[1:-1]))
     first, second = (
         np.bincount(np.searchsorted(inner, values, side="right"), minlength=len(inner) + 1) for values in (reference, window)
@@ -124,16 +132,16 @@ def binned(reference: Floats, window: Floats) -> tuple[npt.NDArray[np.int64], np
 
 
 def psi(reference: npt.NDArray[np.int64], window: npt.NDArray[np.int64]) -> float:
-    """Population stability index of two histograms (B,) over the same bins; 0 for equal shares.
+    """Compute the population stability index of two histograms (B,) over the same bins.
 
-    Half a row is added to each bin, so that an empty one does not make it infinite.
+    0 for equal shares. Half a row is added to each bin, so that an empty bin does not make it infinite.
     """
     old, new = ((counts + 0.5) / (counts + 0.5).sum() for counts in (reference, window))
     return float(np.sum((new - old) * np.log(new / old)))
 
 
 def as_values(result: DriftResult) -> dict[str, Any]:
-    """Plain values for JSON."""
+    """Return plain values for JSON."""
     return {
         "drifted": result.drifted,
         "judged": result.judged,
@@ -146,7 +154,7 @@ def as_values(result: DriftResult) -> dict[str, Any]:
 
 
 def _chi_square(before: npt.NDArray[np.int64], now: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Statistic and p-value; emotions too rare for the test are taken together."""
+    """Return statistic and p-value; emotions too rare for the test are merged."""
     table = np.stack([before, now]).astype(np.float64)
     expected = table.sum(axis=0) * (table.sum(axis=1, keepdims=True) / table.sum())
     rare = expected.min(axis=0) < _MIN_EXPECTED

@@ -1,4 +1,4 @@
-"""A drift check: the reference, made of model and validation split, the log, the tests and the page."""
+"""Check the logged predictions of a model for drift."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _BATCH = 256
 _NAMED = 8
 
 _MIN_SEEN = 0.5
-"""Share of the table's training pictures that its model knows. Accepted corrections and another cut of the splits leave far more,
-another data set next to nothing."""
+"""Minimum share of the table's training images on which the model was trained.
+
+Accepted corrections and another split leave far more, another data set nearly nothing.
+"""
 
 _OTHER_DATA = (
     "make the data of the model the source again (`fer data add`, `dvc repro preprocess`), or train and promote one on these"
@@ -34,10 +36,10 @@ _OTHER_DATA = (
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """What a check found on the predictions of `info`'s model in the time `span`, in words, and the page that shows it.
+    """Result of a check on the predictions of the model `info` in the time `span` (a text), and its page.
 
-    `other_models` counts the predictions that the log holds of other models in that time, by fingerprint; `unreadable` names its
-    files that could not be read. `unlisted`: the model has no list of the pictures that it learned from.
+    `other_models` counts logged predictions of other models in that time by fingerprint, `unreadable` names log files that could
+    not be read. `unknown_training_data`: the model has no list of its training images.
     """
 
     info: ModelInfo
@@ -46,11 +48,11 @@ class DriftCheck:
     page: Path
     other_models: Mapping[str, int]
     unreadable: tuple[str, ...] = ()
-    unlisted: bool = False
+    unknown_training_data: bool = False
 
     @property
     def advice(self) -> str:
-        """What to do where it could not be judged."""
+        """Return what to do where drift could not be judged."""
         if self.result.rows or not self.other_models:
             return (
                 "look further back (drift.max_window_hours of params.yaml, or --since), or wait for more pictures (bound: "
@@ -64,21 +66,21 @@ class DriftCheck:
 
     @property
     def message(self) -> str:
-        """The verdict and its window in one line; where it could not be judged, with the reason and what to do."""
+        """Return verdict and window in one line; where drift could not be judged, with what to do."""
         verdict = f"{self.result.verdict}, {self.span}"
         said = [verdict] if self.result.judged else [f"{verdict}: {self.advice}", self._left_out]
-        return "; ".join(filter(None, [*said, drift_report.UNLISTED if self.unlisted else ""]))
+        return "; ".join(filter(None, [*said, drift_report.UNKNOWN_TRAINING_DATA if self.unknown_training_data else ""]))
 
     def markdown(self) -> str:
-        """Verdict, window, and the comparisons, or why there are none."""
+        """Return verdict, window and comparisons as Markdown; without comparisons, what to do."""
         lines = [f"# {self.result.verdict}", "", f"Model `{self.info.fingerprint}`, {self.span}.", ""]
         if self.result.judged:
             lines += ["| quantity | drift | what was found |", "|---|---|---|"]
             lines += [f"| {one.name} | {'yes' if one.drifted else 'no'} | {one.reason} |" for one in self.result.comparisons]
         else:
             lines.append(f"What to do: {self.advice}.")
-        if self.unlisted:
-            lines += ["", f"{drift_report.UNLISTED}."]
+        if self.unknown_training_data:
+            lines += ["", f"{drift_report.UNKNOWN_TRAINING_DATA}."]
         if self.unreadable:
             lines += ["", f"{self._left_out[0].upper()}{self._left_out[1:]}."]
         return "\n".join([*lines, "", f"Page: `{self.page}`"])
@@ -94,10 +96,10 @@ class DriftCheck:
 def check(
     log: Path, model: Path, processed: Path, out: Path, params: DriftParams, since: datetime, until: datetime, widen: bool
 ) -> DriftCheck:
-    """Compares the predictions that the log holds of an exported model with those it makes on the validation split.
+    """Compare the logged predictions of an exported model with its predictions on the validation split.
 
-    They are those of `since <= time < until`. Where these are fewer than `params.min_rows`, `widen` doubles the window until it
-    holds so many, up to `params.max_window_hours`: else a service with few pictures a day would never be judged.
+    The logged predictions are those of `since <= time < until`. Where there are fewer than `params.min_rows`, `widen` doubles the
+    window up to `params.max_window_hours`, so that a service with few images a day can be judged.
 
     Replaces the folder `out`: drift.json, report.html. Raises `MonitoringError` where there is no log, or the split does not
     belong to the model's data, `ModelError` where the model does not load.
@@ -113,18 +115,18 @@ def check(
     if start < since:
         span += f" ({_hours(since, until)} hours held too few predictions, so they were widened to {_hours(start, until)})"
     reference = reference_of(classifier, model, processed)
-    # Serving measures the face before the image spec's own steps, the table holds it after them.
+    # Serving measures the face before the image spec's denoising and contrast, the table holds it after them.
     plain = (info.image_spec.denoise, info.image_spec.contrast) == ("none", "none")
-    result = drift.compare(reference, window.observations, params, drift.PICTURE_QUANTITIES if plain else ())
-    unlisted = read_training_images(model) is None
-    page = drift_report.write(out, result, reference, window, info, span, unlisted=unlisted)
-    return DriftCheck(info, span, result, page, window.other_versions, window.unreadable, unlisted)
+    result = drift.compare(reference, window.observations, params, drift.IMAGE_QUANTITIES if plain else ())
+    unknown_training_data = read_training_images(model) is None
+    page = drift_report.write(out, result, reference, window, info, span, unknown_training_data=unknown_training_data)
+    return DriftCheck(info, span, result, page, window.other_versions, window.unreadable, unknown_training_data)
 
 
 def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) -> Observations:
-    """What the model of this folder answers on the validation rows that it did not learn from, each picture once.
+    """Predict the validation rows on which the model was not trained, each image once.
 
-    It is all of them where it has no list of what it learned from, so that a service of any model can be watched.
+    All validation rows where the model has no list of its training images, so that any model can be monitored.
 
     Raises `MonitoringError` where the table is missing, holds another kind of faces or other data than the model's, or was
     prepared for another image spec, or where the model learned from nearly all of these rows.
@@ -135,7 +137,7 @@ def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) ->
         known = read_training_images(model)
         _check_data(classifier.info, known, table)
         faces = table.split("validation") if known is None else load_held_out(table, {str(model): model})
-    except (SourceError, ModelError) as error:  # whose exit code would read as drift
+    except (SourceError, ModelError) as error:  # whose exit code would mean drift
         raise MonitoringError(f"no reference to compare with: {error}") from error
     images: UInt8Array = faces.images[faces.unseen]
     if not len(images):
@@ -144,7 +146,7 @@ def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) ->
 
 
 def observe(classifier: EmotionClassifier, images: UInt8Array) -> Observations:
-    """What the model answers to model inputs uint8 (N, 48, 48, 1), N at least 1, and how good these pictures are."""
+    """Predict model inputs uint8 (N, 48, 48, 1), N at least 1, and measure their quality."""
     qualities = [measure(image[:, :, 0]) for image in images]
     return Observations(
         np.concatenate([classifier.probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]),
@@ -153,7 +155,7 @@ def observe(classifier: EmotionClassifier, images: UInt8Array) -> Observations:
 
 
 def _check_data(info: ModelInfo, known: ImageHashes | None, table: ProcessedTable) -> None:
-    # By content: a data version changes with each accepted correction, and a name says nothing of what is in the file.
+    # By content: a data version changes with each accepted correction, and a name does not identify the content.
     name = table.metadata["source"]["name"]
     if known is None:
         if name != info.data:  # all that a model without a list says of its data

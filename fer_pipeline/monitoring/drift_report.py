@@ -1,4 +1,4 @@
-"""Writes what a drift check found: drift.json, and a page with the distributions of reference and window side by side."""
+"""Write the result of a drift check: drift.json, and a page with both distributions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fer_pipeline.workspace.files import REPORT_FILE
 
 RESULT_FILE = "drift.json"
 
-UNLISTED = (
+UNKNOWN_TRAINING_DATA = (
     "it is not known which pictures this model learned from (no training_pictures.npy beside its weights): its reference may "
     "hold some, on which it is surer of itself than on new ones, and that would look like drift"
 )
-"""What is said of a model whose reference could not be cleared of its training pictures."""
+"""Warning for a model whose training images could not be excluded from the reference."""
 
 _UNITS = {
     "confidence": "largest probability",
@@ -36,9 +36,19 @@ _BINS = 30
 
 
 def write(
-    out: Path, result: DriftResult, reference: Observations, window: Window, info: ModelInfo, span: str, *, unlisted: bool
+    out: Path,
+    result: DriftResult,
+    reference: Observations,
+    window: Window,
+    info: ModelInfo,
+    span: str,
+    *,
+    unknown_training_data: bool,
 ) -> Path:
-    """The page. Replaces the folder `out`. `unlisted`: it is not known which pictures the model learned from."""
+    """Write drift.json and report.html to the folder `out`, replacing it, and return the page.
+
+    `unknown_training_data`: the model has no list of its training images.
+    """
     values = {
         **as_values(result),
         "model": info.fingerprint,
@@ -49,7 +59,7 @@ def write(
         "median_size": window.median_size,
         "other_versions": window.other_versions,
         "unreadable": list(window.unreadable),
-        "training_pictures_known": not unlisted,
+        "training_pictures_known": not unknown_training_data,
     }
     write_report(
         out,
@@ -61,7 +71,7 @@ def write(
         window=window,
         info=info,
         span=span,
-        unlisted=UNLISTED if unlisted else None,
+        unknown_training_data=UNKNOWN_TRAINING_DATA if unknown_training_data else None,
         comparisons=_comparison_table(result),
         figure=drift_figure(result, reference, window.observations) if result.judged else None,
     )

@@ -1,7 +1,6 @@
-"""Reads and writes the log of predictions: Parquet files of one schema in daily folders `date=YYYY-MM-DD` (UTC).
+"""Read and write the prediction log: Parquet files in daily folders `date=YYYY-MM-DD` (UTC).
 
-Each file is written aside under a name of its own and moved into place, so that any number of workers can write and readers
-never meet half a file.
+Files are written atomically under unique names, so that any number of workers can write and readers never see half a file.
 """
 
 from __future__ import annotations
@@ -39,15 +38,15 @@ SCHEMA = pa.schema(
 )
 
 _DAY, _SUFFIX, _ASIDE = "date=", ".parquet", ".*.new*"
-_STALE_SECONDS = 3600  # after which a file that is still aside belongs to a worker that was killed
+_STALE_SECONDS = 3600  # after which an unfinished file belongs to a worker that was killed
 
 
 @dataclass(frozen=True)
 class Window:
-    """What the log holds of one model in a span of time.
+    """Predictions of one model in a time window.
 
-    `uncertain` is the share answered "uncertain" and `median_size` in pixels, both None without rows; `other_versions` counts the
-    rows of other models, `unreadable` names the files that could not be read.
+    `uncertain` is the share of "uncertain", `median_size` is in pixels; both are None without rows. `other_versions` counts the
+    rows of other models by fingerprint, `unreadable` names the files that could not be read.
     """
 
     observations: Observations
@@ -58,33 +57,33 @@ class Window:
 
 
 def write(folder: Path, faces: Sequence[LoggedFace]) -> None:
-    """Adds one file for each day concerned. Raises `OSError`, or one of pyarrow, where it cannot be written."""
+    """Write predictions, one new file per day. Raises `OSError` or an exception of pyarrow."""
     write_rows(folder, [(face.time, _row(face)) for face in faces], SCHEMA)
 
 
 def write_rows(folder: Path, rows: Sequence[tuple[datetime, Mapping[str, object]]], schema: pa.Schema) -> None:
-    """The same for rows of any schema, each with its time, which is aware."""
+    """Write rows of any schema, each with its timezone-aware time, one new file per day."""
     days: dict[str, list[tuple[datetime, Mapping[str, object]]]] = defaultdict(list)
     for moment, row in rows:
         days[moment.astimezone(UTC).date().isoformat()].append((moment, row))
     for day, those in days.items():
-        place = folder / f"{_DAY}{day}"
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = folder / f"{_DAY}{day}"
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{those[0][0].astimezone(UTC):%H%M%S}-{uuid.uuid4().hex[:12]}"
-        with replaced_file(place / f"{name}{_SUFFIX}") as aside:
+        with replaced_file(target / f"{name}{_SUFFIX}") as aside:
             pq.write_table(pa.Table.from_pylist([row for _, row in those], schema), aside)
 
 
 def prune(folder: Path, keep_days: int, max_bytes: int, today: date) -> int:
-    """How many files were removed: those older than `keep_days` days, then the oldest until the rest fits in `max_bytes`.
+    """Remove files older than `keep_days` days, then the oldest until the rest fits in `max_bytes`.
 
-    Nothing but the log's own files is touched; other workers may do the same at the same time.
+    Returns the number of removed files. Only files of the log are touched; other workers may prune at the same time.
     """
     files = []
     for file in sorted(folder.glob(f"{_DAY}*/*{_SUFFIX}")):
         try:
             files.append((file, file.stat().st_size))
-        except FileNotFoundError:  # another worker was faster
+        except FileNotFoundError:  # another worker removed it
             continue
     total = sum(size for _, size in files)
     oldest = f"{_DAY}{(today - timedelta(days=keep_days - 1)).isoformat()}"
@@ -105,9 +104,9 @@ def prune(folder: Path, keep_days: int, max_bytes: int, today: date) -> int:
 
 
 def read(folder: Path, since: datetime, until: datetime, version: str) -> Window:
-    """The rows of `since <= time < until` (both aware), split into those of the model with this fingerprint and others.
+    """Read the predictions of `since <= time < until` (timezone-aware) of the model with fingerprint `version`.
 
-    Raises `MonitoringError` where there is no such folder.
+    Those of other models are counted. Raises `MonitoringError` where the folder does not exist.
     """
     if not folder.is_dir():
         raise MonitoringError(
@@ -131,13 +130,13 @@ def read(folder: Path, since: datetime, until: datetime, version: str) -> Window
 
 
 def read_rows(folder: Path, since: datetime, until: datetime, schema: pa.Schema) -> tuple[pa.Table, tuple[str, ...]]:
-    """The rows of `since <= time < until` (both aware) of a log with this schema, and the files that could not be read."""
+    """Read the rows of `since <= time < until` (timezone-aware), and the names of unreadable files."""
     tables, unreadable = [schema.empty_table()], []
     for file in _files(folder, since, until):
         try:
             with pq.ParquetFile(file) as stored:
                 tables.append(stored.read().select(schema.names).cast(schema))
-        except FileNotFoundError:  # its time was over
+        except FileNotFoundError:  # pruned meanwhile
             continue
         except (OSError, ValueError, KeyError, pa.ArrowException):
             unreadable.append(file.relative_to(folder).as_posix())

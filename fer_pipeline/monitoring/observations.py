@@ -1,4 +1,4 @@
-"""What is kept of a prediction, and many of them as arrays. No picture, no place in it."""
+"""Values that are logged of predictions. No image, no position in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LoggedFace:
-    """One prediction. `time` is aware, `model` the network's name and `version` the model's fingerprint.
+    """One prediction.
+
+    `time` is timezone-aware, `model` the name of the network, `version` the fingerprint of the model.
 
     `probabilities` (7) in the order of `labels.EMOTIONS`; `size` is the side of the face in pixels, `sharpness` the variance of
     its Laplacian, `brightness` and `contrast` mean and standard deviation of its gray values 0..255, all three at 48x48.
@@ -56,22 +58,26 @@ class Observations:
 
     @property
     def confidence(self) -> Floats:
-        """Largest probability of each (N,)."""
+        """Return the largest probability of each prediction (N,)."""
         return np.asarray(self.probabilities.max(axis=1, initial=0.0))
 
     @property
     def emotion_counts(self) -> npt.NDArray[np.int64]:
-        """How often each emotion was the most probable (7,)."""
+        """Return how often each emotion was the most probable (7,)."""
         return np.bincount(self.probabilities.argmax(axis=1), minlength=len(EMOTIONS)).astype(np.int64)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Observations:
-        """Those of the given positions, in their order."""
+        """Return the predictions at the given indices, in their order."""
         return Observations(self.probabilities[rows], self.sharpness[rows], self.brightness[rows], self.contrast[rows])
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """N faces: `champion` and `challenger` float64 (N, 7), calibrated; milliseconds of each network alone, float64 (N,)."""
+    """Predictions of two models for N faces.
+
+    `champion` and `challenger` are calibrated probabilities float64 (N, 7); the milliseconds float64 (N,) are those of the
+    network only.
+    """
 
     champion: Floats
     challenger: Floats

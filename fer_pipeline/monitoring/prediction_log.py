@@ -1,4 +1,4 @@
-"""Takes predictions from the threads that answer, and writes them from a thread of its own: no request waits for the disk."""
+"""Log predictions from a background thread, so that no request waits for the disk."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from fer_pipeline.monitoring.observations import LOG_VARIABLE
 Row = TypeVar("Row")
 
 MAX_WAITING = 10_000
-"""Predictions that may wait for the writer; further ones are counted as dropped."""
+"""Maximum number of queued predictions; further ones are dropped and counted."""
 
 BATCH_ROWS = 2_000
 FLUSH_SECONDS = 60.0
-"""A file is written once so many rows have come, or so long after the first of them: what a killed worker loses at most."""
+"""A file is written after this many rows, or this long after the first: the most that a killed worker loses."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Where a log lies and how much of it is kept; `name` is the variable that sets it."""
+    """Folder and size limits of a log; `name` is the environment variable that sets it."""
 
     folder: Path
     days: int
@@ -46,7 +46,7 @@ class LogSettings:
 
 
 class PredictionLog(Generic[Row]):
-    """The log of one worker; any number of workers may share its folder."""
+    """Log of one worker; any number of workers may share its folder."""
 
     def __init__(
         self,
@@ -58,8 +58,9 @@ class PredictionLog(Generic[Row]):
         flush_seconds: float = FLUSH_SECONDS,
         max_waiting: int = MAX_WAITING,
     ) -> None:
-        """`count` is told how many predictions were "written", "dropped" as too many waited, or "failed" to be written.
+        """Start the writer thread.
 
+        `count` is called with an outcome and a number of predictions: "written", "dropped" (the queue was full) or "failed".
         `write` adds rows to the files of the folder; it may raise `OSError` or an exception of pyarrow. Raises
         `ToolUnavailableError` where the folder cannot be written.
         """
@@ -73,7 +74,7 @@ class PredictionLog(Generic[Row]):
                 f"{settings.name} names {settings.folder}, which cannot be written ({error.strerror}): change its owner, or name "
                 "another"
             ) from error
-        pa.array([0])  # where pandas is installed, pyarrow imports it here, for seconds: not while requests are answered
+        pa.array([0])  # pyarrow imports pandas here, if installed, for seconds: not during a request
         self._settings = settings
         self._count = count
         self._write_rows = write
@@ -85,14 +86,14 @@ class PredictionLog(Generic[Row]):
         self._thread.start()
 
     def put(self, row: Row) -> None:
-        """Notes one prediction; returns at once, whatever happens to the disk."""
+        """Queue one prediction; returns at once."""
         try:
             self._waiting.put_nowait(row)
         except queue.Full:
             self._count("dropped", 1)
 
     def close(self) -> None:
-        """Writes what waits, and ends the writer."""
+        """Write the queued predictions and end the writer thread."""
         self._closing.set()
         self._thread.join(timeout=10)
 
@@ -118,7 +119,7 @@ class PredictionLog(Generic[Row]):
     def _write(self, batch: list[Row]) -> None:
         try:
             self._write_rows(self._settings.folder, batch)
-        except (OSError, pa.ArrowException) as error:  # a full disk, a folder that was removed and may not be made again
+        except (OSError, pa.ArrowException) as error:  # a full disk, a folder that was removed and cannot be created
             self._count("failed", len(batch))
             logger.warning("%d predictions could not be logged in %s: %s", len(batch), self._settings.folder, error)
         else:

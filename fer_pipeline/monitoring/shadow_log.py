@@ -1,4 +1,4 @@
-"""Reads and writes the log of shadow mode: what champion and challenger said of the same faces, without the faces."""
+"""Read and write the shadow log: predictions of champion and challenger for the same faces."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Side:
-    """What one model said of a face. `model` is the network's name and `version` the model's fingerprint.
+    """Prediction of one model for a face.
 
-    `probabilities` (7) in the order of `labels.EMOTIONS`; `milliseconds` is the time of the network alone.
+    `model` is the name of the network, `version` the fingerprint of the model; `probabilities` (7) are in the order of
+    `labels.EMOTIONS`, `milliseconds` is the time of the network only.
     """
 
     model: str
@@ -43,7 +44,7 @@ class Side:
 
 @dataclass(frozen=True)
 class LoggedPair:
-    """What two models said of one face. `time` is aware."""
+    """Predictions of two models for one face; `time` is timezone-aware."""
 
     time: datetime
     champion: Side
@@ -52,7 +53,7 @@ class LoggedPair:
 
 @dataclass(frozen=True)
 class ShadowWindow:
-    """What the log holds of the two models that were compared last in a span of time.
+    """Predictions of the two models that were compared last in a time window.
 
     `champion` and `challenger` are "network fingerprint"; `others` counts the faces of other pairs of models, `unreadable` names
     the files that could not be read.
@@ -66,14 +67,14 @@ class ShadowWindow:
 
 
 def write(folder: Path, pairs: Sequence[LoggedPair]) -> None:
-    """Adds one file for each day concerned. Raises `OSError`, or one of pyarrow, where it cannot be written."""
+    """Write predictions, one new file per day. Raises `OSError` or an exception of pyarrow."""
     log_files.write_rows(folder, [(pair.time, _row(pair)) for pair in pairs], SCHEMA)
 
 
 def read(folder: Path, since: datetime, until: datetime) -> ShadowWindow:
-    """The faces of `since <= time < until` (both aware) on which the two models of the newest of them were compared.
+    """Read the predictions of `since <= time < until` (timezone-aware) of the two models compared last.
 
-    Raises `MonitoringError` where there is no such folder, or no face in that time.
+    Raises `MonitoringError` where the folder does not exist, or holds no face of that time.
     """
     if not folder.is_dir():
         raise MonitoringError(f"there is no log of shadow mode in {folder}: start the service with `fer serve --shadow 0.1`")

@@ -1,7 +1,7 @@
-"""Tables of pictures -> tables of their faces with emotions, batch by batch; Spark maps these functions over its partitions.
+"""Score batches of images: the function that Spark maps over its partitions.
 
-Each picture gives at least one row: one per face, or one without face that says that none was found or what was wrong. Pictures
-go through the network one at a time, so that an answer does not depend on how the work was divided.
+Each image gives at least one row: one per face, or one without face that states that none was found or what was wrong. Images are
+classified one at a time, so that a result does not depend on the partitions.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.scoring.storage import storage_location
 
 Framing = Literal["detect", "crop", "prepared"]
-"""Search the picture for faces, take it as one face, or take its 48 * 48 gray bytes as a model input that is ready."""
+"""Detect faces in the image, take it as one face, or take its 48 * 48 gray bytes as a model input."""
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 MAX_FILE_BYTES: Final = 100_000_000
-"""Largest picture file that is read."""
+"""Largest image file that is read."""
 
 PICTURES: Final = pa.schema(
     [
         pa.field("row", pa.int64(), nullable=False),  # position in its chunk
         pa.field("picture", pa.string()),  # path below the input folder, or id of the row
-        pa.field("path", pa.binary()),  # file to read, as the file system spells it, or its URI, or
+        pa.field("path", pa.binary()),  # file to read, as encoded by the file system, or its URI, or
         pa.field("image", pa.binary()),  # the bytes themselves; the other is null
     ]
 )
@@ -50,40 +50,46 @@ SCORES: Final = pa.schema(
         pa.field("face", pa.int32()),  # number from 1, the largest first; null where there is none, as in all that follows
         *(pa.field(name, pa.float64()) for name in ("x", "y", "width", "height")),  # pixels; null where the picture is the face
         pa.field("detection_score", pa.float64()),
-        pa.field("rotation", pa.int32()),  # degrees by which the picture was turned to find it
+        pa.field("rotation", pa.int32()),  # counterclockwise degrees by which the image was rotated to find it
         pa.field("emotion", pa.string()),  # the most probable label, or "uncertain"
         pa.field("top_emotion", pa.string()),
         pa.field("confidence", pa.float64()),
         *(pa.field(name, pa.float64()) for name in EMOTIONS),  # calibrated probabilities
         *(pa.field(name, pa.float64()) for name in ("size", "sharpness", "brightness", "outside")),
-        pa.field("reasons", pa.string()),  # what makes the answer doubtful, separated by blanks
+        pa.field("reasons", pa.string()),  # what makes the result doubtful, separated by spaces
         pa.field("network", pa.string(), nullable=False),
         pa.field("fingerprint", pa.string(), nullable=False),  # of the model, `ModelInfo.fingerprint`
-        pa.field("error", pa.string()),  # why the picture could not be read
+        pa.field("error", pa.string()),  # why the image could not be read
     ]
 )
-"""One row per face; of a picture without face, or that cannot be read, one row."""
+"""One row per face; one row for an image without face, or that cannot be read."""
 
 
 def scorer(model: PortableModel, threshold: float, framing: Framing) -> BatchFunction:
-    """A function from batches of `PICTURES` to batches of `SCORES`. Each process loads the model once."""
+    """Return a function from batches of `PICTURES` to batches of `SCORES`.
+
+    Each process loads the model once.
+    """
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         recognizer = _recognizer(model, threshold)
         for batch in batches:
             columns = [batch.column(batch.schema.get_field_index(name)) for name in PICTURES.names]
             rows: list[dict[str, Any]] = []
-            for values in zip(*columns, strict=True):  # one picture at a time is brought into Python
-                rows += score_picture(recognizer, framing, *(value.as_py() for value in values))
+            for values in zip(*columns, strict=True):  # one image at a time is converted to Python
+                rows += score_image(recognizer, framing, *(value.as_py() for value in values))
             yield pa.RecordBatch.from_pylist(rows, schema=SCORES)
 
     return score
 
 
-def score_picture(
+def score_image(
     recognizer: Recognizer, framing: Framing, row: int, picture: str | None, path: bytes | None, image: bytes | None
 ) -> list[dict[str, Any]]:
-    """The rows of one picture, as values of `SCORES`. Raises `ToolUnavailableError` where an object store fails."""
+    """Score one image; return its rows as values of `SCORES`.
+
+    Raises `ToolUnavailableError` where an object store fails.
+    """
     info = recognizer.info
     name = f"row {row}" if picture is None else picture
     common = {"row": row, "picture": name, "network": info.network, "fingerprint": info.fingerprint}
@@ -91,13 +97,13 @@ def score_picture(
         faces = _faces(recognizer, framing, _content(path, image))
     except ImageError as error:
         return [{**common, "error": str(error)}]
-    except ToolUnavailableError:  # keys that have run out, a network that is down: no word about this picture
+    except ToolUnavailableError:  # expired keys, a network failure: not a fault of this image
         raise
     except FileNotFoundError:
         return [{**common, "error": "cannot be read: No such file or directory"}]
     except OSError as error:
         return [{**common, "error": f"cannot be read: {error.strerror}"}]
-    except Exception as error:  # OpenCV and onnxruntime raise types of their own; one picture must not end a run of millions
+    except Exception as error:  # OpenCV and onnxruntime raise their own types; one image must not end a run of millions
         return [{**common, "error": f"{type(error).__name__}: {error}"}]
     if not faces:
         return [{**common, "faces": 0}]

@@ -1,6 +1,6 @@
-"""The input of batch scoring, in chunks: some thousand pictures of a folder, or one Parquet file.
+"""Divide the input of batch scoring into chunks: images of a folder, or one Parquet file.
 
-The names of chunks change with the files they are made of, so that a changed file is scored again.
+The name of a chunk changes with its files, so that a changed file is scored again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PARTS: Final = pa.schema(
         pa.field("name", pa.string()),  # column that names the pictures; null where there is none
     ]
 )
-"""What an executor reads of a Parquet file at a time."""
+"""Part of a Parquet file that an executor reads at a time."""
 
 _IDS = ("id", "path", "name")
 _READ_ROWS, _READ_BYTES = 64, 1 << 20
@@ -40,29 +40,32 @@ _READ_ROWS, _READ_BYTES = 64, 1 << 20
 class File(NamedTuple):
     """A file of the input."""
 
-    name: str  # from the input folder on
-    place: StorageLocation
-    mark: tuple[int, int]
+    name: str  # path below the input folder
+    location: StorageLocation
+    mark: tuple[int, int]  # see `Entry`
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What is scored and finished together: a Parquet file, or pictures."""
+    """Unit of work: a Parquet file, or some images."""
 
     name: str
     content: StorageLocation | list[File]
 
     def rows(self) -> pa.Table:
-        """Rows of `PARTS` for a Parquet file, of `PICTURES` for pictures. Raises `SourceError`."""
-        return _part_rows(self.content) if isinstance(self.content, StorageLocation) else _picture_rows(self.content)
+        """Return rows of `PARTS` for a Parquet file, of `PICTURES` for images. Raises `SourceError`."""
+        return _part_rows(self.content) if isinstance(self.content, StorageLocation) else _image_rows(self.content)
 
     def reading(self, function: BatchFunction) -> BatchFunction:
-        """What gives the results of a function of `PICTURES` for these rows."""
+        """Adapt a function of `PICTURES` to the rows of this chunk."""
         return (lambda parts: function(read_parts(parts))) if isinstance(self.content, StorageLocation) else function
 
 
 def tables_of(source: StorageLocation) -> list[File]:
-    """The Parquet files of the input: itself, or those in it and its folder faces. Raises `SourceError` where none is."""
+    """List the Parquet files of the input: itself, or those in it and in its folder faces.
+
+    Raises `SourceError` where the input does not exist.
+    """
     found = source.look()
     if found is None:
         raise SourceError(f"{source.address} is not there: expected a folder of pictures or a Parquet file")
@@ -76,36 +79,36 @@ def tables_of(source: StorageLocation) -> list[File]:
     )
 
 
-def pictures_of(source: StorageLocation) -> Iterator[File]:
-    """The pictures below the folder, in a fixed order and without holding them all."""
+def images_of(source: StorageLocation) -> Iterator[File]:
+    """Iterate over the images below the folder in a fixed order, without listing them all in memory."""
     return (File(*found) for found in source.walk() if PurePosixPath(found[0]).suffix.lower() in SUFFIXES)
 
 
-def picture_chunks(source: StorageLocation, size: int) -> Iterator[Chunk]:
-    """The pictures below the folder, `size` of them together."""
-    pictures, number = pictures_of(source), 0
-    while batch := list(islice(pictures, size)):
+def image_chunks(source: StorageLocation, size: int) -> Iterator[Chunk]:
+    """Divide the images below the folder into chunks of `size`."""
+    images, number = images_of(source), 0
+    while batch := list(islice(images, size)):
         yield Chunk(f"{number:05d}-{_digest(batch)}", batch)
         number += 1
 
 
 def table_chunks(tables: Iterable[File]) -> Iterator[Chunk]:
-    """A chunk for each Parquet file."""
+    """Return one chunk per Parquet file."""
     for number, table in enumerate(tables):
-        yield Chunk(f"{number:05d}-{_digest([table])}", table.place)
+        yield Chunk(f"{number:05d}-{_digest([table])}", table.location)
 
 
 def check_columns(table: StorageLocation) -> pa.Schema:
-    """The schema of a Parquet file with pictures. Raises `SourceError` where it is no such file."""
+    """Return the schema of a Parquet file with images. Raises `SourceError` for any other file."""
     return _metadata(table).schema.to_arrow_schema()
 
 
 def read_parts(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Batches of `PICTURES` for batches of `PARTS`, read where this runs."""
+    """Read batches of `PICTURES` for batches of `PARTS`, in the executor."""
     for part in (row for batch in parts for row in batch.to_pylist()):
         row, name = part["first"], part["name"]
         with storage_location(os.fsdecode(part["file"])).open() as stream:
-            # Without pre_buffer and with a buffer, a group's pictures are not all held at once.
+            # Without pre_buffer and with a buffer, not all images of a row group are in memory at once.
             table = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_BYTES)
             columns = ["image"] if name is None else ["image", name]
             for batch in table.iter_batches(_READ_ROWS, [part["group"]], columns, use_threads=False):
@@ -119,21 +122,21 @@ def read_parts(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _part_rows(table: StorageLocation) -> pa.Table:
-    facts = _metadata(table)
-    names = facts.schema.to_arrow_schema().names
+    metadata = _metadata(table)
+    names = metadata.schema.to_arrow_schema().names
     name = next((name for name in _IDS if name in names), None)
     rows, first = [], 0
-    for group in range(facts.num_row_groups):
+    for group in range(metadata.num_row_groups):
         rows.append({"file": os.fsencode(table.address), "group": group, "first": first, "name": name})
-        first += facts.row_group(group).num_rows
+        first += metadata.row_group(group).num_rows
     return pa.Table.from_pylist(rows, PARTS)
 
 
 def _metadata(table: StorageLocation) -> pq.FileMetaData:
     try:
         with table.open() as stream:
-            facts = pq.read_metadata(stream)
-            schema = facts.schema.to_arrow_schema()
+            metadata = pq.read_metadata(stream)
+            schema = metadata.schema.to_arrow_schema()
     except (OSError, ValueError) as error:
         raise SourceError(f"{table.address} cannot be read as Parquet: {error}") from error
     if "image" not in schema.names or not (
@@ -142,13 +145,13 @@ def _metadata(table: StorageLocation) -> pq.FileMetaData:
         raise SourceError(
             f"{table.address} has columns {schema.names}, expected the bytes of pictures in a binary column `image`"
         )
-    return facts
+    return metadata
 
 
-def _picture_rows(pictures: list[File]) -> pa.Table:
-    readable = [os.fsencode(file.name).decode("utf-8", "replace") for file in pictures]
-    addresses = [os.fsencode(file.place.address) for file in pictures]
-    columns = [range(len(pictures)), readable, addresses, [None] * len(pictures)]
+def _image_rows(images: list[File]) -> pa.Table:
+    readable = [os.fsencode(file.name).decode("utf-8", "replace") for file in images]
+    addresses = [os.fsencode(file.location.address) for file in images]
+    columns = [range(len(images)), readable, addresses, [None] * len(images)]
     return pa.table([pa.array(values, field.type) for values, field in zip(columns, PICTURES, strict=True)], PICTURES)
 
 

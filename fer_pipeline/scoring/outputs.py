@@ -1,7 +1,8 @@
-"""The output of batch scoring: for each finished chunk its table `faces/NAME.parquet` and an empty file in `finished`.
+"""Write the output of batch scoring: for each finished chunk a table and a marker file.
 
-The name of that file says what the table holds. It is written after the table, and neither is ever there in part, so a killed
-run leaves nothing that passes for finished. Object stores cannot append to a file, but list a thousand names at a time.
+The table is `faces/NAME.parquet`; the marker in `finished` is empty and its name holds the counts of the table. The marker is
+written after the table and both are written atomically, so a killed run leaves no chunk that looks finished. Markers instead of
+one file: object stores cannot append, but list a thousand names at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fer_pipeline.scoring.storage.location import StorageLocation
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 
 _LAYOUT = 2
-"""Of the folder, in its run.json: 1 was faces/chunk=NAME/faces.parquet, whose rows readers would get again beside ours."""
+"""Layout version in run.json. Version 1 was faces/chunk=NAME/faces.parquet: readers would get those rows twice."""
 
 COUNTS: Final = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("pictures", "faces", "errors")])
 
@@ -34,7 +35,7 @@ _GROUP_ROWS = 50_000
 
 
 class Counts(NamedTuple):
-    """What the table of a chunk holds."""
+    """Counts of the table of a chunk."""
 
     pictures: int
     faces: int
@@ -42,7 +43,10 @@ class Counts(NamedTuple):
 
 
 def claim(out: StorageLocation, run: dict[str, Any]) -> None:
-    """Notes what the folder is for. Raises `FerError` where it is for something else, or laid out by an earlier code."""
+    """Record in the output folder which run it is for.
+
+    Raises `FerError` where it belongs to another run, or has an earlier layout.
+    """
     run = {**run, "layout": _LAYOUT}
     file = out.child(RUN_FILE)
     try:
@@ -62,7 +66,7 @@ def claim(out: StorageLocation, run: dict[str, Any]) -> None:
 
 
 def finished_chunks(out: StorageLocation) -> dict[str, Counts]:
-    """Counts of each chunk whose table is there and finished; the marks of tables that somebody removed are removed."""
+    """Return the counts of each finished chunk; remove the markers of tables that are missing."""
     tables = {entry.name.removesuffix(".parquet") for entry in out.child(FACES).entries() if not entry.is_folder}
     finished = {}
     for mark in filter(None, (_MARK.fullmatch(entry.name) for entry in out.child(FINISHED).entries())):
@@ -74,13 +78,13 @@ def finished_chunks(out: StorageLocation) -> dict[str, Counts]:
 
 
 def finish(out: StorageLocation, name: str, counts: Counts) -> None:
-    """Notes that the table of the chunk is complete."""
+    """Mark the table of a chunk as complete."""
     out.child(FINISHED, _mark(name, counts)).write(b"")
 
 
 def remove_stale(out: StorageLocation, names: set[str]) -> None:
-    """Removes tables and marks of other chunks than these, and what killed processes left of theirs."""
-    for folder in (out.child(FINISHED), out.child(FACES)):  # a mark without its table would be wrong, not so the other way round
+    """Remove tables and markers of all other chunks, and unfinished files of killed processes."""
+    for folder in (out.child(FINISHED), out.child(FACES)):  # markers first: a marker without table would be wrong
         for entry in folder.entries():
             found = _OURS.fullmatch(entry.name)
             if found and not entry.is_folder and (found["half"] or found["chunk"] not in names):
@@ -88,7 +92,10 @@ def remove_stale(out: StorageLocation, names: set[str]) -> None:
 
 
 def writer(target: StorageLocation) -> BatchFunction:
-    """A function that writes sorted batches of `SCORES` to a Parquet file, and gives one row of `COUNTS`."""
+    """Return a function that writes sorted batches of `SCORES` to a Parquet file.
+
+    It yields one row of `COUNTS`.
+    """
     address = target.address
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,7 +1,7 @@
-"""Batch scoring: the pictures of a folder or a Parquet table, the recognizer, and Spark.
+"""Recognize the faces of many images in Spark.
 
-The input is worked through in chunks. Each finished chunk is one Parquet file and one line of `finished.jsonl`; a run that was
-killed goes on after the last one, and does again what was half written.
+The input is processed in chunks, each finished chunk is one Parquet file. A run that was killed resumes after the last finished
+chunk.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from fer_pipeline.scoring.inputs import (
     SUFFIXES,
     Chunk,
     check_columns,
-    picture_chunks,
-    pictures_of,
+    image_chunks,
+    images_of,
     table_chunks,
     tables_of,
 )
@@ -36,15 +36,15 @@ from fer_pipeline.scoring.storage import storage_location
 from fer_pipeline.scoring.storage.location import StorageLocation
 
 DEFAULT_CHUNK = 2000
-"""Pictures of one chunk: about a minute of work on one core, and so the most that a killed run does twice."""
+"""Images of one chunk: about a minute of work on one core, the most that a killed run repeats."""
 
 _ORDER = ("row", "face")
-_FACTS_BYTES = 100_000_000
+_METADATA_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
-class ScoreFacts:
-    """What a run has done so far; `skipped` counts the chunks that an earlier run had finished, the sums include them."""
+class ScoreProgress:
+    """Progress of a run; `skipped` counts chunks that an earlier run finished, and all sums include them."""
 
     chunks: int = 0
     skipped: int = 0
@@ -54,7 +54,7 @@ class ScoreFacts:
     seconds: float = 0.0
 
     def summary(self) -> str:
-        """One line for the terminal."""
+        """Return one line for the terminal."""
         skipped = f", {self.skipped} of {self.chunks} chunks finished before" if self.skipped else ""
         return (
             f"{self.pictures:,} pictures, {self.faces:,} faces, {self.errors:,} pictures that could not be read{skipped}, "
@@ -71,28 +71,29 @@ def score(
     faces: Literal["detect", "crop"] = "detect",
     threshold: float = DEFAULT_THRESHOLD,
     chunk: int = DEFAULT_CHUNK,
-    on_progress: Callable[[ScoreFacts], None] = lambda _: None,
-) -> ScoreFacts:
-    """Facts about `out`, to which faces/NUMBER-DIGEST.parquet (`inference.scores.SCORES`) were written, one file per chunk.
+    on_progress: Callable[[ScoreProgress], None] = lambda _: None,
+) -> ScoreProgress:
+    """Score images and write faces/NUMBER-DIGEST.parquet (`faces.SCORES`) to `out`, one file per chunk.
 
-    `source` is a folder tree of pictures, a Parquet file or a folder of such, with the bytes of pictures in the column `image`
-    and their name in `id`, `path` or `name`; the processed table, whose faces are ready for the network, is known by its columns.
-    `faces` says whether they are searched in a picture or the whole picture is one. A chunk is `chunk` pictures in the order of
-    their paths, or one Parquet file. Source and `out` are on a file system that driver and executors share, or in buckets that
-    both reach with what their environments hold (`storage_location`).
+    `source` is a folder tree of images, a Parquet file or a folder of Parquet files, with the bytes of images in the column
+    `image` and their name in `id`, `path` or `name`. The processed table, whose faces are model inputs, is recognized by its
+    columns. With `faces` "detect" faces are detected in each image, with "crop" each image is one face. A chunk is `chunk` images
+    in the order of their paths, or one Parquet file. `source` and `out` are on a file system that driver and executors share, or
+    in buckets that both can access (`storage_location`).
 
-    Chunks whose files have changed are scored anew, chunks whose files are gone are removed. Raises `SourceError` where there is
-    nothing to score, `ModelError` where the model does not load or does not fit the processed table, `FerError` where `out` holds
-    the scores of another model or input, `ToolUnavailableError` where Spark does not start or fails, or a bucket cannot be used.
+    Chunks whose files have changed are scored again, chunks whose files are missing are removed. Raises `SourceError` where there
+    is nothing to score, `ModelError` where the model does not load or does not fit the processed table, `FerError` where `out`
+    holds the scores of another model or input, `ToolUnavailableError` where Spark does not start or fails, or a bucket cannot be
+    used.
     """
     start = time.monotonic()
     source, out = (where if isinstance(where, StorageLocation) else storage_location(where) for where in (source, out))
-    info = model.recognizer(threshold).info  # a model that does not load is told before Spark starts
+    info = model.recognizer(threshold).info  # before Spark starts, so that a model that does not load fails at once
     chunks, framing = _open(source, info, faces, chunk)
     claim(out, {"input": source.address, "model": _digest(model), "faces": framing, "threshold": threshold, "chunk": chunk})
     finished = finished_chunks(out)
     scored = scorer(model, threshold, framing)
-    facts, names = ScoreFacts(), set()
+    progress, names = ScoreProgress(), set()
     with spark_session(master, app_name="fer score") as session:
         for item in chunks:
             names.add(item.name)
@@ -101,28 +102,28 @@ def score(
             if counts is None:
                 target = out.child(FACES, f"{item.name}.parquet")
                 try:
-                    (told,) = map_rows(session, item.rows(), item.reading(scored), SCORES, _ORDER, writer(target), COUNTS)
+                    (row,) = map_rows(session, item.rows(), item.reading(scored), SCORES, _ORDER, writer(target), COUNTS)
                 except ToolUnavailableError as error:
                     raise ToolUnavailableError(f"{target.address} was not written: {error}") from error
-                counts = Counts(**told)
+                counts = Counts(**row)
                 finish(out, item.name, counts)
-            facts = replace(
-                facts,
-                chunks=facts.chunks + 1,
-                skipped=facts.skipped + skipped,
-                pictures=facts.pictures + counts.pictures,
-                faces=facts.faces + counts.faces,
-                errors=facts.errors + counts.errors,
+            progress = replace(
+                progress,
+                chunks=progress.chunks + 1,
+                skipped=progress.skipped + skipped,
+                pictures=progress.pictures + counts.pictures,
+                faces=progress.faces + counts.faces,
+                errors=progress.errors + counts.errors,
                 seconds=time.monotonic() - start,
             )
-            on_progress(facts)
+            on_progress(progress)
     if not names:
         raise SourceError(
             f"{source.address} holds no pictures ({', '.join(sorted(SUFFIXES))}) and no Parquet files (looked for in it and in "
             "its folder faces)"
         )
     remove_stale(out, names)
-    return facts
+    return progress
 
 
 def _open(
@@ -131,26 +132,26 @@ def _open(
     """The chunks of the input, and how their pictures are to be taken."""
     tables = tables_of(source)
     if not tables:
-        return picture_chunks(source, chunk), faces
-    if tables[0].place != source and next(pictures_of(source), None) is not None:
+        return image_chunks(source, chunk), faces
+    if tables[0].location != source and next(images_of(source), None) is not None:
         raise SourceError(f"{source.address} holds pictures and Parquet files: score them one after the other")
-    prepared = {PROCESSED.names == check_columns(table.place).names for table in tables}
+    prepared = {PROCESSED.names == check_columns(table.location).names for table in tables}
     if len(prepared) > 1:
         raise SourceError(f"{source.address} holds files of the processed table and others: score them one after the other")
     if prepared == {False}:
         return table_chunks(tables), faces
-    info.check_image_spec(_metadata(source, tables[0].place), model="the model", table=source.address)
+    info.check_image_spec(_metadata(source, tables[0].location), model="the model", table=source.address)
     return table_chunks(tables), "prepared"
 
 
 def _metadata(source: StorageLocation, table: StorageLocation) -> dict[str, Any]:
-    """Of a processed table, wherever in it `source` points."""
+    """Read the metadata of a processed table; `source` may be the table or a folder or file in it."""
     for folder in (source, table.parent, table.parent.parent):
         file = folder.child(METADATA_FILE)
         if file.look() is None:
             continue
         try:
-            return parse_metadata(file.read(_FACTS_BYTES), file.address)
+            return parse_metadata(file.read(_METADATA_BYTES), file.address)
         except OSError as error:
             raise SourceError(f"{file.address} cannot be read: {error}; change its mode") from error
     raise SourceError(f"{source.address} is a processed table without its {METADATA_FILE}: run `fer preprocess` first")

@@ -59,8 +59,8 @@ def test_rows_that_do_not_add_up_are_an_error() -> None:
 def test_a_varied_picture_is_mirrored_shifted_and_brighter_by_known_amounts() -> None:
     picture = np.zeros((48, 48), np.uint8)
     picture[10, 5] = 100
-    moved = imaging.varied(picture, mirror=True, degrees=0.0, shift_xy=(-2.0, 3.0), gain=1.5)
+    moved = imaging.augment(picture, mirror=True, degrees=0.0, shift_xy=(-2.0, 3.0), gain=1.5)
     assert moved[13, 40] == 150
     assert int(moved.sum()) == 150
-    assert np.array_equal(imaging.varied(picture, mirror=False, degrees=0.0, shift_xy=(0.0, 0.0), gain=1.0), picture)
-    assert cv2.countNonZero(imaging.varied(picture, mirror=False, degrees=90.0, shift_xy=(0.0, 0.0), gain=1.0)) == 1
+    assert np.array_equal(imaging.augment(picture, mirror=False, degrees=0.0, shift_xy=(0.0, 0.0), gain=1.0), picture)
+    assert cv2.countNonZero(imaging.augment(picture, mirror=False, degrees=90.0, shift_xy=(0.0, 0.0), gain=1.0)) == 1

@@ -78,7 +78,7 @@ def replace_network(source: Path, folder: Path, content: bytes) -> None:
 
 def test_a_file_that_is_no_network_is_an_error(brightness_model: Path, tmp_path: Path) -> None:
     replace_network(brightness_model, tmp_path / "model", b"no network")
-    with pytest.raises(ModelError, match="no network that onnxruntime reads"):
+    with pytest.raises(ModelError, match="not a network that onnxruntime can read"):
         EmotionClassifier.load(tmp_path / "model")
 
 

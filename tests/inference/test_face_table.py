@@ -18,9 +18,8 @@ def recognizer(brightness_model: Path) -> Recognizer:
     return Recognizer.load(brightness_model)
 
 
-def test_pandas_takes_the_rows_as_a_table_with_a_column_for_each_emotion(
-    recognizer: Recognizer, drawn_face: npt.NDArray[np.uint8]
-) -> None:
+def test_pandas_reads_the_rows_with_a_column_per_emotion(recognizer: Recognizer, drawn_face: npt.NDArray[np.uint8]) -> None:
+    """Pandas takes the rows as a table with a column for each emotion."""
     (face,) = recognizer.recognize(drawn_face)
     table = pd.DataFrame(face_rows([face, face], picture="a.jpg", album=7))
     assert list(table.columns) == ["picture", "album", *FACE_COLUMNS]
@@ -36,7 +35,8 @@ def test_a_picture_without_face_has_no_rows(recognizer: Recognizer) -> None:
     assert face_rows(recognizer.recognize(np.full((90, 120), 128, np.uint8)), picture="empty.png") == []
 
 
-def test_a_picture_that_was_given_as_one_face_has_all_columns_but_no_box(recognizer: Recognizer) -> None:
+def test_an_image_given_as_one_face_has_all_columns_but_no_box(recognizer: Recognizer) -> None:
+    """A image that was given as one face has all columns but no box."""
     (row,) = face_rows([recognizer.recognize_face(np.full((48, 48), 125, np.uint8))])
     assert tuple(row) == FACE_COLUMNS
     assert [row[name] for name in ("x", "y", "width", "height", "detection_score")] == [None] * 5

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.imaging import crop, crop_turned, to_model_input
+from fer_pipeline.imaging import crop, crop_rotated, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.detection.yunet import YUNET_FILE
@@ -63,9 +63,8 @@ def test_all_faces_go_through_the_network_in_one_call(brightness_model: Path, mo
     assert sizes == [5]
 
 
-def test_several_pictures_are_one_batch_and_answered_in_their_order(
-    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_images_are_one_batch_in_their_order(brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several images are one batch and answered in their order."""
     sizes: list[int] = []
     real = EmotionClassifier.logits
     monkeypatch.setattr(EmotionClassifier, "logits", lambda self, x: (sizes.append(len(x)), real(self, x))[1])
@@ -77,7 +76,8 @@ def test_several_pictures_are_one_batch_and_answered_in_their_order(
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_face_that_lies_is_found_by_turning_the_picture(brightness_model: Path, drawn_face: UInt8Array, degrees: int) -> None:
+def test_a_rotated_face_is_found_by_rotating_the_image(brightness_model: Path, drawn_face: UInt8Array, degrees: int) -> None:
+    """A face that lies is found by turning the image."""
     recognizer = Recognizer.load(brightness_model)
     (upright,) = recognizer.recognize(drawn_face)
     lying = np.ascontiguousarray(np.rot90(drawn_face, -degrees // 90))
@@ -92,7 +92,7 @@ def test_a_face_that_lies_is_found_by_turning_the_picture(brightness_model: Path
     np.testing.assert_array_equal(cut, drawn_face[v1:v2, u1:u2])
 
 
-def test_of_the_turns_in_which_a_face_is_found_the_surest_decides(brightness_model: Path) -> None:
+def test_the_rotation_with_the_highest_score_is_used(brightness_model: Path) -> None:
     """YuNet finds faces upside down, too: those of a lying picture after one turn and, surer, after the opposite one."""
     box, detector = (10.0, 10.0, 60.0, 60.0), Boxes()
     answers = [[], [FaceBox(box, box, 0.8)], [], [FaceBox(box, box, 0.9)], [FaceBox(box, box, 0.9)]]
@@ -117,10 +117,10 @@ def test_a_tilted_face_is_cut_out_with_its_eyes_level(brightness_model: Path) ->
     detector = Boxes()
     detector._faces = [FaceBox(box, box, 0.9, eyes)]
     ((_, cut),) = Recognizer.load(brightness_model, detector).recognize_cut(image)
-    np.testing.assert_array_equal(cut, crop_turned(image, box, 45.0))
+    np.testing.assert_array_equal(cut, crop_rotated(image, box, 45.0))
 
 
-def test_the_pose_comes_from_the_landmarks_and_fits_the_picture_as_it_was_given(brightness_model: Path) -> None:
+def test_the_pose_comes_from_the_landmarks(brightness_model: Path) -> None:
     """A head of which the geometry is known, rolled by 10 and turned by 30 degrees to the picture's right."""
     yaw, roll = np.radians(30), np.radians(10)
     head = np.array([[-30, 0, 0], [30, 0, 0], [0, 25, 60 * NOSE], [-20, 60, 0], [20, 60, 0]])  # x, y and towards the camera
@@ -157,7 +157,7 @@ def test_eyes_far_out_of_level_are_levelled(
 ) -> None:
     angles: list[float] = []
     monkeypatch.setattr(
-        "fer_pipeline.inference.recognizer.crop_turned", lambda image, box, angle: (angles.append(angle), crop(image, box))[1]
+        "fer_pipeline.inference.recognizer.crop_rotated", lambda image, box, angle: (angles.append(angle), crop(image, box))[1]
     )
     radians = np.deg2rad(tilt)
     eyes = ((30.0, 30.0), (30 + 20 * float(np.cos(radians)), 30 + 20 * float(np.sin(radians))), *REST)

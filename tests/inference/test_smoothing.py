@@ -50,7 +50,8 @@ def test_the_first_answer_is_the_one_of_its_frame() -> None:
     assert EmotionFilter().add(row(3), 5.0) == pytest.approx(row(3))
 
 
-def test_frames_that_agree_make_it_surer_and_one_that_does_not_changes_nothing() -> None:
+def test_agreeing_frames_raise_confidence_one_outlier_does_not() -> None:
+    """Frames that agree make it surer and one that does not changes nothing."""
     model = EmotionFilter(2.0)
     for n in range(50):
         belief = model.add(row(3), n / 25)
@@ -59,7 +60,8 @@ def test_frames_that_agree_make_it_surer_and_one_that_does_not_changes_nothing()
     assert int(np.argmax(model.add(row(0, 0.9), 2.0))) == 3
 
 
-def test_a_lasting_change_is_followed_and_a_longer_dwell_makes_it_later() -> None:
+def test_a_lasting_change_is_followed_later_with_longer_dwell() -> None:
+    """A lasting change is followed and a longer dwell makes it later."""
     delays = []
     for dwell in (0.5, 2.0, 8.0):
         model = EmotionFilter(dwell)
@@ -101,7 +103,8 @@ def test_frames_of_the_same_moment_add_no_evidence() -> None:
     assert model.add(row(0), 1.0) == pytest.approx(first)
 
 
-def test_on_noisy_frames_the_hidden_markov_model_flickers_less_and_errs_less_than_smoothing() -> None:
+def test_the_hmm_changes_and_errs_less_than_smoothing_on_noise() -> None:
+    """On noisy frames the hidden markov model flickers less and errs less than smoothing."""
     rng = np.random.default_rng(0)
     truth = np.repeat(rng.permutation(np.arange(42) % 7), 75)  # 3 s each at 25 frames a second, a new look every 0.2 s
     logits = np.repeat(1.5 * np.eye(7)[truth[::5]] + rng.normal(0, 1.2, (len(truth) // 5, 7)), 5, axis=0)

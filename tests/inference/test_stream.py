@@ -42,9 +42,10 @@ def test_faces_are_searched_small_and_judged_large(brightness_model: Path, blobs
     assert face.emotion == "happy"
 
 
-def test_the_faces_of_several_frames_go_through_the_network_in_one_call(
+def test_the_faces_of_several_frames_are_one_batch(
     brightness_model: Path, blobs: Any, spots: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The faces of several frames go through the network in one call."""
     sizes: list[int] = []
     real = EmotionClassifier.logits
     monkeypatch.setattr(EmotionClassifier, "logits", lambda self, x: (sizes.append(len(x)), real(self, x))[1])
@@ -116,9 +117,8 @@ def test_no_face_is_lost_where_frames_come_slowly(brightness_model: Path, blobs:
     assert {face.track for faces in found for face in faces} == {1}
 
 
-def test_who_leaves_and_comes_within_a_batch_is_smoothed_as_frame_by_frame(
-    brightness_model: Path, blobs: Any, spots: Any
-) -> None:
+def test_a_batch_is_smoothed_like_single_frames(brightness_model: Path, blobs: Any, spots: Any) -> None:
+    """Who leaves and comes within a batch is smoothed as frame by frame."""
     frames = [(n / 10, spots(*([(20, 30, 40, 20 + 105 * (n % 2)), (90, 10, 40, 230)] if n < 5 else []))) for n in range(20)]
     frames += [(2 + n / 10, spots((60, 30, 40, 125))) for n in range(5)]
     one = FaceStream(Recognizer.load(brightness_model, blobs))

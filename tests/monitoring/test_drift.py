@@ -27,7 +27,7 @@ def reference() -> Observations:
 
 def changed(window: Observations, **values: float) -> Observations:
     """The window with quantities multiplied."""
-    rest = {name: getattr(window, name) * values.get(name, 1.0) for name in drift.PICTURE_QUANTITIES}
+    rest = {name: getattr(window, name) * values.get(name, 1.0) for name in drift.IMAGE_QUANTITIES}
     return Observations(window.probabilities, **rest)
 
 
@@ -52,7 +52,8 @@ def test_a_darker_or_blurred_camera_fires_and_is_named(
     assert all(name in result.verdict for name in expected)
 
 
-def test_another_mix_of_emotions_fires_and_says_which_emotion_moved(reference: Observations) -> None:
+def test_another_emotion_mix_is_drift_and_names_the_emotion(reference: Observations) -> None:
+    """Another mix of emotions fires and says which emotion moved."""
     mix = MIX.copy()
     mix[3], mix[6] = 0.08, 0.34  # hardly anybody smiles
     result = drift.compare(reference, observations(400, np.random.default_rng(2), mix), DriftParams())
@@ -99,7 +100,8 @@ def test_holm_gives_the_values_of_its_textbook_example() -> None:
     assert drift.holm([0.6, 0.9]) == [1.0, 1.0]
 
 
-def test_the_stability_index_is_zero_for_equal_shares_and_known_for_two_bins() -> None:
+def test_the_psi_of_equal_shares_is_zero_and_of_two_bins_known() -> None:
+    """The stability index is zero for equal shares and known for two bins."""
     assert drift.psi(np.array([10, 20, 30]), np.array([10, 20, 30])) == 0.0
     counts = np.array([5_000_000, 5_000_000]), np.array([7_500_000, 2_500_000])  # so many that the half row does not matter
     assert drift.psi(*counts) == pytest.approx(0.25 * np.log(3))

@@ -62,7 +62,8 @@ def test_a_damaged_file_is_named_and_the_others_are_read(tmp_path: Path) -> None
     assert window.unreadable == ("date=2026-05-04/120000-bad.parquet", "date=2026-05-04/120001-other.parquet")
 
 
-def test_no_log_is_an_error_that_says_how_to_get_one_and_an_empty_one_is_not(tmp_path: Path) -> None:
+def test_a_missing_log_is_an_error_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    """No log is an error that says how to get one and an empty one is not."""
     with pytest.raises(
         MonitoringError, match="name its folder with --log, or let the service write one, started with FER_PREDICTION_LOG="
     ):
@@ -89,7 +90,9 @@ def test_beyond_the_size_the_oldest_files_go_first(tmp_path: Path) -> None:
     assert sorted(path.name[:6] for path in tmp_path.rglob("*.parquet")) == ["120200", "120300"]
 
 
-def test_several_workers_writing_and_pruning_at_once_do_not_clash(tmp_path: Path) -> None:
+def test_workers_may_write_and_prune_at_the_same_time(tmp_path: Path) -> None:
+    """Several workers writing and pruning at once do not clash."""
+
     def work() -> None:
         for _ in range(10):
             log_files.write(tmp_path, [FACE])

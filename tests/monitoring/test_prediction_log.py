@@ -41,7 +41,9 @@ def test_batches_are_bounded(tmp_path: Path) -> None:
     assert rows(tmp_path) == 5
 
 
-def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_path: Path) -> None:
+def test_a_disk_that_fails_or_hangs_does_not_block_requests(tmp_path: Path) -> None:
+    """A disk that fails or hangs neither fails nor delays who answers."""
+
     def fail(*_: object) -> None:
         time.sleep(0.3)
         raise OSError(28, "No space left on device")
@@ -63,7 +65,8 @@ def test_a_disk_that_fails_or_hangs_neither_fails_nor_delays_who_answers(tmp_pat
     assert counts["dropped"] + counts["failed"] == 50
 
 
-def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error_at_start(tmp_path: Path) -> None:
+    """A folder that cannot be written keeps the service from starting."""
     (tmp_path / "file").touch()
     with pytest.raises(ToolUnavailableError, match=r"FER_PREDICTION_LOG names .*cannot be written"):
         PredictionLog(LogSettings(tmp_path / "file" / "log", 30, 500), lambda *_: None, log_files.write)

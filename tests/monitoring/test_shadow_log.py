@@ -35,7 +35,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert window.pairs.challenger_milliseconds.tolist() == [3.0, 3.0]
 
 
-def test_the_two_models_that_were_compared_last_are_reported_and_others_counted(tmp_path: Path) -> None:
+def test_the_last_compared_models_are_reported_others_counted(tmp_path: Path) -> None:
+    """The two models that were compared last are reported and others counted."""
     older = replace(PAIR, challenger=replace(PAIR.challenger, version="old"))
     shadow_log.write(tmp_path, [replace(PAIR, time=NOON + timedelta(minutes=1)), older, older])
     window = shadow_log.read(tmp_path, NOON, NOON + timedelta(hours=1))

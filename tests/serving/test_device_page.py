@@ -143,8 +143,8 @@ def test_pictures_become_model_inputs_as_on_the_server(visit: Visit) -> None:
             "small": imaging.shrink(gray, 200),
             "colours": imaging.to_gray(imaging.shrink(image, 200)),
             "cut": imaging.crop(gray, box),
-            "quarter": imaging.turned(gray, 1),
-            "level": imaging.to_gray(imaging.crop_turned(image, box, 23.0)),
+            "quarter": imaging.rotate90(gray, 1),
+            "level": imaging.to_gray(imaging.crop_rotated(image, box, 23.0)),
             **{spec.denoise + spec.contrast: imaging.to_model_input(image, spec)[:, :, 0] for spec in specs},
         }
         assert set(found) == set(expected)

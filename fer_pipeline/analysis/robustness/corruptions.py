@@ -13,7 +13,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from fer_pipeline.imaging import UInt8Array, resize_face, shrink, varied
+from fer_pipeline.imaging import UInt8Array, augment, resize_face, shrink
 
 STRENGTHS: Final = 5
 
@@ -56,7 +56,7 @@ def gain(gray: UInt8Array, factor: float, _: np.random.Generator) -> UInt8Array:
 def rotation(gray: UInt8Array, degrees: float, rng: np.random.Generator) -> UInt8Array:
     """Rotate by this angle to a random side; edge pixels are repeated."""
     side = float(rng.choice((-1, 1)))
-    return varied(gray, mirror=False, degrees=degrees * side, shift_xy=(0.0, 0.0), gain=1.0)
+    return augment(gray, mirror=False, degrees=degrees * side, shift_xy=(0.0, 0.0), gain=1.0)
 
 
 def occlusion(gray: UInt8Array, share: float, rng: np.random.Generator) -> UInt8Array:

@@ -55,7 +55,7 @@ def _picture(gray: UInt8Array, params: PreprocessParams) -> dict[str, Any]:
 
 def _vary(gray: UInt8Array, key: str) -> UInt8Array:
     random = np.random.default_rng(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()))
-    return imaging.varied(
+    return imaging.augment(
         gray,
         mirror=bool(random.random() < 0.5),
         degrees=float(random.uniform(-12, 12)),

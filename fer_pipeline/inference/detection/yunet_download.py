@@ -1,4 +1,4 @@
-"""Fetches the YuNet face detector from OpenCV's model zoo, on request only."""
+"""Download the YuNet face detector from OpenCV's model zoo, on request only."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SECONDS = 30.0
 
 
 def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
-    """Writes face_detection_yunet_2023mar.onnx to `target` and returns true; false where the very file is there already.
+    """Download face_detection_yunet_2023mar.onnx to `target`; return false if it is there already.
 
-    It is written aside and moved into place once its SHA-256 is right, so that a broken download leaves what was there. Raises
-    `ToolUnavailableError` where it cannot be had or stored, `ModelError` where another file comes.
+    The file is moved into place after its SHA-256 is checked, so that a failed download changes nothing. Raises
+    `ToolUnavailableError` where it cannot be downloaded or stored, `ModelError` where the content differs.
     """
     if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == YUNET_SHA256:
         return False
@@ -58,7 +58,7 @@ def user_yunet() -> Path:
 
 def _content(url: str, target: Path) -> bytes:
     if not url.startswith(("https://", "http://")):
-        raise ToolUnavailableError(f"{url} is no address of the web: it begins with neither https:// nor http://")
+        raise ToolUnavailableError(f"{url} is not a web address: expected https:// or http://")
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             return bytes(answer.read(_MAX_BYTES))
@@ -74,4 +74,4 @@ def _store(content: bytes, target: Path) -> None:
         with replaced_file(target) as aside:
             aside.write_bytes(content)
     except OSError as error:
-        raise ToolUnavailableError(f"{target} cannot be written ({error.strerror}): give another place as --to") from error
+        raise ToolUnavailableError(f"{target} cannot be written ({error.strerror}): give another path as --to") from error

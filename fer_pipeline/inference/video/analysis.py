@@ -1,4 +1,4 @@
-"""A video file -> the emotions of each face over time, streamed to files; memory does not grow with its length."""
+"""Analyse a video file: emotions of each face over time, in constant memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import SMOOTHING_SECONDS
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.inference.tracking import TrackedFace
-from fer_pipeline.inference.video.decoding import VideoInfo, VideoLimits, frames
+from fer_pipeline.inference.video.decoding import VideoInfo, frames
+from fer_pipeline.inference.video.limits import VideoLimits
 from fer_pipeline.inference.video.results import replaced_results, tidy
-from fer_pipeline.inference.video.summary import TrackSummary, VideoFacts, VideoSummary
+from fer_pipeline.inference.video.summary import TrackSummary, VideoSummary
+from fer_pipeline.inference.video.summary_builder import VideoSummaryBuilder
 from fer_pipeline.inference.video.writers import VideoFiles
 from fer_pipeline.model_info import file_sha256
 
@@ -38,11 +40,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """How a video is read. `detect_every` frames the whole picture is searched for faces, on a copy of `detection_side` pixels.
+    """Options of the analysis.
 
+    Faces are detected in each `detect_every`-th frame, on a copy of `detection_side` pixels, and tracked in between.
     `smoothing_seconds` is the time constant of the smoothed probabilities, 0 for none; with `dwell_seconds` they come from a
-    hidden Markov model instead (`temporal.EmotionFilter`). `batch_frames` is how many frames go through the network at once,
-    `annotate` whether the annotated video is written.
+    hidden Markov model instead (`smoothing.EmotionFilter`). The faces of `batch_frames` frames are classified as one batch;
+    `annotate` writes the annotated video.
     """
 
     detect_every: int = 5
@@ -60,9 +63,9 @@ class VideoOptions:
 
 @dataclass(frozen=True)
 class VideoProgress:
-    """How far a video is: frames and faces so far, the time of the last frame and, where known, of the end, in seconds.
+    """Progress of an analysis: frames and faces so far, time of the last frame and duration in seconds.
 
-    Of a video that is finished the two times are the same.
+    `duration` is None where it is unknown; at the end of the analysis it equals `seconds`.
     """
 
     frames: int
@@ -72,7 +75,7 @@ class VideoProgress:
 
     @property
     def fraction(self) -> float | None:
-        """Share that is done, in 0..1; None where the length is not known."""
+        """Return the share that is done, in 0..1; None where the duration is unknown."""
         return min(1.0, self.seconds / self.duration) if self.duration else None
 
 
@@ -86,14 +89,14 @@ def analyse(
     cancelled: threading.Event | None = None,
     finish: Callable[[Path, VideoSummary], None] | None = None,
 ) -> VideoSummary:
-    """What was found in the video; per face and frame it is in faces.jsonl and faces.csv of the folder `out`.
+    """Analyse a video and write the results to the folder `out`.
 
-    There are subtitles.vtt, annotated.webm, the peaks as pictures and summary.json, too, and what `finish` adds to the folder
-    that it is given. All is written aside and takes the place of earlier results at the end (`result_folder`); what is not
-    complete never replaces finished results. Where `out` holds the finished results of the same file, model and options, they
-    are returned with `skipped`. After `cancelled` is set, the results so far are closed properly and returned with `complete`
-    false. Raises `VideoError` where the file is no video or beyond the limits, with the results so far in `out` and the reason in
-    summary.json.
+    Writes faces.jsonl and faces.csv (one row per face and frame), subtitles.vtt, annotated.webm, peak images, summary.json, and
+    what `finish` adds to the folder it is given. Results are written aside and replace earlier ones at the end
+    (`results.replaced_results`); incomplete results never replace complete ones. Where `out` holds the finished results of the
+    same file, model and options, these are returned with `skipped`. After `cancelled` is set, the results so far are closed
+    and returned with `complete` false. Raises `VideoError` where the file is not a video or beyond the limits, with the results
+    so far in `out` and the reason in summary.json.
     """
     options = options or VideoOptions()
     info = VideoInfo.read(path, options.limits)
@@ -103,8 +106,8 @@ def analyse(
     if earlier is not None:
         return replace(earlier, skipped=True)
     with replaced_results(out) as aside:
-        facts = VideoFacts(aside, recognizer.info.fingerprint, recognizer.detector.name, path.name, key, info)
-        summary = _analyse(path, recognizer, aside, facts, options, on_progress, cancelled)
+        builder = VideoSummaryBuilder(aside, recognizer.info.fingerprint, recognizer.detector.name, path.name, key, info)
+        summary = _analyse(path, recognizer, aside, builder, options, on_progress, cancelled)
         if finish is not None:
             finish(aside, summary)
     if on_progress is not None:
@@ -117,7 +120,7 @@ def _analyse(
     path: Path,
     recognizer: Recognizer,
     out: Path,
-    facts: VideoFacts,
+    builder: VideoSummaryBuilder,
     options: VideoOptions,
     on_progress: Callable[[VideoProgress], None] | None,
     cancelled: threading.Event | None,
@@ -132,8 +135,8 @@ def _analyse(
     complete = True
     try:
         with (
-            closing(frames(path, options.limits, on_damage=facts.note)) as source,
-            VideoFiles(out, facts.info, annotated=options.annotate) as files,
+            closing(frames(path, options.limits, on_damage=builder.note)) as source,
+            VideoFiles(out, builder.info, annotated=options.annotate) as files,
             ThreadPoolExecutor(1, "write") as writer,  # annotating and encoding run beside recognition, one batch behind
         ):
             writing: Future[None] | None = None
@@ -141,28 +144,30 @@ def _analyse(
                 tracked = stream.update_many(batch)
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(_write, batch, tracked, files, facts)
+                writing = writer.submit(_write, batch, tracked, files, builder)
                 if on_progress is not None:
-                    on_progress(VideoProgress(facts.frames, facts.faces, facts.seconds, facts.info.duration))
+                    on_progress(VideoProgress(builder.frames, builder.faces, builder.seconds, builder.info.duration))
                 if cancelled is not None and cancelled.is_set():
-                    facts.note("cancelled")
+                    builder.note("cancelled")
                     complete = False
                     break
             if writing is not None:
                 writing.result()
     except BaseException as error:
-        facts.note(str(error) or type(error).__name__)
-        facts.write(complete=False)
+        builder.note(str(error) or type(error).__name__)
+        builder.write(complete=False)
         raise
-    return facts.write(complete=complete)
+    return builder.write(complete=complete)
 
 
-def _write(batch: list[tuple[float, UInt8Array]], tracked: list[list[TrackedFace]], files: VideoFiles, facts: VideoFacts) -> None:
+def _write(
+    batch: list[tuple[float, UInt8Array]], tracked: list[list[TrackedFace]], files: VideoFiles, builder: VideoSummaryBuilder
+) -> None:
     for (time, image), faces in zip(batch, tracked, strict=True):
-        files.write(facts.frames, time, image, faces)
-        facts.add(time, image, faces)
+        files.write(builder.frames, time, image, faces)
+        builder.add(time, image, faces)
 
 
 def _fingerprint(path: Path, recognizer: Recognizer, options: VideoOptions) -> str:
-    facts = [file_sha256(path), recognizer.info.fingerprint, recognizer.detector.name, recognizer.threshold, asdict(options)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    values = [file_sha256(path), recognizer.info.fingerprint, recognizer.detector.name, recognizer.threshold, asdict(options)]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The report page of one video: who was seen when, with which emotions. Needs jinja2 and matplotlib, unlike the service."""
+"""Write the report page of one video. Needs jinja2 and matplotlib, unlike the service."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE
 
 MAX_PEOPLE = 12
-"""As many people get a timeline, those seen longest first."""
+"""Number of people with a timeline, those seen longest first."""
 
 _BINS, _ROWS = 480, 120
 _PAPER = (255, 255, 255)
 
 
 def write_report(folder: Path, summary: VideoSummary) -> Path:
-    """Writes report.html from the files that `video.analyse` left in the folder; returns its path."""
+    """Write report.html from the files of a result folder, and return its path."""
     people = summary.people[:MAX_PEOPLE]
     write_page(
         folder / REPORT_FILE,
@@ -102,7 +102,7 @@ def _timeline(folder: Path, summary: VideoSummary, people: tuple[TrackSummary, .
 
 
 def _mean_probabilities(table: Path, tracks: list[int], end: float) -> dict[int, npt.NDArray[np.float64]]:
-    """Smoothed probabilities (bins, 7) by track, averaged over bins of the whole length; NaN where the person was not seen."""
+    """Average the smoothed probabilities over time bins: (bins, 7) by track, NaN where the person was not seen."""
     sums = {track: np.zeros((_BINS, len(EMOTIONS) + 1)) for track in tracks}
     with table.open(encoding="utf-8") as lines:
         for line in lines:  # one at a time: the table grows with the length of the video
@@ -119,7 +119,7 @@ def _mean_probabilities(table: Path, tracks: list[int], end: float) -> dict[int,
 
 
 def _bridged(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    # A short video has fewer frames than the picture has columns: each column without a frame shows the one before it.
+    # A short video has fewer frames than the image has columns: each column without a frame shows the one before it.
     seen = np.flatnonzero(~np.isnan(means[:, 0]))
     gap = 2 * int(np.median(np.diff(seen))) if len(seen) > 1 else 1
     filled = means.copy()
@@ -130,13 +130,13 @@ def _bridged(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _bands(means: npt.NDArray[np.float64]) -> UInt8Array:
-    """RGB (rows, bins, 3): the probabilities of each bin stacked as bands of their colours, white where there are none."""
-    picture = np.full((_ROWS, _BINS, 3), _PAPER, np.uint8)
+    """Draw RGB (rows, bins, 3): the probabilities of each bin as stacked colour bands, white where NaN."""
+    image = np.full((_ROWS, _BINS, 3), _PAPER, np.uint8)
     heights = np.arange(_ROWS)[:, np.newaxis] / _ROWS
     bounds = np.cumsum(means, axis=1)
     below = np.zeros(_BINS)
     for index, emotion in enumerate(EMOTIONS):
         above = bounds[:, index] if index < len(EMOTIONS) - 1 else np.where(np.isnan(bounds[:, index]), np.nan, 1.0)
-        picture[(heights >= below) & (heights < above)] = COLOURS[emotion]
+        image[(heights >= below) & (heights < above)] = COLOURS[emotion]
         below = above
-    return picture
+    return image

@@ -1,7 +1,7 @@
-"""The results of one video are written aside, inside the folder they are for, and then take the place of those before.
+"""Atomic replacement of the results of one video.
 
-A run that is killed at any moment leaves the results before as they were, or lets the next run put them back; files of the
-folder's owner are never touched.
+Results are written aside inside their folder and then replace the earlier ones. A run that is killed at any moment leaves the
+earlier results, or the next run restores them; other files in the folder are never touched.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from fer_pipeline.inference.video.summary import PEAKS, SUMMARY_FILE
 from fer_pipeline.inference.video.writers import FILES, PARQUET_FILE
 from fer_pipeline.workspace.files import REPORT_FILE
 
-"""Written by `video_report`, where there are jinja2 and matplotlib."""
-
-# Those by which a reader knows a result go first and come last: a folder in between has neither.
+# The files by which readers recognize results are removed first and added last: in between the folder has neither.
 _NAMES = (SUMMARY_FILE, REPORT_FILE, PARQUET_FILE, *FILES, PEAKS)
 _NEW, _LEAVING, _LEFT = ".new", ".leaving", ".left"
 
 
 def has_finished_results(folder: Path) -> bool:
-    """Whether a video was analysed to its end there, by whatever model and options."""
+    """Return whether a folder holds complete results, of any model and options."""
     try:
         return json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))["complete"] is True
     except (OSError, ValueError, KeyError, TypeError):
@@ -38,9 +36,9 @@ def has_finished_results(folder: Path) -> bool:
 
 @contextmanager
 def replaced_results(folder: Path) -> Iterator[Path]:
-    """An empty folder whose results take the place of those in `folder` when the block ends, well or not.
+    """Yield an empty folder whose results replace those in `folder` when the block ends.
 
-    Only results of a block that did not come to its end never replace finished ones: they are dropped. Raises
+    They also replace them after an exception, unless that would replace complete results by incomplete ones. Raises
     `ToolUnavailableError` where the folder cannot be written.
     """
     try:
@@ -62,7 +60,7 @@ def replaced_results(folder: Path) -> Iterator[Path]:
 
 
 def tidy(folder: Path) -> None:
-    """Removes what killed runs left in the folder; results that they had moved away, and not replaced, go back."""
+    """Remove what killed runs left in the folder; restore results they had moved away."""
     for kind in (_LEAVING, _LEFT, _NEW):
         for stale in folder.glob(f"{kind}-*-*"):
             process = stale.name.split("-")[1]

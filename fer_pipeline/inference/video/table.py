@@ -1,4 +1,4 @@
-"""The faces of one video as a Parquet table. Needs pyarrow, unlike the service."""
+"""Write the faces of one video as a Parquet table. Needs pyarrow, unlike the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.workspace.files import replaced_file, tidy
 
 GROUP_ROWS = 10_000
-"""Rows of a row group: as many are in memory at a time, however long the video is."""
+"""Rows of a row group, and of what is in memory at a time."""
 
 _KINDS: dict[str, pa.DataType] = {
     **dict.fromkeys(COLUMNS, pa.float64()),
@@ -27,11 +27,11 @@ _KINDS: dict[str, pa.DataType] = {
 }
 
 SCHEMA = pa.schema([(name, _KINDS[name]) for name in COLUMNS])
-"""Columns of faces.parquet: names and content of `video_files.COLUMNS`, in faces.csv the same in words."""
+"""Columns of faces.parquet, those of `writers.COLUMNS`."""
 
 
 def write_table(folder: Path) -> Path:
-    """Writes faces.parquet from the faces.jsonl that `video.analyse` left in the folder; returns its path.
+    """Write faces.parquet from the faces.jsonl of a result folder, and return its path.
 
     One row per face and frame, in the order of time, read and written a row group at a time.
     """

@@ -1,4 +1,4 @@
-"""The result files of one video, written frame by frame: JSONL, CSV, WebVTT and the annotated video."""
+"""Write the result files of a video frame by frame: JSONL, CSV, WebVTT, annotated video."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from fer_pipeline.labels import EMOTIONS
 JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE = "faces.jsonl", "faces.csv", "subtitles.vtt", "annotated.webm"
 FILES = (JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE)
 PARQUET_FILE = "faces.parquet"
-"""Written by `video_table`, where there is pyarrow."""
+"""Written by `table.write_table`, where pyarrow is installed."""
 
 COLUMNS = (
     "frame", "time", "track", "detected", "x", "y", "width", "height", "detection_score", "emotion", "smoothed_emotion",
     *EMOTIONS, *(f"smoothed_{emotion}" for emotion in EMOTIONS),
     "size", "sharpness", "brightness", "outside", "reasons",
 )  # fmt: skip
-"""Columns of faces.csv; probabilities are named by their emotion, `reasons` are parted by blanks."""
+"""Columns of faces.csv; probabilities are named by their emotion, `reasons` are separated by spaces."""
 
 _DIGITS = 5
 _MILLISECONDS = Fraction(1, 1000)
 
 
 class VideoFiles:
-    """Context manager that writes the files of one video into a folder; what is written stays readable if it ends early."""
+    """Context manager that writes the files of one video; they are readable also if it ends early."""
 
     def __init__(self, out: Path, info: VideoInfo, *, annotated: bool) -> None:
         self._resources = ExitStack()
@@ -57,7 +57,7 @@ class VideoFiles:
         self._resources.close()
 
     def write(self, frame: int, time: float, image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
-        """Adds frame number `frame`, at `time` in seconds, with its faces."""
+        """Add frame number `frame`, at `time` in seconds, with its faces."""
         for face in faces:
             values = {"frame": frame, "time": round(time, 4), **_rounded(face.as_dict())}
             self._jsonl.write(json.dumps(values) + "\n")
@@ -71,7 +71,7 @@ class VideoFiles:
 
 
 def table_row(values: dict[str, Any]) -> list[Any]:
-    """The values of `COLUMNS` of one line of faces.jsonl."""
+    """Return the values of `COLUMNS` of one line of faces.jsonl."""
     box = values["box"] or dict.fromkeys(("x", "y", "width", "height"))
     quality = values["quality"]
     return [
@@ -86,7 +86,7 @@ def table_row(values: dict[str, Any]) -> list[Any]:
 
 
 class Subtitles:
-    """WebVTT: one cue for each span in which the same people show the same smoothed emotions."""
+    """WebVTT subtitles: one cue per span in which the people and smoothed emotions are the same."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -94,7 +94,7 @@ class Subtitles:
         self._text, self._start, self._last, self._step = "", 0.0, 0.0, 0.04
 
     def add(self, time: float, faces: Sequence[TrackedFace]) -> None:
-        """Takes in the frame at `time` in seconds."""
+        """Add the frame at `time` in seconds."""
         text = "\n".join(f"Person {face.track}: {face.emotion}" for face in sorted(faces, key=lambda face: face.track))
         if time > self._last:
             self._step = time - self._last
@@ -104,7 +104,7 @@ class Subtitles:
         self._last = time
 
     def close(self) -> None:
-        """Ends the last cue; it lasts as long as the frame before it."""
+        """End the last cue; its last frame lasts as long as the frame before it."""
         self._end_cue(self._last + self._step)
 
     def _end_cue(self, end: float) -> None:
@@ -113,10 +113,10 @@ class Subtitles:
 
 
 class AnnotatedVideo:
-    """The frames with boxes and smoothed emotions, at their own times, without sound.
+    """Video of the frames with boxes and smoothed emotions, at their own times, without sound.
 
-    VP9 in WebM, since every browser plays it and libvpx is under the BSD licence; libx264 in PyAV's wheels is GPL. Settings are
-    those for real time, which cost about a tenth of the default's time.
+    VP9 in WebM: every browser plays it and libvpx has the BSD licence, while libx264 in PyAV's wheels is GPL. The real-time
+    settings take about a tenth of the default's time.
     """
 
     def __init__(self, file: Path, info: VideoInfo) -> None:
@@ -130,21 +130,21 @@ class AnnotatedVideo:
         self._last = -1
 
     def add(self, time: float, image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
-        """Adds an RGB frame at `time` in seconds."""
+        """Add an RGB frame at `time` in seconds."""
         frame = av.VideoFrame.from_ndarray(annotate_tracked(image, faces), format="rgb24")
-        frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")  # a film may change its size on the way
+        frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")  # a video may change its frame size
         self._last = max(self._last + 1, round(1000 * time))
         frame.pts, frame.time_base = self._last, _MILLISECONDS
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
-        """Writes what the encoder still holds, and the index."""
+        """Write the frames that the encoder still holds, and the index."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
 
 
 def clock(seconds: float) -> str:
-    """ "01:02:03.450" of 3723.45."""
+    """Format seconds for WebVTT: 3723.45 is "01:02:03.450"."""
     milliseconds = round(1000 * seconds)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"

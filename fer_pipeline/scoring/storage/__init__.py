@@ -1,7 +1,7 @@
-"""Files and folders, in a file system or in a bucket: one small interface for what reads and writes both.
+"""Read and write files of a file system or a bucket through one interface.
 
-Buckets go through pyarrow's clients, in driver and executors alike, so Spark needs no packages for them. Keys and addresses come
-from the environment of each process, and never from a URI, since URIs are written to logs.
+Buckets are accessed with pyarrow's clients, in driver and executors, so Spark needs no packages for them. Keys and endpoints come
+from the environment of each process and never from a URI, because URIs are written to logs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from fer_pipeline.scoring.storage.bucket import SETTINGS, BucketLocation
 from fer_pipeline.scoring.storage.local import LocalLocation
 from fer_pipeline.scoring.storage.location import StorageLocation
 
-_SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs"}  # s3a is how Spark's users spell it
+_SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs"}  # s3a is Spark's scheme
 
 
 def storage_location(address: str | Path, below: Path = Path()) -> StorageLocation:
-    """The place of a path, a relative one `below` the folder given, or of s3://BUCKET/NAME (also s3a://) or gs://BUCKET/NAME.
+    """Return the location of a path, or of s3://BUCKET/NAME (also s3a://) or gs://BUCKET/NAME.
 
-    Raises `ParamsError` for other URIs, and for such that hold keys or settings.
+    Relative paths are below `below`. Raises `ParamsError` for other URIs, and for URIs with keys or settings.
     """
     found = re.fullmatch(r"([A-Za-z][\w+.-]*)://([^/]*)(.*)", address, re.DOTALL) if isinstance(address, str) else None
     if found is None:
@@ -28,7 +28,7 @@ def storage_location(address: str | Path, below: Path = Path()) -> StorageLocati
     scheme, bucket, name = _SCHEMES.get(found[1].lower()), found[2], found[3].strip("/")
     if scheme is None:
         raise ParamsError(f"{found[1]}:// is not known: expected a path, s3://BUCKET/NAME or gs://BUCKET/NAME")
-    if not re.fullmatch(r"[\w.-]+", bucket) or "?" in name:  # what came is not repeated, for it may hold keys
+    if not re.fullmatch(r"[\w.-]+", bucket) or "?" in name:  # the address is not repeated: it may hold keys
         raise ParamsError(
             f"expected {scheme}://BUCKET/NAME, got an address of this kind with other parts or without bucket: keys and settings "
             f"belong in the environment ({SETTINGS[scheme]})"

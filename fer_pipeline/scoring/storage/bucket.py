@@ -1,4 +1,4 @@
-"""Places of an object store, by pyarrow's own clients."""
+"""Objects of an object store, through pyarrow's clients."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SETTINGS: Final = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION and, for a store that is not Amazon's, AWS_ENDPOINT_URL",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
-"""For each scheme, the variables from which the clients take keys and addresses."""
+"""For each scheme, the environment variables with keys and endpoints."""
 
-_TRIES, _CONNECT_SECONDS, _RETRY_SECONDS = 5, 5, 30  # left alone, Google's client tries for a quarter of an hour
+_TRIES, _CONNECT_SECONDS, _RETRY_SECONDS = 5, 5, 30  # by default Google's client retries for 15 minutes
 
 
 @dataclass(frozen=True)
 class BucketLocation(StorageLocation):
-    """An object of a bucket, or all objects below a name. Objects are written whole or not at all, by the stores' own rules."""
+    """An object of a bucket, or all objects below a name; the stores write objects atomically."""
 
     scheme: str
     key: str  # BUCKET or BUCKET/NAME
@@ -52,35 +52,37 @@ class BucketLocation(StorageLocation):
         return BucketLocation(self.scheme, self.key.rpartition("/")[0] or self.key)
 
     def look(self) -> Entry | None:
-        with self._told():
+        with self._reported():
             info = self._files().get_file_info(self.key)
         return None if info.type == fs.FileType.NotFound else _entry(info)
 
     def entries(self) -> list[Entry]:
-        with self._told():
+        with self._reported():
             found = self._files().get_file_info(fs.FileSelector(self.key, allow_not_found=True))
-        if any(info.path.rstrip("/") == self.key for info in found):  # pyarrow would list the same folder again, for ever
-            raise SourceError(f"{self.address} holds objects whose name goes on with an empty folder (//): rename or remove them")
+        if any(info.path.rstrip("/") == self.key for info in found):  # pyarrow would list the same folder endlessly
+            raise SourceError(
+                f"{self.address} holds objects whose name continues with an empty folder (//): rename or remove them"
+            )
         return sorted(map(_entry, found))
 
     def walk(self) -> Iterator[tuple[str, StorageLocation, tuple[int, int]]]:
         if self.scheme == "s3":
             yield from super().walk()
             return
-        # Google's client tells folders only to a listing of all that is below, which is then held.
-        with self._told():
+        # Google's client lists folders only in a recursive listing, which is then held in memory.
+        with self._reported():
             found = self._files().get_file_info(fs.FileSelector(self.key, allow_not_found=True, recursive=True))
         files = {info.path.removeprefix(f"{self.key}/"): info for info in found if info.type == fs.FileType.File}
         for name in sorted(name for name in files if not re.search(r"(^|/)\.", name)):
             yield name, self.child(name), _entry(files[name]).mark
 
     def open(self) -> BinaryIO:
-        with self._told(gone=True):
+        with self._reported(gone=True):
             stream: BinaryIO = self._files().open_input_file(self.key)
         return stream
 
     def read(self, limit: int) -> bytes:
-        with self._told(gone=True):
+        with self._reported(gone=True):
             return super().read(limit)
 
     @contextmanager
@@ -88,21 +90,21 @@ class BucketLocation(StorageLocation):
         with tempfile.TemporaryDirectory(prefix="fer-upload-") as scratch:
             file = Path(scratch) / "content"
             yield file
-            # In one call: pyarrow finishes a stream whose writer fails between two calls, and half a file would be an object.
+            # In one call: pyarrow completes a stream whose writer fails between two calls, and half a file would be an object.
             content = pa.memory_map(str(file)).read_buffer() if file.stat().st_size else b""
-            with self._told(), self._files().open_output_stream(self.key, compression=None) as stream:
+            with self._reported(), self._files().open_output_stream(self.key, compression=None) as stream:
                 stream.write(content)
 
     def delete(self) -> None:
-        with suppress(FileNotFoundError), self._told(gone=True):
+        with suppress(FileNotFoundError), self._reported(gone=True):
             self._files().delete_file(self.key)
 
     def _files(self) -> fs.FileSystem:
         return _client(self.scheme, os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
 
     @contextmanager
-    def _told(self, gone: bool = False) -> Iterator[None]:
-        """What fails becomes an `ToolUnavailableError`, except for absent objects where the caller answers for those (`gone`)."""
+    def _reported(self, gone: bool = False) -> Iterator[None]:
+        """Convert failures to `ToolUnavailableError`; with `gone`, keep `FileNotFoundError`."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -111,8 +113,8 @@ class BucketLocation(StorageLocation):
             cause = re.sub(r"^When .*?: (?=AWS Error)|\(Request ID: [^)]*\)", "", str(error), flags=re.DOTALL)
             cause = " ".join(cause.split())[:300].rstrip(". ")
             raise ToolUnavailableError(
-                f"{self.address} could not be used: {cause}; expected a bucket that can be reached and rights for it: look at "
-                f"the network and at {SETTINGS[self.scheme]} in the environment of each machine, and run again"
+                f"{self.address} could not be used: {cause}; expected a bucket that can be reached and rights for it: check "
+                f"the network and {SETTINGS[self.scheme]} in the environment of each machine, and run again"
             ) from error
 
 

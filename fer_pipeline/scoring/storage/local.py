@@ -1,4 +1,4 @@
-"""Places of a file system, which driver and executors share."""
+"""Files of a file system that driver and executors share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fer_pipeline.workspace.files import replaced_file
 
 @dataclass(frozen=True)
 class LocalLocation(StorageLocation):
-    """A path. Not by pyarrow's own local file system, which cannot list names that are not UTF-8."""
+    """A local path. Does not use pyarrow's file system, which cannot list names that are not UTF-8."""
 
     path: Path
 
@@ -37,16 +37,16 @@ class LocalLocation(StorageLocation):
 
     def look(self) -> Entry | None:
         try:
-            facts = self.path.stat()
+            status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise ToolUnavailableError(
-                f"{self.path} cannot be looked at: {error.strerror}; change the mode of its folder"
+                f"{self.path} cannot be accessed: {error.strerror}; change the mode of its folder"
             ) from error
         if self.path.is_dir():
             return Entry(self.path.name, True)
-        return Entry(self.path.name, False, (facts.st_size, facts.st_mtime_ns))
+        return Entry(self.path.name, False, (status.st_size, status.st_mtime_ns))
 
     def entries(self) -> list[Entry]:
         try:
@@ -79,8 +79,8 @@ class LocalLocation(StorageLocation):
 def _entry(found: os.DirEntry[str]) -> Entry | None:
     try:
         if found.is_dir():
-            return None if found.is_symlink() else Entry(found.name, True)  # a link to a folder may lead in a circle
-        facts = found.stat()
-        return Entry(found.name, False, (facts.st_size, facts.st_mtime_ns))
-    except OSError:  # gone, or a broken link: reading it will say so
+            return None if found.is_symlink() else Entry(found.name, True)  # a link to a folder may be circular
+        status = found.stat()
+        return Entry(found.name, False, (status.st_size, status.st_mtime_ns))
+    except OSError:  # deleted, or a broken link: reading it reports that
         return Entry(found.name, False)

@@ -1,4 +1,4 @@
-"""What a place can do, wherever it is."""
+"""Interface of a file or folder, in a file system or a bucket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Entry(NamedTuple):
-    """A file or folder that is there. `mark` changes with a file: its size, and its time in nanoseconds."""
+    """An existing file or folder. `mark` identifies a version of a file: size, and time in nanoseconds."""
 
     name: str
     is_folder: bool
@@ -18,59 +18,62 @@ class Entry(NamedTuple):
 
 
 class StorageLocation(ABC):
-    """A file or folder, there or not yet there. What fails raises `ToolUnavailableError`, unless a method says otherwise."""
+    """A file or folder that may exist. Failures raise `ToolUnavailableError` unless stated otherwise."""
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """What `storage_location` takes on every machine: an absolute path, or a URI."""
+        """Return the absolute path or URI, an argument of `storage_location` on every machine."""
 
     @property
     @abstractmethod
     def lock(self) -> Path:
-        """What to lock by `workspace.exclusive` against other processes of this machine that would write here."""
+        """Return the path to lock with `workspace.locks.exclusive` against other writers on this machine."""
 
     @abstractmethod
     def child(self, *names: str) -> StorageLocation:
-        """What lies below under these names."""
+        """Return the location of these names below this one."""
 
     @property
     @abstractmethod
     def parent(self) -> StorageLocation:
-        """The folder around it; itself where there is none."""
+        """Return the parent folder; itself where there is none."""
 
     @abstractmethod
     def look(self) -> Entry | None:
-        """What is there; None where nothing is."""
+        """Return the entry at this location; None where nothing exists."""
 
     @abstractmethod
     def entries(self) -> list[Entry]:
-        """What lies in the folder, sorted by name; empty where there is none. Holds the names of this folder in memory."""
+        """List the folder, sorted by name; empty where it does not exist. All names are in memory."""
 
     @abstractmethod
     def open(self) -> BinaryIO:
-        """The file's content, with random access. Raises `OSError` for local files, `FileNotFoundError` for both kinds."""
+        """Open the file for random access. Raises `FileNotFoundError`, for local files any `OSError`."""
 
     @abstractmethod
     def replaced(self) -> AbstractContextManager[Path]:
-        """A file to fill, which takes the place of this one at once where the block ends well."""
+        """Yield a path to write, which atomically replaces this file when the block ends without error."""
 
     @abstractmethod
     def delete(self) -> None:
-        """Removes the file, where it is there."""
+        """Remove the file if it exists."""
 
     def read(self, limit: int) -> bytes:
-        """The first `limit` bytes of the file. Raises as `open` does."""
+        """Read the first `limit` bytes of the file. Raises as `open` does."""
         with self.open() as stream:
             return stream.read(limit)
 
     def write(self, content: bytes) -> None:
-        """Writes a whole file at once."""
+        """Write a file atomically."""
         with self.replaced() as file:
             file.write_bytes(content)
 
     def walk(self) -> Iterator[tuple[str, StorageLocation, tuple[int, int]]]:
-        """(path from here, place, mark) of all files below, in a fixed order; what is hidden is left out."""
+        """Iterate over (relative path, location, mark) of all files below, in a fixed order.
+
+        Hidden files and folders are skipped.
+        """
         entries = [entry for entry in self.entries() if not entry.name.startswith(".")]
         for entry in sorted(entries, key=lambda entry: entry.is_folder):
             if not entry.is_folder:

@@ -13,7 +13,8 @@ import pytest
 
 from fer_pipeline.errors import VideoError
 from fer_pipeline.inference.video import decoding
-from fer_pipeline.inference.video.decoding import VideoInfo, VideoLimits, frames
+from fer_pipeline.inference.video.decoding import VideoInfo, frames
+from fer_pipeline.inference.video.limits import VideoLimits
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -154,9 +155,10 @@ def test_a_video_beyond_the_limits_is_refused(film: Path, limits: VideoLimits, r
 
 
 @pytest.mark.parametrize("limits", [VideoLimits(max_frames=59), VideoLimits(max_fps=12)])
-def test_a_header_that_tells_too_many_frames_is_believed_before_one_is_decoded(
+def test_a_header_with_too_many_frames_is_refused_at_once(
     tmp_path: Path, write_video: Any, spots: Any, limits: VideoLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A header that tells too many frames is believed before one is decoded."""
     path = write_video(tmp_path / "film.mp4", [spots()] * 60)  # unlike Matroska, MP4 has the number of frames in its header
     monkeypatch.setattr(decoding, "_readable", lambda *_: pytest.fail("decoded"))
     for read in (VideoInfo.read, lambda path, limits: list(frames(path, limits))):
@@ -164,7 +166,8 @@ def test_a_header_that_tells_too_many_frames_is_believed_before_one_is_decoded(
             read(path, limits)
 
 
-def test_frames_that_all_have_the_same_time_are_too_many_a_second(tmp_path: Path, write_video: Any, spots: Any) -> None:
+def test_frames_with_the_same_time_exceed_the_frame_rate(tmp_path: Path, write_video: Any, spots: Any) -> None:
+    """Frames that all have the same time are too many a second."""
     path = write_video(tmp_path / "film.mkv", [spots()] * 40, times=[n / 1000 for n in range(40)])
     assert len(list(frames(path, VideoLimits(max_fps=60)))) == 40  # a short burst may be
     with pytest.raises(VideoError, match="more than 30 frames a second"):
@@ -172,9 +175,10 @@ def test_frames_that_all_have_the_same_time_are_too_many_a_second(tmp_path: Path
 
 
 @pytest.mark.parametrize("limits", [VideoLimits(max_pixels=160 * 120 - 1), VideoLimits(max_seconds=1.0)])
-def test_a_video_beyond_the_limits_is_refused_before_a_frame_is_decoded(
+def test_a_video_beyond_the_limits_is_refused_before_decoding(
     film: Path, limits: VideoLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A video beyond the limits is refused before a frame is decoded."""
     monkeypatch.setattr(decoding, "_readable", lambda *_: pytest.fail("a frame was decoded"))
     with pytest.raises(VideoError):
         VideoInfo.read(film, limits)
@@ -225,7 +229,8 @@ def test_the_pixels_are_checked_before_a_frame_is_decoded(name: str, tmp_path: P
             read(path, VideoLimits(max_pixels=1000))
 
 
-def test_a_video_that_grows_beyond_the_limit_is_refused_where_it_does(tmp_path: Path, write_video: Any, spots: Any) -> None:
+def test_a_video_that_grows_beyond_the_limit_is_refused_there(tmp_path: Path, write_video: Any, spots: Any) -> None:
+    """A video that grows beyond the limit is refused where it does."""
     small = write_video(tmp_path / "small.ts", [spots()] * 10)
     large = write_video(tmp_path / "large.ts", [spots(size=(640, 480))] * 10)
     path = tmp_path / "film.ts"

@@ -43,7 +43,8 @@ def replace_or_die(out: Path, step: int) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
-def test_a_run_that_is_killed_at_any_moment_leaves_the_old_results_or_the_new_never_both(tmp_path: Path) -> None:
+def test_a_run_killed_at_any_moment_leaves_one_set_of_results(tmp_path: Path) -> None:
+    """A run that is killed at any moment leaves the old results or the new never both."""
     for step in count():
         out = tmp_path / str(step)
         out.mkdir()
@@ -88,7 +89,9 @@ def test_only_what_is_complete_replaces_finished_results(tmp_path: Path, before:
     assert has_finished_results(tmp_path) == (before or after)
 
 
-def test_what_a_failed_run_has_is_placed_where_nothing_finished_is(tmp_path: Path) -> None:
+def test_a_failed_run_never_replaces_finished_results(tmp_path: Path) -> None:
+    """What a failed run has is placed where nothing finished is."""
+
     def fail() -> None:
         with replaced_results(tmp_path / "out") as aside:
             write_results(aside, "new", complete=False)

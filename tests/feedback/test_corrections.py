@@ -58,7 +58,8 @@ def test_the_picture_is_gone_once_it_is_accepted(tmp_path: Path) -> None:
     assert [path.parent.name for path in tmp_path.rglob("*.json")] == ["accepted"]
 
 
-def test_what_was_deleted_while_it_was_accepted_counts_as_withdrawn(tmp_path: Path) -> None:
+def test_a_correction_deleted_during_acceptance_is_withdrawn(tmp_path: Path) -> None:
+    """What was deleted while it was accepted counts as withdrawn."""
     corrections, one = Corrections(tmp_path), correction()
     corrections.put(one)
     assert corrections.delete(one.id) == "deleted"

@@ -72,7 +72,8 @@ def test_an_address_is_a_path_or_the_uri_of_a_bucket(address: str, expected: Sto
 @pytest.mark.parametrize(
     "address", ["s3://KEY:hidden@faces/x", "s3://faces/x?secret_key=hidden", "s3:///hidden", "ftp://host/hidden"]
 )
-def test_an_address_that_may_hold_keys_is_refused_and_not_repeated(address: str) -> None:
+def test_an_address_that_may_hold_keys_is_refused_unrepeated(address: str) -> None:
+    """An address that may hold keys is refused and not repeated."""
     with pytest.raises(ParamsError, match="expected") as caught:
         storage_location(address)
     assert "hidden" not in str(caught.value)
@@ -99,7 +100,8 @@ def test_files_are_written_read_listed_and_removed(folder: StorageLocation) -> N
         folder.child("z.png").read(3)
 
 
-def test_a_file_that_is_not_written_to_its_end_leaves_the_one_before(folder: StorageLocation) -> None:
+def test_an_interrupted_write_leaves_the_file_before(folder: StorageLocation) -> None:
+    """A file that is not written to its end leaves the one before."""
     folder.child("a").write(b"before")
     marks = [entry.mark for entry in folder.entries()]
     with pytest.raises(KeyboardInterrupt), folder.child("a").replaced() as file:  # noqa: PT012
@@ -120,7 +122,8 @@ def test_a_large_file_comes_back_as_it_was(folder: StorageLocation) -> None:
 
 
 @pytest.mark.usefixtures("s3")
-def test_a_bucket_of_google_is_walked_without_its_folders_being_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_google_bucket_is_walked_without_folder_entries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A bucket of google is walked without its folders being told."""
     folder = storage_location(f"s3://faces/{tmp_path.name}")
     for name in ("a.png", "d/b.png", "d/.c.png", ".e/f.png"):
         folder.child(name).write(b"1")
@@ -130,7 +133,8 @@ def test_a_bucket_of_google_is_walked_without_its_folders_being_told(monkeypatch
 
 
 @pytest.mark.usefixtures("s3")
-def test_objects_in_a_folder_without_name_are_told_and_not_walked_for_ever(tmp_path: Path) -> None:
+def test_objects_in_a_folder_without_name_are_an_error(tmp_path: Path) -> None:
+    """Objects in a folder without name and not walked for ever."""
     import boto3
 
     boto3.client("s3").put_object(Bucket="faces", Key=f"{tmp_path.name}//a.png", Body=b"1")
@@ -149,7 +153,8 @@ def test_a_store_that_does_not_answer_is_told_in_one_sentence(monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("s3")
-def test_a_bucket_that_is_not_there_holds_nothing_and_takes_nothing() -> None:
+def test_a_missing_bucket_is_empty_and_cannot_be_written() -> None:
+    """A bucket that is not there holds nothing and takes nothing."""
     assert storage_location("s3://nowhere/x").look() is None
     with pytest.raises(ToolUnavailableError, match="s3://nowhere/x could not be used"):
         storage_location("s3://nowhere/x").write(b"1")
