@@ -58,7 +58,7 @@ class DivergedError(FerError):
 
 
 class ToolUnavailableError(FerError):
-    """A required tool (Java, a port, disk, network) is not available; see `fer doctor`."""
+    """A required tool (Java, port, disk, network) is missing; see `fer doctor`."""
 
     exit_code = 8
 
@@ -70,6 +70,6 @@ class FeedbackError(FerError):
 
 
 class MonitoringError(FerError):
-    """The log of predictions is missing, too short, or not comparable with the reference."""
+    """The prediction log is missing, too short, or not comparable."""
 
     exit_code = 9

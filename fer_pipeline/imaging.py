@@ -1,4 +1,4 @@
-"""Convert images: bytes -> RGB uint8 (H, W, 3) -> gray -> model input uint8 (48, 48, 1).
+"""Convert images: bytes -> RGB (H, W, 3) -> gray -> model input (48, 48, 1).
 
 Training, evaluation and serving use these functions; no other module resizes an image or converts its colours. Arrays are RGB
 inside the library; BGR exists only where OpenCV reads or writes.
@@ -30,7 +30,7 @@ MAX_PIXELS = 50_000_000
 """Largest image that is decoded, in pixels."""
 
 ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Image formats that are decoded; they are recognized by content, not by file name."""
+"""Image formats that are decoded, recognized by content, not by file name."""
 
 # Pillow's own limits are above ours; at the lower one it only warns, on stderr.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -130,7 +130,7 @@ def to_gray(image: UInt8Array) -> UInt8Array:
 
 
 def to_bgr(image: UInt8Array) -> UInt8Array:
-    """Convert an RGB or gray image to BGR uint8 (H, W, 3), for OpenCV functions that expect it."""
+    """Convert an RGB or gray image to BGR uint8 (H, W, 3), for OpenCV."""
     return _uint8(cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.ndim == 3 and image.shape[2] == 3 else cv2.COLOR_GRAY2BGR))
 
 
@@ -164,7 +164,7 @@ def crop(image: UInt8Array, box_xyxy: tuple[float, float, float, float]) -> UInt
 
 
 def crop_rotated(image: UInt8Array, box_xyxy: tuple[float, float, float, float], degrees: float) -> UInt8Array:
-    """Crop the box after rotating the image about the box's centre, in degrees counterclockwise."""
+    """Crop the box after rotating the image counterclockwise about its centre."""
     x1, y1, x2, y2 = box_xyxy
     size = (max(1, round(x2 - x1)), max(1, round(y2 - y1)))
     reach = math.ceil(math.hypot(*size) / 2) + 1  # at any angle, the result is within this distance of the centre
@@ -176,7 +176,10 @@ def crop_rotated(image: UInt8Array, box_xyxy: tuple[float, float, float, float],
 
 
 def rotate90(image: UInt8Array, quarters: int) -> UInt8Array:
-    """Rotate an image by `quarters` * 90 degrees counterclockwise; the same array for 0."""
+    """Rotate an image by `quarters` * 90 degrees counterclockwise.
+
+    Returns the same array for 0.
+    """
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters % 4 else image
 
 
@@ -212,7 +215,10 @@ def resize_face(gray: UInt8Array) -> UInt8Array:
 
 
 def enhance(gray: UInt8Array, spec: ImageSpec) -> UInt8Array:
-    """Apply the spec's denoising and contrast to gray uint8 (48, 48); the same array where it has none."""
+    """Apply the spec's denoising and contrast to gray uint8 (48, 48).
+
+    Returns the same array where it has none.
+    """
     if spec.denoise == "median":
         gray = _uint8(cv2.medianBlur(gray, 3))
     elif spec.denoise == "nlm":

@@ -9,7 +9,10 @@ from types import MappingProxyType
 from typing import Final
 
 EMOTIONS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""Label names; the index in this tuple is the class id (Goodfellow et al. 2013, the order of `fer2013.csv`)."""
+"""Label names; the index in this tuple is the class id.
+
+In the order of `fer2013.csv` (Goodfellow et al. 2013).
+"""
 
 FERPLUS_COLUMNS: Final = (
     "neutral",
@@ -23,7 +26,10 @@ FERPLUS_COLUMNS: Final = (
     "unknown",
     "NF",
 )
-"""Vote columns of `fer2013new.csv` (microsoft/FERPlus) in file order; each row of ten annotators sums to 10."""
+"""Vote columns of `fer2013new.csv` (microsoft/FERPlus) in file order.
+
+Each row of ten annotators sums to 10.
+"""
 
 FERPLUS_EMOTIONS: Final = FERPLUS_COLUMNS[:8]
 """The vote columns that name an emotion."""
@@ -47,7 +53,10 @@ SYNONYMS: Final = MappingProxyType(
 CKPLUS_CODES: Final = MappingProxyType(
     {0: "neutral", 1: "angry", 2: "contempt", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"}
 )
-"""Codes of the files `*_emotion.txt` of CK+ (Lucey et al. 2010); 0 is used for the first picture of a sequence."""
+"""Codes of the files `*_emotion.txt` of CK+ (Lucey et al. 2010).
+
+0 is used for the first image of a sequence.
+"""
 
 JAFFE_CODES: Final = MappingProxyType(
     {"NE": "neutral", "HA": "happy", "SA": "sad", "SU": "surprise", "AN": "angry", "DI": "disgust", "FE": "fear"}
@@ -55,7 +64,7 @@ JAFFE_CODES: Final = MappingProxyType(
 """Codes in the file names of JAFFE (Lyons et al. 1998): `KA.AN1.39.tiff` is angry."""
 
 RAFDB_CODES: Final = MappingProxyType({1: "surprise", 2: "fear", 3: "disgust", 4: "happy", 5: "sad", 6: "angry", 7: "neutral"})
-"""Codes of `list_patition_label.txt` of RAF-DB basic (Li and Deng 2017); they start at 1."""
+"""Codes of `list_patition_label.txt` of RAF-DB basic (Li and Deng 2017), from 1."""
 
 AFFECTNET_CODES: Final = MappingProxyType(
     {
@@ -72,7 +81,10 @@ AFFECTNET_CODES: Final = MappingProxyType(
         10: "no face",
     }
 )
-"""Codes of the column `expression` and of the class folders of AffectNet (Mollahosseini et al. 2017)."""
+"""Codes of AffectNet's column `expression` and class folders.
+
+Mollahosseini et al. 2017.
+"""
 
 
 def emotion_index(name: str) -> int:
@@ -90,6 +102,6 @@ def emotion_index(name: str) -> int:
 
 
 def common_name(name: str) -> str:
-    """Replace a synonym by its name in `EMOTIONS`; other names become lower case ("contempt")."""
+    """Replace a synonym by its name in `EMOTIONS`; others become lower case."""
     word = name.strip().lower()
     return SYNONYMS.get(word, word)

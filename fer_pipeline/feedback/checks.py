@@ -1,4 +1,4 @@
-"""Check corrections with a Great Expectations suite before they become training data.
+"""Check corrections with Great Expectations before they become training data.
 
 A correction that fails a check of severity "error" cannot be accepted; "warning" is for a person to judge. The context is in
 memory.
@@ -30,7 +30,10 @@ _BITS: Final = 64
 
 @dataclass(frozen=True)
 class Candidate:
-    """One correction to check; `face` is gray uint8 (48, 48) if it is valid, `emotion` the corrected label."""
+    """One correction to check.
+
+    `face` is gray uint8, (48, 48) if it is valid; `emotion` is the corrected label.
+    """
 
     id: str
     emotion: str
@@ -40,7 +43,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class BatchCheck:
-    """Result of one expectation; `failed` holds the observed value by id of each correction that failed."""
+    """Result of one expectation.
+
+    `failed` holds the observed value by id of each correction that failed.
+    """
 
     name: str
     severity: Literal["error", "warning"]
@@ -50,7 +56,10 @@ class BatchCheck:
 
 
 def check(batch: Sequence[Candidate], known: KnownFaces, accepted: frozenset[str], params: FeedbackParams) -> list[BatchCheck]:
-    """Run the expectations on a batch; `accepted` holds content hashes of accepted corrections."""
+    """Run the expectations on a batch.
+
+    `accepted` holds content hashes of accepted corrections.
+    """
     expectations = _expectations(params)
     if not batch:
         return []
@@ -71,7 +80,7 @@ def check(batch: Sequence[Candidate], known: KnownFaces, accepted: frozenset[str
 
 
 def frame(batch: Sequence[Candidate], known: KnownFaces, accepted: frozenset[str], params: FeedbackParams) -> pd.DataFrame:
-    """Return one row per correction with the columns that are checked; flags are 0 or 1."""
+    """Return one row per correction with the checked columns; flags are 0 or 1."""
     hashes = [content_hash(one.face) for one in batch]
     ranks = [hashes[:number].count(digits) for number, digits in enumerate(hashes)] if len(set(hashes)) < len(hashes) else 0
     labels: dict[str, set[str]] = {}
@@ -175,7 +184,7 @@ def _value(value: Any) -> str:
 
 
 def _nearest(face: UInt8Array, hashes: npt.NDArray[np.uint64]) -> int:
-    """Return the smallest Hamming distance of the face, or its mirror image, to the hashes."""
+    """Return the smallest Hamming distance of a face or its mirror image to hashes."""
     if not len(hashes):
         return _BITS
     own = [np.uint64(int(perceptual_hash(one), 16)) for one in (face, np.ascontiguousarray(face[:, ::-1]))]

@@ -98,7 +98,7 @@ class Corrections:
         return is_receipt(receipt) and any(self._file(state, receipt).exists() for state in STATES)
 
     def read(self, state: State) -> tuple[list[Correction], list[str]]:
-        """Read the corrections of a state, oldest first, and the names of unreadable files."""
+        """Read the corrections of a state, oldest first, and unreadable file names."""
         found, damaged = [], []
         for file in self._files(state):
             try:
@@ -164,7 +164,7 @@ class Corrections:
         return self.folder / state / f"{receipt}{_SUFFIX}"
 
     def _create(self, target: Path, content: bytes) -> bool:
-        """Create a file atomically, readable by its owner only; return false where it exists."""
+        """Create a file atomically, for its owner only; return false where it exists."""
         aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_ASIDE}")
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from fer_pipeline.workspace.files import replaced_folder, write_json
 
 
 def write(out: Path, review: Review, inbox: Path) -> Path:
-    """Write index.html with a thumbnail per correction, and review.json without images.
+    """Write index.html with a thumbnail per correction, and review.json.
 
     Replaces the folder `out`, and returns the page.
     """

@@ -43,7 +43,7 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class Review:
-    """The pending corrections with an image, oldest first, and the result of each check on the batch.
+    """The pending corrections with an image, oldest first, and their checks.
 
     `labels_alone` are the corrections without an image, `damaged` the files that cannot be read.
     """

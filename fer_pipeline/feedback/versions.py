@@ -1,4 +1,4 @@
-"""Change the accepted corrections: accept, delete and purge, each as a data version.
+"""Accept, delete and purge corrections, each as a new data version.
 
 The corrections are in data/feedback under DVC; params.yaml names their version.
 """
@@ -27,7 +27,7 @@ from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_CHANGE
 
 @dataclass(frozen=True)
 class FeedbackVersion:
-    """Accepted corrections after a change: their version and number, and the ids that were changed."""
+    """Version and number of the accepted corrections, and the changed ids."""
 
     version: str
     total: int
@@ -140,7 +140,7 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
 def publish(
     root: Path, corrections: Sequence[AcceptedCorrection], images: Mapping[str, bytes], forget: Mapping[str, str] | None = None
 ) -> str:
-    """Replace the content of data/feedback, track it with DVC, and set its version in params.yaml.
+    """Replace data/feedback, track it with DVC, and set its version in params.yaml.
 
     Returns the version. `forget` maps receipts to the MD5 of images to remove from DVC's cache. The change is written to
     `layout.FEEDBACK_CHANGE` before anything else (versions before and after, and `forget`), so that `settle` can finish it.

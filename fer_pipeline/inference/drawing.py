@@ -29,7 +29,7 @@ _SMALLEST_TEXT = 0.4
 
 
 def annotate(image: UInt8Array, faces: Sequence[FaceEmotion]) -> UInt8Array:
-    """Return a copy of an RGB image with box, emotion and probability of each face that has a box."""
+    """Draw box, emotion and probability of each face into a copy of an RGB image."""
     drawn = image.copy()
     for face in faces:
         if face.box_xyxy is not None:
@@ -38,7 +38,7 @@ def annotate(image: UInt8Array, faces: Sequence[FaceEmotion]) -> UInt8Array:
 
 
 def annotate_tracked(image: UInt8Array, faces: Sequence[TrackedFace]) -> UInt8Array:
-    """Return a copy of a video frame with person, smoothed emotion and probability of each face."""
+    """Draw person, smoothed emotion and probability into a copy of a video frame."""
     drawn = image.copy()
     for known in faces:
         if known.face.box_xyxy is not None:

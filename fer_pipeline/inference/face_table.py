@@ -18,7 +18,7 @@ FACE_COLUMNS = (
 
 
 def face_rows(faces: Sequence[FaceEmotion], /, **columns: Any) -> list[dict[str, Any]]:
-    """Return one flat row per face of one image, in their order, as for `pandas.DataFrame(rows)`.
+    """Return one flat row per face of one image, as for `pandas.DataFrame(rows)`.
 
     Keyword arguments become the first columns of each row: `face_rows(faces, file="a.jpg")`. Then come `FACE_COLUMNS`: the number
     of the face from 1, its box in pixels (None where the image was given as one face, as is `detection_score`), `rotation` in

@@ -25,9 +25,10 @@ class PortableModel:
 
     @classmethod
     def read(cls, folder: Path, detector: Path | None = None) -> PortableModel:
-        """Read an exported model, with the face detector of its folder or the YuNet file given.
+        """Read an exported model.
 
-        Raises `ModelError` where files are missing or cannot be read; `recognizer` checks whether they fit each other.
+        The face detector is that of its folder, or the YuNet file `detector`. Raises `ModelError` where files are missing or
+        cannot be read; `recognizer` checks whether they fit each other.
         """
         ModelInfo.read(folder)  # here, so that the message names the folder and not a copy
         paths = {name: folder / name for name in PORTABLE_FILES}
@@ -49,7 +50,10 @@ class PortableModel:
             (folder / name).write_bytes(content)
 
     def recognizer(self, threshold: float = DEFAULT_THRESHOLD) -> Recognizer:
-        """Load detector and classifier. Raises `ModelError` where the files do not fit each other."""
+        """Load detector and classifier.
+
+        Raises `ModelError` where the files do not fit each other.
+        """
         with tempfile.TemporaryDirectory(prefix="fer-model-") as scratch:
             self.write(Path(scratch))
             return Recognizer.load(Path(scratch), threshold=threshold)

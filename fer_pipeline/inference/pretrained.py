@@ -60,7 +60,7 @@ def model_folder(name_or_folder: str) -> Path:
         return Path(name_or_folder)
     folder = MODEL_FOLDERS.get(name_or_folder)
     if folder is None:
-        return pretrained_folder(name_or_folder)  # which says what there is
+        return pretrained_folder(name_or_folder)  # its error lists the models
     if not folder.is_dir():
         raise ModelError(
             f"there is no {name_or_folder} in {folder.absolute()}: call this in its folder, or fill it there with "

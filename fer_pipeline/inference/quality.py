@@ -16,7 +16,10 @@ from fer_pipeline.imaging import UInt8Array, resize_face, to_gray
 from fer_pipeline.inference.detection.faces import Box, FaceBox
 
 MIN_SIZE = 32
-"""Side of the crop in pixels; a smaller one is enlarged by half or more to the 48 pixels of a model input."""
+"""Side of the crop in pixels.
+
+A smaller one is enlarged by half or more to the 48 pixels of a model input.
+"""
 
 MIN_SHARPNESS = 430.0
 DARKEST, BRIGHTEST = 52.0, 200.0
@@ -26,7 +29,7 @@ MAX_OUTSIDE = 0.2
 
 
 NOSE = 0.45
-"""Distance of the nose tip from the plane of the eyes, in units of the distance between the eyes."""
+"""Distance of the nose tip from the plane of the eyes, in eye distances."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ class FaceQuality:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Return the violated bounds: "small", "blurry", "dark", "bright", "cut_off"; empty if none."""
+        """Return the violated bounds: "small", "blurry", "dark", "bright", "cut_off".
+
+        Empty if none.
+        """
         broken = {
             "small": self.size < MIN_SIZE,
             "blurry": self.sharpness < MIN_SHARPNESS,
@@ -70,7 +76,10 @@ class FacePose:
 
     @classmethod
     def of(cls, face: FaceBox) -> FacePose | None:
-        """Estimate the pose of a face; None without landmarks, or where both eyes are at one point."""
+        """Estimate the pose of a face; None without landmarks.
+
+        Also None where both eyes are at one point.
+        """
         if face.landmarks is None or face.tilt is None:
             return None
         right, left, nose = (np.array(mark) for mark in face.landmarks[:3])
@@ -82,7 +91,7 @@ class FacePose:
         return cls(face.tilt, math.degrees(math.atan(aside / NOSE)))
 
     def rotated(self, quarters: int) -> FacePose:
-        """Return the pose before the image was rotated by `quarters` * 90 degrees counterclockwise."""
+        """Return the pose before a counterclockwise rotation by `quarters` * 90 degrees."""
         return FacePose((self.roll + 90 * quarters + 180) % 360 - 180, self.yaw)
 
 

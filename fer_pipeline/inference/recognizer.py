@@ -21,12 +21,15 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 
 DEFAULT_THRESHOLD = 0.4
-"""Of the predictions whose calibrated probability is below this, more than 6 in 10 would be wrong."""
+"""Minimum calibrated probability of an emotion, else it is "uncertain".
+
+Of the predictions below it, more than 6 in 10 would be wrong.
+"""
 
 _ROTATED_SIDE = 2 * DETECTION_SIDE
 
 LEVEL_DEGREES = 15.0
-"""Faces whose eye line is tilted by at most this are cropped without rotation, like those of FER-2013.
+"""Faces tilted by at most this are cropped without rotation, as in FER-2013.
 
 Measured on 1,500 validation faces that were rotated in their image and found again by YuNet, accuracy without and with rotation
 to level eyes: 57.3 and 57.5 % at 10 degrees, 54.5 and 56.6 at 20, 46.9 and 59.3 at 30, 31.7 and 54.1 at 45. At 0 degrees both
@@ -35,7 +38,7 @@ are equal.
 
 
 class Recognizer:
-    """Face detector and emotion classifier together; safe to call from several threads."""
+    """Face detector and emotion classifier; safe to call from several threads."""
 
     def __init__(self, classifier: EmotionClassifier, detector: FaceDetector, threshold: float = DEFAULT_THRESHOLD) -> None:
         """Combine a classifier and a detector.
@@ -74,9 +77,9 @@ class Recognizer:
         return self.recognize_many([image])[0]
 
     def recognize_cut(self, image: UInt8Array) -> list[tuple[FaceEmotion, UInt8Array]]:
-        """Recognize the faces of an image, each with its crop: upright, square, in the image's colours.
+        """Recognize the faces of an image, each with its crop.
 
-        `imaging.to_model_input` of the crop is what the network saw.
+        The crop is upright, square and in the image's colours. `imaging.to_model_input` of the crop is what the network saw.
         """
         return self._recognize_cut([image])[0]
 
@@ -90,14 +93,17 @@ class Recognizer:
         return [[face for face, _ in faces] for faces in self._recognize_cut(images)]
 
     def recognize_found(self, images: Sequence[tuple[UInt8Array, Sequence[FaceBox]]]) -> list[list[FaceEmotion]]:
-        """Recognize faces that were detected before, per image and in their order, as one batch.
+        """Recognize faces that were detected before, in their order, as one batch.
 
         A face that is tilted by more than `LEVEL_DEGREES` is rotated to level eyes.
         """
         return [[face for face, _ in faces] for faces in self._classify_found(images)]
 
     def recognize_face(self, image: UInt8Array) -> FaceEmotion:
-        """Recognize an image, RGB or gray of any size, that is one face in the framing of FER-2013."""
+        """Recognize an image that is one face in the framing of FER-2013.
+
+        RGB or gray, of any size.
+        """
         return self._result(self._probabilities([image])[0], measure(image), None)
 
     def recognize_prepared(self, model_input: UInt8Array) -> FaceEmotion:
@@ -105,7 +111,7 @@ class Recognizer:
         return self._result(self.classifier.probabilities(model_input[np.newaxis])[0], measure(model_input[:, :, 0]), None)
 
     def name_of(self, probabilities: Sequence[float]) -> str:
-        """Return the most probable label, or "uncertain" where its probability is below the threshold."""
+        """Return the most probable label, or "uncertain" below the threshold."""
         best = int(np.argmax(probabilities))
         return EMOTIONS[best] if probabilities[best] >= self.threshold else UNCERTAIN
 
@@ -161,7 +167,7 @@ class Recognizer:
 
 
 def crop_face(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
-    """Crop `box`, rotated to level eyes where the face is tilted by more than `LEVEL_DEGREES`."""
+    """Crop `box`; level the eyes of a face tilted by more than `LEVEL_DEGREES`."""
     tilt = face.tilt
     return crop(image, box) if tilt is None or abs(tilt) <= LEVEL_DEGREES else crop_rotated(image, box, tilt)
 

@@ -19,7 +19,10 @@ from fer_pipeline.model_info import Predict
 
 PATCH: Final = 12
 STRIDE: Final = 4
-"""Side of the covered square, about an eye or half a mouth, and its step, in pixels of the model input."""
+"""Side and step of the covered square, in pixels of the model input.
+
+The side is about that of an eye or half a mouth.
+"""
 
 _ENLARGEMENT = 7
 _FULL_COLOUR = 2.0  # the least change of the log-odds that is drawn in full colour

@@ -1,4 +1,4 @@
-"""Smooth the emotion of one face over successive frames, in constant time and memory.
+"""Smooth the emotions of one face over time, in constant memory.
 
 `python -m benchmarks temporal` measures both models on sequences of real test faces with known labels.
 """
@@ -16,10 +16,13 @@ from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS
 
 SMOOTHING_SECONDS = 0.5
-"""Time constant of the smoothing: a frame this long ago has 1/e of the weight of the current one."""
+"""Time constant of the smoothing.
+
+A frame this long ago has 1/e of the weight of the current one.
+"""
 
 DWELL_SECONDS = 2.0
-"""Mean time for which a face keeps an expression, assumed by the hidden Markov model."""
+"""Mean time for which a face keeps an emotion, in the hidden Markov model."""
 
 TemporalMode = Literal["smooth", "hmm", "none"]
 """Temporal model of a face: `ProbabilitySmoother`, `EmotionFilter`, or none."""
@@ -30,7 +33,7 @@ EVIDENCE_SECONDS = 0.2
 """Frames within this time show nearly the same face and count as one observation."""
 
 LEAST = 1e-4
-"""Minimum probability of an emotion in a frame, so that no single frame excludes it."""
+"""Minimum probability of an emotion in a frame; no single frame excludes it."""
 
 
 def time_constants(mode: str) -> tuple[float, float | None]:
@@ -45,11 +48,17 @@ class TemporalModel(Protocol):
     """Combines the probabilities of one face over time; not safe for several threads."""
 
     def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
-        """Add the probabilities of a frame at `time` in seconds, and return the combined ones (sum 1)."""
+        """Add the probabilities of a frame, and return the combined ones.
+
+        `time` is in seconds; both sum to 1.
+        """
 
 
 class ProbabilitySmoother:
-    """Exponential moving mean of a face's probabilities, with time constant `seconds`; 0: no smoothing."""
+    """Exponential moving mean of a face's probabilities.
+
+    `seconds` is the time constant; 0 is no smoothing.
+    """
 
     def __init__(self, seconds: float = SMOOTHING_SECONDS) -> None:
         self._seconds = seconds
@@ -58,7 +67,10 @@ class ProbabilitySmoother:
         self._time: float | None = None
 
     def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
-        """Add the probabilities of a frame at `time` in seconds, and return the mean (sum 1)."""
+        """Add the probabilities of a frame, and return the mean.
+
+        `time` is in seconds; both sum to 1.
+        """
         past = 0.0
         if self._time is not None and self._seconds > 0:
             past = math.exp(-max(0.0, time - self._time) / self._seconds)
@@ -69,12 +81,12 @@ class ProbabilitySmoother:
 
 
 class EmotionFilter:
-    """Forward filter of a hidden Markov model whose states are the seven emotions (Rabiner 1989, section III A).
+    """Forward filter of a hidden Markov model with the seven emotions as states.
 
-    A face keeps an emotion for `dwell_seconds` on average and then changes to any other. The likelihood of a frame is its
-    calibrated probabilities, raised to the share of `EVIDENCE_SECONDS` that has passed since the frame before; so the frame rate
-    has no influence. The result is the probability of each emotion given all frames so far. Frames that agree make it higher than
-    that of any single frame.
+    Rabiner 1989, section III A. A face keeps an emotion for `dwell_seconds` on average and then changes to any other. The
+    likelihood of a frame is its calibrated probabilities, raised to the share of `EVIDENCE_SECONDS` that has passed since the
+    frame before; so the frame rate has no influence. The result is the probability of each emotion given all frames so far.
+    Frames that agree make it higher than that of any single frame.
 
     In the benchmark, with a network of 60 % accuracy on the test faces: 65.8 % of the frames correct, 0.85 label changes a second
     (true: 0.34) and a median delay of 0.28 s; smoothing over 0.5 s has 62.6 %, 1.09 and 0.24 s, single frames 52.7 % and 7.35.
@@ -89,7 +101,10 @@ class EmotionFilter:
         self._time: float | None = None
 
     def add(self, probabilities: Sequence[float], time: float) -> tuple[float, ...]:
-        """Add the probabilities of a frame at `time` in seconds, and return the filtered ones (sum 1)."""
+        """Add the probabilities of a frame, and return the filtered ones.
+
+        `time` is in seconds; both sum to 1.
+        """
         weight = 1.0
         if self._time is not None:
             passed = max(0.0, time - self._time)

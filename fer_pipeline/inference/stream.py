@@ -53,10 +53,10 @@ class FaceStream:
         self._time = self._searched = float("-inf")
 
     def update(self, image: UInt8Array, time: float) -> list[TrackedFace]:
-        """Recognize the faces of the next frame, RGB uint8 (H, W, 3), at `time` in seconds.
+        """Recognize the faces of the next frame.
 
-        Faces detected in this frame come first, largest first; all faces are classified as one batch. Raises `ParamsError` where
-        `time` decreases.
+        `image` is RGB uint8 (H, W, 3), `time` in seconds. Faces detected in this frame come first, largest first; all faces are
+        classified as one batch. Raises `ParamsError` where `time` decreases.
         """
         return self.update_many([(time, image)])[0]
 

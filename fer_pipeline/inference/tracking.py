@@ -18,7 +18,7 @@ FORGET_SECONDS = 1.0
 """A face that reappears within this time keeps its number."""
 
 COAST_SECONDS = 0.3
-"""A face that is not detected is predicted for this long, and then counts as absent."""
+"""A face that is not detected is predicted for this long, then it is absent."""
 
 _MIN_IOU = 0.15
 _POSITION_NOISE, _SIZE_NOISE = 0.03, 0.04  # of a detection, in face sides: jitter of Haar boxes on a still face
@@ -41,7 +41,10 @@ class TrackedFace:
     detected: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON: `FaceEmotion.as_dict`, `track`, `smoothed` and `detected`."""
+        """Return plain values for JSON.
+
+        Those of `FaceEmotion.as_dict`, `track`, `smoothed_emotion`, `smoothed` and `detected`.
+        """
         return {
             "track": self.track,
             **self.face.as_dict(),
@@ -72,9 +75,9 @@ class FaceTracker:
         return frozenset(self._tracks)
 
     def detected(self, faces: Sequence[FaceBox], time: float) -> list[tuple[int, FaceBox, bool]]:
-        """Match the detections of a frame at `time` in seconds; return (number, box, detected).
+        """Match the detections of a frame; return (number, box, detected).
 
-        Detected faces keep their order and boxes; then come the predicted faces that were missed.
+        `time` is in seconds. Detected faces keep their order and boxes; then come the predicted faces that were missed.
         """
         self._forget(time)
         pairs = self._match(faces, time)
@@ -123,7 +126,10 @@ def iou(a: Box, b: Box) -> float:
 
 
 class _Track:
-    """Kalman state of one face: value, velocity and 2x2 covariance of centre x, centre y and side (pixels)."""
+    """Kalman state of one face.
+
+    Value, velocity and 2x2 covariance of centre x, centre y and side, in pixels.
+    """
 
     def __init__(self, face: FaceBox, time: float) -> None:
         self.seen = time

@@ -1,1 +1,1 @@
-"""What the service answered over time, without the faces: the log of predictions, and whether it has drifted."""
+"""Prediction logs, shadow logs and drift, without images."""

@@ -15,7 +15,10 @@ from fer_pipeline.monitoring.observations import Pairs
 
 @dataclass(frozen=True)
 class ClassAgreement:
-    """Faces that the champion labels `emotion`: number, agreement and other labels of the challenger."""
+    """Agreement on the faces that the champion labels `emotion`.
+
+    `instead` counts the other labels of the challenger.
+    """
 
     emotion: str
     faces: int
@@ -25,12 +28,12 @@ class ClassAgreement:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two models on `faces` faces; [`low`, `high`] is Wilson's 95 % interval of `share`.
+    """Agreement of two models on `faces` faces.
 
-    The interval assumes independent faces; with many images of one person it is too narrow. `mean_difference` is the mean
-    absolute difference of the probabilities, over faces and emotions, `confidence` the mean of the largest probability of
-    champion and challenger. `milliseconds` are medians of champion and challenger, `latency_ratio` is the median over faces of
-    the challenger's time over the champion's.
+    [`low`, `high`] is Wilson's 95 % interval of `share`. The interval assumes independent faces; with many images of one person
+    it is too narrow. `mean_difference` is the mean absolute difference of the probabilities, over faces and emotions,
+    `confidence` the mean of the largest probability of champion and challenger. `milliseconds` are medians of champion and
+    challenger, `latency_ratio` is the median over faces of the challenger's time over the champion's.
     """
 
     faces: int
@@ -52,7 +55,10 @@ class Agreement:
 
 
 def agreement(pairs: Pairs) -> Agreement:
-    """Measure the agreement of two models. Raises `MonitoringError` where there is no face."""
+    """Measure the agreement of two models.
+
+    Raises `MonitoringError` where there is no face.
+    """
     if not len(pairs):
         raise MonitoringError("there is no face on which the two models could agree: let the service compare some first")
     before, now = pairs.champion.argmax(axis=1), pairs.challenger.argmax(axis=1)

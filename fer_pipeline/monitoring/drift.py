@@ -51,7 +51,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class DriftResult:
-    """Result on `rows` predictions against `reference_rows`; no comparisons where there are too few rows."""
+    """Result on `rows` predictions against `reference_rows`.
+
+    No comparisons where there are too few rows.
+    """
 
     rows: int
     reference_rows: int
@@ -114,7 +117,7 @@ def compare(
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Correct p-values for multiple tests by Holm's step-down rule; same order, at most 1."""
+    """Correct p-values for multiple tests by Holm's step-down rule, at most 1."""
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(np.argsort(p_values)):
         largest = max(largest, min(1.0, p_values[index] * (len(p_values) - rank)))
@@ -123,7 +126,10 @@ def holm(p_values: list[float]) -> list[float]:
 
 
 def binned(reference: Floats, window: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Count both samples (B,) in the deciles of the reference; fewer bins where deciles coincide."""
+    """Count both samples (B,) in the deciles of the reference.
+
+    Fewer bins where deciles coincide.
+    """
     inner = np.unique(np.quantile(reference, np.linspace(0, 1, _BINS + 1)[1:-1]))
     first, second = (
         np.bincount(np.searchsorted(inner, values, side="right"), minlength=len(inner) + 1) for values in (reference, window)
@@ -132,7 +138,7 @@ def binned(reference: Floats, window: Floats) -> tuple[npt.NDArray[np.int64], np
 
 
 def psi(reference: npt.NDArray[np.int64], window: npt.NDArray[np.int64]) -> float:
-    """Compute the population stability index of two histograms (B,) over the same bins.
+    """Compute the population stability index of two histograms (B,).
 
     0 for equal shares. Half a row is added to each bin, so that an empty bin does not make it infinite.
     """

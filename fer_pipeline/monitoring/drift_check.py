@@ -36,10 +36,11 @@ _OTHER_DATA = (
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """Result of a check on the predictions of the model `info` in the time `span` (a text), and its page.
+    """Result of a drift check, and its page.
 
-    `other_models` counts logged predictions of other models in that time by fingerprint, `unreadable` names log files that could
-    not be read. `unknown_training_data`: the model has no list of its training images.
+    On the predictions of the model `info` in the time `span`, a text. `other_models` counts logged predictions of other models
+    in that time by fingerprint, `unreadable` names log files that could not be read. `unknown_training_data`: the model has no
+    list of its training images.
     """
 
     info: ModelInfo
@@ -66,13 +67,16 @@ class DriftCheck:
 
     @property
     def message(self) -> str:
-        """Return verdict and window in one line; where drift could not be judged, with what to do."""
+        """Return verdict and window in one line.
+
+        Where drift could not be judged, with what to do.
+        """
         verdict = f"{self.result.verdict}, {self.span}"
-        said = [verdict] if self.result.judged else [f"{verdict}: {self.advice}", self._left_out]
-        return "; ".join(filter(None, [*said, drift_report.UNKNOWN_TRAINING_DATA if self.unknown_training_data else ""]))
+        parts = [verdict] if self.result.judged else [f"{verdict}: {self.advice}", self._left_out]
+        return "; ".join(filter(None, [*parts, drift_report.UNKNOWN_TRAINING_DATA if self.unknown_training_data else ""]))
 
     def markdown(self) -> str:
-        """Return verdict, window and comparisons as Markdown; without comparisons, what to do."""
+        """Return verdict, window and comparisons, or what to do, as Markdown."""
         lines = [f"# {self.result.verdict}", "", f"Model `{self.info.fingerprint}`, {self.span}.", ""]
         if self.result.judged:
             lines += ["| quantity | drift | what was found |", "|---|---|---|"]
@@ -96,7 +100,7 @@ class DriftCheck:
 def check(
     log: Path, model: Path, processed: Path, out: Path, params: DriftParams, since: datetime, until: datetime, widen: bool
 ) -> DriftCheck:
-    """Compare the logged predictions of an exported model with its predictions on the validation split.
+    """Compare logged predictions of a model with those on the validation split.
 
     The logged predictions are those of `since <= time < until`. Where there are fewer than `params.min_rows`, `widen` doubles the
     window up to `params.max_window_hours`, so that a service with few images a day can be judged.
@@ -129,7 +133,7 @@ def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) ->
     All validation rows where the model has no list of its training images, so that any model can be monitored.
 
     Raises `MonitoringError` where the table is missing, holds another kind of faces or other data than the model's, or was
-    prepared for another image spec, or where the model learned from nearly all of these rows.
+    prepared for another image spec, or where the model was trained on nearly all of these rows.
     """
     try:
         table = ProcessedTable.open(processed)
@@ -146,7 +150,7 @@ def reference_of(classifier: EmotionClassifier, model: Path, processed: Path) ->
 
 
 def observe(classifier: EmotionClassifier, images: UInt8Array) -> Observations:
-    """Predict model inputs uint8 (N, 48, 48, 1), N at least 1, and measure their quality."""
+    """Predict model inputs uint8 (N, 48, 48, 1), N >= 1, and measure their quality."""
     qualities = [measure(image[:, :, 0]) for image in images]
     return Observations(
         np.concatenate([classifier.probabilities(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]),
@@ -158,7 +162,7 @@ def _check_data(info: ModelInfo, known: ImageHashes | None, table: ProcessedTabl
     # By content: a data version changes with each accepted correction, and a name does not identify the content.
     name = table.metadata["source"]["name"]
     if known is None:
-        if name != info.data:  # all that a model without a list says of its data
+        if name != info.data:  # all that is known of the data of a model without a list
             raise MonitoringError(f"the model was trained on {info.data}, {table.path} holds {name}: {_OTHER_DATA}")
         return
     share = share_seen(table, known)

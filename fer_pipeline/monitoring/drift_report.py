@@ -1,4 +1,4 @@
-"""Write the result of a drift check: drift.json, and a page with both distributions."""
+"""Write the result of a drift check: drift.json and a page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from fer_pipeline.workspace.files import REPORT_FILE
 RESULT_FILE = "drift.json"
 
 UNKNOWN_TRAINING_DATA = (
-    "it is not known which pictures this model learned from (no training_pictures.npy beside its weights): its reference may "
+    "it is unknown on which pictures this model was trained (no training_pictures.npy beside its weights): its reference may "
     "hold some, on which it is surer of itself than on new ones, and that would look like drift"
 )
-"""Warning for a model whose training images could not be excluded from the reference."""
+"""Warning where training images could not be excluded from the reference."""
 
 _UNITS = {
     "confidence": "largest probability",
@@ -45,7 +45,7 @@ def write(
     *,
     unknown_training_data: bool,
 ) -> Path:
-    """Write drift.json and report.html to the folder `out`, replacing it, and return the page.
+    """Replace the folder `out` by drift.json and report.html; return the page.
 
     `unknown_training_data`: the model has no list of its training images.
     """
@@ -106,7 +106,10 @@ def _comparison_table(result: DriftResult) -> Table:
 
 @themed
 def drift_figure(result: DriftResult, reference: Observations, window: Observations) -> Figure:
-    """One panel per comparison: reference in gray, the window in blue, or in red where the quantity has drifted."""
+    """Draw one panel per comparison.
+
+    The reference is gray, the window blue, or red where the quantity has drifted.
+    """
     columns = 3
     rows = -(-len(result.comparisons) // columns)
     figure = Figure(figsize=(12, 3.4 * rows))

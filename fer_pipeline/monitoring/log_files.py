@@ -1,6 +1,7 @@
-"""Read and write the prediction log: Parquet files in daily folders `date=YYYY-MM-DD` (UTC).
+"""Read and write the prediction log.
 
-Files are written atomically under unique names, so that any number of workers can write and readers never see half a file.
+Parquet files are in daily folders `date=YYYY-MM-DD` (UTC). Files are written atomically under unique names, so that any number
+of workers can write and readers never see half a file.
 """
 
 from __future__ import annotations
@@ -57,12 +58,15 @@ class Window:
 
 
 def write(folder: Path, faces: Sequence[LoggedFace]) -> None:
-    """Write predictions, one new file per day. Raises `OSError` or an exception of pyarrow."""
+    """Write predictions, one new file per day.
+
+    Raises `OSError` or an exception of pyarrow.
+    """
     write_rows(folder, [(face.time, _row(face)) for face in faces], SCHEMA)
 
 
 def write_rows(folder: Path, rows: Sequence[tuple[datetime, Mapping[str, object]]], schema: pa.Schema) -> None:
-    """Write rows of any schema, each with its timezone-aware time, one new file per day."""
+    """Write rows of any schema with timezone-aware times, one new file per day."""
     days: dict[str, list[tuple[datetime, Mapping[str, object]]]] = defaultdict(list)
     for moment, row in rows:
         days[moment.astimezone(UTC).date().isoformat()].append((moment, row))
@@ -75,7 +79,7 @@ def write_rows(folder: Path, rows: Sequence[tuple[datetime, Mapping[str, object]
 
 
 def prune(folder: Path, keep_days: int, max_bytes: int, today: date) -> int:
-    """Remove files older than `keep_days` days, then the oldest until the rest fits in `max_bytes`.
+    """Remove files older than `keep_days`, then the oldest beyond `max_bytes`.
 
     Returns the number of removed files. Only files of the log are touched; other workers may prune at the same time.
     """
@@ -104,9 +108,10 @@ def prune(folder: Path, keep_days: int, max_bytes: int, today: date) -> int:
 
 
 def read(folder: Path, since: datetime, until: datetime, version: str) -> Window:
-    """Read the predictions of `since <= time < until` (timezone-aware) of the model with fingerprint `version`.
+    """Read the predictions of the model with fingerprint `version`.
 
-    Those of other models are counted. Raises `MonitoringError` where the folder does not exist.
+    Those of `since <= time < until`, timezone-aware. Those of other models are counted. Raises `MonitoringError` where the
+    folder does not exist.
     """
     if not folder.is_dir():
         raise MonitoringError(
@@ -130,7 +135,7 @@ def read(folder: Path, since: datetime, until: datetime, version: str) -> Window
 
 
 def read_rows(folder: Path, since: datetime, until: datetime, schema: pa.Schema) -> tuple[pa.Table, tuple[str, ...]]:
-    """Read the rows of `since <= time < until` (timezone-aware), and the names of unreadable files."""
+    """Read the rows of `since <= time < until`, and the names of unreadable files."""
     tables, unreadable = [schema.empty_table()], []
     for file in _files(folder, since, until):
         try:

@@ -40,7 +40,10 @@ class LoggedFace:
 
 @dataclass(frozen=True)
 class Observations:
-    """N predictions: `probabilities` float64 (N, 7), the others float64 (N,) with the units of `LoggedFace`."""
+    """N predictions as arrays.
+
+    `probabilities` is float64 (N, 7), the others float64 (N,) with the units of `LoggedFace`.
+    """
 
     probabilities: Floats
     sharpness: Floats

@@ -25,7 +25,10 @@ MAX_WAITING = 10_000
 
 BATCH_ROWS = 2_000
 FLUSH_SECONDS = 60.0
-"""A file is written after this many rows, or this long after the first: the most that a killed worker loses."""
+"""Rows of a file, and time after its first row at which it is written.
+
+A killed worker loses at most one such file.
+"""
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Read and write the shadow log: predictions of champion and challenger for the same faces."""
+"""Read and write the shadow log: predictions of two models for the same faces."""
 
 from __future__ import annotations
 
@@ -67,14 +67,18 @@ class ShadowWindow:
 
 
 def write(folder: Path, pairs: Sequence[LoggedPair]) -> None:
-    """Write predictions, one new file per day. Raises `OSError` or an exception of pyarrow."""
+    """Write predictions, one new file per day.
+
+    Raises `OSError` or an exception of pyarrow.
+    """
     log_files.write_rows(folder, [(pair.time, _row(pair)) for pair in pairs], SCHEMA)
 
 
 def read(folder: Path, since: datetime, until: datetime) -> ShadowWindow:
-    """Read the predictions of `since <= time < until` (timezone-aware) of the two models compared last.
+    """Read the predictions of the two models that were compared last.
 
-    Raises `MonitoringError` where the folder does not exist, or holds no face of that time.
+    Those of `since <= time < until`, timezone-aware. Raises `MonitoringError` where the folder does not exist, or holds no face
+    of that time.
     """
     if not folder.is_dir():
         raise MonitoringError(f"there is no log of shadow mode in {folder}: start the service with `fer serve --shadow 0.1`")

@@ -1,1 +1,1 @@
-"""Batch scoring of picture collections in Spark."""
+"""Batch scoring of image collections in Spark."""

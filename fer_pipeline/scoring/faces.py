@@ -26,7 +26,10 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.scoring.storage import storage_location
 
 Framing = Literal["detect", "crop", "prepared"]
-"""Detect faces in the image, take it as one face, or take its 48 * 48 gray bytes as a model input."""
+"""Detect faces in the image, take it as one face, or as a model input.
+
+A model input is 48 * 48 gray bytes.
+"""
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 

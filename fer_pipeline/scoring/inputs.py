@@ -1,6 +1,7 @@
-"""Divide the input of batch scoring into chunks: images of a folder, or one Parquet file.
+"""Divide the input of batch scoring into chunks.
 
-The name of a chunk changes with its files, so that a changed file is scored again.
+A chunk is some images of a folder, or one Parquet file. The name of a chunk changes with its files, so that a changed file is
+scored again.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class Chunk:
     content: StorageLocation | list[File]
 
     def rows(self) -> pa.Table:
-        """Return rows of `PARTS` for a Parquet file, of `PICTURES` for images. Raises `SourceError`."""
+        """Return rows of `PARTS` for a Parquet file, of `PICTURES` for images.
+
+        Raises `SourceError` where the file cannot be read as Parquet with images.
+        """
         return _part_rows(self.content) if isinstance(self.content, StorageLocation) else _image_rows(self.content)
 
     def reading(self, function: BatchFunction) -> BatchFunction:
@@ -62,9 +66,9 @@ class Chunk:
 
 
 def tables_of(source: StorageLocation) -> list[File]:
-    """List the Parquet files of the input: itself, or those in it and in its folder faces.
+    """List the Parquet files of the input.
 
-    Raises `SourceError` where the input does not exist.
+    That is the input itself, or the files in it and in its folder faces. Raises `SourceError` where the input does not exist.
     """
     found = source.look()
     if found is None:
@@ -80,7 +84,7 @@ def tables_of(source: StorageLocation) -> list[File]:
 
 
 def images_of(source: StorageLocation) -> Iterator[File]:
-    """Iterate over the images below the folder in a fixed order, without listing them all in memory."""
+    """Iterate over the images below the folder in a fixed order, in small memory."""
     return (File(*found) for found in source.walk() if PurePosixPath(found[0]).suffix.lower() in SUFFIXES)
 
 
@@ -99,7 +103,10 @@ def table_chunks(tables: Iterable[File]) -> Iterator[Chunk]:
 
 
 def check_columns(table: StorageLocation) -> pa.Schema:
-    """Return the schema of a Parquet file with images. Raises `SourceError` for any other file."""
+    """Return the schema of a Parquet file with images.
+
+    Raises `SourceError` for any other file.
+    """
     return _metadata(table).schema.to_arrow_schema()
 
 

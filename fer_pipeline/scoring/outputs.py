@@ -1,4 +1,4 @@
-"""Write the output of batch scoring: for each finished chunk a table and a marker file.
+"""Write the output of batch scoring: a table and a marker per finished chunk.
 
 The table is `faces/NAME.parquet`; the marker in `finished` is empty and its name holds the counts of the table. The marker is
 written after the table and both are written atomically, so a killed run leaves no chunk that looks finished. Markers instead of
@@ -23,7 +23,10 @@ from fer_pipeline.scoring.storage.location import StorageLocation
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 
 _LAYOUT = 2
-"""Layout version in run.json. Version 1 was faces/chunk=NAME/faces.parquet: readers would get those rows twice."""
+"""Layout version in run.json.
+
+Version 1 was faces/chunk=NAME/faces.parquet: readers would get those rows twice.
+"""
 
 COUNTS: Final = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("pictures", "faces", "errors")])
 
@@ -66,7 +69,10 @@ def claim(out: StorageLocation, run: dict[str, Any]) -> None:
 
 
 def finished_chunks(out: StorageLocation) -> dict[str, Counts]:
-    """Return the counts of each finished chunk; remove the markers of tables that are missing."""
+    """Return the counts of each finished chunk.
+
+    Markers of missing tables are removed.
+    """
     tables = {entry.name.removesuffix(".parquet") for entry in out.child(FACES).entries() if not entry.is_folder}
     finished = {}
     for mark in filter(None, (_MARK.fullmatch(entry.name) for entry in out.child(FINISHED).entries())):
@@ -83,7 +89,7 @@ def finish(out: StorageLocation, name: str, counts: Counts) -> None:
 
 
 def remove_stale(out: StorageLocation, names: set[str]) -> None:
-    """Remove tables and markers of all other chunks, and unfinished files of killed processes."""
+    """Remove the files of all other chunks, and unfinished files of killed runs."""
     for folder in (out.child(FINISHED), out.child(FACES)):  # markers first: a marker without table would be wrong
         for entry in folder.entries():
             found = _OURS.fullmatch(entry.name)

@@ -36,7 +36,10 @@ from fer_pipeline.scoring.storage import storage_location
 from fer_pipeline.scoring.storage.location import StorageLocation
 
 DEFAULT_CHUNK = 2000
-"""Images of one chunk: about a minute of work on one core, the most that a killed run repeats."""
+"""Images of one chunk: about a minute of work on one core.
+
+A killed run repeats at most one chunk.
+"""
 
 _ORDER = ("row", "face")
 _METADATA_BYTES = 100_000_000
@@ -44,7 +47,10 @@ _METADATA_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class ScoreProgress:
-    """Progress of a run; `skipped` counts chunks that an earlier run finished, and all sums include them."""
+    """Progress of a run; all counts include the chunks that an earlier run finished.
+
+    `skipped` counts those chunks.
+    """
 
     chunks: int = 0
     skipped: int = 0
@@ -73,13 +79,14 @@ def score(
     chunk: int = DEFAULT_CHUNK,
     on_progress: Callable[[ScoreProgress], None] = lambda _: None,
 ) -> ScoreProgress:
-    """Score images and write faces/NUMBER-DIGEST.parquet (`faces.SCORES`) to `out`, one file per chunk.
+    """Recognize the faces of many images and write them as Parquet files.
 
-    `source` is a folder tree of images, a Parquet file or a folder of Parquet files, with the bytes of images in the column
-    `image` and their name in `id`, `path` or `name`. The processed table, whose faces are model inputs, is recognized by its
-    columns. With `faces` "detect" faces are detected in each image, with "crop" each image is one face. A chunk is `chunk` images
-    in the order of their paths, or one Parquet file. `source` and `out` are on a file system that driver and executors share, or
-    in buckets that both can access (`storage_location`).
+    Writes faces/NUMBER-DIGEST.parquet (`faces.SCORES`) to `out`, one file per chunk. `source` is a folder tree of images, a
+    Parquet file or a folder of Parquet files, with the bytes of images in the column `image` and their name in `id`, `path` or
+    `name`. The processed table, whose faces are model inputs, is recognized by its columns. With `faces` "detect" faces are
+    detected in each image, with "crop" each image is one face. A chunk is `chunk` images in the order of their paths, or one
+    Parquet file. `source` and `out` are on a file system that driver and executors share, or in buckets that both can access
+    (`storage_location`).
 
     Chunks whose files have changed are scored again, chunks whose files are missing are removed. Raises `SourceError` where there
     is nothing to score, `ModelError` where the model does not load or does not fit the processed table, `FerError` where `out`
@@ -145,7 +152,10 @@ def _open(
 
 
 def _metadata(source: StorageLocation, table: StorageLocation) -> dict[str, Any]:
-    """Read the metadata of a processed table; `source` may be the table or a folder or file in it."""
+    """Read the metadata of a processed table.
+
+    `source` is the table, or a folder or file in it.
+    """
     for folder in (source, table.parent, table.parent.parent):
         file = folder.child(METADATA_FILE)
         if file.look() is None:

@@ -16,7 +16,10 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels; may reach beyond the image."""
 
 DETECTION_SIDE = 640
-"""Longer side, in pixels, of the copy that is searched for faces; faces of less than about 4 % of it are not found."""
+"""Longer side, in pixels, of the copy that is searched for faces.
+
+Faces smaller than about 4 % of it are not found.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ class FaceBox:
 
     @property
     def tilt(self) -> float | None:
-        """Return the angle of the eye line in degrees, -180 to 180, positive where it falls to the right.
+        """Return the angle of the eye line in degrees, -180 to 180.
 
-        None without landmarks.
+        Positive where it falls to the right. None without landmarks.
         """
         if self.landmarks is None:
             return None
@@ -75,7 +78,7 @@ def crop_box(face: FaceBox, crop_scale: float) -> Box:
 
 
 def scale_box(box: Box, scale: float) -> Box:
-    """Scale a box from one image size to another; floats of Python, also where numpy's come in."""
+    """Scale a box from one image size to another; returns Python floats."""
     x1, y1, x2, y2 = box
     return (float(x1 * scale), float(y1 * scale), float(x2 * scale), float(y2 * scale))
 

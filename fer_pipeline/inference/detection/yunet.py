@@ -33,15 +33,15 @@ OpenCV 4.14 pads to multiples of 32. With a side of 32 it reads some boxes from 
 """
 
 YUNET_FRAMING = (0.822, 0.088, -0.017)
-"""Width, left and top of YuNet's box in the FER-2013 framing of the same face, in units of the framing's side.
+"""Width, left and top of YuNet's box in the FER-2013 framing of the same face.
 
-Measured on 512 and 582 of 600 FER-2013 training images: in these units the median Haar box is (0.00, 0.01, 0.97, 0.97), that is
-the image itself, and the median YuNet box (x, y, width) = (0.09, -0.02, 0.82).
+In units of the framing's side. Measured on 512 and 582 of 600 FER-2013 training images: in these units the median Haar box is
+(0.00, 0.01, 0.97, 0.97), that is the image itself, and the median YuNet box (x, y, width) = (0.09, -0.02, 0.82).
 """
 
 
 class YuNetDetector:
-    """Faces with landmarks by YuNet (Wu et al. 2023); the score of a face is the network's own."""
+    """Faces with landmarks by YuNet (Wu et al. 2023), with the network's scores."""
 
     name = "yunet"
 

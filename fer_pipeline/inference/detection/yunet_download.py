@@ -24,7 +24,7 @@ _SECONDS = 30.0
 
 
 def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
-    """Download face_detection_yunet_2023mar.onnx to `target`; return false if it is there already.
+    """Download YuNet to `target`; return false if it is there already.
 
     The file is moved into place after its SHA-256 is checked, so that a failed download changes nothing. Raises
     `ToolUnavailableError` where it cannot be downloaded or stored, `ModelError` where the content differs.

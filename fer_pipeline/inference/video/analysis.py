@@ -63,7 +63,7 @@ class VideoOptions:
 
 @dataclass(frozen=True)
 class VideoProgress:
-    """Progress of an analysis: frames and faces so far, time of the last frame and duration in seconds.
+    """Progress of an analysis: frames, faces, time of the last frame in seconds.
 
     `duration` is None where it is unknown; at the end of the analysis it equals `seconds`.
     """

@@ -1,4 +1,4 @@
-"""Decode video files with PyAV (FFmpeg): header, and upright RGB frames with times."""
+"""Decode video files with PyAV (FFmpeg) to upright RGB frames with times."""
 
 from __future__ import annotations
 
@@ -99,7 +99,10 @@ def frames(
 
 
 class _Decoder(threading.Thread):
-    """Thread that puts (time, frame) into a bounded queue, then None or the exception; owns the container."""
+    """Decoding thread; owns the container.
+
+    It puts (time, frame) into a bounded queue, then None or the exception that ended it.
+    """
 
     def __init__(self, container: Any, stream: Any, path: Path, limits: VideoLimits, ahead: int) -> None:
         super().__init__(name=f"decode {path.name}", daemon=True)

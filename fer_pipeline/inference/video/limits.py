@@ -22,14 +22,14 @@ class VideoLimits:
 
     @property
     def decoder_pixels(self) -> int:
-        """Limit for FFmpeg's decoders, which add edges to the frame and refuse without naming its size.
+        """Limit for FFmpeg's decoders, which count the edges they add to a frame.
 
         It is larger than `max_pixels`, so that `check_size` applies the exact limit.
         """
         return 2 * self.max_pixels + 1_000_000
 
     def too_large(self, name: str) -> VideoError:
-        """Return the error for a frame whose size is beyond the decoder's limit, and so unknown."""
+        """Return the error for a frame that the decoder refused for its size."""
         return VideoError(f"{name} has more than {self.max_pixels:,} pixels a frame, or no valid size: scale it down")
 
     def check_size(self, pixels: int, name: str) -> None:

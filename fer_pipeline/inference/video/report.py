@@ -1,4 +1,7 @@
-"""Write the report page of one video. Needs jinja2 and matplotlib, unlike the service."""
+"""Write the report page of one video.
+
+Needs jinja2 and matplotlib, unlike the service.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def _share_table(people: tuple[TrackSummary, ...]) -> Table:
 
 
 def _peaks(folder: Path, person: TrackSummary) -> list[Thumbnail]:
-    """The frames in which each emotion was most probable, the most probable emotion first."""
+    """Return the frame in which each emotion peaked, highest probability first."""
     return [
         Thumbnail(
             decode((folder / peak.file).read_bytes()),
@@ -102,7 +105,10 @@ def _timeline(folder: Path, summary: VideoSummary, people: tuple[TrackSummary, .
 
 
 def _mean_probabilities(table: Path, tracks: list[int], end: float) -> dict[int, npt.NDArray[np.float64]]:
-    """Average the smoothed probabilities over time bins: (bins, 7) by track, NaN where the person was not seen."""
+    """Average the smoothed probabilities over time bins: (bins, 7) by track.
+
+    NaN where the person was not seen.
+    """
     sums = {track: np.zeros((_BINS, len(EMOTIONS) + 1)) for track in tracks}
     with table.open(encoding="utf-8") as lines:
         for line in lines:  # one at a time: the table grows with the length of the video
@@ -130,7 +136,10 @@ def _bridged(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _bands(means: npt.NDArray[np.float64]) -> UInt8Array:
-    """Draw RGB (rows, bins, 3): the probabilities of each bin as stacked colour bands, white where NaN."""
+    """Draw the probabilities of each bin as stacked bands, RGB (rows, bins, 3).
+
+    White where NaN.
+    """
     image = np.full((_ROWS, _BINS, 3), _PAPER, np.uint8)
     heights = np.arange(_ROWS)[:, np.newaxis] / _ROWS
     bounds = np.cumsum(means, axis=1)

@@ -36,7 +36,7 @@ def has_finished_results(folder: Path) -> bool:
 
 @contextmanager
 def replaced_results(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder whose results replace those in `folder` when the block ends.
+    """Yield an empty folder whose results replace those in `folder` at the end.
 
     They also replace them after an exception, unless that would replace complete results by incomplete ones. Raises
     `ToolUnavailableError` where the folder cannot be written.

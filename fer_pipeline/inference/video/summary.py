@@ -1,4 +1,4 @@
-"""Summary of a video: per person the time of each emotion, label changes and peaks."""
+"""Summary of a video: time of each emotion, label changes and peaks per person."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ PEAKS = "peaks"
 """Folder of the faces at the moments of highest probability."""
 
 BRIEF_SECONDS = 0.5
-"""A person seen for less is usually a false detection: it is in all files, but not in counts and pages."""
+"""A person seen for less is usually a false detection.
+
+It is in all files, but not in counts and pages.
+"""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Highest smoothed probability of an emotion: time in seconds, value, image file in the result folder."""
+    """Highest smoothed probability of an emotion.
+
+    `time` is in seconds, `file` the image in the result folder.
+    """
 
     time: float
     probability: float
@@ -28,10 +34,11 @@ class Peak:
 
 @dataclass(frozen=True)
 class TrackSummary:
-    """One person of a video; `first` and `last` are the times, in seconds, of the first and last frame.
+    """One person of a video.
 
-    `seconds` is the time with each label of the smoothed probabilities, "uncertain" included. `changes_raw` and
-    `changes_smoothed` count how often the label of successive frames differs, by raw and by smoothed probabilities.
+    `first` and `last` are the times, in seconds, of the first and last frame. `seconds` is the time with each label of the
+    smoothed probabilities, "uncertain" included. `changes_raw` and `changes_smoothed` count how often the label of successive
+    frames differs, by raw and by smoothed probabilities.
     """
 
     track: int
@@ -82,7 +89,10 @@ class VideoSummary:
 
     @classmethod
     def finished(cls, out: Path, fingerprint: str) -> VideoSummary | None:
-        """Read the summary in a folder; None where it is not complete or of another fingerprint."""
+        """Read the summary in a folder.
+
+        None where it is not complete or of another fingerprint.
+        """
         try:
             values: dict[str, Any] = json.loads((out / SUMMARY_FILE).read_text(encoding="utf-8"))
             tracks = tuple(

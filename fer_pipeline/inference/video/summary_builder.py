@@ -20,7 +20,10 @@ _PEAK_GAIN = 0.01  # a new peak must be higher by this; else each frame of a ris
 
 
 class VideoSummaryBuilder:
-    """Builds the summary frame by frame; keeps a few numbers per person, images only of those in view."""
+    """Builds the summary frame by frame.
+
+    It keeps a few numbers per person, and images only of those in view.
+    """
 
     def __init__(self, out: Path, model: str, detector: str, source: str, fingerprint: str, info: VideoInfo) -> None:
         self.frames, self.faces, self.seconds = 0, 0, 0.0

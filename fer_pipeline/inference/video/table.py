@@ -1,4 +1,7 @@
-"""Write the faces of one video as a Parquet table. Needs pyarrow, unlike the service."""
+"""Write the faces of one video as a Parquet table.
+
+Needs pyarrow, unlike the service.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ SCHEMA = pa.schema([(name, _KINDS[name]) for name in COLUMNS])
 
 
 def write_table(folder: Path) -> Path:
-    """Write faces.parquet from the faces.jsonl of a result folder, and return its path.
+    """Write faces.parquet from the faces.jsonl of a result folder; return its path.
 
     One row per face and frame, in the order of time, read and written a row group at a time.
     """

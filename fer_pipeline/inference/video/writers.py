@@ -1,4 +1,4 @@
-"""Write the result files of a video frame by frame: JSONL, CSV, WebVTT, annotated video."""
+"""Write the result files of a video frame by frame."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ COLUMNS = (
     *EMOTIONS, *(f"smoothed_{emotion}" for emotion in EMOTIONS),
     "size", "sharpness", "brightness", "outside", "reasons",
 )  # fmt: skip
-"""Columns of faces.csv; probabilities are named by their emotion, `reasons` are separated by spaces."""
+"""Columns of faces.csv.
+
+Probabilities are named by their emotion, `reasons` are separated by spaces.
+"""
 
 _DIGITS = 5
 _MILLISECONDS = Fraction(1, 1000)
 
 
 class VideoFiles:
-    """Context manager that writes the files of one video; they are readable also if it ends early."""
+    """Writer of the files of one video; they are readable also if it ends early."""
 
     def __init__(self, out: Path, info: VideoInfo, *, annotated: bool) -> None:
         self._resources = ExitStack()
@@ -86,7 +89,7 @@ def table_row(values: dict[str, Any]) -> list[Any]:
 
 
 class Subtitles:
-    """WebVTT subtitles: one cue per span in which the people and smoothed emotions are the same."""
+    """WebVTT subtitles, one cue per span with the same people and emotions."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -113,7 +116,7 @@ class Subtitles:
 
 
 class AnnotatedVideo:
-    """Video of the frames with boxes and smoothed emotions, at their own times, without sound.
+    """Video with boxes and smoothed emotions, with the frames' times, without sound.
 
     VP9 in WebM: every browser plays it and libvpx has the BSD licence, while libx264 in PyAV's wheels is GPL. The real-time
     settings take about a tenth of the default's time.

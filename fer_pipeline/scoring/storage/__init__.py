@@ -18,7 +18,7 @@ _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs"}  # s3a is Spark's scheme
 
 
 def storage_location(address: str | Path, below: Path = Path()) -> StorageLocation:
-    """Return the location of a path, or of s3://BUCKET/NAME (also s3a://) or gs://BUCKET/NAME.
+    """Return the location of a path, s3://BUCKET/NAME (s3a://) or gs://BUCKET/NAME.
 
     Relative paths are below `below`. Raises `ParamsError` for other URIs, and for URIs with keys or settings.
     """

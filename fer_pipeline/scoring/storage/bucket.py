@@ -31,7 +31,10 @@ _TRIES, _CONNECT_SECONDS, _RETRY_SECONDS = 5, 5, 30  # by default Google's clien
 
 @dataclass(frozen=True)
 class BucketLocation(StorageLocation):
-    """An object of a bucket, or all objects below a name; the stores write objects atomically."""
+    """An object of a bucket, or all objects below a name.
+
+    The stores write objects atomically.
+    """
 
     scheme: str
     key: str  # BUCKET or BUCKET/NAME
@@ -104,7 +107,10 @@ class BucketLocation(StorageLocation):
 
     @contextmanager
     def _reported(self, gone: bool = False) -> Iterator[None]:
-        """Convert failures to `ToolUnavailableError`; with `gone`, keep `FileNotFoundError`."""
+        """Convert failures to `ToolUnavailableError`.
+
+        With `gone`, keep `FileNotFoundError`.
+        """
         try:
             yield
         except (OSError, ValueError) as error:

@@ -16,7 +16,10 @@ from fer_pipeline.workspace.files import replaced_file
 
 @dataclass(frozen=True)
 class LocalLocation(StorageLocation):
-    """A local path. Does not use pyarrow's file system, which cannot list names that are not UTF-8."""
+    """A local path.
+
+    Does not use pyarrow's file system, which cannot list names that are not UTF-8.
+    """
 
     path: Path
 

@@ -10,7 +10,10 @@ from typing import BinaryIO, NamedTuple
 
 
 class Entry(NamedTuple):
-    """An existing file or folder. `mark` identifies a version of a file: size, and time in nanoseconds."""
+    """An existing file or folder.
+
+    `mark` identifies a version of a file: size, and modification time in nanoseconds.
+    """
 
     name: str
     is_folder: bool
@@ -18,17 +21,23 @@ class Entry(NamedTuple):
 
 
 class StorageLocation(ABC):
-    """A file or folder that may exist. Failures raise `ToolUnavailableError` unless stated otherwise."""
+    """A file or folder that may exist.
+
+    Failures raise `ToolUnavailableError` unless stated otherwise.
+    """
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """Return the absolute path or URI, an argument of `storage_location` on every machine."""
+        """Return the absolute path or URI, valid on every machine."""
 
     @property
     @abstractmethod
     def lock(self) -> Path:
-        """Return the path to lock with `workspace.locks.exclusive` against other writers on this machine."""
+        """Return the path to lock against other writers on this machine.
+
+        For `workspace.locks.exclusive`.
+        """
 
     @abstractmethod
     def child(self, *names: str) -> StorageLocation:
@@ -45,15 +54,21 @@ class StorageLocation(ABC):
 
     @abstractmethod
     def entries(self) -> list[Entry]:
-        """List the folder, sorted by name; empty where it does not exist. All names are in memory."""
+        """List the folder, sorted by name; empty where it does not exist.
+
+        All names are in memory.
+        """
 
     @abstractmethod
     def open(self) -> BinaryIO:
-        """Open the file for random access. Raises `FileNotFoundError`, for local files any `OSError`."""
+        """Open the file for random access.
+
+        Raises `FileNotFoundError`, for local files any `OSError`.
+        """
 
     @abstractmethod
     def replaced(self) -> AbstractContextManager[Path]:
-        """Yield a path to write, which atomically replaces this file when the block ends without error."""
+        """Yield a path to write, which replaces this file when the block succeeds."""
 
     @abstractmethod
     def delete(self) -> None:
@@ -70,7 +85,7 @@ class StorageLocation(ABC):
             file.write_bytes(content)
 
     def walk(self) -> Iterator[tuple[str, StorageLocation, tuple[int, int]]]:
-        """Iterate over (relative path, location, mark) of all files below, in a fixed order.
+        """Iterate over (relative path, location, mark) of all files, in a fixed order.
 
         Hidden files and folders are skipped.
         """

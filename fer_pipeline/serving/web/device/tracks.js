@@ -1,4 +1,4 @@
-// Which face is which from frame to frame, and its answers joined over time: inference/tracks.py and inference/temporal.py.
+// Which face is which from frame to frame, and its answers joined over time: inference/tracking.py and inference/smoothing.py.
 
 const LEAST_OVERLAP = 0.15;
 const POSITION_NOISE = 0.03; // of a detection, in face sides
@@ -57,7 +57,7 @@ export class Smoother {
   }
 }
 
-/** Forward filter of a hidden Markov model whose states are the emotions: EmotionFilter of inference/temporal.py. */
+/** Forward filter of a hidden Markov model whose states are the emotions: EmotionFilter of inference/smoothing.py. */
 export class EmotionFilter {
   constructor({ dwell_seconds: dwell, evidence_seconds: evidence, least }) {
     Object.assign(this, { dwell, evidence, least, belief: null, time: null });
