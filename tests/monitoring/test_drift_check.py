@@ -54,7 +54,7 @@ def test_unknown_training_images_are_a_warning_of_the_check(workspace: Path) -> 
     assert outcome.exit_code == 0, outcome.output
     report = workspace / "data" / "reports" / "drift" / "report.html"
     for text in (" ".join(outcome.output.split()), report.read_text()):
-        assert "it is not known which pictures this model learned from" in text
+        assert "it is unknown on which pictures this model was trained" in text
     assert result_of(workspace)["training_pictures_known"] is False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -15,11 +14,8 @@ import av
 
 from fer_pipeline.errors import VideoError
 from fer_pipeline.imaging import UInt8Array, rotate90
+from fer_pipeline.inference.video.container import open_video, read_frames, stated_duration
 from fer_pipeline.inference.video.limits import VideoLimits
-
-# By demuxer, so that no play list makes FFmpeg open other files or addresses.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf"
-_OPEN = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
 
 _QUEUE_BYTES = 64_000_000
 _QUEUE_FRAMES = 16
@@ -49,10 +45,9 @@ class VideoInfo:
         Raises `VideoError` where the file is not a video or beyond the limits.
         """
         limits = limits or VideoLimits()
-        with _opened(path, limits) as container:
-            stream = _video_stream(container, path, limits)
-            _check_header(container, stream, limits, path)
-            first = next(_readable(container, stream, limits, path, lambda: None), None)
+        container, stream = open_video(path, limits)
+        with container:
+            first = next(read_frames(container, stream, limits, path, lambda: None), None)
             if first is None:
                 raise VideoError(f"{path.name} has a video stream, but not one frame of it can be decoded")
             limits.check_size(first.width * first.height, path.name)
@@ -62,7 +57,7 @@ class VideoInfo:
                 width, height = height, width
             fps = float(stream.average_rate) if stream.average_rate else None
             return cls(
-                width, height, _duration(container, stream), fps, stream.frames or None, rotation, stream.codec_context.name
+                width, height, stated_duration(container, stream), fps, stream.frames or None, rotation, stream.codec_context.name
             )
 
 
@@ -77,13 +72,7 @@ def frames(
     description of what is missing, or without it `VideoError` is raised.
     """
     limits = limits or VideoLimits()
-    container = _opened(path, limits)
-    try:
-        stream = _video_stream(container, path, limits)
-        _check_header(container, stream, limits, path)
-    except BaseException:
-        container.close()
-        raise
+    container, stream = open_video(path, limits)
     ahead = max(2, min(_QUEUE_FRAMES, _QUEUE_BYTES // max(1, 3 * stream.codec_context.width * stream.codec_context.height)))
     decoder = _Decoder(container, stream, path, limits, ahead)
     decoder.start()
@@ -141,7 +130,7 @@ class _Decoder(threading.Thread):
         step = 1 / float(self._stream.average_rate or 25)
         start = (self._container.start_time or 0) / av.time_base
         count, time = 0, -step
-        for frame in _readable(self._container, self._stream, self._limits, self._path, self._count_broken):
+        for frame in read_frames(self._container, self._stream, self._limits, self._path, self._count_broken):
             if self._ending.is_set():
                 return
             time = max(time, 0.0, frame.time - start) if frame.time is not None else time + step
@@ -154,73 +143,12 @@ class _Decoder(threading.Thread):
             raise VideoError(f"{self._path.name} has a video stream, but not one frame of it can be decoded")
         if self._broken:
             self.damage.append(f"{self._broken} packets cannot be decoded")
-        stated = _duration(self._container, self._stream)
+        stated = stated_duration(self._container, self._stream)
         if stated is not None and stated - time > max(1.0, 0.02 * stated) + 2 * step:
             self.damage.append(f"frames end at {time:.1f} s, the header says {stated:.1f} s")
 
     def _count_broken(self) -> None:
         self._broken += 1
-
-
-def _readable(container: Any, stream: Any, limits: VideoLimits, path: Path, on_broken: Callable[[], None]) -> Iterator[Any]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:  # the file ends inside a packet: nothing can be read after it
-            on_broken()
-            return
-        if packet is None:
-            return
-        try:
-            decoded = packet.decode()
-        except av.ArgumentError as error:  # what the decoder says of max_pixels, before it has memory for the frame
-            raise limits.too_large(path.name) from error
-        except av.FFmpegError:
-            on_broken()
-            continue
-        yield from decoded
-
-
-def _opened(path: Path, limits: VideoLimits) -> Any:
-    if not path.is_file():
-        raise VideoError(f"no video in {path}: the file is missing")
-    try:
-        # An absolute path cannot be taken for a protocol. Where a header does not tell all, FFmpeg decodes a frame already here.
-        options = {**_OPEN, "max_pixels": str(limits.decoder_pixels)}
-        return av.open(str(path.resolve()), options=options, metadata_errors="replace")  # a title may be in any encoding
-    except av.FFmpegError as error:
-        raise VideoError(f"{path.name} is no video that can be read, or its index is cut off: {error.strerror}") from error
-
-
-def _video_stream(container: Any, path: Path, limits: VideoLimits) -> Any:
-    if not container.streams.video:
-        raise VideoError(f"{path.name} holds no video stream, only {[stream.type for stream in container.streams]}")
-    stream = container.streams.video[0]
-    if stream.codec_context is None:
-        raise VideoError(f"{path.name} is coded in a way that this FFmpeg does not know")
-    stream.thread_type = "AUTO"
-    stream.codec_context.options = {"max_pixels": str(limits.decoder_pixels)}
-    return stream
-
-
-def _duration(container: Any, stream: Any) -> float | None:
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    if container.duration and len(container.streams) == 1:  # else it may be that of the sound
-        return float(container.duration / av.time_base)
-    return None
-
-
-def _check_header(container: Any, stream: Any, limits: VideoLimits, path: Path) -> None:
-    pixels = stream.codec_context.width * stream.codec_context.height
-    if not pixels:  # what FFmpeg leaves of a size beyond max_pixels
-        raise limits.too_large(path.name)
-    limits.check_size(pixels, path.name)
-    duration = _duration(container, stream)
-    limits.check_length(duration, path.name)
-    if stream.frames:  # a rate without it is a guess of FFmpeg: 1000 for what a browser records
-        limits.check_frames(stream.frames, math.inf if duration is None else duration, path.name)
 
 
 def _upright(frame: Any) -> UInt8Array:
