@@ -25,7 +25,7 @@ COLOURS = {
 
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SMALLEST_TEXT = 0.4
+_MIN_TEXT_SIZE = 0.4
 
 
 def annotate(image: UInt8Array, faces: Sequence[FaceEmotion]) -> UInt8Array:
@@ -60,7 +60,7 @@ def _draw(image: UInt8Array, box: Box, emotion: str, text: str) -> None:
 def _label(image: UInt8Array, text: str, corner: tuple[int, int], wide: int, colour: tuple[int, int, int]) -> None:
     # As wide as the box if that is readable, above the box if there is room, and never outside the image.
     (natural, _), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
-    size = max(_SMALLEST_TEXT, 0.9 * wide / natural)
+    size = max(_MIN_TEXT_SIZE, 0.9 * wide / natural)
     stroke, pad = max(1, round(1.5 * size)), round(8 * size)
     (width, height), _ = cv2.getTextSize(text, _FONT, size, stroke)
     left = max(0, min(corner[0], image.shape[1] - width - 2 * pad))

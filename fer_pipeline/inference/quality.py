@@ -22,13 +22,13 @@ A smaller one is enlarged by half or more to the 48 pixels of a model input.
 """
 
 MIN_SHARPNESS = 430.0
-DARKEST, BRIGHTEST = 52.0, 200.0
+MIN_BRIGHTNESS, MAX_BRIGHTNESS = 52.0, 200.0
 
 MAX_OUTSIDE = 0.2
 """Share of the crop that may be outside the image."""
 
 
-NOSE = 0.45
+NOSE_LENGTH = 0.45
 """Distance of the nose tip from the plane of the eyes, in eye distances."""
 
 
@@ -55,8 +55,8 @@ class FaceQuality:
         broken = {
             "small": self.size < MIN_SIZE,
             "blurry": self.sharpness < MIN_SHARPNESS,
-            "dark": self.brightness < DARKEST,
-            "bright": self.brightness > BRIGHTEST,
+            "dark": self.brightness < MIN_BRIGHTNESS,
+            "bright": self.brightness > MAX_BRIGHTNESS,
             "cut_off": self.outside > MAX_OUTSIDE,
         }
         return tuple(name for name, is_broken in broken.items() if is_broken)
@@ -68,7 +68,7 @@ class FacePose:
 
     `roll` is the angle of the eye line, -180 to 180, positive where it falls to the right; `yaw` is the rotation to the right of
     the image, -90 to 90. Yaw is a rough estimate from the position of the nose between the eyes and assumes a nose length of
-    `NOSE`; it was not validated on faces of known pose.
+    `NOSE_LENGTH`; it was not validated on faces of known pose.
     """
 
     roll: float
@@ -88,7 +88,7 @@ class FacePose:
         if not distance:
             return None
         aside = float((nose - (left + right) / 2) @ between) / distance**2
-        return cls(face.tilt, math.degrees(math.atan(aside / NOSE)))
+        return cls(face.tilt, math.degrees(math.atan(aside / NOSE_LENGTH)))
 
     def rotated(self, quarters: int) -> FacePose:
         """Return the pose before a counterclockwise rotation by `quarters` * 90 degrees."""

@@ -32,7 +32,7 @@ TEMPORAL_MODES: tuple[TemporalMode, ...] = get_args(TemporalMode)
 EVIDENCE_SECONDS = 0.2
 """Frames within this time show nearly the same face and count as one observation."""
 
-LEAST = 1e-4
+MIN_PROBABILITY = 1e-4
 """Minimum probability of an emotion in a frame; no single frame excludes it."""
 
 
@@ -113,7 +113,7 @@ class EmotionFilter:
             kept = math.exp(-passed * states / ((states - 1) * self._dwell_seconds))
             self._belief = kept * self._belief + (1 - kept) / states
             weight = min(1.0, passed / EVIDENCE_SECONDS)
-        likely = self._belief * np.maximum(np.asarray(probabilities), LEAST) ** weight
+        likely = self._belief * np.maximum(np.asarray(probabilities), MIN_PROBABILITY) ** weight
         self._belief = likely / likely.sum()
         self._time = time
         return tuple(float(p) for p in self._belief)

@@ -17,7 +17,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.detection.yunet import YUNET_FILE
 from fer_pipeline.inference.face_emotion import UNCERTAIN
-from fer_pipeline.inference.quality import NOSE
+from fer_pipeline.inference.quality import NOSE_LENGTH
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 
@@ -123,7 +123,9 @@ def test_a_tilted_face_is_cut_out_with_its_eyes_level(brightness_model: Path) ->
 def test_the_pose_comes_from_the_landmarks(brightness_model: Path) -> None:
     """A head of which the geometry is known, rolled by 10 and turned by 30 degrees to the picture's right."""
     yaw, roll = np.radians(30), np.radians(10)
-    head = np.array([[-30, 0, 0], [30, 0, 0], [0, 25, 60 * NOSE], [-20, 60, 0], [20, 60, 0]])  # x, y and towards the camera
+    head = np.array(
+        [[-30, 0, 0], [30, 0, 0], [0, 25, 60 * NOSE_LENGTH], [-20, 60, 0], [20, 60, 0]]
+    )  # x, y and towards the camera
     seen = np.column_stack([head[:, 0] * np.cos(yaw) + head[:, 2] * np.sin(yaw), head[:, 1]])
     turned_by = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
     marks = tuple((float(x), float(y)) for x, y in seen @ turned_by + 50)

@@ -20,9 +20,9 @@ from fer_pipeline.imaging import ImageSpec, UInt8Array, encode_png
 from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.detection.haar import HaarDetector
 from fer_pipeline.inference.pretrained import model_folder
-from fer_pipeline.inference.quality import NOSE, FacePose, measure
+from fer_pipeline.inference.quality import NOSE_LENGTH, FacePose, measure
 from fer_pipeline.inference.saliency import occlusion_maps
-from fer_pipeline.inference.smoothing import EVIDENCE_SECONDS, LEAST, EmotionFilter, ProbabilitySmoother
+from fer_pipeline.inference.smoothing import EVIDENCE_SECONDS, MIN_PROBABILITY, EmotionFilter, ProbabilitySmoother
 from fer_pipeline.inference.tracking import FaceTracker
 from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
@@ -221,7 +221,7 @@ def test_the_hidden_markov_model_joins_answers_as_on_the_server(visit: Visit) ->
       const filter = new EmotionFilter(values.facts);
       return values.answers.map(([time, row]) => filter.add(row, time));
     """
-    facts = {"dwell_seconds": 2.0, "evidence_seconds": EVIDENCE_SECONDS, "least": LEAST}
+    facts = {"dwell_seconds": 2.0, "evidence_seconds": EVIDENCE_SECONDS, "least": MIN_PROBABILITY}
     known = EmotionFilter(2.0)
     for (time, row), joined in zip(answers, called(visit, script, answers=answers, facts=facts), strict=True):
         assert joined == pytest.approx(known.add(row, time), abs=1e-9)
@@ -233,7 +233,7 @@ def test_the_pose_of_a_face_is_that_of_the_server(visit: Visit) -> None:
       const { poseOf } = await import("/web/device/recognizer.js");
       return values.marks.map((mark) => poseOf(mark, values.nose));
     """
-    for mark, pose in zip(marks, called(visit, script, marks=marks, nose=NOSE), strict=True):
+    for mark, pose in zip(marks, called(visit, script, marks=marks, nose=NOSE_LENGTH), strict=True):
         expected = FacePose.of(FaceBox((0, 0, 1, 1), (0, 0, 1, 1), 1.0, mark))
         assert pose == pytest.approx(dataclasses.asdict(expected))  # type: ignore[call-overload]
 

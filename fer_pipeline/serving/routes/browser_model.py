@@ -83,10 +83,10 @@ def device_facts(request: Request) -> Any:
         "quality": {
             "min_size": quality.MIN_SIZE,
             "min_sharpness": quality.MIN_SHARPNESS,
-            "darkest": quality.DARKEST,
-            "brightest": quality.BRIGHTEST,
+            "darkest": quality.MIN_BRIGHTNESS,
+            "brightest": quality.MAX_BRIGHTNESS,
             "max_outside": quality.MAX_OUTSIDE,
-            "nose": quality.NOSE,
+            "nose": quality.NOSE_LENGTH,
         },
         "tracking": {
             "forget_seconds": FORGET_SECONDS,
@@ -96,7 +96,7 @@ def device_facts(request: Request) -> Any:
             "smoothing_seconds": mean_seconds,
             "dwell_seconds": dwell,
             "evidence_seconds": smoothing.EVIDENCE_SECONDS,
-            "least": smoothing.LEAST,
+            "least": smoothing.MIN_PROBABILITY,
         },
     }
 

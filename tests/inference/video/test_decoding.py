@@ -160,7 +160,7 @@ def test_a_header_with_too_many_frames_is_refused_at_once(
 ) -> None:
     """A header that tells too many frames is believed before one is decoded."""
     path = write_video(tmp_path / "film.mp4", [spots()] * 60)  # unlike Matroska, MP4 has the number of frames in its header
-    monkeypatch.setattr(decoding, "_readable", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(decoding, "read_frames", lambda *_: pytest.fail("decoded"))
     for read in (VideoInfo.read, lambda path, limits: list(frames(path, limits))):
         with pytest.raises(VideoError, match="more than"):
             read(path, limits)
@@ -179,7 +179,7 @@ def test_a_video_beyond_the_limits_is_refused_before_decoding(
     film: Path, limits: VideoLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A video beyond the limits is refused before a frame is decoded."""
-    monkeypatch.setattr(decoding, "_readable", lambda *_: pytest.fail("a frame was decoded"))
+    monkeypatch.setattr(decoding, "read_frames", lambda *_: pytest.fail("a frame was decoded"))
     with pytest.raises(VideoError):
         VideoInfo.read(film, limits)
 
