@@ -87,5 +87,5 @@ def test_labels_alone_and_damaged_files_are_not_accepted(workspace: Workspace) -
 def test_without_a_processed_table_nothing_is_accepted(workspace: Workspace) -> None:
     workspace.give(face(1))
     shutil.rmtree(workspace.processed)
-    with pytest.raises(SourceError, match="run `fer preprocess` first"):
+    with pytest.raises(SourceError, match="run `fer run` first"):
         workspace.accept()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.errors import VideoError
-from fer_pipeline.inference.video import decoding
+from fer_pipeline.inference.video import container, decoding
 from fer_pipeline.inference.video.decoding import VideoInfo, frames
 from fer_pipeline.inference.video.limits import VideoLimits
 
@@ -185,7 +185,7 @@ def test_a_video_beyond_the_limits_is_refused_before_decoding(
 
 
 def test_a_header_that_says_less_than_there_is_does_not_help(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "_duration", lambda *_: None)
+    monkeypatch.setattr(container, "stated_duration", lambda *_: None)
     with pytest.raises(VideoError, match=r"lasts 1\.0 s"):
         list(frames(film, VideoLimits(max_seconds=1.0)))
 
