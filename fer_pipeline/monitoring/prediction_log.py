@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LogSettings:
-    """Folder and size limits of a log; `name` is the environment variable that sets it."""
+    """Folder and size limits of a log; `name` is its environment variable."""
 
     folder: Path
     days: int
