@@ -1,6 +1,7 @@
 """Draw docs/layers.svg from the import-linter contracts of pyproject.toml.
 
-Run `python -m tools.draw_layers` after a change of the contracts."""
+Run `python -m tools.draw_layers` after a change of the contracts.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Write the list of training images that an old model lacks.
 
-Run `python -m tools.list_training_images MODEL --processed TABLE`."""
+Run `python -m tools.list_training_images MODEL --processed TABLE`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Add an exported model to the pretrained ones of the package.
 
-Run `python -m tools.publish_pretrained NAME`."""
+Run `python -m tools.publish_pretrained NAME`.
+"""
 
 from __future__ import annotations
 

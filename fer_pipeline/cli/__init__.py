@@ -33,7 +33,8 @@ def main() -> None:
 def run_command(command: Callable[[], object]) -> None:
     """Call a command line; turn errors and Ctrl-C into a message and an exit code.
 
-    The errors are `FerError` and a full disk; others keep their stack trace."""
+    The errors are `FerError` and a full disk; others keep their stack trace.
+    """
     from fer_pipeline.cli.options import errors
 
     try:

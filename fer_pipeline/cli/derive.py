@@ -68,9 +68,8 @@ def distill(
 def _distill_offline(
     models: list[str], weight: float, temperature: float | None, tta_views: int | None, processed: Path, out: Path
 ) -> None:
-    from fer_pipeline.config.editing import write_values
+    from fer_pipeline.experiments.tracked_stages import use_soft_labels
     from fer_pipeline.models.distillation import distill_offline
-    from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer distill --offline"):
         taught = distill_offline(
@@ -80,8 +79,7 @@ def _distill_offline(
             1.0 if temperature is None else temperature,
             10 if tta_views is None else tta_views,
         )
-        version = track(Path.cwd(), out)
-        write_values(PARAMS, {"train.soft_label_weight": weight, "train.soft_labels_hash": taught.fingerprint})
+        version = use_soft_labels(Path.cwd(), out, weight, taught.fingerprint)
     results.print(
         f"soft labels {taught.fingerprint} for {taught.rows:,} rows in {out}, version {version}; the teachers agree with "
         f"{100 * taught.agreement:.1f} % of the labels. params.yaml now trains with {weight:g} of them; commit it and {out}.dvc",
@@ -90,19 +88,16 @@ def _distill_offline(
 
 
 def _distill_online(models: list[str], weight: float, processed: Path, out: Path) -> None:
-    from fer_pipeline.config.editing import write_values
     from fer_pipeline.data.table.reader import ProcessedTable
     from fer_pipeline.data.table.training_images import check_teachers
+    from fer_pipeline.experiments.tracked_stages import use_teachers
     from fer_pipeline.training.teachers import store_teachers
-    from fer_pipeline.workspace.dvc import track
 
     with exclusive(RUN_LOCK, "fer distill --online"):
         chosen = _chosen(models)
         check_teachers(chosen, ProcessedTable.open(processed))
         fingerprint = store_teachers(out, chosen)
-        version = track(Path.cwd(), out)
-        values = {"train.distillation_weight": weight, "train.teachers_hash": fingerprint, "train.low_resolution_epochs": 0}
-        write_values(PARAMS, values)
+        version = use_teachers(Path.cwd(), out, weight, fingerprint)
     results.print(
         f"{len(models)} teachers {fingerprint} in {out}, version {version}. params.yaml now trains with {weight:g} of them, all "
         f"epochs at full size; commit it and {out}.dvc",

@@ -9,7 +9,6 @@ import typer
 
 from fer_pipeline.cli.options import errors, results
 from fer_pipeline.cli.stages import Params, Processed
-from fer_pipeline.config import editing
 from fer_pipeline.config import params as params_file
 from fer_pipeline.workspace.layout import BASELINE, PARAMS, PROCESSED, REPORTS, RUN_LOCK, SOFT_LABELS, TUNING
 from fer_pipeline.workspace.locks import exclusive
@@ -78,7 +77,7 @@ def label_noise(
     from fer_pipeline.analysis.label_noise.report import write_noise
     from fer_pipeline.data.table.reader import ProcessedTable
     from fer_pipeline.data.table.soft_labels import write_soft_labels
-    from fer_pipeline.workspace.dvc import track
+    from fer_pipeline.experiments.tracked_stages import use_soft_labels
 
     recipe = params_file.load(PARAMS).train
     with exclusive(folder, "fer label-noise"):
@@ -95,8 +94,7 @@ def label_noise(
     if soft_label_weight is not None:
         with exclusive(RUN_LOCK, "fer label-noise"):
             fingerprint = write_soft_labels(SOFT_LABELS, faces, predicted.probabilities, predicted.metadata)
-            version = track(Path.cwd(), SOFT_LABELS)
-            editing.write_values(PARAMS, {"train.soft_label_weight": soft_label_weight, "train.soft_labels_hash": fingerprint})
+            version = use_soft_labels(Path.cwd(), SOFT_LABELS, soft_label_weight, fingerprint)
         results.print(
             f"params.yaml now trains with {soft_label_weight:g} of these probabilities in the target of each label; they lie in "
             f"{SOFT_LABELS}, version {version}: commit params.yaml and {SOFT_LABELS}.dvc"

@@ -74,7 +74,8 @@ def _registered(reference: str) -> Version | None:
 def _downloaded(version: Version) -> Path:
     """Return the exported folder of a version, downloaded once.
 
-    It is kept in the workspace, and downloaded again if it is of another model."""
+    It is kept in the workspace, and downloaded again if it is of another model.
+    """
     from fer_pipeline.experiments import registry
 
     kept = DOWNLOADS / f"{version.name}-{version.number}"

@@ -16,7 +16,7 @@ from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import runs
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.layout import SOURCE, SYNTHETIC
+from fer_pipeline.workspace.layout import PARAMS, SOURCE, SYNTHETIC
 
 
 def use_data(root: Path, path: Path, votes: Path | None) -> str:
@@ -32,6 +32,29 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     version = dvc.add_source(root, [path, *([votes] if votes else [])])
     editing.write_values(parameter_file, {"fetch.source": str(SOURCE)})
     return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
+
+
+def use_soft_labels(root: Path, folder: Path, weight: float, fingerprint: str) -> str:
+    """Put stored soft labels under DVC, and set params.yaml to train with them.
+
+    `weight` in 0..1 is their share in the target of a label. Returns their DVC version. Raises `ParamsError` where the recipe
+    does not allow it.
+    """
+    version = dvc.track(root, folder)
+    editing.write_values(root / PARAMS, {"train.soft_label_weight": weight, "train.soft_labels_hash": fingerprint})
+    return version
+
+
+def use_teachers(root: Path, folder: Path, weight: float, fingerprint: str) -> str:
+    """Put stored teachers under DVC, and set params.yaml to train with them, all epochs at full size.
+
+    `weight` in 0..1 is that of their answers in the loss. Returns their DVC version. Raises `ParamsError` where the recipe does
+    not allow it.
+    """
+    version = dvc.track(root, folder)
+    values = {"train.distillation_weight": weight, "train.teachers_hash": fingerprint, "train.low_resolution_epochs": 0}
+    editing.write_values(root / PARAMS, values)
+    return version
 
 
 def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path, teachers: Path) -> str:
