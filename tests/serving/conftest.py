@@ -1,8 +1,9 @@
-"""A client of the brightness model, and models that answer otherwise than it or not at all."""
+"""Clients, models and videos that the tests of the service share."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import pytest
 from fastapi.testclient import TestClient
 from onnx import numpy_helper
 
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.serving.settings import Limits
 from tests.serving.asking import client_of
+from tests.serving.filming import Service, video
+from tests.serving.watching import place
 
 
 def remade(model: Path, target: Path, name: str, constants: dict[str, Any]) -> Path:
@@ -46,3 +51,39 @@ def mirrored(brightness_model: Path, tmp_path: Path) -> Path:
 def broken(brightness_model: Path, tmp_path: Path) -> Path:
     """A model with correct hash and signature that answers not-a-number."""
     return remade(brightness_model, tmp_path / "broken", "broken", {"scale": np.nan})
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory, drawn_face: UInt8Array) -> bytes:
+    return video(tmp_path_factory.mktemp("film"), drawn_face, 30)
+
+
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory: pytest.TempPathFactory, drawn_face: UInt8Array) -> bytes:
+    return video(tmp_path_factory.mktemp("film"), drawn_face, 1500)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "videos"
+
+
+@pytest.fixture
+def services(brightness_model: Path, root: Path, running_commands: Callable[[], list[str]]) -> Iterator[Any]:
+    started: list[Service] = []
+
+    def start(limits: Limits | None = None, token: str | None = None) -> Service:
+        started.append(Service(brightness_model, root, limits or Limits(), token))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.jobs.close()
+    assert not root.exists(), list(root.rglob("*"))
+    assert not [command for command in running_commands() if "fer_pipeline.serving.sandbox.video_worker" in command]
+
+
+@pytest.fixture
+def bundle(brightness_model: Path, tmp_path: Path) -> Path:
+    place(brightness_model, tmp_path / "data" / "bundle")
+    return tmp_path / "data" / "bundle"

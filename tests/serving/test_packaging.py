@@ -65,9 +65,10 @@ def at_home(packaged: Packaged, isolated_homes: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BENTOML_HOME", str(packaged.home))
 
 
-def test_packaging_returns_the_tag_and_leaves_the_model_in_the_bundle(
+def test_packaging_returns_the_tag_and_keeps_the_model(
     packaged: Packaged, brightness_model: Path, servers: Callable[[], list[str]]
 ) -> None:
+    """Packaging returns the tag and leaves the model in the bundle."""
     assert re.fullmatch(r"fer:v1-test-[0-9a-f]{6}", packaged.tag)
     bundle = packaged.root / "data" / "bundle"
     assert filecmp.cmpfiles(bundle, brightness_model, [MODEL_FILE, INFO_FILE], shallow=False)[0] == [MODEL_FILE, INFO_FILE]
@@ -154,9 +155,10 @@ def test_a_failed_trial_leaves_neither_bento_nor_bundle_behind(
 
 
 @pytest.mark.usefixtures("at_home")
-def test_a_bento_counts_once_its_trial_is_noted_and_is_tried_again_before(
+def test_a_bento_counts_once_its_trial_is_noted(
     packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A bento counts once its trial is noted and is tried again before."""
     tried: list[str] = []
     monkeypatch.setattr(packaging, "smoke", lambda tag, _folder: tried.append(tag))
     before = packaged.bento.stat().st_ino
@@ -168,9 +170,11 @@ def test_a_bento_counts_once_its_trial_is_noted_and_is_tried_again_before(
 
 
 @pytest.mark.usefixtures("at_home")
-def test_a_bento_that_cannot_be_deleted_does_not_hide_why_it_failed(
+def test_a_stuck_bento_does_not_hide_why_it_failed(
     packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A bento that cannot be deleted does not hide why it failed."""
+
     def fail(*arguments: object, **_: object) -> str:
         raise ModelError(f"{arguments[0]} fails")
 

@@ -115,7 +115,8 @@ def test_an_answered_request_leaves_no_timer_behind(served: TestClient) -> None:
     assert timers() < before + 10
 
 
-def test_what_blocks_a_decoder_is_refused_over_http_and_by_the_camera_and_the_service_goes_on(served: TestClient) -> None:
+def test_a_blocked_decoder_is_refused_and_replaced(served: TestClient) -> None:
+    """What blocks a decoder is refused over http and by the camera and the service goes on."""
     picture, frame = encode_png(np.full((48, 48), 125, np.uint8)), io.BytesIO()
     Image.new("L", (48, 48), 125).save(frame, "JPEG")
     assert len(decoders()) == 2

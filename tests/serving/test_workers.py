@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.load import Server, served
 from tests.serving.asking import FLAT_FACE
-from tests.serving.test_videos import video
+from tests.serving.filming import video
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,8 @@ def test_there_are_two(server: Server) -> None:
     wait_for_two(server)
 
 
-def test_tokens_of_one_are_taken_by_the_other_and_metrics_are_sums(server: Server) -> None:
+def test_workers_share_tokens_and_sum_metrics(server: Server) -> None:
+    """Tokens of one are taken by the other and metrics are sums."""
     faces = [ask(server, "POST", "/predict?framing=face", files={"picture": FLAT_FACE}).json()["faces"][0] for _ in range(ASKED)]
     for face in faces:
         taken = ask(server, "POST", "/feedback", files={"token": (None, face["feedback"]), "correction": (None, "sad")})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEAD = """
 import os, resource, socket, sys, threading
 from fer_pipeline.serving.sandbox import confinement
@@ -26,7 +26,8 @@ def told(script: str) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
-def test_a_process_without_network_still_reads_files_and_has_no_network_in_any_thread() -> None:
+def test_a_process_without_network_still_reads_files() -> None:
+    """A process without network still reads files and has no network in any thread."""
     script = """
 go, found = threading.Event(), []
 earlier = threading.Thread(target=lambda: (go.wait(), found.append(outcome(socket.socket))))
@@ -40,7 +41,8 @@ print(applied, outcome(socket.socket), *found, outcome(lambda: open("/etc/passwd
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux'")
-def test_a_process_that_may_only_compute_reaches_no_file_network_or_process() -> None:
+def test_a_computing_process_reaches_nothing_else() -> None:
+    """A process that may only compute reaches no file network or process."""
     script = """
 parent = os.getppid()
 applied = confinement.allow_only(confinement.COMPUTING)

@@ -66,9 +66,10 @@ def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: 
 
 
 @pytest.mark.parametrize(("seconds", "told"), [((0.02, 0.03), 1), ((1.5, 2.5), 5), ((100.0,), 60)])
-def test_a_refused_request_is_told_to_come_back_when_the_queue_is_done_at_the_pace_of_recent_works(
+def test_retry_after_follows_the_pace_of_recent_work(
     brightness_model: Path, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], told: int
 ) -> None:
+    """A refused request is told to come back when the queue is done at the pace of recent works."""
     held = Held(Recognizer.load(brightness_model))
     app = app_of(held, Limits(parallel=2, max_waiting=3))
     admission = app.state.admission
@@ -128,9 +129,9 @@ def test_more_uploads_than_may_come_in_get_429(brightness_model: Path) -> None:
     assert asyncio.run(asyncio.wait_for(ask(), 30)) == (200, 429)
 
 
-def test_a_fault_of_ours_is_told_in_the_same_form_without_details(
-    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_internal_error_has_the_same_form(brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours is told in the same form without details."""
+
     def fail(*_: Any) -> None:
         raise RuntimeError("secret")
 
@@ -140,9 +141,11 @@ def test_a_fault_of_ours_is_told_in_the_same_form_without_details(
     assert "secret" not in answer.text
 
 
-def test_a_fault_of_ours_has_the_headers_of_each_answer_and_is_logged_with_its_id(
+def test_an_internal_error_has_headers_and_a_logged_id(
     brightness_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A fault of ours has the headers of each answer and is logged with its id."""
+
     def fail(*_: Any) -> None:
         raise RuntimeError("secret")
 

@@ -88,7 +88,8 @@ def test_the_facts_are_those_by_which_the_server_answers(service: Service, brigh
     assert facts["runtime"]["sent"] < 4_000_000
 
 
-def test_the_device_joins_a_cameras_answers_as_the_operator_chose(service: Service) -> None:
+def test_the_device_uses_the_operators_temporal_mode(service: Service) -> None:
+    """The device joins a cameras answers as the operator chose."""
     service.state.camera_temporal = "hmm"
     facts = service.client.get("/model/device").json()["temporal"]
     assert (facts["dwell_seconds"], facts["smoothing_seconds"]) == (DWELL_SECONDS, 0)
@@ -144,7 +145,8 @@ def test_the_files_follow_the_model_that_takes_over(brightness_model: Path, mirr
     assert f'"{facts["network"]["sha256"]}"' == service.client.get("/model/network").headers["ETag"]
 
 
-def test_only_the_worker_may_run_webassembly_and_it_may_reach_nothing(service: Service) -> None:
+def test_only_the_web_worker_may_run_webassembly(service: Service) -> None:
+    """Only the worker may run webassembly and it may reach nothing."""
     page = service.client.get("/").headers["Content-Security-Policy"]
     worker = service.client.get(WORKER)
     assert worker.status_code == 200
@@ -152,7 +154,8 @@ def test_only_the_worker_may_run_webassembly_and_it_may_reach_nothing(service: S
     assert worker.headers["Content-Security-Policy"] == "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
 
 
-def test_a_service_with_a_token_keeps_its_model_for_those_who_have_it(brightness_model: Path) -> None:
+def test_the_model_files_need_the_token(brightness_model: Path) -> None:
+    """A service with a token keeps its model for those who have it."""
     client = Service(brightness_model, "s3cret").client
     for name in ("device", "network", "detector", "runtime"):
         assert error_of(client.get(f"/model/{name}")) == "unauthorized"
@@ -165,7 +168,8 @@ def test_a_service_without_the_files_of_its_model_says_so(service: Service) -> N
     assert (answer.status_code, error_of(answer)) == (404, "no_model_files")
 
 
-def test_the_cascade_is_that_of_opencv_with_numbers_that_stay_exact() -> None:
+def test_the_cascade_holds_opencvs_exact_numbers() -> None:
+    """The cascade is that of opencv with numbers that stay exact."""
     cascade = json.loads(haar_cascade())
     assert (cascade["side"], len(cascade["stages"]), len(cascade["stumps"])) == (24, 25, 2913)
     assert cascade["stages"][-1]["end"] == 2913
@@ -176,7 +180,8 @@ def test_the_cascade_is_that_of_opencv_with_numbers_that_stay_exact() -> None:
             assert 0 <= y < y + height <= 24
 
 
-def test_yunet_is_opened_for_pictures_of_any_size_and_nothing_else() -> None:
+def test_yunet_takes_pictures_of_any_size() -> None:
+    """Yunet is opened for pictures of any size and nothing else."""
     shape = b"\n\x02\x08\x01\n\x02\x08\x03\n\x03\x08\x80\x05\n\x03\x08\x80\x05"
     opened = free_sides(b"before" + shape + b"after")
     assert opened == b"before\n\x02\x08\x01\n\x02\x08\x03\n\x03\x12\x01h\n\x03\x12\x01wafter"
@@ -211,7 +216,8 @@ def test_renewing_stores_script_webassembly_licences_and_hashes(tmp_path: Path, 
     assert manifest["files"][WASM] == {"bytes": 4, "sha256": hashlib.sha256(b"wasm").hexdigest()}
 
 
-def test_a_package_with_another_hash_than_the_pinned_one_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_with_another_hash_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package with another hash than the pinned one changes nothing."""
     fake_npm(tmp_path, {vendor_onnxruntime.SCRIPT: b"script", WASM: b"wasm"}, monkeypatch)
     (tmp_path / "vendor").mkdir()
     (tmp_path / "vendor" / "kept").touch()

@@ -24,7 +24,7 @@ from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
 from fer_pipeline.serving.settings import Limits
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def picture(format_: str = "PNG", size: tuple[int, int] = (40, 30), **options: object) -> bytes:
@@ -123,7 +123,8 @@ def test_a_large_picture_comes_through(shared: DecoderPool) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_decoder_has_nothing_open_but_its_socket_and_can_open_nothing(two: tuple[DecoderPool, psutil.Process]) -> None:
+def test_a_decoder_has_only_its_socket_open(two: tuple[DecoderPool, psutil.Process]) -> None:
+    """A decoder has nothing open but its socket and can open nothing."""
     assert len(two[1].children()) == 2
     for decoder in two[1].children():
         status = Path(f"/proc/{decoder.pid}/status").read_text()
@@ -134,7 +135,8 @@ def test_a_decoder_has_nothing_open_but_its_socket_and_can_open_nothing(two: tup
         assert "onnxruntime" not in Path(f"/proc/{decoder.pid}/maps").read_text()
 
 
-def test_a_picture_that_blocks_its_decoder_is_refused_and_the_next_one_read() -> None:
+def test_a_picture_that_blocks_its_decoder_is_refused() -> None:
+    """A picture that blocks its decoder is refused and the next one read."""
     with opened(max_decode_seconds=1) as (sandbox, nursery):
         (decoder,) = nursery.children()
         decoder.suspend()
@@ -147,7 +149,8 @@ def test_a_picture_that_blocks_its_decoder_is_refused_and_the_next_one_read() ->
         assert nursery.children() != [decoder]
 
 
-def test_a_picture_that_kills_its_decoder_is_refused_and_the_next_one_read() -> None:
+def test_a_picture_that_kills_its_decoder_is_refused() -> None:
+    """A picture that kills its decoder is refused and the next one read."""
     broken = REGISTRY.get_sample_value("fer_broken_decoders_total") or 0
     with opened() as (sandbox, nursery):
         (decoder,) = nursery.children()
@@ -159,7 +162,8 @@ def test_a_picture_that_kills_its_decoder_is_refused_and_the_next_one_read() -> 
     assert REGISTRY.get_sample_value("fer_broken_decoders_total") == broken + 1
 
 
-def test_a_decoder_that_was_killed_while_idle_is_replaced_unnoticed() -> None:
+def test_a_decoder_killed_while_idle_is_replaced() -> None:
+    """A decoder that was killed while idle is replaced unnoticed."""
     with opened() as (sandbox, nursery):
         (decoder,) = nursery.children()
         decoder.kill()
@@ -176,7 +180,8 @@ def test_the_process_that_starts_decoders_may_die() -> None:
         assert [sandbox.decode(SMALL).shape for _ in range(3)] == [(30, 40, 3)] * 3
 
 
-def test_a_picture_that_needs_too_much_memory_is_refused_and_the_next_one_read() -> None:
+def test_a_picture_of_too_much_memory_is_refused() -> None:
+    """A picture that needs too much memory is refused and the next one read."""
     buffer = io.BytesIO()
     Image.new("RGB", (5000, 3000)).save(buffer, "PNG", compress_level=1)
     with opened(max_decode_memory_megabytes=330) as (sandbox, nursery):

@@ -19,45 +19,8 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.model_info import MODEL_FILE
 from fer_pipeline.serving.background.loaded_model import LoadedModel
-from fer_pipeline.serving.background.model_watcher import ModelWatcher
-from fer_pipeline.serving.background.reload_signal import ReloadSignal
-from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.serving.settings import Limits
-from fer_pipeline.workspace.files import replaced_folder
-from tests.serving.asking import app_with, state_of
-
-FLAT_FACE = encode_png(np.full((48, 48), 125, np.uint8))  # class 3 of the brightness model, happy
-ADMIT_ALL = Limits(max_uploads=64, max_waiting=64)
-
-
-def place(model: Path, bundle: Path) -> None:
-    with replaced_folder(bundle) as aside:
-        shutil.copytree(model, aside, dirs_exist_ok=True)
-
-
-class Service:
-    def __init__(self, bundle: Path, videos: Path, limits: Limits, token: str | None) -> None:
-        loaded = LoadedModel.read(bundle)
-        self.jobs = VideoJobs(videos, bundle, limits)
-        self.state = state_of(loaded.recognizer, limits, token, self.jobs)
-        self.state.serve(loaded)
-        self.watcher = self.state.watcher = ModelWatcher(bundle, loaded, self.state.serve)
-        self.app = app_with(self.state)
-
-    def network(self) -> str:
-        return self.state.recognizer.info.network
-
-    def wait_for(self, network: str) -> None:
-        end = time.monotonic() + 20
-        while self.network() != network:
-            assert time.monotonic() < end, f"{self.network()} still answers"
-            time.sleep(0.02)
-
-
-@pytest.fixture
-def bundle(brightness_model: Path, tmp_path: Path) -> Path:
-    place(brightness_model, tmp_path / "data" / "bundle")
-    return tmp_path / "data" / "bundle"
+from tests.serving.watching import ADMIT_ALL, FLAT_FACE, Service, place
 
 
 @pytest.fixture
@@ -72,9 +35,10 @@ def reloads(outcome: str) -> float:
     return REGISTRY.get_sample_value("fer_model_reloads_total", {"outcome": outcome}) or 0
 
 
-def test_a_new_champion_takes_over_under_load_without_a_failed_request(
+def test_a_new_champion_takes_over_under_load(
     service: Service, bundle: Path, mirrored: Path, broken: Path, brightness_model: Path
 ) -> None:
+    """A new champion takes over under load without a failed request."""
     dark = encode_png(np.full((48, 48), 20, np.uint8))
     answers: list[tuple[int, str, str]] = []
     stop = threading.Event()
@@ -107,9 +71,10 @@ def test_a_new_champion_takes_over_under_load_without_a_failed_request(
     assert set(seen) == {(200, "brightness", "angry"), (200, "mirrored", "neutral")}  # each names the model that gave it
 
 
-def test_a_model_that_fails_its_trial_is_logged_counted_and_not_tried_again_until_it_changes(
+def test_a_failing_model_is_tried_once_until_it_changes(
     service: Service, bundle: Path, broken: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A model that fails its trial is logged counted and not tried again until it changes."""
     failed = reloads("failed")
     service.watcher.watch(0.02)
     with caplog.at_level(logging.ERROR):
@@ -189,9 +154,8 @@ def test_a_camera_is_told_when_another_model_takes_over(service: Service, bundle
         }  # fmt: skip
 
 
-def test_a_video_is_analysed_by_the_model_that_its_answer_names_whatever_lies_in_the_folder_by_then(
-    service: Service, bundle: Path, mirrored: Path
-) -> None:
+def test_a_video_is_analysed_by_the_model_it_came_to(service: Service, bundle: Path, mirrored: Path) -> None:
+    """A video is analysed by the model that its answer names whatever lies in the folder by then."""
     with TestClient(service.app) as client:
         place(mirrored, bundle)
         assert service.watcher.reload()
@@ -221,75 +185,6 @@ def test_an_operator_with_the_token_tells_the_service_to_reload(
         answer = client.post("/admin/reload", headers=known)
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "model_not_loaded")
         assert client.get("/model").json()["network"] == "mirrored"
-
-
-@pytest.fixture
-def workers(bundle: Path, tmp_path: Path) -> Iterator[list[Service]]:
-    """Two workers of one service; the first one is asked."""
-    made = [Service(bundle, tmp_path / "shared", Limits(), "secret") for _ in range(2)]
-    for worker in made:
-        worker.watcher.listen(ReloadSignal(tmp_path / "shared"))
-    yield made
-    for worker in made:
-        worker.watcher.close()
-        worker.jobs.close()
-
-
-def told_to_reload(worker: Service) -> Any:
-    with TestClient(worker.app) as client:
-        return client.post("/admin/reload", headers={"Authorization": "Bearer secret"})
-
-
-def test_a_reload_reaches_the_workers_that_were_not_asked(
-    workers: list[Service], bundle: Path, mirrored: Path, brightness_model: Path
-) -> None:
-    for network, model in (("mirrored", mirrored), ("brightness", brightness_model)):
-        place(model, bundle)
-        assert told_to_reload(workers[0]).json()["changed"] is True
-        workers[1].wait_for(network)
-
-
-def test_a_reload_that_changes_nothing_here_still_reaches_a_worker_that_is_behind(
-    workers: list[Service], bundle: Path, mirrored: Path
-) -> None:
-    place(mirrored, bundle)
-    assert workers[0].watcher.reload()
-    assert workers[1].network() == "brightness"
-    assert told_to_reload(workers[0]).json()["changed"] is False
-    workers[1].wait_for("mirrored")
-
-
-def test_workers_are_not_told_to_load_a_model_that_failed_in_the_first_one(
-    workers: list[Service], bundle: Path, broken: Path, tmp_path: Path
-) -> None:
-    place(broken, bundle)
-    assert told_to_reload(workers[0]).status_code == 422
-    assert not (tmp_path / "shared" / "reload").exists()
-
-
-def test_a_worker_that_cannot_tell_the_others_says_so(
-    workers: list[Service], bundle: Path, mirrored: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "shared").mkdir(exist_ok=True)
-    (tmp_path / "shared").chmod(0o755)  # as if somebody else had made it
-    place(mirrored, bundle)
-    answer = told_to_reload(workers[0])
-    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "others_not_told")
-    assert "not private" in answer.json()["error"]["message"]
-    assert [worker.network() for worker in workers] == ["mirrored", "brightness"]
-
-
-def test_a_call_from_before_a_worker_began_is_no_news_to_it(tmp_path: Path) -> None:
-    first = ReloadSignal(tmp_path / "shared")
-    first.send()
-    second = ReloadSignal(tmp_path / "shared")
-    assert (first.received(), second.received()) == (True, False)
-    first.send()
-    assert (first.received(), second.received(), second.received()) == (True, True, False)
-    shutil.rmtree(tmp_path / "shared")  # as the last one to close does
-    assert not second.received()
-    second.send()
-    assert first.received()
 
 
 def test_a_service_without_a_token_is_not_told_to_reload(service: Service) -> None:

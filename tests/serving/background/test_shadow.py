@@ -75,9 +75,10 @@ def shadowing(folder: Path, share: float = 1.0, **settings: Any) -> Shadow:
     return shadow
 
 
-def test_the_challenger_judges_the_same_faces_and_is_compared_in_a_log_without_pictures(
+def test_the_challenger_is_compared_in_a_log(
     brightness_model: Path, mirrored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The challenger judges the same faces and is compared in a log without pictures."""
     settings = ServiceSettings(shadow_model=mirrored, shadow_share=1, shadow_log=tmp_path / "log")
     loaded = counted("fer_shadow_models_total", outcome="loaded")
     shadow = open_shadow(settings)
@@ -135,9 +136,8 @@ def test_a_detected_face_is_judged_as_the_champion_saw_it(brightness_model: Path
     assert counted(f"{name}_sum") - before[0] < 1e-4
 
 
-def test_a_slow_challenger_delays_no_answer_and_faces_are_dropped(
-    brightness_model: Path, mirrored: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_challenger_delays_no_answer(brightness_model: Path, mirrored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow challenger delays no answer and faces are dropped."""
     shadow = shadowing(mirrored, most_waiting=2)
     busy = threading.Event()
     assert shadow._challenger is not None
@@ -154,9 +154,10 @@ def test_a_slow_challenger_delays_no_answer_and_faces_are_dropped(
     shadow.close()
 
 
-def test_a_broken_challenger_is_left_out_until_a_working_one_comes(
+def test_a_broken_challenger_is_left_out(
     brightness_model: Path, mirrored: Path, broken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A broken challenger is left out until a working one comes."""
     folder = tmp_path / "challenger"
     shadow = shadowing(folder)
     client = service_of(brightness_model, shadow)
@@ -182,9 +183,10 @@ def test_a_broken_challenger_is_left_out_until_a_working_one_comes(
     assert counted("fer_shadow_faces_total", outcome="agreed") == before + 1
 
 
-def test_a_challenger_that_fails_on_faces_is_counted_and_named_once(
+def test_a_challenger_that_fails_on_faces_is_counted(
     brightness_model: Path, mirrored: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A challenger that fails on faces is counted and named once."""
     shadow = shadowing(mirrored)
     assert shadow._challenger is not None
 
@@ -202,9 +204,8 @@ def test_a_challenger_that_fails_on_faces_is_counted_and_named_once(
     assert caplog.text.count("fails on a face: out of memory") == 1
 
 
-def test_a_full_disk_is_logged_once_and_the_challenger_loaded_when_there_is_room(
-    mirrored: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_full_disk_is_logged_once(mirrored: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk is logged once and the challenger loaded when there is room."""
     failed = counted("fer_shadow_models_total", outcome="failed")
     with caplog.at_level(logging.ERROR), monkeypatch.context() as full:
         full.setattr(LoadedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
@@ -229,7 +230,8 @@ def test_a_challenger_of_another_framing_is_not_compared(
     assert "expects faces cut out at scale 1.2, the champion's are cut out at 1.0" in caplog.text
 
 
-def test_a_challenger_that_became_champion_is_not_compared_with_itself(brightness_model: Path) -> None:
+def test_a_promoted_challenger_is_not_compared(brightness_model: Path) -> None:
+    """A challenger that became champion is not compared with itself."""
     shadow = shadowing(brightness_model)
     before = [counted("fer_shadow_faces_total", outcome=outcome) for outcome in ("agreed", "disagreed", "failed")]
     ask(service_of(brightness_model, shadow))
@@ -256,9 +258,10 @@ def test_a_version_is_placed_and_removed_by_command(registered: Path) -> None:
     assert "no log of shadow mode" in str(runner.invoke(app, ["shadow", "report"]).exception)
 
 
-def test_fer_serve_runs_the_challenger_of_the_workspace_in_as_many_workers_as_asked_for(
+def test_fer_serve_runs_the_challenger_in_all_workers(
     brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fer serve runs the challenger of the workspace in as many workers as asked for."""
     from fer_pipeline.promotion import champion
 
     names = ("FER_MODEL_DIR", "FER_RELOAD_SECONDS", "FER_SHADOW_MODEL", "FER_SHADOW_LOG", "FER_SHADOW_SHARE")

@@ -58,7 +58,8 @@ def test_what_is_no_picture_is_refused_with_a_reason(client: TestClient, content
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "BMP"])
-def test_damaged_pictures_are_answered_or_refused_but_never_break_the_service(client: TestClient, format_: str) -> None:
+def test_damaged_pictures_never_break_the_service(client: TestClient, format_: str) -> None:
+    """Damaged pictures are answered or refused but never break the service."""
     rng = np.random.default_rng(0)
     buffer = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(buffer, format_)
@@ -72,9 +73,9 @@ def test_damaged_pictures_are_answered_or_refused_but_never_break_the_service(cl
 
 
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (2**31 - 1, 1), (8000, 8000)])
-def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded(
-    client: TestClient, width: int, height: int
-) -> None:
+def test_a_picture_of_too_many_pixels_is_refused(client: TestClient, width: int, height: int) -> None:
+    """A picture that claims too many pixels is refused before it is decoded."""
+
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -146,7 +147,8 @@ def test_a_method_that_is_not_served_is_told_which_are(client: TestClient) -> No
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
-def test_an_upload_over_the_limit_is_refused_by_its_announced_length(brightness_model: Path) -> None:
+def test_a_too_large_announced_length_is_refused(brightness_model: Path) -> None:
+    """An upload over the limit is refused by its announced length."""
     client = client_of(Recognizer.load(brightness_model), Limits(max_upload_megabytes=1))
     answer = client.post("/predict", files={"picture": FLAT_FACE + bytes(1_000_000)})
     assert (answer.status_code, error_of(answer)) == (413, "upload_too_large")

@@ -79,9 +79,8 @@ def film(folder: Path, image: UInt8Array, frames: int, then: Sequence[UInt8Array
     return path
 
 
-def test_a_video_is_played_with_a_timeline_and_deleted_on_request(
-    visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array
-) -> None:
+def test_a_video_has_a_timeline_and_can_be_deleted(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:
+    """A video is played with a timeline and deleted on request."""
     page = visit.page
     page.click("#tab-video")
     page.set_input_files("#video-file", film(tmp_path, drawn_face, 50))
@@ -101,9 +100,8 @@ def test_a_video_is_played_with_a_timeline_and_deleted_on_request(
     assert [*site.root.glob("?" * 32)] == []
 
 
-def test_the_timeline_of_a_video_is_a_slider_for_the_keyboard_that_speaks_time_and_expression(
-    visit: Visit, tmp_path: Path, drawn_face: UInt8Array
-) -> None:
+def test_the_timeline_is_an_accessible_slider(visit: Visit, tmp_path: Path, drawn_face: UInt8Array) -> None:
+    """The timeline of a video is a slider for the keyboard that speaks time and expression."""
     page = visit.page
     page.click("#tab-video")
     empty = np.full_like(drawn_face, 128)
@@ -139,9 +137,8 @@ def test_the_timeline_of_a_video_is_a_slider_for_the_keyboard_that_speaks_time_a
     assert slider.get_attribute("aria-valuetext") == f"0.0 seconds, {label}"
 
 
-def test_how_answers_are_joined_over_time_is_chosen_by_keyboard_and_named_with_the_result(
-    visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array
-) -> None:
+def test_the_temporal_mode_is_chosen_by_keyboard(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:
+    """How answers are joined over time is chosen by keyboard and named with the result."""
     page = visit.page
     page.click("#tab-video")
     choice = page.get_by_label("How a person's answers are joined over time")
@@ -228,9 +225,8 @@ def test_a_page_without_https_says_so(browser: Any, site: Site) -> None:
     visit.close()
 
 
-def test_a_token_is_asked_for_once_and_serves_pictures_and_camera(
-    browser: Any, brightness_model: Path, tmp_path: Path, drawn_face: UInt8Array
-) -> None:
+def test_a_token_is_asked_for_once(browser: Any, brightness_model: Path, tmp_path: Path, drawn_face: UInt8Array) -> None:
+    """A token is asked for once and serves pictures and camera."""
     site = Site(brightness_model, tmp_path / "videos", token="s3cret")
     visit = Visit(browser, site.address)
     file = {"name": "face.png", "mimeType": "image/png", "buffer": encode_png(drawn_face)}

@@ -67,9 +67,8 @@ def fault(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def test_a_correction_without_consent_keeps_the_labels_the_model_and_the_time_alone(
-    service: Service, brightness_model: Path
-) -> None:
+def test_a_correction_without_consent_keeps_no_picture(service: Service, brightness_model: Path) -> None:
+    """A correction without consent keeps the labels the model and the time alone."""
     before = datetime.now(UTC).replace(microsecond=0)
     answer = service.correct(token=service.token(), correction="sad")
     assert answer.status_code == 201
@@ -88,7 +87,8 @@ def test_a_correction_without_consent_keeps_the_labels_the_model_and_the_time_al
     assert b"testclient" not in kept  # the address
 
 
-def test_with_consent_the_face_is_kept_and_nothing_else_of_the_picture(service: Service, drawn_face: UInt8Array) -> None:
+def test_with_consent_only_the_face_is_kept(service: Service, drawn_face: UInt8Array) -> None:
+    """With consent the face is kept and nothing else of the picture."""
     picture = encode_png(drawn_face)
     token = service.token(picture, "auto")
     answer = service.correct(picture, "auto", token=token, correction="fear", consent="true")
@@ -182,7 +182,8 @@ def test_an_unknown_receipt_deletes_nothing(service: Service, receipt: str) -> N
     assert len(service.corrections.key()) == 32
 
 
-def test_deleting_what_is_training_data_already_is_noted_for_the_operator(service: Service) -> None:
+def test_deleting_accepted_feedback_is_noted(service: Service) -> None:
+    """Deleting what is training data already is noted for the operator."""
     receipt = service.correct(FACE, token=service.token(), correction="sad", consent="true").json()["id"]
     ((stored,), _) = service.corrections.read("pending")
     service.corrections.accept(stored)
@@ -192,7 +193,8 @@ def test_deleting_what_is_training_data_already_is_noted_for_the_operator(servic
     assert withdrawn.picture is None
 
 
-def test_without_the_setting_there_is_no_token_and_a_clear_refusal(brightness_model: Path) -> None:
+def test_without_the_setting_feedback_is_refused(brightness_model: Path) -> None:
+    """Without the setting there is no token and a clear refusal."""
     service = Service(brightness_model, None)
     answer = service.client.post("/predict?framing=face", files={"picture": FACE}).json()
     assert answer["faces"][0]["feedback"] is None
@@ -259,7 +261,8 @@ def test_what_has_expired_is_deleted_by_the_running_service(brightness_model: Pa
     assert not file.exists()
 
 
-def test_a_folder_that_cannot_be_written_keeps_the_service_from_starting(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """A folder that cannot be written keeps the service from starting."""
     (tmp_path / "file").touch()
     with pytest.raises(ToolUnavailableError, match="cannot be written"):
         open_feedback_inbox(ServiceSettings(feedback=tmp_path / "file" / "inbox"))

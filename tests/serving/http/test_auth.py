@@ -17,7 +17,8 @@ from tests.serving.asking import FLAT_FACE, client_of, error_of
 UInt8Array = npt.NDArray[np.uint8]
 
 
-def test_a_token_is_asked_for_what_gives_work_and_not_for_the_page(brightness_model: Path) -> None:
+def test_work_needs_the_token_and_the_page_does_not(brightness_model: Path) -> None:
+    """A token is asked for what gives work and not for the page."""
     client = client_of(Recognizer.load(brightness_model), token="s3cret")
     for path in ("/predict", "/predict/batch", "/annotate", "/explain"):
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret"}):
@@ -49,7 +50,8 @@ def test_the_page_and_its_files_are_served_with_security_headers(client: TestCli
         assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
 
 
-def test_the_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: TestClient) -> None:
+def test_the_page_uses_no_other_host_and_no_inline_code(client: TestClient) -> None:
+    """The page asks nothing of other hosts and has no inline code."""
     modules = sorted(f"/web/{path.name}" for path in WEB.glob("*.js"))
     assert "/web/camera.js" in modules
     for path in ("/", "/web/style.css", *modules):
@@ -61,7 +63,8 @@ def test_the_page_asks_nothing_of_other_hosts_and_has_no_inline_code(client: Tes
         assert "innerHTML" not in text
 
 
-def test_answers_are_not_kept_by_caches_and_other_sites_may_not_read_them(client: TestClient) -> None:
+def test_answers_are_neither_cached_nor_shared(client: TestClient) -> None:
+    """Answers are not kept by caches and other sites may not read them."""
     answer = client.get("/model", headers={"origin": "https://elsewhere.example"})
     assert answer.headers["cache-control"] == "no-store"
     assert "access-control-allow-origin" not in answer.headers

@@ -110,7 +110,8 @@ def test_the_annotated_picture_is_a_png_of_the_same_size(client: TestClient, dra
     assert (drawn != drawn_face).any()
 
 
-def test_the_model_card_is_a_page_of_its_own_that_may_hold_its_style_but_no_script(brightness_model: Path) -> None:
+def test_the_model_card_may_hold_its_style_but_no_script(brightness_model: Path) -> None:
+    """The model card is a page of its own that may hold its style but no script."""
     app = app_of(Recognizer.load(brightness_model))
     client = TestClient(app, raise_server_exceptions=False)
     missing = client.get("/card")
@@ -124,7 +125,8 @@ def test_the_model_card_is_a_page_of_its_own_that_may_hold_its_style_but_no_scri
     assert client.get("/model").json()["has_card"] is True
 
 
-def test_each_answer_names_the_version_of_the_registry_that_gave_it(brightness_model: Path, tmp_path: Path) -> None:
+def test_each_answer_names_the_registered_version(brightness_model: Path, tmp_path: Path) -> None:
+    """Each answer names the version of the registry that gave it."""
     with packaging.placing(brightness_model, tmp_path, {"name": "fer", "version": "3", "alias": "champion"}):
         pass
     client = client_of(Recognizer.load(tmp_path / layout.BUNDLE))

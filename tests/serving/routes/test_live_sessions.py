@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import base64
+import time
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fer_pipeline.inference.recognizer import Recognizer
+from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.routes.frame_queue import MAX_UNANSWERED
+from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX
+from fer_pipeline.serving.settings import Limits
+from tests.serving.asking import app_of
+from tests.serving.cameras import EMPTY, answer_to, held_recognizer
+
+
+def test_who_sends_without_end_and_reads_nothing_is_cut_off(brightness_model: Path) -> None:
+    recognizer, detector = held_recognizer(brightness_model)
+    with TestClient(app_of(recognizer, Limits(max_camera_fps=1000))).websocket_connect("/live") as socket:
+        socket.receive_json()
+        socket.send_bytes(EMPTY)
+        assert detector.asked.acquire(timeout=20)
+        for _ in range(MAX_UNANSWERED + 1):
+            socket.send_bytes(EMPTY)
+        time.sleep(0.3)
+        detector.sign.set()
+        codes = [socket.receive_json().get("code") for _ in range(1)]
+    assert codes == ["flooded"]
+
+
+def test_one_session_too_many_is_refused(brightness_model: Path) -> None:
+    """One session too many is refused and pictures are served on."""
+    client = TestClient(app_of(Recognizer.load(brightness_model), Limits(max_cameras=1)))
+    with client.websocket_connect("/live") as first:
+        first.receive_json()
+        with client.websocket_connect("/live") as second:
+            assert second.receive_json()["code"] == "overloaded"
+            assert second.receive()["code"] == 4429
+        assert client.post("/predict", files={"picture": EMPTY}).status_code == 200
+    with client.websocket_connect("/live") as third:
+        assert third.receive_json()["type"] == "model"
+
+
+def test_a_camera_at_work_leaves_the_threads_of_pictures_alone(brightness_model: Path) -> None:
+    recognizer, detector = held_recognizer(brightness_model)
+    client = TestClient(app_of(recognizer, Limits(parallel=1)))
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        socket.send_bytes(EMPTY)
+        assert detector.asked.acquire(timeout=20)
+        assert client.post("/predict?framing=face", files={"picture": EMPTY}).status_code == 200
+        detector.sign.set()
+        socket.receive_json()
+
+
+def test_a_session_without_frames_is_closed(brightness_model: Path) -> None:
+    client = TestClient(app_of(Recognizer.load(brightness_model), Limits(max_camera_idle_seconds=1)))
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        assert socket.receive_json()["code"] == "idle"
+
+
+@pytest.mark.parametrize("text", ["hello", '{"type": "start", "temporal": "hmm"}'])
+def test_messages_that_are_no_frames_do_not_hold_a_place(brightness_model: Path, text: str) -> None:
+    client = TestClient(app_of(Recognizer.load(brightness_model), Limits(max_camera_idle_seconds=1)))
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        for _ in range(8):
+            socket.send_text(text)
+            if socket.receive_json().get("code") == "idle":
+                return
+            time.sleep(0.2)
+    pytest.fail("1.6 s without a frame, and the session goes on")
+
+
+def test_an_internal_error_ends_the_session(brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours ends the session by name and frees its place."""
+    client = TestClient(app_of(Recognizer.load(brightness_model), Limits(max_cameras=1)))
+
+    def failing_session() -> None:
+        with client.websocket_connect("/live") as socket:
+            socket.receive_json()
+            answer = answer_to(socket, EMPTY)
+            assert (answer["code"], "division" in answer["message"]) == ("internal_error", False)
+            assert socket.receive()["code"] == 1011
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fer_pipeline.serving.routes.live.FaceStream.update", lambda *_: 1 / 0)
+        with pytest.raises(ExceptionGroup):  # what the server's log gets
+            failing_session()
+    with client.websocket_connect("/live") as socket:
+        assert socket.receive_json()["type"] == "model"
+
+
+def test_a_dropped_session_frees_its_place(brightness_model: Path) -> None:
+    client = TestClient(app_of(Recognizer.load(brightness_model), Limits(max_cameras=1)))
+    for _ in range(3):
+        with client.websocket_connect("/live") as socket:
+            assert socket.receive_json()["type"] == "model"
+            socket.send_bytes(EMPTY)
+    assert metrics.CAMERAS._value.get() == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "protocols", "served"),
+    [
+        ({}, [], False),
+        ({"authorization": "Bearer wrong"}, [], False),
+        ({"authorization": "Bearer s3cret"}, [], True),
+        ({}, [PROTOCOL, TOKEN_PREFIX + base64.urlsafe_b64encode(b"s3cret").decode().rstrip("=")], True),
+        ({}, [PROTOCOL, TOKEN_PREFIX + "%%%"], False),
+    ],
+)
+def test_a_token_is_asked_for(brightness_model: Path, headers: dict[str, str], protocols: list[str], served: bool) -> None:
+    client = TestClient(app_of(Recognizer.load(brightness_model), token="s3cret"))
+    with client.websocket_connect("/live", subprotocols=protocols, headers=headers) as socket:
+        first = socket.receive_json()
+        assert first.get("code", first["type"]) == ("model" if served else "unauthorized")
+        assert socket.accepted_subprotocol == (PROTOCOL if protocols else None)
+
+
+def test_pages_of_other_sites_may_not_use_the_camera_service(client: TestClient) -> None:
+    for headers in ({"origin": "https://elsewhere.example"}, {"origin": "http://["}, {"sec-fetch-site": "cross-site"}):
+        with client.websocket_connect("/live", headers=headers) as socket:
+            assert socket.receive_json()["code"] == "forbidden_origin"
+    with client.websocket_connect("/live", headers={"origin": "http://testserver"}) as socket:
+        assert socket.receive_json()["type"] == "model"
