@@ -54,7 +54,8 @@ def test_texts_are_escaped_and_markup_is_not() -> None:
     assert stacked(("<i>", bold("x"))) == "&lt;i&gt;<br><b>x</b>"
 
 
-def test_figures_are_on_the_right_and_pairs_without_headers_on_the_left() -> None:
+def test_default_alignment_of_columns() -> None:
+    """Figures are on the right, and pairs without headers on the left."""
     assert Table(("emotion", "rows", "F1"), ()).alignment == "lrr"
     assert Table(("", ""), ()).alignment == "ll"
     assert Table(("check", "broken by", "why"), (), align="lrl").alignment == "lrl"

@@ -30,7 +30,8 @@ def test_equal_figures_give_equal_svg() -> None:
     assert figure_uri(one_line()) == figure_uri(one_line())
 
 
-def test_a_matrix_shows_its_texts_dark_on_light_and_light_on_dark() -> None:
+def test_texts_of_a_matrix_contrast_with_their_cells() -> None:
+    """Texts are dark on light cells, and light on dark ones."""
     axes = Figure().subplots()
     draw_matrix(
         axes, np.array([[1.0, 0.0], [0.5, 0.6]]), [["a", "b"], ["c", "d"]], ("x", "y"), title="shares", xlabel="predicted"

@@ -17,6 +17,8 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.reports.components import BulletList, Section, Table
 
 FIGURES = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "ece": 0.021, "recall_happy": 1.0, "novel_figure": 0.5}
+
+
 INTERVAL = {"estimate": 0.41, "low": 0.4, "high": 0.43}
 
 
@@ -69,7 +71,8 @@ def write_reports(data: Path, model: str) -> None:
         (data / "reports" / name / "metrics.json").write_text(json.dumps(values))
 
 
-def test_every_section_is_there_and_says_what_was_not_measured_yet(workspace: Path) -> None:
+def test_every_section_says_what_was_not_measured_yet(workspace: Path) -> None:
+    """Every section is there, and says what was not measured yet."""
     card = text(workspace)
     for title in ("Intended use", "Uses that are ruled out", "Data", "Results per emotion", "What was not measured", "Lineage"):
         assert f"## {title}\n" in card
@@ -157,9 +160,8 @@ def test_reports_of_this_model_are_in_the_card(workspace: Path) -> None:
         ((FERPLUS_TITLE, "JAFFE"), False),
     ],
 )
-def test_a_card_says_where_no_pictures_of_another_collection_were_measured(
-    workspace: Path, measured: tuple[str, ...], unknown: bool
-) -> None:
+def test_a_card_says_where_other_collections_are_missing(workspace: Path, measured: tuple[str, ...], unknown: bool) -> None:
+    """A card says where no pictures of another collection were measured."""
     write_reports(workspace, ModelInfo.read(workspace / "export").fingerprint)
     report = json.loads((workspace / "reports" / "external" / "jaffe" / "metrics.json").read_text())
     shutil.rmtree(workspace / "reports" / "external")
