@@ -17,8 +17,8 @@ def predictions(faces: FaceDataset, wrong: list[int]) -> OutOfFold:
     probabilities = np.full((len(faces), 7), 0.01)
     probabilities[np.arange(len(faces)), named] = 0.94
     augmented = np.arange(len(faces)) == len(faces) - 1
-    facts = {
+    metadata = {
         "network": "plain_cnn", "profile": "smoke", "epochs": 1, "folds": 2, "seed": 0, "train_seed": 0, "votes_used": False,
         "data": "stripes", "synthetic": True, "accuracy": 0.9, "per_fold": [],
     }  # fmt: skip
-    return OutOfFold(faces.ids, faces.labels, np.zeros(len(faces), np.int64), augmented, probabilities, facts)
+    return OutOfFold(faces.ids, faces.labels, np.zeros(len(faces), np.int64), augmented, probabilities, metadata)
