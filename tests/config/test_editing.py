@@ -42,7 +42,8 @@ def test_an_unknown_profile_gets_a_suggestion(file: Path) -> None:
         editing.use_profile(file, "smok")
 
 
-def test_a_saved_profile_names_only_what_differs_and_keeps_every_comment(file: Path) -> None:
+def test_a_saved_profile_names_only_what_differs(file: Path) -> None:
+    """A saved profile names only what differs and keeps every comment."""
     before = file.read_text()
     recipe = params.load(file).recipe("cpu").with_values({"augment.shift": 0.02, "lr": 0.07})
     editing.save_profile(file, "cpu-tuned", recipe, "Found by a search.\nNot measured.")

@@ -27,7 +27,8 @@ def file(tmp_path: Path) -> Path:
     return copy
 
 
-def test_the_shipped_file_is_valid_and_its_recipe_is_the_profile_it_names() -> None:
+def test_the_recipe_of_params_yaml_is_the_profile_it_names() -> None:
+    """The shipped file is valid and its recipe is the profile it names."""
     shipped = params.load(SHIPPED)
     assert shipped.train == shipped.recipe(shipped.train.profile)
 
@@ -136,7 +137,8 @@ def test_an_old_key_is_named_with_its_new_name(values: dict[str, Any], key: str,
         params.parse(values)
 
 
-def test_logged_parameters_of_any_version_have_the_names_of_today() -> None:
+def test_logged_parameters_are_read_by_their_current_names() -> None:
+    """Logged parameters of any version have the names of today."""
     logged = {"train.ema": "0.9", "train.augment.flip": "True", "preprocess.master": "local[2]", "baseline.cell": "8"}
     today = {"train.ema_decay": "0.9", "train.augment.flip": "True", "preprocess.spark_master": "local[2]", "baseline.cell": "8"}
     assert params.with_current_names(logged) == today

@@ -68,7 +68,8 @@ def test_a_stage_runs_once_until_its_data_changes(root: Path, source: Path) -> N
     assert (root / "second.txt").read_text() == "2\n"
 
 
-def test_every_version_can_be_brought_back_and_pushed_to_a_remote(root: Path, source: Path, tmp_path: Path) -> None:
+def test_every_version_can_be_restored_and_pushed(root: Path, source: Path, tmp_path: Path) -> None:
+    """Every version can be brought back and pushed to a remote."""
     dvc.add_source(root, [source])
     first = (root / "data" / "source.dvc").read_text()
     source.write_text("2\n")
@@ -83,7 +84,8 @@ def test_every_version_can_be_brought_back_and_pushed_to_a_remote(root: Path, so
     assert any((tmp_path / "remote").rglob("*.dir"))
 
 
-def test_a_failing_stage_ends_with_the_message_and_code_that_it_left(root: Path, source: Path) -> None:
+def test_a_failing_stage_ends_with_its_message_and_code(root: Path, source: Path) -> None:
+    """A failing stage ends with the message and code that it left."""
     dvc.add_source(root, [source])
     dvc.reproduce(root, "first")
     (root / "second.sh").write_text('printf "4\\nonly one class" > "$FER_ERROR_FILE"; exit 4')
@@ -92,7 +94,8 @@ def test_a_failing_stage_ends_with_the_message_and_code_that_it_left(root: Path,
     assert failure.value.exit_code == 4
 
 
-def test_a_stage_that_dies_without_a_word_is_reported_with_its_command(root: Path, source: Path) -> None:
+def test_a_stage_that_dies_silently_is_reported_by_its_command(root: Path, source: Path) -> None:
+    """A stage that dies without a word is reported with its command."""
     dvc.add_source(root, [source])
     dvc.reproduce(root, "first")
     (root / "second.sh").write_text("exit 9")
@@ -132,7 +135,8 @@ def test_a_stage_held_by_another_process_says_so(root: Path, source: Path) -> No
         other.wait()
 
 
-def test_data_is_not_put_under_dvc_while_another_dvc_process_holds_the_repository(root: Path, source: Path) -> None:
+def test_no_data_is_added_while_dvc_is_locked(root: Path, source: Path) -> None:
+    """Data is not put under dvc while another dvc process holds the repository."""
     with Repo(str(root)) as other, other.lock, pytest.raises(WorkspaceBusyError, match="source is not under DVC yet"):
         dvc.add_source(root, [source])
     dvc.add_source(root, [source])
@@ -157,7 +161,8 @@ def test_a_stage_whose_run_is_cut_short_does_not_go_on_alone(root: Path, source:
     assert not psutil.pid_exists(int((root / "running").read_text()))
 
 
-def test_a_stage_whose_run_was_killed_ends_and_the_next_run_takes_over(root: Path, source: Path) -> None:
+def test_a_stage_ends_when_its_run_is_killed(root: Path, source: Path) -> None:
+    """A stage whose run was killed ends and the next run takes over."""
     shutil.copy2(Path(__file__).parents[2] / "params.yaml", root)
     (root / "dvc.yaml").write_text(STAGES.replace("sh second.sh", "fer feedback purge --wait -1 && cp first.txt second.txt"))
     dvc.add_source(root, [source])

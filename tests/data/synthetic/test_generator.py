@@ -67,7 +67,8 @@ def test_a_face_detector_finds_most_of_them(drawn: Drawn) -> None:
     assert found >= 42
 
 
-def test_expressions_can_be_told_by_a_linear_model_though_not_all(drawn: Drawn) -> None:
+def test_a_linear_model_tells_most_expressions(drawn: Drawn) -> None:
+    """Expressions can be told by a linear model though not all."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -85,7 +86,8 @@ def test_expressions_can_be_told_by_a_linear_model_though_not_all(drawn: Drawn) 
 
 
 @pytest.mark.parametrize("emotion", [name for name in EMOTIONS if name != "neutral"])
-def test_an_expression_changes_the_face_and_its_action_units_are_known(emotion: str) -> None:
+def test_an_expression_changes_the_face(emotion: str) -> None:
+    """An expression changes the face and its action units are known."""
     units = dict.fromkeys(EMOTION_ACTION_UNITS[emotion], 1.0)
     rest, moved = (draw_face(np.random.default_rng(5), strengths).astype(int) for strengths in ({}, units))
     changed = np.abs(rest - moved) > 40
@@ -165,4 +167,4 @@ def test_an_unfit_file_of_synthetic_faces_is_refused(tmp_path: Path, content: st
 
 
 def test_the_tracked_file_of_synthetic_faces_is_valid() -> None:
-    check(Path(__file__).parents[2] / SYNTHETIC)
+    check(Path(__file__).parents[3] / SYNTHETIC)

@@ -10,7 +10,7 @@ import pytest
 from fer_pipeline.data import raw_table
 from fer_pipeline.data.fetch import image_folders
 from fer_pipeline.errors import SourceError
-from tests.datasets.packing import Fetched, tarred, tree, zipped
+from tests.data.fetch.packing import Fetched, tarred, tree, zipped
 
 IMAGE_TREE = (
     "root/Test/ANGER/1.PNG",
@@ -73,7 +73,8 @@ def test_a_picture_over_the_limit_keeps_its_row_without_content(
     assert "more than 20 bytes" in facts.notes[0]
 
 
-def test_a_damaged_picture_in_a_zip_keeps_its_row_without_content(tmp_path: Path, fetched: Fetched) -> None:
+def test_a_damaged_picture_in_a_zip_keeps_its_empty_row(tmp_path: Path, fetched: Fetched) -> None:
+    """A damaged picture in a zip keeps its row without content."""
     source = tmp_path / "faces.zip"
     with zipfile.ZipFile(source, "w") as packed:
         packed.writestr("happy/1.jpg", b"AAAAAAAA")

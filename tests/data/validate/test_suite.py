@@ -119,7 +119,8 @@ def page(folder: Path) -> str:
     return (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def test_a_healthy_table_passes_all_checks_and_gets_a_page_that_asks_nobody_for_anything(tmp_path: Path) -> None:
+def test_a_healthy_table_passes_all_checks_and_gets_a_page(tmp_path: Path) -> None:
+    """A healthy table passes all checks and gets a page that asks nobody for anything."""
     result = check(write(tmp_path, healthy()))
     assert result.warnings == result.errors == ()
     assert result.passed == len(result.checks) >= 25
@@ -190,7 +191,8 @@ def test_another_column_type_is_an_error(tmp_path: Path) -> None:
         check(write(tmp_path, healthy(), schema=schema))
 
 
-def test_too_many_quarantined_rows_are_an_error_and_their_words_are_escaped(tmp_path: Path) -> None:
+def test_too_many_quarantined_rows_are_an_error(tmp_path: Path) -> None:
+    """Too many quarantined rows are an error and their words are escaped."""
     folder = write(tmp_path, healthy(), quarantined={"label": 10})
     with pytest.raises(DataQualityError, match=r"rows in quarantine: observed 4\.27%, expected at most 2\.0%"):
         check(folder)

@@ -22,7 +22,7 @@ from fer_pipeline import imaging, schemas
 from fer_pipeline.data.preprocess.preprocess import PreprocessFacts, preprocess
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec
-from tests.datasets.made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
+from tests.data.made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -125,9 +125,8 @@ def divided(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Row], Path]:
 
 
 @pytest.mark.slow
-def test_equal_input_gives_equal_files_however_the_work_is_divided(
-    tmp_path: Path, spark: SparkSession, divided: tuple[list[Row], Path]
-) -> None:
+def test_equal_input_gives_equal_files(tmp_path: Path, spark: SparkSession, divided: tuple[list[Row], Path]) -> None:
+    """Equal input gives equal files however the work is divided."""
     rows, one = divided
     names = ("spark.sql.shuffle.partitions", "spark.sql.files.maxPartitionBytes")
     before = {name: spark.conf.get(name) for name in names}
@@ -141,7 +140,8 @@ def test_equal_input_gives_equal_files_however_the_work_is_divided(
     assert content(one) == content(tmp_path)
 
 
-def test_balancing_adds_marked_copies_to_train_and_enhancement_reaches_the_picture_only(tmp_path: Path) -> None:
+def test_oversampling_adds_marked_copies_to_train_alone(tmp_path: Path) -> None:
+    """Balancing adds marked copies to train and enhancement reaches the picture only."""
     rows = [row(face(number), str(number % 10 // 9), "Training") for number in range(20)]  # 18 of class 0, 2 of class 1
     rows += [row(face(50), "1", "PublicTest"), row(face(51), "1", "PrivateTest")]
     facts = run(tmp_path, rows, oversample_to=0.5, denoise="median", contrast="clahe")
@@ -170,7 +170,8 @@ def test_balancing_adds_marked_copies_to_train_and_enhancement_reaches_the_pictu
         ([row(face(1), "1", "PublicTest")], "no training rows, only 1 validation"),
     ],
 )
-def test_a_source_without_usable_rows_fails_and_leaves_earlier_outputs(tmp_path: Path, rows: list[Row], message: str) -> None:
+def test_a_source_without_usable_rows_leaves_earlier_outputs(tmp_path: Path, rows: list[Row], message: str) -> None:
+    """A source without usable rows fails and leaves earlier outputs."""
     for part in ("out", "bad"):
         (tmp_path / part).mkdir()
         (tmp_path / part / "facts.json").write_text("earlier")
@@ -193,9 +194,8 @@ def test_a_missing_or_foreign_raw_table_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_kill_in_the_middle_leaves_earlier_outputs_and_a_second_start_works(
-    tmp_path: Path, divided: tuple[list[Row], Path]
-) -> None:
+def test_a_killed_run_leaves_earlier_outputs(tmp_path: Path, divided: tuple[list[Row], Path]) -> None:
+    """A kill in the middle leaves earlier outputs and a second start works."""
     rows, folder = divided
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     earlier = content(tmp_path)

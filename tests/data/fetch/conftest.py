@@ -1,11 +1,10 @@
-"""A Spark session per module, and fetching a source and reading back what came out."""
+"""Fetching a source and reading back what came out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,10 +12,7 @@ import pytest
 from fer_pipeline import schemas
 from fer_pipeline.config.params import FetchParams
 from fer_pipeline.data.fetch.fetch import SourceFacts, fetch
-from tests.datasets.packing import Fetched
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from tests.data.fetch.packing import Fetched
 
 
 @pytest.fixture
@@ -34,13 +30,3 @@ def fetched(tmp_path: Path) -> Fetched:
         return facts, rows
 
     return run
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
-    """A session that all `preprocess` of a module work in: each start takes seconds."""
-    from fer_pipeline.data.spark.session import spark_session
-    from tests.datasets.made_rows import MASTER
-
-    with spark_session(MASTER) as session:
-        yield session

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from fer_pipeline import imaging
 from fer_pipeline.data.preprocess.splitting import carve
 from fer_pipeline.labels import EMOTIONS
-from tests.datasets.made_rows import Row, face, left_out, read, row, run, unsplit
+from tests.data.made_rows import Row, face, left_out, read, row, run, unsplit
 
 pytestmark = pytest.mark.usefixtures("spark")
 
@@ -51,7 +51,8 @@ EXPECTED_DUPLICATES = {
 }
 
 
-def test_copies_are_counted_exactly_and_kept_where_nothing_else_is_asked(tmp_path: Path) -> None:
+def test_copies_are_counted_and_kept_by_default(tmp_path: Path) -> None:
+    """Copies are counted exactly and kept where nothing else is asked."""
     facts = run(tmp_path, with_copies())
     assert facts.duplicates == EXPECTED_DUPLICATES
     assert facts.rows_out == 10
@@ -71,7 +72,8 @@ def test_copies_are_counted_exactly_and_kept_where_nothing_else_is_asked(tmp_pat
     }
 
 
-def test_rows_removed_by_choice_are_accounted_for_apart_from_faults(tmp_path: Path) -> None:
+def test_rows_dropped_by_choice_are_counted_apart(tmp_path: Path) -> None:
+    """Rows removed by choice are accounted for apart from faults."""
     facts = run(tmp_path, with_copies(), drop_duplicates=True, min_non_face_votes=5)
     assert left_out(tmp_path) == [(0, "non-face"), (2, "training-copy")]
     assert facts.removed_by_choice == {"non-face": 1, "training-copy": 1}
@@ -83,7 +85,8 @@ def test_rows_removed_by_choice_are_accounted_for_apart_from_faults(tmp_path: Pa
     assert rows["00000001"]["conflicting"]
 
 
-def test_a_source_without_splits_gets_stratified_ones_that_keep_copies_together(tmp_path: Path) -> None:
+def test_missing_splits_are_stratified_and_keep_copies_together(tmp_path: Path) -> None:
+    """A source without splits gets stratified ones that keep copies together."""
     folder = tmp_path / "my {odd} [folder] *"
     facts = run(folder, unsplit(), validation_share=0.2, test_share=0.2)
     for split, count in (("train", 12), ("validation", 4), ("test", 4)):

@@ -46,7 +46,8 @@ def test_places_are_those_of_one_window_over_the_group(spark: SparkSession) -> N
     assert sorted(map(tuple, found.collect())) == sorted(map(tuple, wanted.collect()))
 
 
-def test_of_a_picture_with_very_many_copies_only_the_first_are_named(spark: SparkSession) -> None:
+def test_of_very_many_copies_only_the_first_are_named(spark: SparkSession) -> None:
+    """Of a picture with very many copies only the first are named."""
     values = [(row, "same", row % 2, "train", "Training", False) for row in range(500)]
     rows = spark.createDataFrame(values, "row long, content_hash string, label int, split string, usage string, flat boolean")
     facts = duplicate_facts(mark_copies(rows))
@@ -61,7 +62,8 @@ def test_files_grow_with_the_table_so_that_they_stay_few(rows: int, expected: in
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
-def test_a_partition_gives_one_equal_file_however_its_rows_arrive(size: int, tmp_path: Path) -> None:
+def test_a_partition_gives_one_file_however_its_rows_arrive(size: int, tmp_path: Path) -> None:
+    """A partition gives one equal file however its rows arrive."""
     write = part_writer(lambda found: found, SCHEMA, tmp_path, ["kind"], group_rows=16)
     counts = [row for batch in write(batches(150, size)) for row in batch.to_pylist()]
     assert sorted(counts, key=str) == [{"kind": "even", "rows": 75}, {"kind": "odd", "rows": 75}]

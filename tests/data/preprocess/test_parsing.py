@@ -11,7 +11,7 @@ from fer_pipeline.data.preprocess.parsing import RowFault, parse_pixels, split_o
 from fer_pipeline.data.preprocess.preprocess import PreprocessFacts
 from fer_pipeline.errors import FerError
 from fer_pipeline.imaging import ImageSpec
-from tests.datasets.made_rows import face, pixels
+from tests.data.made_rows import face, pixels
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,8 @@ def test_rows_that_do_not_add_up_are_an_error() -> None:
         PreprocessFacts({}, 3, 1, 0, {"label": 1}, {}, {}, "", {}, ImageSpec(), 1.0)
 
 
-def test_a_varied_picture_is_mirrored_shifted_and_brighter_by_known_amounts() -> None:
+def test_an_augmented_copy_changes_by_known_amounts() -> None:
+    """A varied picture is mirrored shifted and brighter by known amounts."""
     picture = np.zeros((48, 48), np.uint8)
     picture[10, 5] = 100
     moved = imaging.augment(picture, mirror=True, degrees=0.0, shift_xy=(-2.0, 3.0), gain=1.5)

@@ -19,7 +19,7 @@ from benchmarks.preprocessing import raw_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 PREPROCESS = """
 import sys
@@ -77,9 +77,10 @@ def running(tmp_path: Path) -> Iterator[Cluster]:
         yield started
 
 
-def test_a_cluster_writes_the_files_of_local_mode_with_the_settings_of_the_compose_file(
+def test_a_cluster_writes_the_files_of_local_mode(
     raw: Path, tmp_path: Path, local: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A cluster writes the files of local mode with the settings of the compose file."""
     settings = yaml.safe_load((ROOT / "compose.yaml").read_text())["configs"]["spark-defaults"]["content"]
     settings = re.sub(r"\$\{SPARK_SECRET:[^}]+\}", "only-for-this-test", settings).replace("1536m", "900m")
     (tmp_path / "spark-defaults.conf").write_text(settings)
@@ -104,9 +105,8 @@ def test_a_worker_killed_in_mid_run_changes_nothing(
     assert files(tmp_path / "out") == local
 
 
-def test_a_run_whose_workers_are_all_gone_ends_with_one_sentence_and_leaves_nothing(
-    running: Cluster, raw: Path, tmp_path: Path
-) -> None:
+def test_a_run_without_workers_ends_with_one_sentence(running: Cluster, raw: Path, tmp_path: Path) -> None:
+    """A run whose workers are all gone ends with one sentence and leaves nothing."""
     process = start(running.url, raw, tmp_path / "out", give_up=40)
     wait(lambda: any((tmp_path / "out").glob(".processed.new-*/scratch/parsed/_temporary")), process)
     for worker in running.workers:

@@ -22,9 +22,8 @@ def no_java_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
 
 
-def test_the_shim_runs_the_bundled_java_and_drops_only_the_flag_it_does_not_know(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_shim_runs_java_without_the_unknown_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shim runs the bundled java and drops only the flag it does not know."""
     echo = tmp_path / "with blank" / "java"
     echo.parent.mkdir()
     echo.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
@@ -43,9 +42,10 @@ def test_a_java_home_of_the_user_comes_first(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.iterdir())
 
 
-def test_a_java_home_without_java_is_named_and_the_bundled_one_taken(
+def test_a_java_home_without_java_gives_way_to_the_bundled_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A java home without java is named and the bundled one taken."""
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "gone"))
     assert java_home(tmp_path) == tmp_path
     assert "gone holds no bin/java" in caplog.text
@@ -55,7 +55,7 @@ def test_java_says_its_version() -> None:
     assert "openjdk" in java_version().lower()
 
 
-def test_a_java_that_does_not_start_is_an_environment_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_java_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "bin" / "java"
     broken.parent.mkdir()
     broken.write_text("#!/bin/sh\necho no room >&2\nexit 3\n")
@@ -95,7 +95,8 @@ except ToolUnavailableError as error:
 """
 
 
-def test_the_user_s_spark_defaults_come_first_and_an_error_in_a_worker_is_one_sentence(tmp_path: Path) -> None:
+def test_the_user_s_spark_defaults_come_first(tmp_path: Path) -> None:
+    """The user's Spark defaults come first and an error in a worker is one sentence."""
     settings = "# ours\nspark.sql.shuffle.partitions=7\nspark.sql.session.timeZone   CET\n"
     (tmp_path / "spark-defaults.conf").write_text(settings)
     environment = {**os.environ, "SPARK_CONF_DIR": str(tmp_path)}
@@ -108,7 +109,7 @@ def test_the_user_s_spark_defaults_come_first_and_an_error_in_a_worker_is_one_se
     ]
 
 
-def test_a_master_that_does_not_exist_is_an_environment_fault() -> None:
+def test_a_master_that_does_not_exist_is_named() -> None:
     with pytest.raises(ToolUnavailableError, match="master 'nonsense'"), spark_session("nonsense"):
         pass
 

@@ -14,7 +14,7 @@ from fer_pipeline.data import raw_table
 from fer_pipeline.data.fetch import archives
 from fer_pipeline.data.fetch.fetch import fetch
 from fer_pipeline.errors import SourceError, ToolUnavailableError
-from tests.datasets.packing import FER2013, PIXELS, VOTES, packed_as, tarred, tree, zipped
+from tests.data.fetch.packing import FER2013, PIXELS, VOTES, packed_as, tarred, tree, zipped
 
 
 def text(name: str, content: str) -> Callable[[Path], Path]:
@@ -144,7 +144,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_source_that_cannot_be_read_says_why_and_leaves_the_old_output(fault: str, tmp_path: Path) -> None:
+def test_an_unreadable_source_says_why_and_keeps_the_old_output(fault: str, tmp_path: Path) -> None:
+    """A source that cannot be read says why and leaves the old output."""
     make, message = FAULTS[fault]
     (tmp_path / "in").mkdir()
     source = make(tmp_path / "in")
@@ -186,13 +187,14 @@ def test_an_unsorted_tar_is_not_spooled_beyond_the_limit(tmp_path: Path, monkeyp
         fetch(source, tmp_path / "raw", FetchParams())
 
 
-def test_an_output_that_cannot_be_written_is_a_fault_of_the_environment(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """An output that cannot be written is a fault of the environment."""
     (tmp_path / "fer2013.csv").write_text(FER2013)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ToolUnavailableError, match="cannot be written"):
         fetch(tmp_path / "fer2013.csv", tmp_path / "file" / "raw", FetchParams())
 
 
-def test_a_full_disk_is_a_fault_of_the_environment(tmp_path: Path) -> None:
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(ToolUnavailableError, match="/dev/full cannot be written"):
         raw_table.write_rows([raw_table.RawRow("a", pixels=PIXELS)] * 5000, Path("/dev/full"))

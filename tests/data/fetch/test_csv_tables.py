@@ -11,7 +11,7 @@ import pytest
 from fer_pipeline.data import raw_table
 from fer_pipeline.data.fetch import csv_tables
 from fer_pipeline.errors import SourceError
-from tests.datasets.packing import FER2013, PIXELS, VOTES, Fetched, packed_as
+from tests.data.fetch.packing import FER2013, PIXELS, VOTES, Fetched, packed_as
 
 PACKED = ("plain", "gz", "zip", "zip of gz", "tar.gz", "tar")
 FORMS = (*PACKED, *(f"folder with {form}" for form in PACKED))
@@ -100,7 +100,8 @@ def test_rows_are_kept_as_they_are_found_and_not_judged(tmp_path: Path, fetched:
     )
 
 
-def test_train_csv_with_test_csv_leaves_the_unlabelled_out_and_says_so(tmp_path: Path, fetched: Fetched) -> None:
+def test_an_unlabelled_test_csv_is_left_out_and_noted(tmp_path: Path, fetched: Fetched) -> None:
+    """Train csv with test csv leaves the unlabelled out and says so."""
     source = tmp_path / "challenge"
     source.mkdir()
     (source / "train.csv").write_text(f'emotion,pixels\n0,"{PIXELS}"\n')
@@ -176,5 +177,6 @@ def test_many_different_usages_are_counted_together(tmp_path: Path, fetched: Fet
     assert facts.rows_per_usage[raw_table.OTHER_USAGES] == 30
 
 
-def test_the_longest_line_stays_below_the_csv_modules_field_limit() -> None:
+def test_the_longest_line_fits_the_csv_field_limit() -> None:
+    """The longest line stays below the csv module's field limit."""
     assert csv.field_size_limit() > csv_tables.MAX_LINE
