@@ -7,9 +7,6 @@ import json
 import os
 import queue
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,8 +20,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.inference.detection.yunet import YUNET_FILE
+from fer_pipeline.workspace.server_process import free_port, running_server
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -70,38 +67,24 @@ def served(model: Path, yunet: Path | None = None, **environment: str) -> Iterat
 
     Raises `ToolUnavailableError`, with the end of the server's log, where it does not become ready.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as scratch:
         folder = Path(scratch) / "model"
         shutil.copytree(model, folder, ignore=shutil.ignore_patterns("*.keras", YUNET_FILE))
         if yunet is not None:
             shutil.copy2(yunet, folder / YUNET_FILE)
-        log = Path(scratch) / "log"
         command = [sys.executable, "-m", "bentoml", "serve", "fer_pipeline.serving.service:Fer", "--port", str(port)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FER_")}
         settings = {"FER_MODEL_DIR": str(folder), "BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(Path(scratch) / "bentoml")}
         started = time.perf_counter()
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1"],
-                cwd=ROOT,
-                env={**kept, **settings, **environment},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            _wait_until_ready(port, process, log)
-            yield Server(port, process.pid, time.perf_counter() - started)
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with running_server(
+            [*command, "--host", "127.0.0.1"],
+            Path(scratch) / "service.log",
+            cwd=ROOT,
+            environment={**kept, **settings, **environment},
+        ) as server:
+            server.wait_until_ready(f"http://127.0.0.1:{port}/readyz", _START_SECONDS)
+            yield Server(port, server.process.pid, time.perf_counter() - started)
 
 
 class Client:
@@ -200,13 +183,3 @@ def _pressed(port: int, clients: int, goes_on: Callable[[], bool], picture: byte
     for thread in threads:
         thread.join()
     return answers
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(OSError, http.client.HTTPException):
-            if Client(port).get("/readyz").status == 200:
-                return
-        time.sleep(0.05)
-    raise ToolUnavailableError(f"the service did not become ready:\n{log.read_text(errors='replace')[-2000:]}")

@@ -21,7 +21,8 @@ from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.tracked_stages import use_data
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.promotion import champion, gate, packaging
+from fer_pipeline.promotion import champion, gate
+from fer_pipeline.promotion.bundle import bento, store
 from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.promotion.rollback import roll_back
 from fer_pipeline.workspace import dvc, layout
@@ -124,7 +125,7 @@ def test_on_a_full_disk_a_roll_back_changes_nothing_and_the_next_one_goes_back_o
 
 def test_a_roll_back_that_comes_after_another_promotion_stays_noted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_champion(root, 1, 2)
-    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: registry.set_alias(champion.challenger(root, 3), "champion"))
+    monkeypatch.setattr(store, "is_packaged", lambda _tag: registry.set_alias(champion.challenger(root, 3), "champion"))
     registry.tag_version(champion.challenger(root, 1), {"bundle": "fer:v1"})
     with pytest.raises(WorkspaceBusyError, match="fer version 3 is champion now"):
         roll_back(root, None)
@@ -224,24 +225,24 @@ def test_the_challenger_is_the_newest_version_unless_one_is_named(root: Path) ->
 def test_the_bundle_of_then_is_served_again_without_a_build(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = champion.package_version(root, champion.challenger(root, 1))
     make_champion(root, 1, 2)
-    monkeypatch.setattr(packaging, "build", lambda *_, **__: pytest.fail("nothing is to be built"))
+    monkeypatch.setattr(bento, "build", lambda *_, **__: pytest.fail("nothing is to be built"))
     assert roll_back(root, None).bundle == first
 
 
 def test_only_a_bundle_that_passed_its_trial_is_told_to_have_done_so(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str | None] = []
-    build = packaging.build
+    build = bento.build
 
-    def killed(*_: object, tried: str | None) -> str:
-        told.append(tried)
+    def killed(*_: object, tested: str | None) -> str:
+        told.append(tested)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(packaging, "build", killed)
+        patch.setattr(bento, "build", killed)
         with pytest.raises(KeyboardInterrupt):
             champion.package_version(root, champion.challenger(root, 1))
     assert "bundle" not in champion.challenger(root, 1).tags
-    monkeypatch.setattr(packaging, "build", lambda *a, tried: told.append(tried) or build(*a, tried=tried))
+    monkeypatch.setattr(bento, "build", lambda *a, tested: told.append(tested) or build(*a, tested=tested))
     tag = champion.package_version(root, champion.challenger(root, 1))
     champion.package_version(root, champion.challenger(root, 1))
     assert told == [None, None, tag]

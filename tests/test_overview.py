@@ -29,7 +29,8 @@ from fer_pipeline.experiments.version_info import differences, version_facts
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.baseline.hog import FEATURES, hog_logistic
-from fer_pipeline.promotion import candidates, champion, gate, packaging
+from fer_pipeline.promotion import candidates, champion, gate
+from fer_pipeline.promotion.bundle.folder import replaced_bundle
 from fer_pipeline.promotion.status import workspace_status
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
@@ -205,7 +206,7 @@ def test_the_status_says_how_much_bundles_take_and_what_is_free(registered: Path
 
 def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_champion(registered: Path) -> None:
     champion.set_champion(registered, version(1), None)
-    with packaging.placing(registered / "export2", registered):
+    with replaced_bundle(registered / "export2", registered):
         pass
     found = workspace_status(registered)
     assert found.bundle is not None

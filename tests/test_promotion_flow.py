@@ -14,7 +14,8 @@ from prefect.testing.utilities import prefect_test_harness
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.experiments import registry
-from fer_pipeline.promotion import champion, gate, packaging
+from fer_pipeline.promotion import champion, gate
+from fer_pipeline.promotion.bundle import bento
 from fer_pipeline.promotion.checks import SERVES, decide
 from fer_pipeline.promotion.decision import Decision
 from flows.promotion import promote_challenger
@@ -46,7 +47,7 @@ def failing(error: Exception) -> Any:
 def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     champion.set_champion(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(gate, "decide", _generous)
-    monkeypatch.setattr(packaging, "build", failing(ModelError("bento fer:v2 does not serve its model: it failed\nits log")))
+    monkeypatch.setattr(bento, "build", failing(ModelError("bento fer:v2 does not serve its model: it failed\nits log")))
     state = promote_challenger(2, return_state=True)
     decision = state.result()
     assert isinstance(decision, Decision)
@@ -58,7 +59,7 @@ def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: P
 
 
 def test_a_fault_of_the_machine_is_no_verdict_on_the_version(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaging, "build", failing(ToolUnavailableError("the disk is full")))
+    monkeypatch.setattr(bento, "build", failing(ToolUnavailableError("the disk is full")))
     state = promote_challenger(2, return_state=True)
     assert state.is_failed()
     assert "the disk is full" in str(state.message)
@@ -80,7 +81,7 @@ def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(roo
 
     champion.set_champion(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(gate, "decide", _generous)
-    monkeypatch.setattr(packaging, "build", build)
+    monkeypatch.setattr(bento, "build", build)
     state = promote_challenger(2, return_state=True)
     assert state.is_failed()
     assert "fer version 3 is champion now" in str(state.message)
@@ -95,7 +96,7 @@ def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(roo
 
 def test_nothing_is_packaged_for_a_version_that_another_check_refuses(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     champion.set_champion(root, champion.challenger(root, 1), None)
-    monkeypatch.setattr(packaging, "build", failing(ModelError("not to be built")))
+    monkeypatch.setattr(bento, "build", failing(ModelError("not to be built")))
     state = promote_challenger(2, return_state=True)
     assert not state.result().promoted
     assert task_states(state) == {"gate": "Completed", "decision": "Completed"}

@@ -21,6 +21,7 @@ from benchmarks.lifecycle.prefect_api import PrefectApi
 from benchmarks.lifecycle.traffic import Service
 from benchmarks.lifecycle.transcript import ClaimError, Transcript
 from fer_pipeline.errors import FerError
+from fer_pipeline.workspace.server_process import free_ports
 
 SHADOW_SHARE = "0.5"
 
@@ -62,7 +63,7 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _play(script: Transcript, home: Path, mark: str) -> None:
-    ports = dict(zip(("mlflow", "prefect", "service"), servers.free_ports(3), strict=True))
+    ports = dict(zip(("mlflow", "prefect", "service"), free_ports(3), strict=True))
     address = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     place = workspace.make(home, mark, ports["mlflow"], ports["prefect"])
     script.act("Servers on loopback: MLflow on SQLite, Prefect with a worker")
@@ -71,12 +72,12 @@ def _play(script: Transcript, home: Path, mark: str) -> None:
         command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(ports["mlflow"]), "--workers", "1"]
         mlflow = stack.enter_context(servers.server(place, "mlflow", [*command, "--backend-store-uri", *store]))
         command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])]
-        stack.enter_context(servers.server(place, "prefect", command)).wait_for(f"{address['prefect']}/api/health")
+        stack.enter_context(servers.server(place, "prefect", command)).wait_until_ready(f"{address['prefect']}/api/health")
         place.run("prefect", "work-pool", "create", "local", "--type", "process")
         place.run("prefect", "--no-prompt", "deploy", "--all")
         place.run("prefect", "automation", "create", "--from-file", "flows/automations.yaml")
         stack.enter_context(servers.server(place, "worker", ["prefect", "worker", "start", "--pool", "local"]))
-        mlflow.wait_for(f"{address['mlflow']}/health")
+        mlflow.wait_until_ready(f"{address['mlflow']}/health")
         script.say(f"MLflow at {address['mlflow']}, Prefect at {address['prefect']}, a worker for its pool `local`")
         stage = acts.Stage(place, PrefectApi(f"{address['prefect']}/api"), Service(address["service"]), script)
         acts.schedules(stage)
@@ -93,7 +94,7 @@ def _play(script: Transcript, home: Path, mark: str) -> None:
             "--shadow",
             SHADOW_SHARE,
         ]
-        stack.enter_context(servers.server(place, "service", command, variables)).wait_for(f"{address['service']}/readyz")
+        stack.enter_context(servers.server(place, "service", command, variables)).wait_until_ready(f"{address['service']}/readyz")
         acts.serving(stage, weak)
         good = acts.better_challenger(stage, weak)
         worse = acts.worse_challenger(stage, good)

@@ -3,78 +3,31 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 
 from benchmarks.lifecycle.workspace import MARK, Workspace
-from fer_pipeline.errors import ToolUnavailableError
+from fer_pipeline.workspace.server_process import ServerProcess, running_server
 
-READY_SECONDS = 300.0
 END_SECONDS = 15.0
 
 
-@dataclass(frozen=True)
-class Server:
-    """A program that was started, and the file of its output."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def wait_for(self, url: str) -> None:
-        """Wait until the URL answers with 200.
-
-        Raises `ToolUnavailableError`, with the last lines of its log, if it never does.
-        """
-        end = time.monotonic() + READY_SECONDS
-        while time.monotonic() < end and self.process.poll() is None:
-            with suppress(httpx.HTTPError):
-                if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
-                    return
-            time.sleep(0.5)
-        last = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-        raise ToolUnavailableError(f"{self.log.stem} did not answer {url} within {READY_SECONDS:.0f} s:\n{last}")
-
-
 @contextmanager
-def server(workspace: Workspace, name: str, command: list[str], variables: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Run a program while the block runs; its output goes to NAME.log."""
-    log = workspace.home / f"{name}.log"
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            [str(Path(sys.executable).with_name(command[0])), *command[1:]],
-            cwd=workspace.root,
-            env={**workspace.environment, **(variables or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield Server(process, log)
-    finally:
-        _stop(process)
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    probes = [socket.socket() for _ in range(number)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+def server(
+    workspace: Workspace, name: str, command: list[str], variables: Mapping[str, str] | None = None
+) -> Iterator[ServerProcess]:
+    """Run a program of the environment while the block runs; its output goes to NAME.log."""
+    program = str(Path(sys.executable).with_name(command[0]))
+    environment = {**workspace.environment, **(variables or {})}
+    with running_server(
+        [program, *command[1:]], workspace.home / f"{name}.log", cwd=workspace.root, environment=environment
+    ) as process:
+        yield process
 
 
 def leftovers(mark: str) -> list[psutil.Process]:
@@ -110,12 +63,3 @@ def end_all(mark: str) -> list[str]:
             process.kill()
     psutil.wait_procs(left, timeout=10)
     return names
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=20)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -41,9 +41,9 @@ def stop() -> None:
 
     Example: `fer shadow stop`
     """
-    from fer_pipeline.promotion import packaging
+    from fer_pipeline.promotion.bundle.folder import remove_challenger
 
-    packaging.remove_challenger(Path.cwd())
+    remove_challenger(Path.cwd())
     results.print("there is no challenger in data/challenger any more")
 
 

@@ -18,7 +18,7 @@ from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.experiments import mlflow_store, registry, runs
 from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.promotion import packaging
+from fer_pipeline.promotion.bundle import bento, folder
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import METRICS_FILE
 from fer_pipeline.workspace.layout import DATA
@@ -95,7 +95,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     write_card(card, facts, card_sections(facts))
     runs.log_files(run_id, card, "card")
     version, new = registry.register(export, info, params.promote.model_name, run_id, tags)
-    packaging.place_challenger(export, root, _names(version, registry.CHALLENGER))
+    folder.write_challenger(export, root, _names(version, registry.CHALLENGER))
     return version, new
 
 
@@ -103,8 +103,8 @@ def shadow(root: Path, reference: str) -> registry.Version:
     """Makes a version (number, run id, alias) that of data/challenger, which services in shadow mode run then; returns it."""
     version = registry.find(_promote_params(root).model_name, reference)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = registry.download_export(version, Path(scratch))
-        packaging.place_challenger(folder, root, _names(version, registry.CHALLENGER))
+        exported = registry.download_export(version, Path(scratch))
+        folder.write_challenger(exported, root, _names(version, registry.CHALLENGER))
     return version
 
 
@@ -132,10 +132,10 @@ def package_version(root: Path, version: registry.Version) -> str:
     It is built unless the store holds it, and tried unless it is the one noted. Raises `ModelError` where it does not answer.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        folder = registry.download_export(version, Path(scratch))
-        name = f"v{version.number}-{ModelInfo.read(folder).fingerprint[:8]}"
+        exported = registry.download_export(version, Path(scratch))
+        name = f"v{version.number}-{ModelInfo.read(exported).fingerprint[:8]}"
         names = _names(version, None)  # a bento outlives the alias of the day
-        tag = packaging.build(folder, name, root, names, tried=version.tags.get(BUNDLE_TAG))
+        tag = bento.build(exported, name, root, names, tested=version.tags.get(BUNDLE_TAG))
     registry.tag_version(version, {BUNDLE_TAG: tag})
     return tag
 
@@ -150,7 +150,7 @@ def set_champion(root: Path, version: registry.Version, over: str | None) -> Non
     some milliseconds before the move and another after it, which raises `WorkspaceBusyError`, too.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        folder = registry.download_export(version, Path(scratch))
+        exported = registry.download_export(version, Path(scratch))
         with exclusive(mlflow_store.store_file() or root / DATA / "champion", f"set champion {version}", CHAMPION_WAIT_SECONDS):
             current = registry.by_alias(version.name, registry.CHAMPION)
             now = str(current) if current else None
@@ -162,7 +162,7 @@ def set_champion(root: Path, version: registry.Version, over: str | None) -> Non
             # A full disk fails before the alias moves. A process killed between that and the renames leaves data/bundle behind
             # the alias (`fer status` says so), one killed after them a champion without its date. `fer package` or the same
             # promotion again mends both; another roll-back would go back one more.
-            with packaging.placing(folder, root, _names(version, registry.CHAMPION)):
+            with folder.replaced_bundle(exported, root, _names(version, registry.CHAMPION)):
                 registry.set_alias(version, registry.CHAMPION)
             current = registry.by_alias(version.name, registry.CHAMPION)
             if current is None or current.number != version.number:

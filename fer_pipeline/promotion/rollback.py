@@ -10,7 +10,8 @@ from pathlib import Path
 from fer_pipeline.errors import FerError, ModelError
 from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG, Version
-from fer_pipeline.promotion import champion, packaging
+from fer_pipeline.promotion import champion
+from fer_pipeline.promotion.bundle import store
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def roll_back(root: Path, number: int | None) -> RollBack:
         ways = f"--to takes one of {others}" if others else "`fer run` trains another version"
         raise ModelError(f"{present} is champion, and there is {wanted}{left} to go back to: {ways}")
     built = target.tags.get(BUNDLE_TAG)
-    bundle = built if built and packaging.is_packaged(built) else champion.package_version(root, target)
+    bundle = built if built and store.is_packaged(built) else champion.package_version(root, target)
     back = target in earlier
     if back:  # marked first: a kill in between must not leave the way open for the gate to promote it again
         registry.tag_version(present, {ROLLED_BACK_TAG: datetime.now(UTC).isoformat(timespec="seconds")})

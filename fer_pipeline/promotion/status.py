@@ -15,7 +15,7 @@ from fer_pipeline.experiments import mlflow_store, registry
 from fer_pipeline.experiments import runs as tracking
 from fer_pipeline.experiments.version_info import VersionFacts, version_facts
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.promotion import packaging
+from fer_pipeline.promotion.bundle.store import store_folder
 from fer_pipeline.workspace import dvc, layout
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import holder
@@ -121,7 +121,7 @@ def workspace_status(root: Path) -> Status:
     bundle = _bundle(root, champion, known)
     advice = _advice(champion, challenger, bundle, faults) if known else ()
     drift = _drift(root / DRIFT_FILE, champion, known, faults)
-    places = {**{name: root / name for name in DISK}, "bentos": packaging.store_folder()}
+    places = {**{name: root / name for name in DISK}, "bentos": store_folder()}
     return Status(
         source=params.fetch.source,
         data_version=_data_version(root),

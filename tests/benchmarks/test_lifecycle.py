@@ -131,7 +131,7 @@ def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
         pytest.raises(ToolUnavailableError, match="no such file or port"),
         servers.server(made, "broken", ["python", "-c", "raise SystemExit('no such file or port')"]) as server,
     ):
-        server.wait_for("http://127.0.0.1:9/health")
+        server.wait_until_ready("http://127.0.0.1:9/health")
 
 
 @pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.lifecycle.prefect_api import PrefectApi
 from fer_pipeline import environment
-from tests.e2e.servers import free_port, served
+from fer_pipeline.workspace.server_process import free_port, running_server
 
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 AUTOMATIONS = yaml.safe_load((Path(__file__).parents[2] / "flows" / "automations.yaml").read_text())
@@ -40,7 +40,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectApi]
     quick = {**KILLED, "trigger": {**KILLED["trigger"], "within": WITHIN}}
     Path("automations.yaml").write_text(yaml.safe_dump({"automations": [quick]}))
     command = [*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with served(command, f"{address}/health", tmp_path / "server.log", {}), temporary_settings({PREFECT_API_URL: address}):
+    with running_server(command, tmp_path / "server.log") as server, temporary_settings({PREFECT_API_URL: address}):
+        server.wait_until_ready(f"{address}/health")
         for words in (
             "work-pool create local --type process",
             "deploy sleeper.py:sleeper --name sleeper --pool local --concurrency-limit 1 --tag fer",

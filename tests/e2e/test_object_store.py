@@ -22,7 +22,7 @@ from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.scoring import score
 from fer_pipeline.workspace import dvc as versioning
-from tests.e2e.servers import free_port, served
+from fer_pipeline.workspace.server_process import free_port, running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -44,7 +44,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     }.items():
         monkeypatch.setenv(name, value)
     command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    with served(command, f"{address}/moto-api/", tmp_path / "store.log", {}):
+    with running_server(command, tmp_path / "store.log") as server:
+        server.wait_until_ready(f"{address}/moto-api/")
         client = boto3.client("s3")
         for name in ("mlflow", "dvc", "faces"):
             client.create_bucket(Bucket=name)
@@ -68,7 +69,8 @@ def test_an_mlflow_server_keeps_models_in_the_store(
         "MLFLOW_SERVER_ALLOWED_HOSTS": f"127.0.0.1:{port}",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with served(command, f"{address}/health", tmp_path / "mlflow.log", environment):
+    with running_server(command, tmp_path / "mlflow.log", environment={**os.environ, **environment}) as server:
+        server.wait_until_ready(f"{address}/health")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         monkeypatch.chdir(tmp_path)
         mlflow.set_tracking_uri(address)

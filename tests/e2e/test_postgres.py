@@ -14,7 +14,7 @@ import pytest
 
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.model_info import ModelInfo
-from tests.e2e.servers import free_port, served
+from fer_pipeline.workspace.server_process import free_port, running_server
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
 PASSWORD = "only-for-this-test"
@@ -64,7 +64,8 @@ def test_models_live_in_an_mlflow_server_on_postgresql(
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"postgresql+psycopg://{database}/mlflow"]
     command += ["--artifacts-destination", str(tmp_path / "artifacts")]
-    with served(command, f"{address}/health", tmp_path / "mlflow.log", {}):
+    with running_server(command, tmp_path / "mlflow.log") as server:
+        server.wait_until_ready(f"{address}/health")
         import mlflow
 
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -92,7 +93,8 @@ def test_prefect_keeps_its_runs_in_postgresql(database: str, tmp_path: Path) -> 
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     flow = "import prefect\n@prefect.flow(name='kept')\ndef kept():\n    return 1\nkept()\n"
-    with served(command, f"{address}/health", tmp_path / "prefect.log", environment):
+    with running_server(command, tmp_path / "prefect.log", environment={**os.environ, **environment}) as server:
+        server.wait_until_ready(f"{address}/health")
         subprocess.run([sys.executable, "-c", flow], check=True, env={**os.environ, "PREFECT_API_URL": address}, timeout=120)
     psql = [str(PROGRAMS[-1].parent / "psql"), f"postgresql://{database}/prefect", "-Atc"]
     query = "select flow.name, flow_run.state_type from flow_run join flow on flow.id = flow_run.flow_id"

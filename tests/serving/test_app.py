@@ -20,7 +20,7 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.promotion import packaging
+from fer_pipeline.promotion.bundle.folder import replaced_bundle
 from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox
 from fer_pipeline.serving.http.schemas import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.http.uploads import SIGNATURES
@@ -127,7 +127,7 @@ def test_the_model_card_may_hold_its_style_but_no_script(brightness_model: Path)
 
 def test_each_answer_names_the_registered_version(brightness_model: Path, tmp_path: Path) -> None:
     """Each answer names the version of the registry that gave it."""
-    with packaging.placing(brightness_model, tmp_path, {"name": "fer", "version": "3", "alias": "champion"}):
+    with replaced_bundle(brightness_model, tmp_path, {"name": "fer", "version": "3", "alias": "champion"}):
         pass
     client = client_of(Recognizer.load(tmp_path / layout.BUNDLE))
     info = ModelInfo.read(brightness_model)

@@ -14,9 +14,11 @@ import yaml
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
-from fer_pipeline.promotion import packaging
+from fer_pipeline.promotion.bundle import bento, store
+from fer_pipeline.promotion.bundle.folder import replaced_bundle
+from fer_pipeline.promotion.bundle.smoke_test import smoke_test
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +54,10 @@ def packaged(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -
         patch.setenv("BENTOML_HOME", str(home))
         (home / "prometheus_multiproc_dir").mkdir()
         (home / "prometheus_multiproc_dir" / "counter_1.db").touch()
-        tag = packaging.build(brightness_model, "v1-test", root)
+        tag = bento.build(brightness_model, "v1-test", root)
         with_card = shutil.copytree(brightness_model, tmp_path_factory.mktemp("card") / "model")
         (with_card / CARD_FILE).write_text("what it is")
-        with packaging.placing(with_card, root):
+        with replaced_bundle(with_card, root):
             pass
     return Packaged(root, home, tag)
 
@@ -85,7 +87,7 @@ def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged)
     found = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     code = {
         path.relative_to(packaged.root).as_posix()
-        for pattern in packaging.SERVED_CODE
+        for pattern in bento.SERVED_CODE
         for path in packaged.root.glob(pattern)
         if path.is_file() and path.suffix != ".pyc"
     }
@@ -98,7 +100,7 @@ def test_the_bento_holds_what_serving_needs_and_nothing_else(packaged: Packaged)
 
 def test_the_bentofile_includes_the_served_code_and_the_bundle() -> None:
     include = yaml.safe_load((REPOSITORY / "bentofile.yaml").read_text())["include"]
-    assert include == [*packaging.SERVED_CODE, "data/bundle/*"]
+    assert include == [*bento.SERVED_CODE, "data/bundle/*"]
 
 
 def test_the_packages_of_the_bento_are_those_of_the_lock() -> None:
@@ -118,7 +120,7 @@ def test_a_bento_that_answers_with_another_model_is_no_package(
     info = ModelInfo.read(other)
     dataclasses.replace(info, temperature=1.0).write(other)  # same weights, other probabilities
     with pytest.raises(ModelError, match="does not serve its model: it answers"):
-        packaging.smoke(packaged.tag, other)
+        smoke_test(packaged.tag, other)
     assert servers() == []
 
 
@@ -131,7 +133,7 @@ def test_a_bento_that_does_not_start_is_told_with_its_log(
     model.write_bytes(content + b"\0")
     try:
         with pytest.raises(ModelError, match=r"(?s)failed while starting.*changed or damaged"):
-            packaging.smoke(packaged.tag, brightness_model)
+            smoke_test(packaged.tag, brightness_model)
     finally:
         model.write_bytes(content)
     assert servers() == []
@@ -147,25 +149,24 @@ def test_a_failed_trial_leaves_neither_bento_nor_bundle_behind(
     before = (packaged.root / "data" / "bundle" / INFO_FILE).read_bytes()
     other = shutil.copytree(brightness_model, tmp_path / "other")
     dataclasses.replace(ModelInfo.read(other), network="worse").write(other)
-    monkeypatch.setattr(packaging, "smoke", fail)
+    monkeypatch.setattr(bento, "smoke_test", fail)
     with pytest.raises(ModelError, match="wrong answer"):
-        packaging.build(other, "v2-test", packaged.root)
+        bento.build(other, "v2-test", packaged.root)
     assert (packaged.root / "data" / "bundle" / INFO_FILE).read_bytes() == before
     assert [path.name for path in packaged.bento.parent.iterdir() if path.is_dir()] == [packaged.bento.name]
 
 
 @pytest.mark.usefixtures("at_home")
-def test_a_bento_counts_once_its_trial_is_noted(
+def test_a_bento_counts_once_its_trial_is_noted_and_is_tested_again_before(
     packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bento counts once its trial is noted and is tried again before."""
-    tried: list[str] = []
-    monkeypatch.setattr(packaging, "smoke", lambda tag, _folder: tried.append(tag))
+    tested: list[str] = []
+    monkeypatch.setattr(bento, "smoke_test", lambda tag, _folder: tested.append(tag))
     before = packaged.bento.stat().st_ino
-    assert packaging.build(brightness_model, "v1-test", packaged.root) == packaged.tag  # its process was killed in the trial
-    assert tried == [packaged.tag]
-    assert packaging.build(brightness_model, "v1-test", packaged.root, tried=packaged.tag) == packaged.tag
-    assert tried == [packaged.tag]
+    assert bento.build(brightness_model, "v1-test", packaged.root) == packaged.tag  # its process was killed in the smoke test
+    assert tested == [packaged.tag]
+    assert bento.build(brightness_model, "v1-test", packaged.root, tested=packaged.tag) == packaged.tag
+    assert tested == [packaged.tag]
     assert packaged.bento.stat().st_ino == before
 
 
@@ -178,18 +179,18 @@ def test_a_stuck_bento_does_not_hide_why_it_failed(
     def fail(*arguments: object, **_: object) -> str:
         raise ModelError(f"{arguments[0]} fails")
 
-    monkeypatch.setattr(packaging, "is_packaged", lambda _tag: True)
-    monkeypatch.setattr(packaging, "smoke", lambda *_: fail("the trial"))
-    monkeypatch.setattr(packaging, "_bentoml", fail)
-    with pytest.raises(ModelError, match="the trial fails"):
-        packaging.build(brightness_model, "v1-test", packaged.root)
+    monkeypatch.setattr(store, "is_packaged", lambda _tag: True)
+    monkeypatch.setattr(bento, "smoke_test", lambda *_: fail("the smoke test"))
+    monkeypatch.setattr(store, "run_bentoml", fail)
+    with pytest.raises(ModelError, match="the smoke test fails"):
+        bento.build(brightness_model, "v1-test", packaged.root)
 
 
 def test_a_damaged_model_is_refused_before_anything_is_built(brightness_model: Path, tmp_path: Path) -> None:
     model = shutil.copytree(brightness_model, tmp_path / "model")
     (model / MODEL_FILE).write_bytes(b"damaged")
     with pytest.raises(ModelError, match="changed or damaged"):
-        packaging.build(model, "v1", tmp_path)
+        bento.build(model, "v1", tmp_path)
     assert not (tmp_path / "data").exists()
 
 
@@ -197,5 +198,5 @@ def test_a_build_that_fails_says_why(brightness_model: Path, tmp_path: Path) -> 
     root = repository_in(tmp_path)
     (root / "fer_pipeline" / "serving" / "service.py").write_text("raise RuntimeError('broken service')")
     with pytest.raises(ModelError, match=r"(?s)bentoml build.*broken service"):
-        packaging.build(brightness_model, "v1", root)
+        bento.build(brightness_model, "v1", root)
     assert not (root / "data" / "bundle").exists()

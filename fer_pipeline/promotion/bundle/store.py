@@ -1,0 +1,45 @@
+"""Run BentoML's commands on its store of bentos (`BENTOML_HOME`), in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fer_pipeline.errors import ModelError
+
+_LOG_LINES = 30
+
+
+def store_folder() -> Path:
+    """Return the folder in which BentoML keeps the bentos of this user."""
+    return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "bentos"
+
+
+def is_packaged(tag: str) -> bool:
+    """Whether BentoML's store holds a bento of this tag."""
+    return tag in [bento["tag"] for bento in json.loads(run_bentoml("list", "--output", "json"))]
+
+
+def bento_path(tag: str) -> str:
+    """Return the folder of a bento. Raises `ModelError` where the store does not hold it."""
+    return run_bentoml("get", tag, "--output", "path").strip()
+
+
+def run_bentoml(*arguments: str, cwd: Path | None = None) -> str:
+    """Return the output of a command of BentoML. Raises `ModelError`, with its last lines, where it fails."""
+    environment = {**bentoml_environment(), "COLUMNS": "10000"}  # or a line ends at 80, in the middle of a path
+    command = [sys.executable, "-m", "bentoml", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LOG_LINES:])
+        raise ModelError(f"`bentoml {' '.join(arguments)}` failed:\n{output}")
+    return done.stdout
+
+
+def bentoml_environment() -> dict[str, str]:
+    """Return this process's environment without settings of the service, and with BentoML's telemetry off."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FER_") and name != "PYTHONPATH"}
+    return {**kept, "BENTOML_DO_NOT_TRACK": "True"}
