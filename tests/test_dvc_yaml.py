@@ -21,6 +21,7 @@ ENTRY = {  # stage -> modules that its command calls
     "train": ["training/train", "training/artifacts"],
     "evaluate": ["evaluation/evaluate"],
     "export": ["models/export"],
+    "card": ["analysis/card/card", "analysis/card/sections"],
 }
 # Code that stores and finds results but does not shape them, and that of params.yaml, whose values DVC watches one by one.
 NOT_WATCHED = ("errors", "config/", "workspace/")
@@ -65,8 +66,8 @@ def test_a_report_page_retrains_nothing() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_its_own_section_of_the_parameters(stage: str) -> None:
-    assert STAGES[stage]["params"] == [stage]
-    assert stage in params.load(ROOT / "params.yaml").model_dump(by_alias=True)
+    assert STAGES[stage].get("params", []) == ([] if stage == "card" else [stage])  # the card has no values of its own
+    assert stage == "card" or stage in params.load(ROOT / "params.yaml").model_dump(by_alias=True)
 
 
 @pytest.mark.parametrize("stage", STAGES)
