@@ -1,1 +1,4 @@
-"""Prefect flows: order, visibility and retries of the pipeline. The work itself is in fer_pipeline."""
+"""Prefect flows: order, visibility and retries of the pipeline.
+
+The work itself is in fer_pipeline.
+"""

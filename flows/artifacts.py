@@ -20,7 +20,10 @@ _REPORTS = {
 
 
 def publish(key: str, markdown: str, links: Mapping[str, str], description: str) -> None:
-    """A markdown artifact that ends in the links (name to URI), and a link artifact KEY-page of the first of them."""
+    """Create a Markdown artifact with links, and an artifact of the first link.
+
+    `links` are names to URIs; the link artifact has the key KEY-page.
+    """
     listed = [f"- [{name}]({uri})" for name, uri in links.items()]
     create_markdown_artifact("\n".join([markdown, "", *listed]), key=key, description=description)
     for name, uri in list(links.items())[:1]:
@@ -28,7 +31,10 @@ def publish(key: str, markdown: str, links: Mapping[str, str], description: str)
 
 
 def show_decision(root: Path, version: registry.Version, decision: Decision) -> None:
-    """The artifact of a decision, with links to its page, where it was measured (else that is of an earlier one), and version."""
+    """Create the artifact of a decision, with links to its page and version.
+
+    The page is linked where it was measured; else the page is of an earlier decision.
+    """
     links = {"page of the decision": gate.page(root).absolute().as_uri()} if decision.rows else {}
     address = registry.address(version)
     links |= {"version in MLflow": address} if address else {}

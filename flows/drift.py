@@ -1,4 +1,7 @@
-"""The daily drift check; the event `fer.drift.detected` can start a training (prefect.yaml, triggers of the deployment train)."""
+"""The daily drift check.
+
+Its event `fer.drift.detected` can start a training (prefect.yaml, triggers of the deployment train).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ DRIFT_EVENT = "fer.drift.detected"
 def check_drift(
     log: str | None = None, window_hours: float = 24.0, wait_seconds: float = 0
 ) -> State[drift_check.DriftCheck] | State[None]:
-    """Compares the champion's logged predictions of the last hours with its validation split.
+    """Compare recent predictions of the champion with its validation split.
 
     `log` is the folder that the service logs to; left out, it is found as `fer monitor drift` finds it. Where predictions are too
     few, it looks back up to `drift.max_window_hours` of params.yaml. Ends as Completed with the name Drift, NoDrift or NotJudged,

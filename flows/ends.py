@@ -1,4 +1,4 @@
-"""How flows end that do not end well: how long each may take, and what a person is told to do next.
+"""Time limits of flows, and advice after a failure.
 
 The limits are not for slow machines but for runs that hang, and would keep the only slot of their deployment; each is many times
 what the flow takes on two cores. A run that is marked as crashed from outside (flows/automations.yaml) has its advice there.
@@ -39,7 +39,10 @@ KEY: Final = "fer-next"
 
 
 def advise(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook for failures and crashes: says in the run's log and in an artifact what happened and what to do next."""
+    """Log what happened and what to do next, and store it as an artifact.
+
+    A hook for failures and crashes.
+    """
     text = advice(flow.name, state)
     flow_run_logger(flow_run, flow).error(text)
     markdown = f"# {flow.name}: {state.name}\n\n{text}\n"

@@ -1,4 +1,4 @@
-"""What Prefect has to do with corrections: it is told of accepted ones, and deletes daily what people have taken back.
+"""Flows of feedback: events of accepted corrections, daily deletion.
 
 Enough events `fer.feedback.accepted` start a training (prefect.yaml, triggers of the deployment train).
 """
@@ -40,10 +40,11 @@ ACCEPTED_EVENT = "fer.feedback.accepted"
 def purge_feedback(
     inbox: str | None = None, wait_seconds: float = 0
 ) -> versions.FeedbackVersion | State[versions.FeedbackVersion]:
-    """Deletes corrections whose time is over, also where no service runs, and those that people took back after acceptance.
+    """Delete corrections that have expired or were withdrawn.
 
-    `inbox` is the folder of corrections; left out, it is found as the commands find it. What has expired waits for no other run
-    of the workspace. A `FerError` becomes a failed state with its message.
+    Also where no service runs, and withdrawn ones after acceptance. `inbox` is the folder of corrections; left out, it is found
+    as the commands find it. What has expired waits for no other run of the workspace. A `FerError` becomes a failed state with
+    its message.
     """
     environment.apply()
     root = Path.cwd()
@@ -67,9 +68,9 @@ def purge_feedback(
 
 
 def announce(ids: Sequence[str], version: str) -> bool:
-    """Emits one event for each accepted correction, so that a trigger can count them; false where no Prefect server is set.
+    """Emit one event for each accepted correction, so that a trigger can count them.
 
-    Raises `ToolUnavailableError` where there is one that cannot be reached.
+    False where no Prefect server is set. Raises `ToolUnavailableError` where there is one that cannot be reached.
     """
     if not PREFECT_API_URL.value():
         return False

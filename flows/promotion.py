@@ -28,10 +28,10 @@ from flows.ends import LIMITS, advise
     on_crashed=[advise],
 )
 def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> Decision | State[Decision]:
-    """Judges a registered version (the challenger by default); when it wins and its bundle answers, makes it champion.
+    """Evaluate a registered version; when it passes the gate, make it champion.
 
-    The bundle is tried before the decision, so that a champion can always be served. A `FerError` becomes a failed state
-    with its message.
+    The challenger by default. The bundle is tried before the decision, so that a champion can always be served. A `FerError`
+    becomes a failed state with its message.
     """
     environment.apply()
     root = Path.cwd()
@@ -61,7 +61,10 @@ def promote_version(root: Path, challenger: Version) -> Decision:
 
 
 def _smoke_test(packaged: State[str]) -> SmokeTest:
-    """How packaging ended. Raises what it raised, unless that is a `ModelError`, which is about the bundle."""
+    """Return how packaging ended.
+
+    Raises what it raised, unless that is a `ModelError`, which is about the bundle.
+    """
     try:
         return SmokeTest(packaged.result())
     except ModelError as error:

@@ -36,10 +36,11 @@ def score_pictures(
     faces: Literal["detect", "crop"] = "detect",
     wait_seconds: float = 0,
 ) -> score.ScoreProgress | State[score.ScoreProgress]:
-    """Scores a folder of pictures or a Parquet table with the champion's bundle, or the exported model's folder `model`.
+    """Score a folder of pictures or a Parquet table.
 
-    Source and output are paths, or s3:// or gs:// URIs. What an earlier run of the same output has finished is not done again. A
-    `FerError` becomes a failed state with its message.
+    With the champion's bundle, or with the exported model in the folder `model`. Source and output are paths, or s3:// or gs://
+    URIs. What an earlier run of the same output has finished is not done again. A `FerError` becomes a failed state with its
+    message.
     """
     environment.apply()
     root = Path.cwd()

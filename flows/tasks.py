@@ -1,4 +1,7 @@
-"""Tasks: each wraps one call of the library. Retries only where another process can be in the way (MLflow's database)."""
+"""Prefect tasks: each wraps one call of the library.
+
+Retries only where another process can hold a resource (MLflow's database).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20]
 
 @task(task_run_name="{stage}")
 def run_stage(root: Path, stage: str) -> State[bool]:
-    """Runs one DVC stage; ends as Completed, as Cached where nothing it depends on has changed, or as Failed with its message."""
+    """Run one DVC stage.
+
+    Ends as Completed, as Cached where nothing it depends on has changed, or as Failed with its message.
+    """
     try:
         ran = dvc.reproduce(root, stage)
     except FerError as error:
@@ -41,14 +47,20 @@ def run_stage(root: Path, stage: str) -> State[bool]:
 
 @task(task_run_name="register", **DATABASE_RETRIES)
 def register(root: Path) -> State[Version]:
-    """Registers the exported model as challenger; Cached where this very model is registered already."""
+    """Register the exported model as challenger.
+
+    Cached where this very model is registered already.
+    """
     version, new = champion.register_export(root)
     return Completed(name="Completed" if new else "Cached", data=version, message=str(version))
 
 
 @task(task_run_name="gate", **DATABASE_RETRIES)
 def evaluate_challenger(root: Path, challenger: Version) -> gate.GateResult:
-    """Measures the challenger and the champion on the same rows; what it says is not yet published."""
+    """Evaluate challenger and champion on the same rows.
+
+    The result is not yet published.
+    """
     return gate.evaluate_challenger(root, challenger)
 
 
@@ -60,7 +72,7 @@ def package(root: Path, version: Version) -> str:
 
 @task(task_run_name="decision", **DATABASE_RETRIES)
 def publish_decision(root: Path, challenger: Version, result: gate.GateResult, smoke_test: SmokeTest | None) -> Decision:
-    """Leaves the decision with the version, on its page, and as an artifact with links to both."""
+    """Store the decision with the version, on its page, and as an artifact."""
     decision = gate.publish(root, challenger, result, smoke_test)
     show_decision(root, challenger, decision)
     return decision
@@ -68,7 +80,10 @@ def publish_decision(root: Path, challenger: Version, result: gate.GateResult, s
 
 @task(task_run_name="set champion", **DATABASE_RETRIES)
 def set_champion(root: Path, version: Version, over: str | None) -> None:
-    """Moves the alias champion, and data/bundle, to the version, unless another than `over` has become champion meanwhile."""
+    """Move the alias champion, and data/bundle, to the version.
+
+    Raises `WorkspaceBusyError` where another than `over` has become champion meanwhile.
+    """
     champion.set_champion(root, version, over)
 
 

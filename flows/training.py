@@ -12,7 +12,7 @@ from fer_pipeline import environment
 from fer_pipeline.config import editing, params
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import tracked_stages
-from fer_pipeline.promotion import champion
+from fer_pipeline.promotion.summary import Summary, summarise
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
@@ -30,12 +30,12 @@ from flows.promotion import promote_version
 )
 def train_champion(
     data: str | None = None, votes: str | None = None, profile: str | None = None, wait_seconds: float = 0
-) -> champion.Summary | State[champion.Summary]:
-    """Runs every DVC stage, registers the model, and promotes it when it beats the champion; returns the summary.
+) -> Summary | State[Summary]:
+    """Run every stage, register the model, and promote it if it passes the gate.
 
-    `data` is a path or "synthetic", `votes` a FER+ file, `profile` a recipe of params.yaml; left out, params.yaml stays as it is.
-    A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another run holds the workspace for longer
-    than `wait_seconds`.
+    Returns the summary. `data` is a path or "synthetic", `votes` a FER+ file, `profile` a recipe of params.yaml; left out,
+    params.yaml stays as it is. A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another run
+    holds the workspace for longer than `wait_seconds`.
     """
     environment.apply()
     root = Path.cwd()
@@ -54,10 +54,10 @@ def train_champion(
         return Failed(message=str(error), data=error)
 
 
-def _run(root: Path) -> champion.Summary:
+def _run(root: Path) -> Summary:
     cached = [stage for stage in dvc.stage_names(root) if not tasks.run_stage(root, stage).result()]
     challenger = tasks.register(root).result()
     decision = promote_version(root, challenger)
-    summary = champion.summarise(root, challenger, decision, cached)
+    summary = summarise(root, challenger, decision, cached)
     tasks.publish_summary(root, summary.markdown())
     return summary

@@ -23,10 +23,11 @@ from flows.ends import LIMITS, advise
     on_crashed=[advise],
 )
 def tune_recipe(trials: int | None = None, wait_seconds: float = 0) -> SearchResult | State[SearchResult]:
-    """Searches until so many trials (tune.trials by default) have ended, those of earlier runs of the same search included.
+    """Run trials of a search until the number asked for have ended.
 
-    It reads the processed table of the last run and changes no recipe: `fer profile save NAME --from-tuning` does. A `FerError`
-    becomes a failed state with its message: `WorkspaceBusyError` where another search runs for longer than `wait_seconds`.
+    Their number is `tune.trials` by default, those of earlier runs of the same search included. It reads the processed table of
+    the last run and changes no recipe: `fer profile save NAME --from-tuning` does. A `FerError` becomes a failed state with its
+    message: `WorkspaceBusyError` where another search runs for longer than `wait_seconds`.
     """
     environment.apply()
     try:

@@ -89,7 +89,7 @@ def _champion(facts: VersionFacts) -> str:
 
 def _challenger(facts: VersionFacts) -> str:
     figures = f", test accuracy {facts.metrics['accuracy']:.4f}" if "accuracy" in facts.metrics else ""
-    return f"version {facts.number}, {facts.network}{figures}, gate: {facts.gate or 'not judged yet'}"
+    return f"version {facts.number}, {facts.network}{figures}, gate: {facts.gate or 'not evaluated yet'}"
 
 
 def _bundle(bundle: Bundle) -> str:

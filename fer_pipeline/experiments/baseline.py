@@ -1,4 +1,4 @@
-"""The baseline: Spark MLlib fits it, then it is exported, measured and registered as networks are."""
+"""Fit the baseline in Spark, then export, measure and register it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ NAME = "hog-logistic"
 
 
 def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[ModelInfo, registry.Version]:
-    """HOG features with logistic regression as an exported model, and its version: alias baseline, and no challenger.
+    """Fit HOG features with logistic regression; register it as baseline.
 
-    Replaces the folder `out`: model.onnx, model.json, metrics.json with the figures on the test split, by the names of evaluate.
-    Whatever takes an exported model without model.keras takes it. Its MLflow run has the same metric names, the validation
-    accuracy of each penalty that was tried, and the list of the pictures that it learned from. Raises `SourceError`,
-    `DataQualityError` or `ToolUnavailableError`, and the run has failed then.
+    Returns model and version; the version is no challenger. Replaces the folder `out`: model.onnx, model.json, metrics.json
+    with the figures on the test split, by the names of evaluate. Whatever takes an exported model without model.keras takes it.
+    Its MLflow run has the same metric names, the validation accuracy of each penalty that was tried, and the list of the
+    pictures that it learned from. Raises `SourceError`, `DataQualityError` or `ToolUnavailableError`, and the run has failed
+    then.
     """
     table = ProcessedTable.open(processed)
     lineage = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))

@@ -1,7 +1,6 @@
-"""The store behind MLflow: where it lies, how long it is waited for, and what its faults mean.
+"""Locate MLflow's store and explain its errors.
 
-It is MLflow's own default (`sqlite:///mlflow.db` in the working directory) unless MLFLOW_TRACKING_URI names another. With
-tracking.py and registry.py the only module that imports mlflow.
+It is MLflow's own default (`sqlite:///mlflow.db` in the working directory) unless MLFLOW_TRACKING_URI names another.
 """
 
 from __future__ import annotations
@@ -27,7 +26,10 @@ _AWAY = ("Max retries exceeded", "failed with timeout exception")
 
 
 def store_file() -> Path | None:
-    """The SQLite file in which the registry lies; None where it is a server or another database."""
+    """Return the SQLite file of the registry.
+
+    None where the registry is a server or another database.
+    """
     try:
         url = make_url(mlflow.get_registry_uri())
     except ArgumentError:  # a folder, or "databricks"
@@ -42,7 +44,10 @@ def is_missing(error: MlflowException) -> bool:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turns what MLflow raises into a `FerError`; a store that is away, locked or damaged into an `ToolUnavailableError`."""
+    """Turn errors of MLflow into a `FerError`.
+
+    A store that is away, locked or damaged is a `ToolUnavailableError`.
+    """
     _check_head(store_file())
     try:
         yield
@@ -54,10 +59,11 @@ def clear_errors() -> Iterator[None]:
 
 @contextmanager
 def answering_soon() -> Iterator[None]:
-    """For commands that a person waits for: a server is asked once, and a locked or damaged file is told at once.
+    """Make MLflow answer or fail within seconds while the block runs.
 
-    Raises `ToolUnavailableError` where the store is a SQLite file that cannot be read. Outside of it a server that is away is
-    asked for a minute, since it may be starting again.
+    For commands that a person waits for: a server is asked once, and a locked or damaged file is an error at once. Raises
+    `ToolUnavailableError` where the store is a SQLite file that cannot be read. Outside of it a server that is away is asked
+    for a minute, since it may be starting again.
     """
     hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_SECONDS)}
     before = {name: os.environ.get(name) for name in hurry}
@@ -74,7 +80,10 @@ def answering_soon() -> Iterator[None]:
 
 
 def _check_head(file: Path | None) -> None:
-    """MLflow would try a file that is no database for 100 s, without a word. An empty file it fills with its tables."""
+    """Raise where the file is no SQLite database.
+
+    MLflow would retry it for 100 s without a word. An empty file it fills with its tables.
+    """
     if file is None or not file.exists():
         return
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +75,7 @@ def _downloaded(version: Version) -> Path:
 
     It is kept in the workspace, and downloaded again if it is of another model.
     """
-    from fer_pipeline.experiments import registry
+    from fer_pipeline.experiments import exports, registry
 
     kept = DOWNLOADS / f"{version.name}-{version.number}"
     try:
@@ -84,6 +83,6 @@ def _downloaded(version: Version) -> Path:
             return kept
     except (ModelError, KeyError):
         pass  # not there yet, damaged, or of an older code: it is downloaded again
-    with tempfile.TemporaryDirectory(prefix="fer-version-") as scratch, replaced_folder(kept) as folder:
-        shutil.copytree(registry.download_export(version, Path(scratch)), folder, dirs_exist_ok=True)
+    with replaced_folder(kept) as folder:
+        shutil.copytree(exports.local_export(version), folder, dirs_exist_ok=True)
     return kept

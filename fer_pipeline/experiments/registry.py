@@ -1,9 +1,8 @@
-"""MLflow's registry: the versions of the model, their aliases, and the exported folder of each."""
+"""MLflow's registry: versions of the model, their tags and aliases."""
 
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,12 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
-from fer_pipeline.data.table.training_images import ImageHashes, read_training_images
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments.legacy_tags import current_tags, stored_keys
 from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, TRAINING_IMAGES_FILE, ModelInfo
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -51,20 +49,29 @@ class Version:
 
 
 def register(
-    export: Path, info: ModelInfo, name: str, run_id: str, tags: Mapping[str, str], alias: str = CHALLENGER
+    export: Path,
+    info: ModelInfo,
+    name: str,
+    run_id: str,
+    tags: Mapping[str, str],
+    alias: str = CHALLENGER,
+    card: Path | None = None,
 ) -> tuple[Version, bool]:
-    """The registered version of an exported model, under the alias, and whether it is new.
+    """Register an exported model under the alias.
 
-    A model with the same `ModelInfo.fingerprint` is registered once only. The version carries signature, input example and
-    `tags`; the folder `export` is stored in the run.
+    Returns the version and whether it is new. A model with the same `ModelInfo.fingerprint` is registered once only. The
+    version holds all files of the folder `export`, those of the folder `card`, signature and input example, and carries `tags`.
+    A version that is known gets the newer card.
     """
     with clear_errors():
         client = MlflowClient()
         for known in versions(name):
             if known.tags.get(FINGERPRINT_TAG) == info.fingerprint:
                 client.set_registered_model_alias(name, alias, str(known.number))
+                if card is not None:
+                    source = str(client.get_model_version(name, str(known.number)).source)  # "models:/m-0a1b..."
+                    client.log_model_artifacts(source.rpartition("/")[2], str(card))
                 return known, False
-        client.log_artifacts(run_id, str(export), "export")
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.onnx.log_model(
                 onnx.load(export / MODEL_FILE),
@@ -75,6 +82,8 @@ def register(
                 onnx_execution_providers=["CPUExecutionProvider"],
                 save_as_external_data=False,
             )
+        for folder in (export, *([card] if card else [])):  # model.onnx takes the place of MLflow's: model.json has its SHA-256
+            client.log_model_artifacts(logged.model_id, str(folder))
         client.set_terminated(run_id, "FINISHED")
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name, description="Facial expression classifier, 48x48 gray faces, 7 emotions.")
@@ -86,7 +95,10 @@ def register(
 
 
 def describing_tags(info: ModelInfo) -> dict[str, str]:
-    """Tags by which versions are told apart in lists: lineage, network, data, whether that is synthetic, main figures."""
+    """Return tags that tell versions apart in lists.
+
+    Lineage, network, data, whether that is synthetic, main figures.
+    """
     tags = {**info.lineage, "network": info.network, "data": info.data, "synthetic": str(info.synthetic).lower()}
     return tags | {name: f"{info.metrics[name]:.4f}" for name in ("accuracy", "macro_f1") if name in info.metrics}
 
@@ -110,10 +122,10 @@ def by_alias(name: str, alias: str) -> Version | None:
 
 
 def find(name: str, reference: str) -> Version:
-    """The version with this number ("3", "v3") or alias, or of the run whose id begins so, from six hex digits on.
+    """Return the version with this number, alias or run id.
 
-    Raises `ModelError`, which lists what there is, for any other word, and where the run has several versions, or several runs
-    begin so.
+    The number is "3" or "v3"; of a run id six hex digits suffice. Raises `ModelError`, which lists what there is, for any other
+    word, and where the run has several versions, or several runs begin so.
     """
     known, holders = versions(name), aliases(name)
     wanted = str(holders.get(reference, reference.removeprefix("v")))
@@ -145,7 +157,10 @@ def tag_version(version: Version, tags: Mapping[str, str]) -> None:
 
 
 def untag_version(version: Version, key: str) -> None:
-    """Removes a tag of a version, where it has it now, whatever `version.tags` says of an earlier moment."""
+    """Remove a tag of a version, where the version has it now.
+
+    `version.tags` may be of an earlier moment.
+    """
     with clear_errors():
         for stored in stored_keys(key):
             try:
@@ -156,7 +171,10 @@ def untag_version(version: Version, key: str) -> None:
 
 
 def aliases(name: str) -> dict[str, int]:
-    """Number of the version behind each alias of the registered model; empty where there is no such model."""
+    """Return the number of the version behind each alias of the model.
+
+    Empty where there is no such model.
+    """
     with clear_errors():
         found = MlflowClient().search_registered_models(f"name = '{name}'")
     return {alias: int(number) for alias, number in found[0].aliases.items()} if found else {}
@@ -169,36 +187,6 @@ def address(version: Version) -> str | None:
         return None
     host = parts.netloc.rpartition("@")[2]  # without a password
     return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/models/{quote(version.name)}/versions/{version.number}"
-
-
-def download_export(version: Version, target: Path) -> Path:
-    """Folder with the exported model of a version (model.onnx, model.json, ...), checked by `ModelInfo.read`.
-
-    The model card lies in it, too, where the run has one.
-    """
-    with clear_errors():
-        try:
-            folder = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path="export", dst_path=str(target))
-        except (MlflowException, OSError) as error:
-            raise ModelError(f"{version} has no exported model in its run {version.run_id}: {error}") from error
-    ModelInfo.read(Path(folder))
-    with clear_errors():
-        if any(entry.path == f"card/{CARD_FILE}" for entry in MlflowClient().list_artifacts(version.run_id, "card")):
-            card = mlflow.artifacts.download_artifacts(
-                run_id=version.run_id, artifact_path=f"card/{CARD_FILE}", dst_path=str(target)
-            )
-            Path(card).replace(Path(folder) / CARD_FILE)
-    return Path(folder)
-
-
-def training_images(version: Version) -> ImageHashes | None:
-    """What the version learned from; None where its export holds no list."""
-    with clear_errors(), tempfile.TemporaryDirectory() as scratch:
-        file = f"export/{TRAINING_IMAGES_FILE}"
-        if not any(entry.path == file for entry in MlflowClient().list_artifacts(version.run_id, "export")):
-            return None
-        found = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=file, dst_path=scratch)
-        return read_training_images(Path(found).parent)
 
 
 def _signature() -> ModelSignature:

@@ -1,4 +1,4 @@
-"""MLflow's tracking: the run of a training, its data, figures and files. The registry is in registry.py, faults in store.py."""
+"""MLflow's tracking: the run of a training, its data, figures and files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _FAILURE = "failure"
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as the store holds it; times in seconds since 1970, `ended` None while it runs; `metrics` are the last values."""
+    """A run as the store holds it.
+
+    Times are in seconds since 1970, `ended` is None while it runs; `metrics` are the last values.
+    """
 
     run_id: str
     name: str
@@ -40,9 +43,10 @@ class TrackedRun:
 
 
 def open_training_run(memo: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Id of the MLflow run of this training: the one a killed training with the same tags left in `memo`, or a new one.
+    """Open the MLflow run of a training, or continue that of a killed one.
 
-    `params` is logged flat ("train.lr"), `tags` as they are.
+    Returns its id. A killed training with the same tags left its id in `memo`. `params` is logged flat ("train.lr"), `tags` as
+    they are.
     """
     with clear_errors():
         client = MlflowClient()
@@ -70,7 +74,10 @@ def close_training_run(memo: Path, run_id: str, files: list[Path]) -> None:
 
 
 def open_search_run(known: str | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Id of the MLflow run under which the trials of a search stand: `known` where this store has it, or a new one."""
+    """Open the MLflow run of a search, or continue the one `known`.
+
+    Returns its id; the runs of the trials are its children.
+    """
     with clear_errors():
         client = MlflowClient()
         if known is not None and _exists(client, known):
@@ -146,7 +153,10 @@ def log_files(run_id: str, folder: Path, place: str) -> None:
 
 
 def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str]) -> str:
-    """The run where this tracking store knows it; else a new one tagged `restored` (a model that came through DVC's cache)."""
+    """Return the run where this store knows it, or a new one tagged `restored`.
+
+    It is not known where a model came through DVC's cache.
+    """
     with clear_errors():
         client = MlflowClient()
         if run_id is not None and _exists(client, run_id):

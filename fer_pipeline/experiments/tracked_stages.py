@@ -1,4 +1,4 @@
-"""Stages that take several packages: a source with its parameters, a training and an evaluation with their MLflow run."""
+"""Stages that need several rooms: data source, tracked train and evaluate."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def use_teachers(root: Path, folder: Path, weight: float, fingerprint: str) -> s
 
 
 def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path, teachers: Path) -> str:
-    """Trains as one MLflow run, which a killed training goes on with; returns a summary in one line."""
+    """Train as one MLflow run; a killed training goes on with its run.
+
+    Returns a summary in one line.
+    """
     from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
     from fer_pipeline.training.train import train
 
@@ -99,7 +102,10 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
 
 
 def evaluate_pretrained(processed: Path, name: str, out: Path, params: Params) -> dict[str, float]:
-    """Evaluate a pretrained model as it is served: onnxruntime, with its temperature; no run changes."""
+    """Evaluate a pretrained model as it is served; no MLflow run changes.
+
+    It runs on onnxruntime with its own temperature.
+    """
     from fer_pipeline.evaluation import evaluate
     from fer_pipeline.inference.classifier import EmotionClassifier
     from fer_pipeline.inference.pretrained import pretrained_folder
@@ -111,7 +117,10 @@ def evaluate_pretrained(processed: Path, name: str, out: Path, params: Params) -
 
 
 def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:
-    """Evaluates and adds figures, report and curves to the MLflow run of the training; returns the metrics."""
+    """Evaluate, and add figures and report to the training's MLflow run.
+
+    Returns the metrics.
+    """
     from fer_pipeline.evaluation import evaluate
 
     metrics = evaluate.evaluate(model, processed, out, params.evaluate)

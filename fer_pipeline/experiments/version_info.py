@@ -1,15 +1,14 @@
-"""All that is known of a registered version in one value, and how two of them differ."""
+"""Read all that is known of a registered version, and compare two."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from fer_pipeline.config.params import with_current_names
 from fer_pipeline.experiments import registry, runs
+from fer_pipeline.experiments.exports import local_export
 from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG
 from fer_pipeline.model_info import ModelInfo
 
@@ -18,8 +17,9 @@ LINEAGE = ("run_id", "data_version", "git_commit", "params_hash")
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """`run` is the run in this tracking store, and the training's own unless that came from elsewhere (then `lineage` names it).
+    """All that is known of a registered version.
 
+    `run` is the run in this tracking store: the training's own, unless that is in another store (then `lineage` names it).
     `lineage` has the keys `LINEAGE`; `params` are those of the training ("train.lr"), empty where its run is not in this store
     (a model that came from DVC's cache); `metrics` the figures of evaluate on the test split, as they stand in its model.json.
 
@@ -47,7 +47,10 @@ class VersionFacts:
 
 @dataclass(frozen=True)
 class Change:
-    """One value of two versions; `delta` is b - a of two numbers, None where a side lacks it or holds a word."""
+    """One value of two versions.
+
+    `delta` is b - a of two numbers, None where a side is missing or a word.
+    """
 
     key: str
     a: str | float | None
@@ -57,7 +60,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Differences:
-    """How version b differs from version a; equal values are left out, but all of `metrics` are there."""
+    """How version b differs from version a.
+
+    Equal values are left out, except in `metrics`.
+    """
 
     a: str
     b: str
@@ -67,9 +73,11 @@ class Differences:
 
 
 def version_facts(version: registry.Version) -> VersionFacts:
-    """What registry, run and model.json say of a version. Raises `ModelError` where its model is missing or damaged."""
-    with tempfile.TemporaryDirectory() as scratch:
-        info = ModelInfo.read(registry.download_export(version, Path(scratch)))
+    """Read registry, run and model.json of a version.
+
+    Raises `ModelError` where its model is missing or damaged.
+    """
+    info = ModelInfo.read(local_export(version))
     tags = version.tags
     return VersionFacts(
         name=version.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import seen_in_training
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry
+from fer_pipeline.experiments.exports import local_export, training_images
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.model_info import MODEL_FILE
@@ -33,11 +33,11 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The test split in use and the rows of it, bool (N,), that the versions are evaluated on.
+    """The test split in use, and the rows of it that versions are evaluated on.
 
-    `unseen` is false for rows with a copy among the training images of a version, and for exact copies of an earlier test row:
-    a copy is not independent evidence. `facts` is the content of facts.json; `unknown_training_data` holds the run ids of models
-    without a list of their training images.
+    `unseen` is bool (N,) over the rows of the split. `unseen` is false for rows with a copy among the training images of a
+    version, and for exact copies of an earlier test row: a copy is not independent evidence. `facts` is the content of
+    facts.json; `unknown_training_data` holds the run ids of models without a list of their training images.
     """
 
     faces: FaceDataset
@@ -57,10 +57,13 @@ class EvaluationSet:
 
 
 def shared_evaluation_set(processed: Path, versions: Sequence[registry.Version]) -> EvaluationSet:
-    """Select the test rows that none of the versions was trained on. Raises `ModelError` where no row is left."""
+    """Select the test rows that none of the versions was trained on.
+
+    Raises `ModelError` where no row is left.
+    """
     table = ProcessedTable.open(processed)
     faces = table.split("test")
-    lists = {version.run_id: registry.training_images(version) for version in versions}
+    lists = {version.run_id: training_images(version) for version in versions}
     unseen = faces.copy_rank == 0
     for known in lists.values():
         if known is not None:
@@ -74,37 +77,37 @@ def shared_evaluation_set(processed: Path, versions: Sequence[registry.Version])
 
 
 def evaluate_candidate(version: registry.Version, rows: EvaluationSet, corruption_pictures: int = 0, seed: int = 0) -> Candidate:
-    """Run the version on the unseen rows, and on corrupted copies of `corruption_pictures` of them (0: of none).
+    """Run a version on the unseen rows, and on corrupted copies of some of them.
 
-    Raises `ModelError` where the version expects another image spec.
+    `corruption_pictures` rows are corrupted (0: none). Raises `ModelError` where the version expects another image spec.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = registry.download_export(version, Path(scratch))
-        classifier = EmotionClassifier.load(folder)
-        try:
-            classifier.info.check_image_spec(rows.facts, model=version, table="the test split in use")
-        except ModelError as error:
-            raise ModelError(f"{error}; `fer rollback --to` makes a version of the new kind champion") from error
-        corruption_accuracy = None
-        if corruption_pictures:
-            corruption_accuracy = _corruption_accuracy(classifier, rows, corruption_pictures, seed)
-        return Candidate(
-            name=str(version),
-            synthetic=classifier.info.synthetic,
-            probabilities=_answers(classifier, rows.images),
-            latency_ms=_median_latency(classifier, rows.images[:1]),
-            megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
-            corruption_accuracy=corruption_accuracy,
-            unknown_training_data=version.run_id in rows.unknown_training_data,
-        )
+    folder = local_export(version)
+    classifier = EmotionClassifier.load(folder)
+    try:
+        classifier.info.check_image_spec(rows.facts, model=version, table="the test split in use")
+    except ModelError as error:
+        raise ModelError(f"{error}; `fer rollback --to` makes a version of the new kind champion") from error
+    corruption_accuracy = None
+    if corruption_pictures:
+        corruption_accuracy = _corruption_accuracy(classifier, rows, corruption_pictures, seed)
+    return Candidate(
+        name=str(version),
+        synthetic=classifier.info.synthetic,
+        probabilities=_answers(classifier, rows.images),
+        latency_ms=_median_latency(classifier, rows.images[:1]),
+        megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
+        corruption_accuracy=corruption_accuracy,
+        unknown_training_data=version.run_id in rows.unknown_training_data,
+    )
 
 
 def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: Path) -> Comparison:
-    """What changes from a to b on the test split in use; replaces the folder `out` with page and figures.
+    """Compare two versions on the test split in use.
 
-    As for the gate, rows of which one of them was trained on a copy are left out. Both models are run: stored predictions would
-    be of the test rows of their days, which need not be the same. Raises `ModelError` where the two are one version, or one of
-    them expects pictures prepared otherwise, so that it cannot answer to the same rows.
+    Replaces the folder `out` with page and figures of what changes from a to b. As for the gate, rows of which one of them was
+    trained on a copy are left out. Both models are run: stored predictions would be of the test rows of their days, which need
+    not be the same. Raises `ModelError` where the two are one version, or one of them expects pictures prepared otherwise, so
+    that it cannot answer to the same rows.
     """
     if str(a) == str(b):
         raise ModelError(f"both are {a}: name two versions (`fer models list`)")

@@ -1,4 +1,7 @@
-"""The gate between challenger and champion: a pure decision with its reasons, on figures measured on the same test rows."""
+"""Decision rules of the promotion gate, on figures of the same test rows.
+
+Pure: the same figures give the same decision.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,10 @@ SUPERSEDED = "no other became champion meanwhile"
 def decide(
     challenger: Candidate, champion: Candidate | None, labels: Ints, params: PromoteParams, smoke_test: SmokeTest | None = None
 ) -> Decision:
-    """The decision on test rows with these labels, int (N,), and on the smoke test of the challenger's bundle.
+    """Decide whether the challenger becomes champion.
 
-    Without a smoke test the decision is on all the other checks: it comes before that test, or instead where one of them failed.
+    `labels` is int (N,), of the test rows; `smoke_test` is that of the challenger's bundle. Without a smoke test the decision
+    is on all the other checks: it comes before that test, or instead where one of them failed.
 
     Without a champion, or against one that was trained on synthetic faces, the challenger must beat the most frequent class;
     otherwise it must beat the champion on the same rows (paired bootstrap), and neither a class's recall nor the calibration nor

@@ -1,4 +1,7 @@
-"""Two models side by side on the same test rows: what changes from a to b, with intervals, and where they disagree. Pure."""
+"""Compare two models on the same test rows: changes with intervals.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ SHOWN: Final = 12
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of both models. `change` is b - a with its paired bootstrap interval, in the unit of the figure."""
+    """One figure of both models.
+
+    `change` is b - a with its paired bootstrap interval, in the unit of the figure.
+    """
 
     name: str
     a: float
@@ -43,7 +49,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Recall and F1 of one emotion with `rows` test rows; both measures are changes from a to b."""
+    """Recall and F1 of one emotion.
+
+    It has `rows` test rows; both measures are changes from a to b.
+    """
 
     emotion: str
     rows: int
@@ -53,7 +62,10 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A test row, counted in the rows compared, of which the two models say different things, each with this confidence."""
+    """A test row to which the two models give different answers.
+
+    `row` counts in the rows compared; each answer has its confidence.
+    """
 
     row: int
     label: str
@@ -65,7 +77,10 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Kind:
-    """Disagreements of one kind: how many there are, and those of which both models were surest, surest first."""
+    """Disagreements of one kind.
+
+    `rows` is how many there are; `shown` holds those with the highest lower confidence of both models first.
+    """
 
     title: str
     rows: int
@@ -74,7 +89,10 @@ class Kind:
 
 @dataclass(frozen=True)
 class Comparison:
-    """From model a to model b on `rows` test rows. `ece` is (of a, of b); emotions without test rows are not in `classes`."""
+    """Changes from model a to model b on `rows` test rows.
+
+    `ece` is (of a, of b); emotions without test rows are not in `classes`.
+    """
 
     rows: int
     measures: tuple[Measure, ...]
@@ -97,7 +115,10 @@ class Comparison:
 
 
 def compare(a: Candidate, b: Candidate, labels: Ints, params: PromoteParams) -> Comparison:
-    """The comparison of what a and b answer to rows with these labels, int (N,). Resamples, seed, confidence are the gate's."""
+    """Compare the predictions of two models on rows with these labels.
+
+    `labels` is int (N,). Resamples, seed and confidence are those of the gate.
+    """
     said_a, said_b = a.probabilities.argmax(axis=1), b.probabilities.argmax(axis=1)
     tables = confusion(labels, said_a), confusion(labels, said_b)
     losses = [_losses(labels, one.probabilities) for one in (a, b)]

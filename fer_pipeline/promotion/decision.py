@@ -44,7 +44,10 @@ class SmokeTest:
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of the gate. `figures` are the numbers behind `observed`, shares as shares and not as points."""
+    """One condition of the gate.
+
+    `figures` are the numbers behind `observed`, shares as shares and not as points.
+    """
 
     name: str
     passed: bool
@@ -78,7 +81,10 @@ class Decision:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The numbers of all checks by name, such as "accuracy_gain_low"; none where nothing was measured."""
+        """Return the numbers of all checks by name, such as "accuracy_gain_low".
+
+        Empty where nothing was measured.
+        """
         return {name: value for check in self.checks for name, value in check.figures.items()}
 
     @property
@@ -104,7 +110,10 @@ class Decision:
 
 
 def describe_rows(rows: int, models: Sequence[str], unknown: Sequence[str]) -> str:
-    """Describe the test rows in a sentence or two; `unknown`: models whose training data is not known."""
+    """Describe the test rows in a sentence or two.
+
+    `unknown` are the models whose training data is not known.
+    """
     listed = [model for model in models if model not in unknown]
     sentences = [f"Evaluated on {rows:,} test rows."]
     if listed:

@@ -1,7 +1,7 @@
-"""The promotion gate on registered versions: they are measured, judged, and the decision is left where people look for it.
+"""Run the promotion gate on registered versions and publish its decision.
 
-That is in tags of the version, in its MLflow run, and on a page. The rules are in modeling/promotion.py. Between `judge` and
-`publish` comes the trial of the challenger's bundle, so that no decision is left that the trial contradicts.
+The decision is stored in tags of the version, in its MLflow run, and on a page. The rules are in checks.py. The smoke test of the
+challenger's bundle comes between `evaluate_challenger` and `publish`, so that no stored decision contradicts it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _TAG = "gate."
 
 @dataclass(frozen=True)
 class Measured:
-    """Challenger and champion (None: there is none) on the same test rows with these labels, int (N,), of the source `data`."""
+    """Challenger and champion, evaluated on the same test rows.
+
+    `champion` is None where there is none; `labels` is int (N,), of the rows; `data` names their source.
+    """
 
     challenger: Candidate
     champion: Candidate | None
@@ -36,15 +39,19 @@ class Measured:
     params: PromoteParams
 
     def decide(self, smoke_test: SmokeTest | None) -> Decision:
-        """The decision after this smoke test of the challenger's bundle; None: it was not tested yet."""
+        """Decide after this smoke test of the challenger's bundle.
+
+        None: it was not tested yet.
+        """
         return decide(self.challenger, self.champion, self.labels, self.params, smoke_test)
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """The decision before the trial of the bundle, and what was measured for it; None where there was nothing to measure.
+    """The decision before the smoke test, and what was measured for it.
 
-    `superseded` says who became champion before the challenger could, although it had passed.
+    `measured` is None where there was nothing to measure. `superseded` says who became champion before the challenger could,
+    although it had passed.
     """
 
     decision: Decision
@@ -53,11 +60,12 @@ class GateResult:
 
 
 def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
-    """What the gate says on the test split in use, without the rows of which a candidate was trained on a copy.
+    """Evaluate the challenger against the champion on the test split in use.
 
-    For a candidate without a list of its training pictures no row can be left out; the decision names it then. The champion
-    itself stays champion without a contest. Raises `ModelError` where a candidate cannot be measured on this split: it expects
-    another image spec, or the split holds synthetic faces and the challenger was trained on real ones, or the reverse.
+    Rows with a copy in the training data of one of them are left out. For a candidate without a list of its training pictures
+    no row can be left out; the decision names it then. The champion itself stays champion without an evaluation. Raises
+    `ModelError` where a candidate cannot be measured on this split: it expects another image spec, or the split holds synthetic
+    faces and the challenger was trained on real ones, or the reverse.
     """
     params = params_file.load(root / "params.yaml").promote
     current_champion = registry.by_alias(params.model_name, registry.CHAMPION)
@@ -84,10 +92,11 @@ def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
 
 
 def publish(root: Path, challenger: registry.Version, gate_result: GateResult, smoke_test: SmokeTest | None) -> Decision:
-    """The decision after the trial of the bundle (None: it was not tried, for another check had failed).
+    """Complete the decision by the smoke test, and store it.
 
-    Where it was measured, the page of `page` and the tags of the version hold it with its numbers. Raises `ModelError` where the
-    bundle of the champion itself fails its trial: it stays champion, but it cannot be served.
+    `smoke_test` is None where another check had failed, so that no bundle was built. Where it was measured, the page of `page`
+    and the tags of the version hold it with its numbers. Raises `ModelError` where the bundle of the champion itself fails its
+    smoke test: it stays champion, but it cannot be served.
     """
     measured = gate_result.measured
     if measured is None:
@@ -114,7 +123,10 @@ def page(root: Path) -> Path:
 
 
 def _tag(version: registry.Version, decision: Decision, outcome: str) -> None:
-    """The outcome, its table, and each number as "gate.NAME"; numbers of an earlier judgement that has other checks go."""
+    """Tag the version with outcome, table, and each number as "gate.NAME".
+
+    Numbers of an earlier decision that has other checks are removed.
+    """
     tags = {f"{_TAG}{name}": f"{value:.4f}" for name, value in decision.figures.items()}
     tags |= {"gate": outcome, f"{_TAG}decision": decision.markdown()}
     for key in version.tags:

@@ -17,10 +17,11 @@ from fer_pipeline.workspace.layout import DATA
 
 
 def register_pretrained(root: Path, name: str) -> tuple[registry.Version, bool]:
-    """Register a pretrained model as challenger; returns its version and whether it is new.
+    """Register a pretrained model as challenger.
 
-    It also becomes the model of data/challenger. Its MLflow run holds recipe and curves of its training and the figures on the
-    test split; the card is in its export. Raises `ModelError` where there is no pretrained model of that name.
+    Returns its version and whether it is new. It also becomes the model of data/challenger. Its MLflow run holds recipe and
+    curves of its training and the figures on the test split; the card is in its export. Raises `ModelError` where there is no
+    pretrained model of that name.
     """
     folder = pretrained_folder(name)
     info = ModelInfo.read(folder)

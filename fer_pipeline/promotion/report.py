@@ -1,4 +1,4 @@
-"""Writes pages and JSON of a comparison of two models and of a decision of the gate."""
+"""Write pages and JSON of comparisons and of decisions of the gate."""
 
 from __future__ import annotations
 
@@ -106,7 +106,10 @@ def _thumbnail(one: Disagreement, images: UInt8Array, ids: npt.NDArray[np.str_])
 
 @themed
 def changes_figure(result: Comparison) -> Figure:
-    """Change of recall and F1 of each emotion from a to b, in points, with their intervals."""
+    """Draw the change of recall and F1 of each emotion from a to b.
+
+    In points, with intervals.
+    """
     figure = Figure(figsize=(9, 0.55 * len(result.classes) + 1.2))
     axes = figure.subplots()
     places = np.arange(len(result.classes))

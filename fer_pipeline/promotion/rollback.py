@@ -1,4 +1,4 @@
-"""The way back: an earlier champion becomes champion again, with its bundle. Used by the `fer` command."""
+"""Roll back: make an earlier champion champion again, with its bundle."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class RollBack:
 
 
 def roll_back(root: Path, number: int | None) -> RollBack:
-    """Makes an earlier version champion again, with its bundle: the one of then where the store still holds it.
+    """Make an earlier version champion again, with its bundle.
 
-    Without a number that is the champion before the present one, of those that were not rolled back themselves. The present one
-    is marked as rolled back, so that the gate does not promote it again by itself, but only where the way leads back: to restore
-    a version that was rolled back, or to name one that never was champion, says nothing against the present one.
-    Raises `ModelError` where there is no earlier champion.
+    The bundle of then is used where the store still holds it. Without a number that is the champion before the present one, of
+    those that were not rolled back themselves. The present one is marked as rolled back, so that the gate does not promote it
+    again by itself, but only where the way leads back: to restore a version that was rolled back, or to name one that never was
+    champion, says nothing against the present one. Raises `ModelError` where there is no earlier champion.
     """
     present = champion.champion(root)
     known = registry.versions(present.name)

@@ -1,4 +1,4 @@
-"""Where the workspace stands: champion, challenger, last runs, bundle, data, disk. Reads only, and makes no database."""
+"""Report the state of a workspace; reads only, and makes no database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DISK = ("data", "mlruns", ".dvc/cache", "mlflow.db")
 
 @dataclass(frozen=True)
 class RunLine:
-    """A training with the figures of its last epoch (validation) and of its evaluation (test).
+    """A training with its last validation figures and its test figures.
 
     A figure it does not have is None, and so are `minutes` while it runs. `started` is ISO 8601 in UTC, `failure` the reason
     where it failed.
@@ -48,10 +48,10 @@ class RunLine:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The model in data/bundle, which `fer predict` uses; `fault` says why it cannot be read.
+    """The model in data/bundle, which `fer predict` uses.
 
-    `placed_as` is what it was when it was put there ("fer version 3, champion"), None where its files do not say it;
-    `of_champion` is None where the registry could not be asked.
+    `fault` says why it cannot be read. `placed_as` is what it was when it was put there ("fer version 3, champion"), None where
+    its files do not say it; `of_champion` is None where the registry could not be asked.
     """
 
     network: str | None
@@ -63,7 +63,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Drift:
-    """What the last `fer monitor drift` found in the answers of a model in the time `span`.
+    """Result of the last `fer monitor drift` on a model's answers in the time `span`.
 
     `of_champion` is None where the registry could not be asked.
     """
@@ -76,9 +76,10 @@ class Drift:
 
 @dataclass(frozen=True)
 class Status:
-    """What is there; None or empty where it is not. `disk` and `disk_free`, of the disk of the workspace, are in bytes.
+    """State of a workspace; None or empty where a part is missing.
 
-    `bentos` in `disk` is BentoML's store, which all workspaces of a user share. `advice` says what to run next.
+    `disk` and `disk_free`, of the disk of the workspace, are in bytes. `bentos` in `disk` is BentoML's store, which all
+    workspaces of a user share. `advice` says what to run next.
 
     `unreachable` says why MLflow did not answer and what to do; then champion, challenger and runs are not known. `faults`
     names models and reports that cannot be read; `working` who holds the workspace now.
@@ -100,9 +101,10 @@ class Status:
 
 
 def workspace_status(root: Path) -> Status:
-    """Where the workspace at `root` stands, within some seconds also where MLflow does not answer.
+    """Return the state of the workspace at `root`.
 
-    Raises `ParamsError` where it has no params.yaml that can be read.
+    It takes some seconds at most, also where MLflow does not answer. Raises `ParamsError` where it has no params.yaml that can
+    be read.
     """
     params = params_file.load(root / "params.yaml")
     faults: list[str] = []
@@ -140,7 +142,10 @@ def workspace_status(root: Path) -> Status:
 
 
 def _tracked() -> bool:
-    """Whether there is a store to ask; asking MLflow for one that is not there would make it, which takes seconds."""
+    """Whether there is a store to ask.
+
+    Asking MLflow for one that is missing would create it, which takes seconds.
+    """
     file = mlflow_store.store_file()
     return file is None or file.exists()
 
@@ -227,5 +232,5 @@ def _advice(
     if champion is not None and (bundle is None or not bundle.of_champion):
         advice.append("data/bundle is not the champion's model: `fer package` puts it there")
     if challenger is not None and champion is not None and challenger.number != champion.number and challenger.gate is None:
-        advice.append(f"version {challenger.number} was not judged yet: `fer promote`")
+        advice.append(f"version {challenger.number} was not evaluated yet: `fer promote`")
     return tuple(advice)

@@ -1,4 +1,4 @@
-"""The page of a search: history, importances, parallel plot, all trials; the table trials.csv beside it."""
+"""Write the page of a search, and the table trials.csv."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def write_search(out: Path, search: Search, result: SearchResult) -> None:
 
 @themed
 def history_figure(trials: list[Tried], metric: str) -> Figure:
-    """The metric of each complete trial in order, with the best so far; stopped trials as crosses at their last epoch."""
+    """Draw the metric of each trial in order, with the best so far.
+
+    Stopped trials are crosses at their last epoch.
+    """
     figure = Figure(figsize=(9, 3.6))
     axes = figure.subplots()
     complete = [(trial.number, trial.value) for trial in trials if trial.value is not None]
@@ -94,7 +97,10 @@ def curves_figure(trials: list[Tried], best: int, metric: str) -> Figure:
 
 @themed
 def parallel_figure(trials: list[Tried], params: TuneParams) -> Figure:
-    """One line per complete trial across its values, dark for a high metric; each axis spans the range that was searched."""
+    """Draw each complete trial as one line across its values.
+
+    Dark for a high metric; each axis spans the range that was searched.
+    """
     complete = sorted((trial for trial in trials if trial.value is not None), key=lambda trial: trial.value or 0.0)
     keys = list(params.space)
     results = [trial.value or 0.0 for trial in complete]
@@ -142,7 +148,10 @@ def _best_table(result: SearchResult, params: TuneParams) -> Table:
 
 
 def _trial_table(trials: list[Tried], keys: list[str], metric: str) -> Table:
-    """All trials: complete ones from the best to the worst, then stopped ones, then failed ones."""
+    """Return the table of all trials, complete ones first.
+
+    Complete ones from the best to the worst, then stopped ones, then failed ones.
+    """
     ranked = sorted(trials, key=lambda t: (t.state != COMPLETE, t.state == FAILED, -(t.value or 0), -len(t.epochs), t.number))
     return Table(
         ("trial", "state", metric, "epochs", "s", *keys, "note"),

@@ -1,4 +1,7 @@
-"""What a search found: best.json beside its study. Written by `fer tune`, read where the best trial becomes a profile."""
+"""The result of a search, best.json.
+
+Written by `fer tune`, read where the best trial becomes a profile.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,10 @@ class SearchResult:
 
     @classmethod
     def read(cls, folder: Path) -> SearchResult:
-        """The content of best.json. Raises `ParamsError` where there is none, or its recipe no longer fits this code."""
+        """Read best.json of a folder.
+
+        Raises `ParamsError` where there is none, or its recipe no longer fits this code.
+        """
         path = folder / RESULT_FILE
         try:
             values = json.loads(path.read_text(encoding="utf-8"))

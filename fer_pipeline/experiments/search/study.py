@@ -1,4 +1,4 @@
-"""A search for a better recipe: an Optuna study in a SQLite file, which a killed search goes on with. Alone imports optuna.
+"""An Optuna study in a SQLite file, which a killed search goes on with.
 
 Values are drawn by TPE, at random at first; a trial that is worse than the median of the complete ones at the same epoch is
 stopped. The sampler is seeded anew for each trial from the seed and the number of trials that count, so that a search that was
@@ -39,7 +39,10 @@ MIN_FOR_IMPORTANCES = 8
 
 @dataclass(frozen=True)
 class Tried:
-    """A trial that ended: `values` of the keys of train, the metric after each epoch, `value` at the end (complete ones only)."""
+    """A trial that ended.
+
+    `values` are of the keys of train, `epochs` the metric after each epoch, `value` the metric at the end (complete ones only).
+    """
 
     number: int
     state: str
@@ -52,9 +55,10 @@ class Tried:
 
 
 class Search:
-    """The study with this name; `ask` starts a trial, `report` its epochs, and one of `complete`, `stop`, `fail` ends it.
+    """The study with this name.
 
-    Raises `ToolUnavailableError` where the file cannot be opened as a study.
+    `ask` starts a trial, `report` its epochs, and one of `complete`, `stop`, `fail` ends it. Raises `ToolUnavailableError`
+    where the file cannot be opened as a study.
     """
 
     def __init__(self, folder: Path, name: str, params: TuneParams) -> None:
@@ -82,11 +86,14 @@ class Search:
         return self._study.user_attrs.get("run_id")
 
     def note_run(self, run_id: str) -> None:
-        """Remembers the MLflow run: of the running trial, or of the whole search where none runs."""
+        """Store the MLflow run of the running trial, or else of the search."""
         (self._trial or self._study).set_user_attr("run_id", run_id)
 
     def recover(self) -> list[Tried]:
-        """Marks trials as failed whose process is gone, and queues their values again; returns them."""
+        """Mark trials of killed processes as failed, and queue their values again.
+
+        Returns them.
+        """
         left = self._study.get_trials(states=(TrialState.RUNNING,))
         for trial in left:
             retries = trial.user_attrs.get("retries", 0)
@@ -115,7 +122,10 @@ class Search:
         return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
     def ask(self) -> tuple[int, dict[str, Any]]:
-        """Starts a trial: its number, and its values for the keys of the space, rounded to four digits."""
+        """Start a trial; returns its number and its values.
+
+        Values are rounded to four digits.
+        """
         drawn = (self.params.seed, self.counted, self._given_up) if self._given_up else (self.params.seed, self.counted)
         seed = int(np.random.SeedSequence(drawn).generate_state(1)[0])  # values that were given up are not drawn again
         self._study.sampler = optuna.samplers.TPESampler(n_startup_trials=self.params.startup_trials, seed=seed)
@@ -123,7 +133,10 @@ class Search:
         return self._trial.number, self._rounded(self._trial.params)
 
     def report(self, epoch: int, value: float, *, last: bool) -> None:
-        """Notes the metric after an epoch of the running trial. Raises `Stopped`, but not after the last epoch."""
+        """Store the metric after an epoch of the running trial.
+
+        Raises `Stopped`, but not after the last epoch.
+        """
         assert self._trial is not None
         self._trial.report(value, epoch)
         if not last and self._trial.should_prune():
@@ -142,9 +155,10 @@ class Search:
         return self._finish(TrialState.FAIL, note=note)
 
     def importances(self) -> dict[str, float]:
-        """Share of each key in the variance of the metric, largest first (fANOVA, Hutter et al. 2014, seeded).
+        """Return the share of each key in the variance of the metric, largest first.
 
-        Empty where there are fewer than `MIN_FOR_IMPORTANCES` complete trials, or all have the same value.
+        fANOVA (Hutter et al. 2014), seeded. Empty where there are fewer than `MIN_FOR_IMPORTANCES` complete trials, or all have
+        the same value.
         """
         values = [trial.value for trial in self.trials if trial.value is not None]
         if len(values) < MIN_FOR_IMPORTANCES or len(set(values)) < 2:

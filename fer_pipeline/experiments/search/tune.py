@@ -1,4 +1,4 @@
-"""A search for a recipe: the data with its version, trainings with other recipes, one MLflow run each, the page.
+"""Search for a recipe: one training and one MLflow run per trial.
 
 Trials are chosen on the validation split; the test split is never read.
 """
@@ -39,11 +39,11 @@ def tune(
     trials: int | None,
     on_progress: Callable[[str], None],
 ) -> SearchResult:
-    """Searches until `trials` of them (None: those of params) were complete or stopped early, and writes the page.
+    """Run trials until `trials` of them have ended, and write the page.
 
-    The study, the checkpoint of the running trial and the best recipe so far (best.json) lie in `folder`: a killed search goes on
-    there, and its last trial after the last finished epoch. Another recipe, space or data is another study in the same file.
-    `on_progress` gets a line per trial.
+    Complete trials and those stopped early count; None: `tune.trials` of params. The study, the checkpoint of the running trial
+    and the best recipe so far (best.json) lie in `folder`: a killed search goes on there, and its last trial after the last
+    finished epoch. Another recipe, space or data is another study in the same file. `on_progress` gets a line per trial.
 
     Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
     """
@@ -90,14 +90,20 @@ def tune(
 
 
 def check_space(train_params: TrainParams, params: TuneParams) -> None:
-    """Raises `ParamsError` where the recipe in use does not fit a value of the space, before hours are spent."""
+    """Check that the recipe in use fits every end of the search space.
+
+    Raises `ParamsError` where it does not, before hours are spent.
+    """
     for key, candidates in params.space.items():
         for value in candidates.ends:
             train_params.with_values({key: value})
 
 
 def study_name(data_train: FaceDataset, data_validation: FaceDataset, params: Params) -> str:
-    """The same for searches whose trials can be compared: equal recipe, data, backend and section tune, but for its `trials`."""
+    """Name the study of searches whose trials can be compared.
+
+    It is the same for equal recipe, data, backend and section tune without its `trials`.
+    """
     plan = params.tune.model_copy(update={"trials": 1})
     key = recipe_key(data_train, data_validation, params.train) + fingerprint(plan)
     return f"{params.train.network}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"

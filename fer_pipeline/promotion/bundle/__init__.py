@@ -1,1 +1,1 @@
-"""The served form of a model: data/bundle, and a BentoML bento that was tested once."""
+"""The served form of a model: data/bundle, and a tested BentoML bento."""

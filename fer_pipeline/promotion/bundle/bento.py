@@ -1,4 +1,4 @@
-"""Build a bento of an exported model and the serving code, and test it before it counts."""
+"""Build and test a bento of an exported model and the serving code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVED_CODE: Final = (
     "fer_pipeline/monitoring/*.py",
     "fer_pipeline/feedback/*.py",
     "fer_pipeline/serving/**/*.py",
-    "fer_pipeline/serving/web/**",
+    "fer_pipeline/serving/web/**/*",
 )
 """Patterns of the code in a bundle: the `include` of bentofile.yaml without the model."""
 
@@ -34,12 +34,12 @@ _BUILD_WAIT_SECONDS = 300.0
 
 
 def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str] | None = None, tested: str | None = None) -> str:
-    """Build a bento of an exported model, the code in `root` and its bentofile.yaml; returns its tag.
+    """Build a bento of an exported model and the code in `root`; returns its tag.
 
-    The tag, such as "fer:v3-0a1b2c3d-4e5f60", ends in a digest of code and detector: a bento of the same tag is the same bento,
-    and is kept as it is. It must pass `smoke_test` before it counts, unless its tag is `tested`, the one that the caller noted
-    after an earlier build: a bento that a killed build left was not tested. `names` (name, version, alias of the registry) join
-    the lineage in the service's answers.
+    The folder `root` holds bentofile.yaml. The tag, such as "fer:v3-0a1b2c3d-4e5f60", ends in a digest of code and detector: a
+    bento of the same tag is the same bento, and is kept as it is. It must pass `smoke_test` before it counts, unless its tag is
+    `tested`, the one that the caller noted after an earlier build: a bento that a killed build left was not tested. `names`
+    (name, version, alias of the registry) join the lineage in the service's answers.
 
     Raises `ModelError` where the model does not load, the build fails, or the bento does not answer as the model does, and
     leaves no such bento in the store; `WorkspaceBusyError` where another process builds for minutes.

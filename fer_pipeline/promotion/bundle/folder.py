@@ -1,4 +1,7 @@
-"""Write exported models to data/bundle and data/challenger, from where services take them."""
+"""Write exported models to data/bundle and data/challenger.
+
+Services take them from there.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _WAIT_SECONDS = 10.0
 
 @contextmanager
 def replaced_bundle(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Write an exported model aside, and make it data/bundle of `root` when the block ends without an error.
+    """Write a model aside, and make it data/bundle when the block ends well.
 
     `names` (name, version, alias of the registry) join the lineage in model.json. Raises `ModelError` for a damaged model.
     """
@@ -31,7 +34,10 @@ def replaced_bundle(model_folder: Path, root: Path, names: Mapping[str, str] | N
 
 
 def write_challenger(model_folder: Path, root: Path, names: Mapping[str, str] | None = None) -> None:
-    """Make an exported model data/challenger, which a service in shadow mode runs. `names` as for `replaced_bundle`."""
+    """Make an exported model data/challenger, for services in shadow mode.
+
+    `names` as for `replaced_bundle`.
+    """
     ModelInfo.read(model_folder)
     target = root / CHALLENGER
     with exclusive(target, "writing the challenger", _WAIT_SECONDS), replaced_folder(target) as folder:
@@ -48,7 +54,10 @@ def remove_challenger(root: Path) -> None:
 
 
 def copy_model(target: Path, model_folder: Path, root: Path, names: Mapping[str, str] | None) -> None:
-    """Copy model.onnx, model.json, card and list of training images, and the workspace's YuNet where it has one."""
+    """Copy the files of an exported model that a service needs.
+
+    These are model.onnx, model.json, card and list of training images, and the workspace's YuNet where it has one.
+    """
     for name in (MODEL_FILE, INFO_FILE):
         shutil.copy2(model_folder / name, target / name)
     if names:

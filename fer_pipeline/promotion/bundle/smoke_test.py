@@ -27,9 +27,10 @@ _FAILED = "Application startup failed"
 
 
 def smoke_test(tag: str, model_folder: Path) -> None:
-    """Serve the bento on a free loopback port, compare one answer with the model's own, and stop it.
+    """Serve the bento, compare one answer with the model's own, and stop it.
 
-    Raises `ModelError`, with the last lines of the server's log, where the answer does not come or is another one.
+    It listens on a free port of 127.0.0.1. Raises `ModelError`, with the last lines of the server's log, where the answer does
+    not come or is another one.
     """
     face = _test_face()
     classifier = EmotionClassifier.load(model_folder)

@@ -1,4 +1,7 @@
-"""Run BentoML's commands on its store of bentos (`BENTOML_HOME`), in processes of their own."""
+"""Run BentoML's commands on its store of bentos, in processes of their own.
+
+The store lies in `BENTOML_HOME`.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,18 @@ def is_packaged(tag: str) -> bool:
 
 
 def bento_path(tag: str) -> str:
-    """Return the folder of a bento. Raises `ModelError` where the store does not hold it."""
+    """Return the folder of a bento.
+
+    Raises `ModelError` where the store does not hold it.
+    """
     return run_bentoml("get", tag, "--output", "path").strip()
 
 
 def run_bentoml(*arguments: str, cwd: Path | None = None) -> str:
-    """Return the output of a command of BentoML. Raises `ModelError`, with its last lines, where it fails."""
+    """Return the output of a command of BentoML.
+
+    Raises `ModelError`, with its last lines, where it fails.
+    """
     environment = {**bentoml_environment(), "COLUMNS": "10000"}  # or a line ends at 80, in the middle of a path
     command = [sys.executable, "-m", "bentoml", *arguments]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -40,6 +49,6 @@ def run_bentoml(*arguments: str, cwd: Path | None = None) -> str:
 
 
 def bentoml_environment() -> dict[str, str]:
-    """Return this process's environment without settings of the service, and with BentoML's telemetry off."""
+    """Return this environment without the service's settings, telemetry off."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FER_") and name != "PYTHONPATH"}
     return {**kept, "BENTOML_DO_NOT_TRACK": "True"}
