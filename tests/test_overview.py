@@ -147,7 +147,7 @@ def test_versions_that_cannot_answer_to_the_same_rows_are_not_compared(registere
     values = json.loads((levels / "facts.json").read_text())
     values["image_spec"]["contrast"] = "clahe"
     (levels / "facts.json").write_text(json.dumps(values))
-    with pytest.raises(ModelError, match="was prepared otherwise"):
+    with pytest.raises(ModelError, match="expects image spec"):
         candidates.compare_versions(registered, version(1), version(2), out)
     assert not out.exists()
 
@@ -175,7 +175,7 @@ def test_the_status_names_champion_challenger_bundle_runs_and_disk(registered: P
     assert found.runs[0].name == "tiny"
     assert found.runs[0].status == "FINISHED"
     assert found.disk["mlflow.db"] > 100_000
-    assert found.advice == ("version 4 was not judged yet: `fer promote`",)
+    assert found.advice == ("version 4 was not evaluated yet: `fer promote`",)
     assert found.working is None
 
 

@@ -50,7 +50,7 @@ def test_the_champion_answers_and_else_the_pretrained_model(face: str, tmp_path:
 def test_a_version_of_the_registry_is_downloaded_once(
     face: str, tmp_path: Path, brightness_model: Path, tracking_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fer_pipeline.experiments import registry, runs
+    from fer_pipeline.experiments import exports, registry, runs
 
     shutil.copy(Path(__file__).parents[2] / "params.yaml", tmp_path)
     info = ModelInfo.read(brightness_model)
@@ -60,7 +60,7 @@ def test_a_version_of_the_registry_is_downloaded_once(
         done = fer("predict", face, "--model", model)
         assert done.exit_code == 0, done.output
         assert f"model: fer version 1 (brightness {info.fingerprint})" in done.stderr
-        monkeypatch.setattr(registry, "download_export", lambda *_: pytest.fail("downloaded again"))
+        monkeypatch.setattr(exports, "local_export", lambda *_: pytest.fail("downloaded again"))
     assert "no version or alias '2'" in str(fer("predict", face, "--model", "fer/2").exception)
 
 

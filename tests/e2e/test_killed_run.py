@@ -71,7 +71,8 @@ def start(seconds: int) -> str:
     return str(run_deployment("sleeper/sleeper", parameters={"seconds": seconds}, timeout=0).id)
 
 
-def test_a_run_that_was_killed_with_its_worker_ends_as_crashed_and_the_next_one_starts(api: PrefectApi) -> None:
+def test_a_run_killed_with_its_worker_ends_as_crashed(api: PrefectApi) -> None:
+    """A run that was killed with its worker ends as crashed and the next one starts."""
     with worker() as first_worker:
         killed = start(600)
         assert api.wait_for_events("prefect.flow-run.heartbeat", 120)

@@ -20,14 +20,14 @@ from fer_pipeline.config import editing
 from fer_pipeline.errors import FerError
 from fer_pipeline.experiments import runs
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.promotion.champion import Summary
+from fer_pipeline.promotion.summary import Summary
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 from flows.training import train_champion
 
 ROOT = Path(__file__).parents[2]
 FACES = 350
-STAGES = ("fetch", "preprocess", "validate", "train", "evaluate", "export")
+STAGES = ("fetch", "preprocess", "validate", "train", "evaluate", "export", "card")
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -120,7 +120,8 @@ def test_raw_faces_become_a_packaged_champion(workspace: Path, first: Run) -> No
         assert (workspace / "data" / "reports" / page).stat().st_size > 10_000
 
 
-def test_the_summary_is_an_artifact_with_figures_gate_and_next_steps(first: Run) -> None:
+def test_the_summary_is_an_artifact(first: Run) -> None:
+    """The summary is an artifact with figures gate and next steps."""
     text = first.artifacts["fer-summary"]
     for word in ("accuracy", "macro-F1", "fer version 1: promoted", "fer ui mlflow", "fer serve", "not for real pictures"):
         assert word in text
@@ -172,9 +173,8 @@ def test_dvc_finds_nothing_to_do_and_shows_the_metrics(workspace: Path, third: R
         assert expected in done.stdout, done.stdout + done.stderr
 
 
-def test_mlflow_has_every_figure_that_dvc_has_of_the_last_evaluation(
-    workspace: Path, third: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mlflow_has_every_figure_of_the_last_evaluation(workspace: Path, third: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mlflow has every figure that dvc has of the last evaluation."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.parent}/mlflow.db")
     figures = json.loads((workspace / "data" / "reports" / "evaluation" / "metrics.json").read_text())
     logged = runs.read_run(ModelInfo.read(workspace / "data" / "export").lineage["run_id"]).metrics
@@ -190,9 +190,8 @@ def test_a_second_run_at_the_same_time_is_told_who_is_first(workspace: Path, thi
 
 
 @pytest.mark.slow
-def test_data_of_one_class_ends_the_flow_with_its_message_and_keeps_the_champion(
-    workspace: Path, third: Run, tmp_path: Path
-) -> None:
+def test_data_of_one_class_ends_the_flow_with_its_message(workspace: Path, third: Run, tmp_path: Path) -> None:
+    """Data of one class ends the flow with its message and keeps the champion."""
     faces = np.random.default_rng(0).integers(0, 256, (60, 2304))
     rows = [f"3,{' '.join(map(str, face))},{'Training' if row % 3 else 'PrivateTest'}" for row, face in enumerate(faces)]
     (tmp_path / "happy.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]))

@@ -134,7 +134,7 @@ def wait_until(happened: Callable[[], object], seconds: float = 60) -> None:
 
 
 @pytest.mark.timeout(300, method="thread")  # Prefect uses the alarm signal, as pytest-timeout does by default
-def test_the_fiftieth_accepted_correction_asks_for_a_training_that_fetches_them_all(workspace: Path) -> None:
+def test_the_fiftieth_correction_asks_for_a_training(workspace: Path) -> None:
     """Not shown here: a worker taking the run, and the network learning from the rows (`make demo-lifecycle` plays both)."""
     give(workspace, range(100, 99 + THRESHOLD))
     assert f"{THRESHOLD - 1} accepted" in accept()

@@ -53,7 +53,8 @@ def test_what_an_earlier_release_rolled_back_is_not_promoted(earlier: Path) -> N
     assert "rolled back on 2026-03-02" in decision.markdown()
 
 
-def test_to_name_a_version_rolled_back_earlier_clears_its_old_tag(earlier: Path) -> None:
+def test_naming_a_version_rolled_back_clears_its_old_tag(earlier: Path) -> None:
+    """To name a version rolled back earlier clears its old tag."""
     assert roll_back(earlier, 3).version.number == 3
     assert "rolled_back" not in stored_tags(3)
     assert "rolled_back_at" not in registry.find("fer", "3").tags

@@ -30,7 +30,8 @@ def test_children_of_a_server_end_with_it(tmp_path: Path, running_commands: Call
     assert not [command for command in running_commands() if "# child" in command]
 
 
-def test_a_server_that_ends_while_starting_is_an_error_with_its_log(tmp_path: Path) -> None:
+def test_a_server_that_ends_while_starting_is_an_error(tmp_path: Path) -> None:
+    """A server that ends while starting is an error with its log."""
     command = [sys.executable, "-c", "raise SystemExit('no such model')"]
     with (
         running_server(command, tmp_path / "service.log") as server,

@@ -67,7 +67,7 @@ def at_home(packaged: Packaged, isolated_homes: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("BENTOML_HOME", str(packaged.home))
 
 
-def test_packaging_returns_the_tag_and_keeps_the_model(
+def test_packaging_returns_the_tag_and_fills_the_bundle(
     packaged: Packaged, brightness_model: Path, servers: Callable[[], list[str]]
 ) -> None:
     """Packaging returns the tag and leaves the model in the bundle."""
@@ -140,9 +140,11 @@ def test_a_bento_that_does_not_start_is_told_with_its_log(
 
 
 @pytest.mark.usefixtures("at_home")
-def test_a_failed_trial_leaves_neither_bento_nor_bundle_behind(
+def test_a_failed_smoke_test_leaves_no_bento_and_no_bundle(
     packaged: Packaged, brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A failed trial leaves neither bento nor bundle behind."""
+
     def fail(*_: object) -> None:
         raise ModelError("wrong answer")
 
@@ -157,9 +159,10 @@ def test_a_failed_trial_leaves_neither_bento_nor_bundle_behind(
 
 
 @pytest.mark.usefixtures("at_home")
-def test_a_bento_counts_once_its_trial_is_noted_and_is_tested_again_before(
+def test_a_bento_is_tested_again_until_its_test_is_noted(
     packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A bento counts once its smoke test is noted and is tested again before."""
     tested: list[str] = []
     monkeypatch.setattr(bento, "smoke_test", lambda tag, _folder: tested.append(tag))
     before = packaged.bento.stat().st_ino
@@ -171,7 +174,7 @@ def test_a_bento_counts_once_its_trial_is_noted_and_is_tested_again_before(
 
 
 @pytest.mark.usefixtures("at_home")
-def test_a_stuck_bento_does_not_hide_why_it_failed(
+def test_a_bento_that_cannot_be_deleted_hides_no_failure(
     packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bento that cannot be deleted does not hide why it failed."""

@@ -28,7 +28,7 @@ from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.training.train import OnEpoch
 from flows import tasks
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FACES = 84
 
 
@@ -100,9 +100,8 @@ def runs() -> dict[str, Any]:
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 
-def test_a_killed_search_goes_on_and_its_trial_is_tried_again_after_the_last_finished_epoch(
-    search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_search_goes_on(search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed search goes on and its smoke test is tried again after the last finished epoch."""
     log = tuning.tracking.log_metrics
     epochs = iter(range(10))
 
@@ -153,9 +152,10 @@ def test_a_killed_search_goes_on_and_its_trial_is_tried_again_after_the_last_fin
     assert search(2) == result  # nothing is left to do
 
 
-def test_the_best_trial_on_validation_wins_and_poor_ones_are_stopped(
+def test_the_best_trial_wins_and_poor_ones_are_stopped(
     search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The best trial on validation wins and poor ones are stopped."""
     monkeypatch.setattr(tuning, "train", made_up([0.4, 0.6, 0.2, float("nan"), 0.9]))
     result = search(5)
     assert (result.trial, result.value, result.trials, result.stopped) == (4, 0.9, 5, 2)
@@ -173,18 +173,18 @@ def test_the_best_trial_on_validation_wins_and_poor_ones_are_stopped(
     assert runs()["trial 2"].data.tags["trial.state"] == "stopped"
 
 
-def test_more_trials_are_added_to_a_search_and_importances_come_with_them(
-    search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_trials_are_added_to_a_search(search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch) -> None:
+    """More trials are added to a search and importances come with them."""
     monkeypatch.setattr(tuning, "train", made_up([0.5, 0.6, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66]))
     assert search(2).trials == 2
     assert search(8).trials == 8
     assert "fANOVA" in Path("data/reports/tuning/report.html").read_text()
 
 
-def test_another_recipe_or_space_is_another_search_and_the_number_of_trials_is_not(
+def test_another_recipe_or_space_is_another_search(
     search: Callable[..., SearchResult], plan: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Another recipe or space is another search and the number of trials is not."""
     monkeypatch.setattr(tuning, "train", made_up([0.5, 0.6, 0.7]))
     first = search(1)
     other = search(1, plan.model_copy(update={"train": plan.train.model_copy(update={"batch_size": 14})}))
@@ -203,9 +203,9 @@ def test_a_search_in_which_all_diverges_says_what_to_do(
     assert runs()["plain_cnn-smoke"].info.status == "FAILED"
 
 
-def test_a_fault_of_the_machine_ends_the_search_and_is_not_taken_for_a_bad_trial(
-    search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_of_the_machine_ends_the_search(search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the machine ends the search and is not taken for a bad trial."""
+
     def full(*_: Any) -> None:
         raise ToolUnavailableError("disk full")
 
@@ -218,9 +218,8 @@ def test_a_fault_of_the_machine_ends_the_search_and_is_not_taken_for_a_bad_trial
     assert search(1).trials == 1
 
 
-def test_a_space_that_does_not_fit_the_recipe_is_refused_before_any_training(
-    search: Callable[..., SearchResult], plan: Params
-) -> None:
+def test_a_space_that_does_not_fit_the_recipe_is_refused(search: Callable[..., SearchResult], plan: Params) -> None:
+    """A space that does not fit the recipe is refused before any training."""
     adam = plan.train.model_copy(update={"optimizer": "adam", "weight_decay": 0.0})
     space = {"weight_decay": Range(low=0.0001, high=0.001)}
     params = plan.model_copy(update={"train": adam, "tune": plan.tune.model_copy(update={"space": space})})

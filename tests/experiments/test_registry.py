@@ -8,10 +8,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import mlflow_store, registry, runs
+from fer_pipeline.experiments.exports import local_export
 from fer_pipeline.imaging import ImageSpec
-from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 
 TAGS = {"data_version": "abc", "params_hash": "123"}
 
@@ -48,7 +48,7 @@ def test_versions_carry_signature_tags_and_the_exported_folder(tracking_store: P
     assert registry.register(export, info, "fer", run_id, TAGS) == (version, False)  # the same model is registered once
     signature = mlflow.models.get_model_info("models:/fer@challenger").signature
     assert signature.inputs.input_names() == ["image"]
-    assert ModelInfo.read(registry.download_export(version, tmp_path / "down")) == info
+    assert ModelInfo.read(local_export(version)) == info
     logits = mlflow.pyfunc.load_model("models:/fer@challenger").predict(np.zeros((2, 48, 48, 1), np.uint8))
     assert logits["logits"].shape == (2, 7)
 
@@ -70,23 +70,6 @@ def test_the_champion_is_whoever_holds_the_alias(tracking_store: Path, tmp_path:
     assert [version.number for version in registry.versions("fer")] == [1, 2]
 
 
-def test_the_model_card_of_the_run_comes_with_the_model(tracking_store: Path, tmp_path: Path) -> None:
-    export = exported(tmp_path / "export", 1.0)
-    run_id = runs.ensure_run(None, "tiny", TAGS)
-    version, _ = registry.register(export, ModelInfo.read(export), "fer", run_id, TAGS)
-    assert not (registry.download_export(version, tmp_path / "without") / CARD_FILE).exists()
-    (tmp_path / "card").mkdir()
-    (tmp_path / "card" / CARD_FILE).write_text("what it is")
-    runs.log_files(run_id, tmp_path / "card", "card")
-    assert (registry.download_export(version, tmp_path / "with") / CARD_FILE).read_text() == "what it is"
-
-
-def test_a_version_without_an_exported_model_is_an_error(tracking_store: Path, tmp_path: Path) -> None:
-    run_id = runs.ensure_run(None, "tiny", TAGS)
-    with pytest.raises(ModelError, match="fer version 9 has no exported model"):
-        registry.download_export(registry.Version("fer", 9, run_id, {}), tmp_path)
-
-
 @pytest.mark.parametrize(
     ("uri", "file"),
     [
@@ -101,3 +84,17 @@ def test_only_a_registry_in_a_sqlite_file_has_a_place_for_a_lock(
 ) -> None:
     monkeypatch.setattr(mlflow, "get_registry_uri", lambda: uri)
     assert mlflow_store.store_file() == file
+
+
+@pytest.mark.parametrize(
+    ("uri", "page"),
+    [
+        ("sqlite:///mlflow.db", None),
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000/#/models/fer/versions/3"),
+        ("https://me:secret@models.example.org/mlflow", "https://models.example.org/mlflow/#/models/fer/versions/3"),
+    ],
+)
+def test_the_address_of_a_version_is_without_password(uri: str, page: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version has an address on a server without its password."""
+    monkeypatch.setattr("mlflow.get_registry_uri", lambda: uri)
+    assert registry.address(registry.Version("fer", 3, "r", {})) == page

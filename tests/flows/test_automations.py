@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_sett
 
 from fer_pipeline import environment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "flows" / "automations.yaml").read_text())["automations"]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 
@@ -23,12 +23,14 @@ def test_prefect_accepts_the_automation(automation: dict[str, Any]) -> None:
     assert AutomationCore.model_validate(automation).name == automation["name"]
 
 
-def test_a_run_counts_as_killed_only_after_several_missed_heartbeats() -> None:
+def test_a_run_counts_as_killed_after_several_heartbeats() -> None:
+    """A run counts as killed only after several missed heartbeats."""
     trigger = next(a["trigger"] for a in AUTOMATIONS if a["name"] == "mark killed runs as crashed")
     assert trigger["within"] >= 3 * int(environment.DEFAULTS["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
 
 
-def test_every_deployment_carries_the_tag_that_the_automations_look_for() -> None:
+def test_every_deployment_has_the_tag_of_the_automations() -> None:
+    """Every deployment carries the tag that the automations look for."""
     wanted = {a["trigger"]["match_related"]["prefect.resource.id"] for a in AUTOMATIONS if "match_related" in a["trigger"]}
     assert wanted == {"prefect.tag.fer"}
     assert all("fer" in deployment["tags"] for deployment in DEPLOYMENTS)

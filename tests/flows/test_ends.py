@@ -27,7 +27,7 @@ from flows.training import train_champion
 from flows.tuning import tune_recipe
 
 FLOWS: list[Flow[Any, Any]] = [train_champion, promote_challenger, tune_recipe, score_pictures, check_drift, purge_feedback]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,8 @@ def test_each_flow_that_is_deployed_is_among_them() -> None:
     assert deployed == {flow.fn.__name__ for flow in FLOWS}
 
 
-def test_a_deployment_that_events_start_outwaits_a_run_by_hand_and_queues_within_its_time_limit() -> None:
+def test_deployments_started_by_events_outwait_other_runs() -> None:
+    """A deployment that events start outwaits a run by hand and queues within its time limit."""
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     for one in deployments:
         flow = next(flow for flow in FLOWS if flow.fn.__name__ == one["entrypoint"].rpartition(":")[2])
@@ -115,7 +116,8 @@ def test_what_a_purge_has_done_is_an_artifact_with_a_link(server: None, tmp_path
     assert "fer-feedback-page" in artifacts
 
 
-def test_advice_for_a_failure_without_a_message_still_says_where_to_look() -> None:
+def test_advice_without_a_message_says_where_to_look() -> None:
+    """Advice for a failure without a message still says where to look."""
     from prefect.states import Failed
 
     assert ends.advice("check-drift", Failed()).startswith("It failed without a message: see its log.")

@@ -40,14 +40,16 @@ def test_the_data_of_a_training_is_named_and_the_run_goes_on(tracking_store: Pat
     assert run.info.status == "RUNNING"
 
 
-def test_a_killed_training_goes_on_in_its_run_and_another_recipe_starts_a_new_one(tracking_store: Path, tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_in_its_run(tracking_store: Path, tmp_path: Path) -> None:
+    """A killed training goes on in its run and another recipe starts a new one."""
     memo = tmp_path / "memo.json"
     first = runs.open_training_run(memo, "compact", {"lr": 0.1}, TAGS)
     assert runs.open_training_run(memo, "compact", {"lr": 0.1}, TAGS) == first
     assert runs.open_training_run(memo, "compact", {"lr": 0.2}, {**TAGS, "params_hash": "456"}) != first
 
 
-def test_a_run_of_another_store_is_replaced_by_one_marked_restored(tracking_store: Path) -> None:
+def test_a_run_of_another_store_is_replaced_by_a_restored_one(tracking_store: Path) -> None:
+    """A run of another store is replaced by one marked restored."""
     run_id = runs.ensure_run("0123456789abcdef0123456789abcdef", "compact", TAGS)
     assert MlflowClient().get_run(run_id).data.tags["restored"] == "0123456789abcdef0123456789abcdef"
     assert runs.ensure_run(run_id, "compact", TAGS) == run_id

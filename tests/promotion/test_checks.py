@@ -68,8 +68,9 @@ def test_a_class_that_is_given_up_stops_a_better_challenger() -> None:
     assert "60.0 points (disgust), lower bound +" in decision.markdown()
 
 
-def test_a_fall_of_a_class_that_may_be_luck_does_not_stop_a_better_challenger() -> None:
+def test_a_fall_of_a_class_that_may_be_luck_is_no_reason() -> None:
     # Nine pictures of disgust fewer of 100: 9 lost and none gained, or 49 lost and 40 gained.
+    """A fall of a class that may be luck does not stop a better challenger."""
     surely, by_luck = (_swapped(lost, gained) for lost, gained in ((9, 0), (49, 40)))
     assert failed(decide(*surely, LABELS, PARAMS)) == ["largest fall of a class's recall"]
     assert decide(*by_luck, LABELS, PARAMS).promoted
@@ -113,11 +114,13 @@ def test_a_badly_calibrated_challenger_is_refused() -> None:
     assert failed(decide(candidate(0.9), candidate(0.5, "old"), LABELS, strict)) == ["calibration (ECE)"]
 
 
-def test_a_synthetic_model_never_replaces_one_trained_on_real_pictures() -> None:
+def test_a_synthetic_model_never_replaces_a_real_one() -> None:
+    """A synthetic model never replaces one trained on real pictures."""
     assert failed(decide(candidate(1.0, synthetic=True), candidate(0.3, "old"), LABELS, PARAMS)) == ["training data"]
 
 
-def test_a_model_of_real_pictures_replaces_a_synthetic_champion_even_if_that_scores_higher_here() -> None:
+def test_a_real_model_replaces_a_better_synthetic_champion() -> None:
+    """A model of real pictures replaces a synthetic champion even if that scores higher here."""
     assert decide(candidate(0.6), candidate(0.9, "old", synthetic=True), LABELS, PARAMS).promoted
 
 
@@ -126,8 +129,9 @@ def test_the_decision_is_the_same_each_time() -> None:
     assert first == second
 
 
-def test_a_challenger_that_is_right_more_often_but_far_less_sure_of_it_is_refused() -> None:
+def test_a_better_but_badly_calibrated_challenger_is_refused() -> None:
     # Both say 0.6: the champion is right 60 % of the time, so its ECE is 0, that of the challenger 0.2.
+    """A challenger that is right more often but far less sure of it is refused."""
     strict = PARAMS.model_copy(update={"max_ece_rise": 0.1})
     decision = decide(candidate(0.8), candidate(0.6, "old"), LABELS, strict)
     assert failed(decision) == ["rise of the calibration error (ECE)"]
@@ -142,11 +146,13 @@ def test_a_challenger_that_bears_bad_pictures_worse_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("new", "old"), [(0.48, 0.5), (0.9, 0.5), (None, 0.5), (0.1, None)])
-def test_a_small_fall_or_none_measured_does_not_stop_a_better_challenger(new: float | None, old: float | None) -> None:
+def test_a_small_fall_or_none_measured_is_no_reason(new: float | None, old: float | None) -> None:
+    """A small fall or none measured does not stop a better challenger."""
     assert decide(candidate(0.63, corruption=new), candidate(0.58, "old", corruption=old), LABELS, PARAMS).promoted
 
 
-def test_the_decision_names_those_of_whom_the_training_pictures_are_not_known() -> None:
+def test_the_decision_names_models_of_unknown_training_data() -> None:
+    """The decision names those of whom the training pictures are not known."""
     known = decide(candidate(0.62), candidate(0.58, "old"), LABELS, PARAMS)
     assert "700 test rows. None of them is an exact copy of a picture that new or old was trained on." in known.evaluated_on
     assert "not known" not in known.evaluated_on
@@ -167,13 +173,15 @@ def test_the_decision_names_those_of_whom_the_training_pictures_are_not_known() 
         ("`bentoml build` failed:\nTraceback\nValueError: a|b", "`bentoml build` failed: ValueError: a/b"),
     ],
 )
-def test_a_better_challenger_whose_bundle_does_not_answer_is_refused_with_the_reason(fault: str, observed: str) -> None:
+def test_a_challenger_whose_bundle_fails_is_refused(fault: str, observed: str) -> None:
+    """A better challenger whose bundle does not answer is refused with the reason."""
     decision = decide(candidate(0.7), candidate(0.6, "old"), LABELS, PARAMS, SmokeTest(None, fault))
     assert failed(decision) == [SERVES]
     assert f"| {SERVES} | **fail** | {observed} |" in decision.markdown()
 
 
-def test_a_bundle_that_answers_makes_no_worse_challenger_champion() -> None:
+def test_a_bundle_that_answers_helps_no_worse_challenger() -> None:
+    """A bundle that answers makes no worse challenger champion."""
     smoke_test = SmokeTest("fer:v2")
     assert decide(candidate(0.7), candidate(0.6, "old"), LABELS, PARAMS, smoke_test).promoted
     assert SERVES not in failed(decide(candidate(0.6), candidate(0.6, "old"), LABELS, PARAMS, smoke_test))

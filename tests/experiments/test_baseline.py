@@ -23,6 +23,7 @@ from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.baseline import baseline_and_track
+from fer_pipeline.experiments.exports import local_export, training_images
 from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import pretrained_folder
@@ -35,7 +36,7 @@ from fer_pipeline.models.onnx_graph import merge
 from fer_pipeline.schemas import PROCESSED, SPLITS
 from fer_pipeline.workspace.files import write_json
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 MASTER = "local[2]"
 
 
@@ -81,7 +82,8 @@ def small_params() -> params_file.Params:
     return everything.model_copy(update={"preprocess": preprocess})
 
 
-def test_a_face_has_900_features_that_do_not_depend_on_its_brightness() -> None:
+def test_the_900_features_do_not_depend_on_brightness() -> None:
+    """A face has 900 features that do not depend on its brightness."""
     face = striped(2, np.random.default_rng(0))
     features = hog(np.stack([face, face // 2 + 60])[..., np.newaxis])
     assert features.shape == (2, FEATURES)
@@ -136,9 +138,10 @@ def test_the_baseline_can_join_an_ensemble(tmp_path: Path) -> None:
     assert network.run(None, {"image": np.zeros((2, 48, 48, 1), np.uint8)})[0].shape == (2, 7)
 
 
-def test_the_baseline_is_exported_measured_and_registered_as_networks_are_but_is_no_challenger(
+def test_the_baseline_is_registered_but_no_challenger(
     spark: SparkSession, tracking_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The baseline is exported measured and registered as networks are but is no challenger."""
     monkeypatch.setattr(logistic, "_ITERATIONS", 15)  # stripes are learned at once, each iteration is a Spark job
     processed_table(tmp_path / "processed")
     info, version = baseline_and_track(tmp_path / "processed", tmp_path / "out", small_params())
@@ -147,7 +150,7 @@ def test_the_baseline_is_exported_measured_and_registered_as_networks_are_but_is
     assert metrics["accuracy_low"] <= metrics["accuracy"] <= metrics["accuracy_high"]
     assert {f"recall_{name}" for name in EMOTIONS} | {"macro_f1", "macro_f1_low", "ece", "rows"} <= set(metrics)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
-    assert ModelInfo.read(tmp_path / "out") == ModelInfo.read(registry.download_export(version, tmp_path / "down")) == info
+    assert ModelInfo.read(tmp_path / "out") == ModelInfo.read(local_export(version)) == info
     assert registry.aliases("fer") == {"baseline": version.number}
     assert registry.find("fer", "baseline") == version
     told = {name: version.tags[name] for name in ("network", "data", "synthetic", "run_id")}
@@ -159,16 +162,15 @@ def test_the_baseline_is_exported_measured_and_registered_as_networks_are_but_is
     assert tried[float(info.lineage["regularisation"])] == max(tried.values())
     # What Spark counted on validation is what the exported network answers.
     assert metrics["validation_accuracy"] == pytest.approx(max(tried.values()))
-    learned = registry.training_images(version)
+    learned = training_images(version)
     assert learned is not None
     assert learned.tolist() == [int("b" * 16, 16)]
     face = striped(1, np.random.default_rng(1))[np.newaxis, ..., np.newaxis]
     assert EmotionClassifier.load(tmp_path / "out").probabilities(face).argmax() == 1
 
 
-def test_a_training_split_without_one_class_is_told_and_the_run_failed(
-    spark: SparkSession, tracking_store: Path, tmp_path: Path
-) -> None:
+def test_a_training_split_without_one_class_fails_the_run(spark: SparkSession, tracking_store: Path, tmp_path: Path) -> None:
+    """A training split without one class is told and the run failed."""
     processed_table(tmp_path / "processed", range(6))
     with pytest.raises(DataQualityError, match="train lacks \\['neutral'\\]"):
         baseline_and_track(tmp_path / "processed", tmp_path / "out", small_params())

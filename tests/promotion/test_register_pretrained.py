@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
 from fer_pipeline.experiments import registry, runs
+from fer_pipeline.experiments.exports import training_images
 from fer_pipeline.inference.pretrained import pretrained_folder
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.workspace import layout
 
 
-def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
-    registered: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pretrained_model_becomes_a_version_once(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pretrained model becomes a version with recipe, curves and figures, once."""
     monkeypatch.chdir(registered)
     done = CliRunner().invoke(app, ["models", "register", "fast"])
     assert done.exit_code == 0, (done.output, done.exception)
@@ -33,7 +33,7 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     epochs = (pretrained_folder("fast") / "history.csv").read_text().splitlines()[1:]
     assert [point.step for point in curve] == [int(float(line.split(",")[0])) for line in epochs]
     assert ModelInfo.read(registered / layout.CHALLENGER).fingerprint == info.fingerprint
-    learned = registry.training_images(version)
+    learned = training_images(version)
     assert learned is not None
     training = json.loads((pretrained_folder("fast") / "reports.json").read_text())["data"]["splits"]["train"]
     assert len(learned) == sum(training.values())
@@ -45,7 +45,8 @@ def test_a_shipped_model_becomes_a_version_with_recipe_curves_and_figures_once(
     assert len(MlflowClient().search_runs(["1"], "attributes.run_name = 'pretrained-fast'")) == 1
 
 
-def test_a_name_under_which_nothing_is_shipped_registers_nothing(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_pretrained_name_registers_nothing(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name under which nothing is pretrained registers nothing."""
     monkeypatch.chdir(registered)
     done = CliRunner().invoke(app, ["models", "register", "best"])
     assert "no pretrained model is named 'best'" in str(done.exception)

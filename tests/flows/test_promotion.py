@@ -44,7 +44,8 @@ def failing(error: Exception) -> Any:
     return build
 
 
-def test_a_version_whose_bundle_does_not_answer_is_refused_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_with_a_bundle_that_fails_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version whose bundle does not answer is refused in all places."""
     champion.set_champion(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(gate, "decide", _generous)
     monkeypatch.setattr(bento, "build", failing(ModelError("bento fer:v2 does not serve its model: it failed\nits log")))
@@ -66,7 +67,8 @@ def test_a_fault_of_the_machine_is_no_verdict_on_the_version(root: Path, monkeyp
     assert "gate" not in champion.challenger(root, 2).tags
 
 
-def test_a_promotion_that_was_cut_short_is_finished_by_the_next_one(root: Path) -> None:
+def test_a_promotion_cut_short_is_finished_by_the_next_one(root: Path) -> None:
+    """A promotion that was cut short is finished by the next one."""
     registry.set_alias(champion.challenger(root, 2), "champion")  # then the process died
     state = promote_challenger(2, return_state=True)
     assert isinstance(state.result(), Decision)
@@ -74,7 +76,9 @@ def test_a_promotion_that_was_cut_short_is_finished_by_the_next_one(root: Path) 
     assert "promoted_at" in champion.champion(root).tags
 
 
-def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_superseded_version_is_tagged_and_shown_as_such(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version is superseded where another becomes champion first; tags, page and artifact say so."""
+
     def build(*_: object, **__: object) -> str:
         champion.set_champion(root, champion.challenger(root, 3), "fer version 1")  # by another process
         return "fer:v2"
@@ -94,7 +98,8 @@ def test_a_version_that_another_overtakes_is_left_as_overtaken_in_all_places(roo
     assert "not promoted" in str(max((one for one in told if one.key == "fer-gate"), key=lambda one: str(one.created)).data)
 
 
-def test_nothing_is_packaged_for_a_version_that_another_check_refuses(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_a_check_refuses_is_not_packaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is packaged for a version that another check refuses."""
     champion.set_champion(root, champion.challenger(root, 1), None)
     monkeypatch.setattr(bento, "build", failing(ModelError("not to be built")))
     state = promote_challenger(2, return_state=True)

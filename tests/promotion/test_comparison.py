@@ -46,7 +46,8 @@ def compared(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> Comparison:
         (60, 40, 2 * sum(math.comb(100, k) for k in range(41)) / 2**100),
     ],
 )
-def test_mcnemar_is_the_exact_test_on_the_rows_that_one_model_alone_got_right(only_a: int, only_b: int, p: float) -> None:
+def test_mcnemar_is_the_exact_test_on_discordant_rows(only_a: int, only_b: int, p: float) -> None:
+    """Mcnemar is the exact test on the rows that one model alone got right."""
     right_a = np.repeat([True, False, True, False], [only_a, only_b, 5, 5])
     right_b = np.repeat([False, True, True, False], [only_a, only_b, 5, 5])
     found = mcnemar(right_a, right_b)
@@ -54,7 +55,8 @@ def test_mcnemar_is_the_exact_test_on_the_rows_that_one_model_alone_got_right(on
     assert found.p_value == pytest.approx(p)
 
 
-def test_the_interval_of_a_mean_covers_it_at_about_the_stated_rate() -> None:
+def test_the_interval_of_a_mean_covers_it_at_its_rate() -> None:
+    """The interval of a mean covers it at about the stated rate."""
     rng = np.random.default_rng(1)
     hits = 0
     for seed in range(200):
@@ -63,7 +65,8 @@ def test_the_interval_of_a_mean_covers_it_at_about_the_stated_rate() -> None:
     assert 0.88 <= hits / 200 <= 0.99
 
 
-def test_a_better_model_is_told_from_a_worse_one_in_both_directions() -> None:
+def test_a_better_model_is_told_from_a_worse_one() -> None:
+    """A better model is told from a worse one in both directions."""
     better = compared(right_on(0.6), right_on(0.7))
     accuracy = better.measures[0]
     assert (accuracy.a, accuracy.b, accuracy.change.estimate) == pytest.approx((0.6, 0.7, 0.1))
@@ -74,7 +77,8 @@ def test_a_better_model_is_told_from_a_worse_one_in_both_directions() -> None:
     assert compared(right_on(0.7), right_on(0.6)).verdict.startswith("The first is right more often")
 
 
-def test_models_that_are_right_equally_often_on_other_rows_cannot_be_told_apart() -> None:
+def test_equally_good_models_cannot_be_told_apart() -> None:
+    """Models that are right equally often on other rows cannot be told apart."""
     a, b = right_on(0.6), right_on(0.6)
     b[:70], b[-70:] = (LABELS[:70] + 2) % 7, LABELS[-70:]
     same = compared(a, b)
@@ -84,7 +88,8 @@ def test_models_that_are_right_equally_often_on_other_rows_cannot_be_told_apart(
     assert same.same_answer == 560
 
 
-def test_a_class_that_gets_better_shows_it_and_the_others_do_not_move() -> None:
+def test_only_the_class_that_gets_better_moves() -> None:
+    """A class that gets better shows it and the others do not move."""
     a = right_on(0.6)
     b = np.where(LABELS == 3, 3, a)
     changes = {one.emotion: one.recall.change for one in compared(a, b).classes}
@@ -100,7 +105,8 @@ def test_an_emotion_without_test_rows_is_left_out() -> None:
     assert [one.emotion for one in result.classes] == ["angry", "fear", "happy", "sad", "surprise", "neutral"]
 
 
-def test_disagreements_are_sorted_by_kind_and_the_surest_come_first() -> None:
+def test_disagreements_are_sorted_by_kind_and_confidence() -> None:
+    """Disagreements are sorted by kind and the surest come first."""
     a, b = LABELS.copy(), LABELS.copy()
     a[:40] = (LABELS[:40] + 1) % 7  # only b is right
     b[100:103] = (LABELS[100:103] + 1) % 7  # only a is right
@@ -117,7 +123,8 @@ def test_disagreements_are_sorted_by_kind_and_the_surest_come_first() -> None:
     assert (neither.shown[0].label, neither.shown[0].a, neither.shown[0].b) == ("sad", "surprise", "neutral")
 
 
-def test_a_gain_in_likelihood_counts_as_one_also_where_no_answer_changes() -> None:
+def test_a_gain_in_likelihood_counts_without_other_answers() -> None:
+    """A gain in likelihood counts as one also where no answer changes."""
     answers = right_on(0.6)
     result = compare(says(answers, 0.95), says(answers, 0.6), LABELS, PARAMS)
     loss = result.measures[2]
@@ -126,7 +133,8 @@ def test_a_gain_in_likelihood_counts_as_one_also_where_no_answer_changes() -> No
     assert result.ece == pytest.approx((0.35, 0.0))
 
 
-def test_the_page_stands_alone_and_names_models_rows_and_pictures(tmp_path: Path) -> None:
+def test_the_page_names_models_rows_and_pictures(tmp_path: Path) -> None:
+    """The page stands alone and names models rows and pictures."""
     a, b = says(right_on(0.6)), says(right_on(0.7), name="fer version 2")
     images = np.full((700, 48, 48, 1), 128, np.uint8)
     ids = np.array([f"{row:08d}" for row in range(700)])

@@ -29,7 +29,8 @@ def run(search: Search, value: float, epochs: int = 3) -> None:
         search.complete(value)
 
 
-def test_values_lie_in_their_ranges_and_have_the_type_of_their_key(tmp_path: Path) -> None:
+def test_values_lie_in_range_and_have_the_type_of_their_key(tmp_path: Path) -> None:
+    """Values lie in their ranges and have the type of their key."""
     search = Search(tmp_path, "study", PLAN)
     for _ in range(6):
         values = search.ask()[1]
@@ -41,7 +42,9 @@ def test_values_lie_in_their_ranges_and_have_the_type_of_their_key(tmp_path: Pat
         assert values["class_weights"] in ("none", "sqrt")
 
 
-def test_the_same_seed_draws_the_same_trials_and_a_stopped_search_goes_on_like_one_that_was_not(tmp_path: Path) -> None:
+def test_the_same_seed_draws_the_same_trials(tmp_path: Path) -> None:
+    """The same seed draws the same trials and a stopped search goes on like one that was not."""
+
     def draw(search: Search, trials: int) -> None:
         while search.counted < trials:
             search.complete(search.ask()[1]["lr"])
@@ -59,7 +62,8 @@ def test_the_same_seed_draws_the_same_trials_and_a_stopped_search_goes_on_like_o
     assert other.ask()[1] != drawn[0]
 
 
-def test_values_that_kill_their_process_again_and_again_are_given_up(tmp_path: Path) -> None:
+def test_values_that_kill_their_process_are_given_up(tmp_path: Path) -> None:
+    """Values that kill their process again and again are given up."""
     first = Search(tmp_path, "study", PLAN).ask()[1]
     for _ in range(2):
         search = Search(tmp_path, "study", PLAN)
@@ -75,7 +79,8 @@ def test_values_that_kill_their_process_again_and_again_are_given_up(tmp_path: P
     assert search.recover() == []
 
 
-def test_a_trial_below_the_median_is_stopped_but_neither_too_early_nor_after_its_last_epoch(tmp_path: Path) -> None:
+def test_a_trial_below_the_median_is_stopped(tmp_path: Path) -> None:
+    """A trial below the median is stopped but neither too early nor after its last epoch."""
     search = Search(tmp_path, "study", PLAN)
     for value in (0.3, 0.6):
         run(search, value)
@@ -93,7 +98,8 @@ def test_a_trial_below_the_median_is_stopped_but_neither_too_early_nor_after_its
     search.complete(0.0)
 
 
-def test_failed_trials_do_not_count_and_the_earlier_of_equals_is_best(tmp_path: Path) -> None:
+def test_failed_trials_do_not_count(tmp_path: Path) -> None:
+    """Failed trials do not count and the earlier of equals is best."""
     search = Search(tmp_path, "study", PLAN)
     assert search.best is None
     search.ask()
@@ -107,7 +113,8 @@ def test_failed_trials_do_not_count_and_the_earlier_of_equals_is_best(tmp_path: 
     assert search.trials[0].note == "disk full"
 
 
-def test_importances_name_the_key_that_decides_and_wait_for_enough_trials(tmp_path: Path) -> None:
+def test_importances_name_the_key_that_decides(tmp_path: Path) -> None:
+    """Importances name the key that decides and wait for enough trials."""
     search = Search(tmp_path, "study", PLAN.model_copy(update={"startup_trials": 20}))
     for trial in range(10):
         assert bool(search.importances()) == (trial >= 8)
