@@ -153,8 +153,8 @@ def test_the_baseline_is_registered_but_no_challenger(
     assert ModelInfo.read(tmp_path / "out") == ModelInfo.read(local_export(version)) == info
     assert registry.aliases("fer") == {"baseline": version.number}
     assert registry.find("fer", "baseline") == version
-    told = {name: version.tags[name] for name in ("network", "data", "synthetic", "run_id")}
-    assert told == {"network": "hog-logistic", "data": "stripes", "synthetic": "true", "run_id": version.run_id}
+    tags = {name: version.tags[name] for name in ("network", "data", "synthetic", "run_id")}
+    assert tags == {"network": "hog-logistic", "data": "stripes", "synthetic": "true", "run_id": version.run_id}
     run = runs.read_run(version.run_id)
     assert (run.status, run.tags["network"]) == ("FINISHED", "hog-logistic")
     assert run.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])

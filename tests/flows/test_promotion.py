@@ -94,8 +94,8 @@ def test_a_superseded_version_is_tagged_and_shown_as_such(root: Path, monkeypatc
     assert "not promoted" in tags["gate.decision"]
     assert "fer version 3 is champion now" in gate.page(root).read_text()
     with get_client(sync_client=True) as client:
-        told = client.read_artifacts(flow_run_filter=_of(state))
-    assert "not promoted" in str(max((one for one in told if one.key == "fer-gate"), key=lambda one: str(one.created)).data)
+        artifacts = client.read_artifacts(flow_run_filter=_of(state))
+    assert "not promoted" in str(max((one for one in artifacts if one.key == "fer-gate"), key=lambda one: str(one.created)).data)
 
 
 def test_a_version_that_a_check_refuses_is_not_packaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

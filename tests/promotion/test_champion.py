@@ -40,11 +40,11 @@ def test_the_challenger_is_the_newest_unless_one_is_named(root: Path) -> None:
 
 def test_only_a_bundle_that_passed_is_noted_as_tested(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a bundle that passed its smoke test is noted as tested."""
-    told: list[str | None] = []
+    noted: list[str | None] = []
     build = bento.build
 
     def killed(*_: object, tested: str | None) -> str:
-        told.append(tested)
+        noted.append(tested)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -52,10 +52,10 @@ def test_only_a_bundle_that_passed_is_noted_as_tested(root: Path, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             champion.package_version(root, champion.challenger(root, 1))
     assert "bundle" not in champion.challenger(root, 1).tags
-    monkeypatch.setattr(bento, "build", lambda *a, tested: told.append(tested) or build(*a, tested=tested))
+    monkeypatch.setattr(bento, "build", lambda *a, tested: noted.append(tested) or build(*a, tested=tested))
     tag = champion.package_version(root, champion.challenger(root, 1))
     champion.package_version(root, champion.challenger(root, 1))
-    assert told == [None, None, tag]
+    assert noted == [None, None, tag]
 
 
 def test_of_two_promotions_at_once_one_wins(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,11 +50,11 @@ def processed(tmp_path_factory: pytest.TempPathFactory, make_processed: Callable
 
 @pytest.fixture
 def plan() -> Params:
-    shipped = params_file.load(ROOT / "params.yaml")
+    stored = params_file.load(ROOT / "params.yaml")
     train = TrainParams(network="plain_cnn", epochs=4, batch_size=28, low_resolution_epochs=0)
     space = {"lr": Range(low=0.001, high=0.1, log=True), "augment.flip": Choices(choices=[True, False])}
     tune = TuneParams(trials=3, epochs=2, startup_trials=2, min_epochs=1, seed=3, space=space)
-    return shipped.model_copy(update={"train": train, "tune": tune})
+    return stored.model_copy(update={"train": train, "tune": tune})
 
 
 @pytest.fixture
