@@ -24,7 +24,7 @@ from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config import editing
 from fer_pipeline.data.table.training_images import image_hashes, write_training_images
 from fer_pipeline.errors import ModelError
-from fer_pipeline.experiments import mlflow_store, registry, runs
+from fer_pipeline.experiments import exports, mlflow_store, registry, runs
 from fer_pipeline.experiments.version_info import differences, version_facts
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
@@ -217,6 +217,7 @@ def test_the_status_shows_a_bundle_of_another_model_a_damaged_one_and_a_lost_cha
     assert damaged is not None
     assert "changed or damaged" in str(damaged.fault)
     shutil.rmtree(registered / "mlruns")
+    exports._downloaded.clear()  # as in another process
     lost = workspace_status(registered)
     assert lost.champion is None
     assert lost.faults[0].startswith("champion fer version 1:")
