@@ -1,4 +1,4 @@
-"""The HTTP app, free of BentoML: pictures, videos and live cameras in, faces with emotions out, and the page."""
+"""HTTP app of the service, free of BentoML: all routes, and the page."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def create_app() -> FastAPI:
 
     @app.get("/model", response_model=Model, tags=["model"])
     async def model() -> Any:
-        """Facts of the model: network, training data, metrics, image spec, lineage, and what it is not for."""
+        """Return the model's metadata: network, training data, metrics, limits of use."""
         service: ServiceState = app.state.service
         logs = service.prediction_logger is not None or (service.shadow is not None and service.shadow.keeps_log)
         days = service.feedback_inbox.settings.feedback_days if service.feedback_inbox else None
@@ -66,7 +66,7 @@ def create_app() -> FastAPI:
 
     @app.get("/card", response_class=HTMLResponse, responses=refusals(404), tags=["model"])
     async def card() -> str:
-        """The model card as a page: what the model is, how good, for what, and for what not."""
+        """Return the model card as a page: what the model is, how good, and for what."""
         service: ServiceState = app.state.service
         if service.card is None:
             raise RefusedError(404, "no_card", "this model came without a model card: `fer card` writes one where it was trained")

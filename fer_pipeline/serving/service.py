@@ -39,7 +39,10 @@ drop_time_limit()
 @bentoml.service(name="fer", metrics={"enabled": False}, tracing={"excluded_urls": ".*"})
 @bentoml.asgi_app(app, path="/")
 class Fer:
-    """Loads the model before the first request; a model that does not load keeps the service from becoming ready."""
+    """Load the model before the first request.
+
+    A model that does not load keeps the service from becoming ready.
+    """
 
     def __init__(self) -> None:
         if _is_worker():  # BentoML starts a killed worker anew; one whose starter is killed would hold the port for ever
@@ -71,7 +74,7 @@ class Fer:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """Ends the watch on the model, the analysis of videos, and all processes; removes what is kept of videos."""
+        """End all threads and processes; remove what is kept of videos."""
         self._watcher.close()
         self._state.jobs.close()
         for log in (self._state.prediction_logger, self._state.shadow, self._state.feedback_inbox):

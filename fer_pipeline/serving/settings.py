@@ -98,7 +98,7 @@ class Limits(_Environment):
 
 
 class ServiceSettings(_Environment):
-    """Model, token, and what is switched on beside answering; a folder that is None is switched off."""
+    """Model, token, and what is switched on; a folder that is None is off."""
 
     model_dir: Path = Field(default=BUNDLE, description="the folder of an exported model")
     token: Annotated[SecretStr, AfterValidator(_sendable)] | None = Field(

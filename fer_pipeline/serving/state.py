@@ -1,4 +1,4 @@
-"""State that the routes of one worker share: model, admission, decoder, logs, videos."""
+"""State that the routes of one worker share: model, admission, decoder, logs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 
 @dataclass
 class ServiceState:
-    """Collaborators of the routes. `serve` may replace the model at any time, from any thread."""
+    """Collaborators of the routes.
+
+    `serve` may replace the model at any time, from any thread.
+    """
 
     recognizer: Recognizer
     admission: AdmissionController
@@ -34,6 +37,9 @@ class ServiceState:
     watcher: ModelWatcher | None = None  # None: the model is never replaced
 
     def serve(self, model: LoadedModel) -> None:
-        """Answer with this model from now on; requests that have begun end with the one before."""
+        """Answer with this model from now on.
+
+        Requests that have begun end with the one before.
+        """
         self.jobs.model = model
         self.recognizer, self.card, self.model_files = model.recognizer, model.files.card, model.files

@@ -1,4 +1,7 @@
-"""Signed tokens that name one answered face, so that corrections need no memory of answers."""
+"""Signed tokens that name one answered face.
+
+With them a correction needs no memory of answers in the service.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ class AnsweredFace:
 
 
 def gray_face(cut: UInt8Array) -> UInt8Array:
-    """Convert a cut-out face to gray uint8 (48, 48), without the model's denoising and contrast."""
+    """Convert a cut-out face to gray uint8 (48, 48).
+
+    The model's denoising and contrast are not applied.
+    """
     return resize_face(to_gray(cut))
 
 

@@ -29,7 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 class FeedbackInbox:
-    """The corrections of one worker; any number of workers may share the folder. Its methods may be called from any thread."""
+    """Corrections taken in by one worker.
+
+    Any number of workers may share the folder. Its methods may be called from any thread.
+    """
 
     def __init__(self, folder: Path, settings: ServiceSettings, *, expiry_seconds: float = EXPIRY_SECONDS) -> None:
         """Raises `ToolUnavailableError` where the folder cannot be written."""
@@ -44,7 +47,9 @@ class FeedbackInbox:
         self._thread.start()
 
     def take(self, said: AnsweredFace, emotion: str, address: str, seen: tuple[FaceEmotion, UInt8Array] | None) -> Correction:
-        """Stores one correction; `seen` is the face anew and its gray uint8 (48, 48), where the person agrees to its storage.
+        """Store one correction.
+
+        `seen` is the face found again and its gray uint8 (48, 48), where the person agrees to its storage.
 
         Raises `RefusedError` where this answer was corrected before, or too much came in already.
         """
@@ -78,7 +83,10 @@ class FeedbackInbox:
         return correction
 
     def delete(self, receipt: str) -> Literal["deleted", "withdrawn"]:
-        """Deletes a correction, or notes the wish where its picture is training data already. Raises `RefusedError`."""
+        """Delete a correction, or note the wish where it is training data already.
+
+        Raises `RefusedError` (404) where there is none.
+        """
         outcome = self._corrections.delete(receipt)
         if outcome == "unknown":
             raise RefusedError(404, "correction_not_found", "there is no correction with this receipt, or not any more")

@@ -41,7 +41,7 @@ class LoadedModel:
 
 
 def file_stamps(folder: Path) -> FileStamps:
-    """Return the stamps of the model files in a folder, without those that are missing."""
+    """Return the stamps of the model files of a folder that exist."""
     stamps = []
     for name in PORTABLE_FILES:
         try:

@@ -24,7 +24,10 @@ class ModelWatcher:
     """Loads what comes into the model's folder and hands it to a callback."""
 
     def __init__(self, folder: Path, model: LoadedModel, on_model: Callable[[LoadedModel], None]) -> None:
-        """`model` is served now; `on_model` must make the next one answer, and may be called from any thread."""
+        """Watch the folder of `model`, which is served now.
+
+        `on_model` must make the next one answer; it may be called from any thread.
+        """
         self._folder = folder
         self._model = model
         self._on_model = on_model
@@ -42,7 +45,10 @@ class ModelWatcher:
         self._start(seconds, self._has_changed)
 
     def listen(self, signal: ReloadSignal) -> None:
-        """Load the folder within `LISTEN_SECONDS` of a worker's signal, until `close`; faults are logged."""
+        """Load the folder within `LISTEN_SECONDS` of a worker's signal, until `close`.
+
+        Faults are logged.
+        """
         self._signal = signal
         self._start(LISTEN_SECONDS, signal.received)
 
@@ -70,7 +76,7 @@ class ModelWatcher:
         return True
 
     def reload_all(self) -> bool:
-        """`reload` here, then signal the other workers to do the same; whether the model changed here.
+        """`reload` here, then signal the other workers; whether the model changed here.
 
         Raises `ModelError` where the model does not work, and signals nobody; `ToolUnavailableError` where the signal fails.
         """

@@ -12,15 +12,24 @@ LISTEN_SECONDS = 1.0
 
 
 class ReloadSignal:
-    """One worker's end. Make it before the model is read: signals sent before that do not count."""
+    """One worker's end of the signal.
+
+    Make it before the model is read: signals sent before that do not count.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """`folder` is the same for all workers of the service; it need not exist, and may be removed meanwhile."""
+        """Use a folder that all workers of the service share.
+
+        It need not exist, and may be removed meanwhile.
+        """
         self._file = folder / "reload"
         self._known = self._stamp()
 
     def send(self) -> None:
-        """Signal all workers, this one included. Raises `ToolUnavailableError` where the folder cannot be written."""
+        """Signal all workers, this one included.
+
+        Raises `ToolUnavailableError` where the folder cannot be written.
+        """
         private_folder(self._file.parent)
         try:
             write_text(self._file, "")

@@ -52,9 +52,10 @@ class _Task:
 
 
 class Shadow:
-    """The challenger of one worker. It follows its folder: a model that comes there is tried, and then compared.
+    """Compare the challenger of a folder with the champion in one worker.
 
-    A challenger that is missing, broken or slow never fails or delays an answer: faces are dropped and counted.
+    A model that comes into the folder is tested, then compared. A challenger that is missing, broken or slow never fails or
+    delays an answer: faces are dropped and counted.
     """
 
     def __init__(
@@ -68,7 +69,10 @@ class Shadow:
         rest: float = REST,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """Without a log, comparisons are only counted. `draw` returns numbers in [0, 1); below the share, a request is taken."""
+        """Start the thread; without a log, comparisons are only counted.
+
+        `draw` returns numbers in [0, 1); below the share, a request is taken.
+        """
         self._model = model
         self._share = share
         self._log = log
@@ -90,7 +94,10 @@ class Shadow:
         return self._log is not None
 
     def offer(self, champion: Recognizer, faces: Sequence[tuple[FaceEmotion, UInt8Array]]) -> None:
-        """Takes the faces of one answer, each with its gray uint8 (48, 48), if the request is in the sample; returns at once."""
+        """Queue the faces of one answer if the request is sampled; returns at once.
+
+        Each face comes with its gray uint8 (48, 48).
+        """
         if self._challenger is None or self._draw() >= self._share:
             return
         for answer, gray in faces:

@@ -32,7 +32,7 @@ MAX_DOWNLOADS = 64
 
 
 class AdmissionController:
-    """Admits requests up to the limits and runs their work on a bounded number of threads.
+    """Admit requests up to the limits and run their work on a bounded thread pool.
 
     With a token, requests that give work must name it.
     """
@@ -51,20 +51,32 @@ class AdmissionController:
         return self._token is not None
 
     def check_token(self, given: str | None) -> None:
-        """Raises `RefusedError` (401) where a token is needed and another one or none was given."""
+        """Compare a token with the service's own.
+
+        Raises `RefusedError` (401) where a token is needed and another one or none was given.
+        """
         if self._token is not None and not hmac.compare_digest((given or "").encode(), self._token.encode()):
             raise RefusedError(401, "unauthorized", "this service needs its token: send the header `Authorization: Bearer TOKEN`")
 
     def upload(self) -> AbstractContextManager[None]:
-        """Count an upload while the block runs. Raises `RefusedError` (429) at `max_uploads`."""
+        """Count an upload while the block runs.
+
+        Raises `RefusedError` (429) at `max_uploads`.
+        """
         return self._counted("uploads", self.limits.max_uploads)
 
     def listener(self) -> AbstractContextManager[None]:
-        """Count an event stream while the block runs. Raises `RefusedError` (429) at the limit."""
+        """Count an event stream while the block runs.
+
+        Raises `RefusedError` (429) at `MAX_LISTENERS`.
+        """
         return self._counted("listeners", MAX_LISTENERS)
 
     def download(self) -> AbstractContextManager[None]:
-        """Count a model file that is sent while the block runs. Raises `RefusedError` (429)."""
+        """Count a model file that is sent while the block runs.
+
+        Raises `RefusedError` (429) at `MAX_DOWNLOADS`.
+        """
         return self._counted("downloads", MAX_DOWNLOADS)
 
     def camera(self) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""Who may use the service: holders of its optional token, and of all web pages its own only."""
+"""Authorization: the optional bearer token, and the check of a page's origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class OwnPagesOnly:
-    """ASGI middleware that answers 403 where a page of another origin sends what gives work or deletes.
+    """ASGI middleware that refuses with 403 what pages of other origins send.
 
     A browser lets any page send such a request to any host, this machine included, though not read its answer.
     """
@@ -39,15 +39,19 @@ class OwnPagesOnly:
 
 
 async def require_token(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
-    """Raises `RefusedError` where the service has a token and the request another one or none."""
+    """Check the bearer token of a request.
+
+    Raises `RefusedError` where the service has a token and the request another one or none.
+    """
     admission: AdmissionController = request.app.state.admission
     admission.check_token(bearer.credentials if bearer else None)
 
 
 def check_origin(headers: Headers) -> None:
-    """Raises `RefusedError` where a browser says that a page of another host or port sends the request.
+    """Check that no page of another host or port sends the request.
 
-    Programs, which send neither `Origin` nor `Sec-Fetch-Site`, pass.
+    Raises `RefusedError` where a browser says that one does. Programs, which send neither `Origin` nor `Sec-Fetch-Site`,
+    pass.
     """
     origin, host = headers.get("origin"), headers.get("host", "")
     if headers.get("sec-fetch-site") == "cross-site" or (origin is not None and not _same_place(origin, host)):

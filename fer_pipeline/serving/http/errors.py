@@ -13,7 +13,10 @@ from fer_pipeline.serving.http.uploads import RefusedError
 
 
 def error_answer(status: int, code: str, message: str, retry_seconds: int = 1) -> JSONResponse:
-    """The answer `{"error": {"code": ..., "message": ...}}`, which is counted; `retry_seconds` is the Retry-After of a 429."""
+    """Build and count the answer `{"error": {"code": ..., "message": ...}}`.
+
+    `retry_seconds` is the Retry-After of a 429.
+    """
     metrics.REFUSED.labels(code).inc()
     retry = {"Retry-After": str(retry_seconds)}
     headers = {429: retry, 413: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
@@ -21,7 +24,10 @@ def error_answer(status: int, code: str, message: str, retry_seconds: int = 1) -
 
 
 def answer_refusals(app: FastAPI) -> None:
-    """Makes an app answer with `error_answer` what its routes refuse; faults of ours are the business of `headers.RequestId`."""
+    """Answer refusals of all routes with `error_answer`.
+
+    Internal errors are handled by `middleware.RequestId`.
+    """
 
     @app.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:

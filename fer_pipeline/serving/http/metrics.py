@@ -51,7 +51,7 @@ def count(source: str, faces: Iterable[FaceEmotion], seconds: float) -> None:
 
 
 def told() -> bytes:
-    """All figures in Prometheus' text format: of all workers of this service, where it has workers."""
+    """Return all metrics in Prometheus' text format, summed over the workers."""
     registry = REGISTRY
     if _SHARED in os.environ:
         registry = CollectorRegistry()
@@ -66,7 +66,10 @@ def forget_worker() -> None:
 
 
 class CountRequests:
-    """ASGI middleware that counts requests by the pattern of their route: `/video/{job}`, and `other` for those without one."""
+    """ASGI middleware that counts requests by the pattern of their route.
+
+    The pattern is for example `/video/{job}`, and `other` for requests without a route.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Headers on each answer, those to faults of ours included: security, and the request's id."""
+"""Headers on each answer, internal errors included: security and request id."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class SafeHeaders:
-    """ASGI middleware that adds `SECURITY_HEADERS`, and keeps answers about people out of caches."""
+    """ASGI middleware that adds `SECURITY_HEADERS` and forbids caching of answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -68,7 +68,7 @@ class SafeHeaders:
 
 
 class RequestId:
-    """ASGI middleware that echoes `X-Request-Id`, by which callers find their request in logs; makes one where none came.
+    """ASGI middleware that echoes `X-Request-Id`, or makes one where none came.
 
     It logs what no route caught under this id, and answers 500.
     """

@@ -1,4 +1,4 @@
-"""The answers of the service as types, which are its OpenAPI document, and the words of its notices."""
+"""Types of the answers, which are the OpenAPI document, and the notices."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ _DESCRIPTIONS = {
 
 
 class Box(BaseModel):
-    """Left, top, width and height in pixels of the upright picture; may reach beyond its edge."""
+    """Left, top, width and height in pixels of the upright picture.
+
+    It may reach beyond the picture's edge.
+    """
 
     x: float
     y: float
@@ -253,7 +256,10 @@ def lineage(recognizer: Recognizer) -> dict[str, Any]:
 
 
 def model_header(recognizer: Recognizer) -> dict[str, str]:
-    """The header by which answers that are no JSON name the model: "fer/3 compact 0a1b2c3d4e5f"."""
+    """Return the header that names the model: "fer/3 compact 0a1b2c3d4e5f".
+
+    It is for answers that are no JSON.
+    """
     info = recognizer.info
     version = "/".join(info.lineage[key] for key in ("name", "version") if key in info.lineage)
     words = " ".join(word for word in (version, info.network, info.fingerprint) if word)

@@ -1,4 +1,4 @@
-"""Uploads are hostile until decoded: limits, counting, and the refusal of all that is no attached picture."""
+"""Read and check uploads: size, time, form fields, signatures of formats."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROOM_SECONDS = 300  # a disk is seldom cleared sooner
 
 
 class RefusedError(FerError):
-    """A request that is not served; answered as `{"error": {"code": ..., "message": ...}}` with the status.
+    """A request that is refused, with its HTTP status, error code and message.
 
     `retry_seconds` is the Retry-After of a 429: when it may be worth another try.
     """
@@ -39,7 +39,10 @@ class RefusedError(FerError):
 
 
 class BodyLimit:
-    """ASGI middleware that counts a request's bytes as they come and refuses with 413 what is too much."""
+    """ASGI middleware that refuses a body over the size limit with 413.
+
+    Bytes are counted as they come.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -91,7 +94,9 @@ async def read_video(request: Request, target: Path) -> None:
 
 
 async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
-    """The files attached under `field` of a multipart form, 1 to `most` of them, each with the signature of an allowed format.
+    """Return the 1 to `most` files attached under `field` of a multipart form.
+
+    Each has the signature of an allowed format.
 
     Raises `RefusedError`.
     """
@@ -110,7 +115,9 @@ async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
 
 
 async def read_form(request: Request, texts: tuple[str, ...], field: str) -> tuple[dict[str, str], bytes | None]:
-    """The text fields of a multipart form, and the picture attached under `field`, None where there is none; each comes once.
+    """Return the text fields of a multipart form, and the picture under `field`.
+
+    The picture is None where there is none; each field comes once.
 
     Raises `RefusedError` for other fields and for what is no picture of an allowed format.
     """

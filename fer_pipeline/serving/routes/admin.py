@@ -25,10 +25,10 @@ class Reloaded(BaseModel):
 
 @router.post("/reload", response_model=Reloaded, responses=refusals(401, 403, 422, 429))
 async def reload(request: Request) -> Any:
-    """Loads the model's folder anew; a model that does not work is refused, and the old one stays in all workers.
+    """Load the model's folder anew.
 
-    The other workers of the service begin to load it within a second of the answer; where one fails, its log says so, and
-    `fer_model_reloads_total` counts it.
+    A model that does not work is refused, and the old one stays in all workers. The other workers of the service begin to
+    load it within a second of the answer; where one fails, its log says so, and `fer_model_reloads_total` counts it.
     """
     service: ServiceState = request.app.state.service
     watcher = service.watcher

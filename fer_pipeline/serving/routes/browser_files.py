@@ -1,4 +1,4 @@
-"""What the page loads to look at pictures without the server: runtime, network and face detector, as bytes and their facts."""
+"""Files for recognition in the browser: runtime, network, face detector."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def network_file(model: PortableModel) -> bytes:
 
 
 def detector_file(model: PortableModel, name: str) -> bytes:
-    """The face detector "haar", a cascade as JSON (`haar_cascade`), or "yunet", an ONNX file for pictures of any size.
+    """Return the file of the face detector "haar" or "yunet".
+
+    They are a cascade as JSON (`haar_cascade`), and an ONNX file for pictures of any size.
 
     Raises `ModelError` for another name or another YuNet than the published one.
     """
@@ -83,7 +85,9 @@ def haar_cascade() -> bytes:
 
 
 def free_sides(yunet: bytes) -> bytes:
-    """YuNet for pictures of any size: the published file says 640x640, which OpenCV disregards and onnxruntime does not.
+    """Return YuNet with an input of any size.
+
+    The published file says 640x640, which OpenCV disregards and onnxruntime does not.
 
     Raises `ModelError` where the file says something else.
     """
@@ -100,9 +104,9 @@ def runtime_facts() -> dict[str, Any]:
 
 
 def runtime_file(*, packed: bool) -> tuple[bytes, str]:
-    """The WebAssembly and its SHA-256 in hex, both as they travel: packed with gzip, which all browsers unpack, or as it is.
+    """Return the WebAssembly as it travels, and its SHA-256 in hex.
 
-    The first call takes two seconds, further ones nothing.
+    Packed with gzip, which all browsers unpack, or as it is. The first call takes two seconds, further ones nothing.
     """
     with _unpacking:  # else each of many callers at the start would do the same work
         return _runtime_file(packed)

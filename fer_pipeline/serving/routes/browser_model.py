@@ -1,4 +1,4 @@
-"""The routes by which the page gets all that it needs to look at pictures on the person's own device."""
+"""Routes for recognition in the browser: metadata and files of the model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class DeviceFile(BaseModel):
 
 
 class DeviceFacts(BaseModel):
-    """All that decides an answer besides the three files; `model` is the one that the network belongs to."""
+    """All that decides an answer besides the three files.
+
+    `model` is the one that the network belongs to.
+    """
 
     model: Lineage
     network: DeviceFile
@@ -60,7 +63,7 @@ class DeviceFacts(BaseModel):
 
 @router.get("/device", response_model=DeviceFacts, responses=refusals(401, 404))
 def device_facts(request: Request) -> Any:
-    """Facts of the model for a page that looks at pictures itself, and sizes of the files that it needs for that."""
+    """Return the model's metadata and the sizes of the files for the browser."""
     service: ServiceState = request.app.state.service
     recognizer, model = service.recognizer, _model(service)
     info = recognizer.info

@@ -1,4 +1,4 @@
-"""The routes for corrections: a person says what a face shows, may give the face to learn from, and may take both back."""
+"""Routes for corrections: store one, with the face on consent, and delete it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _FORM: dict[str, Any] = {
     openapi_extra=_FORM,
 )
 async def correct(request: Request, framing: Framing = "auto") -> Any:
-    """Stores what a person says of one face of an answer: the two labels, the model and the time.
+    """Store a correction of one face: both labels, the model and the time.
 
     With `consent=true` and the same picture and framing as in the request that was answered, the face is stored as well, cut
     out and brought to 48x48 gray pixels, until it is reviewed or expires; the rest of the picture is not. Each answer can be
@@ -90,7 +90,10 @@ async def correct(request: Request, framing: Framing = "auto") -> Any:
 
 @router.delete("/{receipt}", response_model=DeletedCorrection, responses=refusals(401, 403, 404, 429))
 async def delete(request: Request, receipt: Annotated[str, Path(description="`id` of the correction")]) -> Any:
-    """Deletes a correction at once; one whose face is training data already is taken out of it by the operator."""
+    """Delete a correction at once.
+
+    One whose face is training data already is taken out of it by the operator.
+    """
     service: ServiceState = request.app.state.service
     inbox = _inbox(service)
     return {"id": receipt, "state": await service.admission.run(lambda: inbox.delete(receipt))}

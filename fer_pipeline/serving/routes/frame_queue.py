@@ -1,4 +1,4 @@
-"""What a live camera has sent and is not answered yet: at most one frame waits, the newest."""
+"""Latest-frame queue; older unprocessed frames are dropped."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Message:
 
 
 class FrameQueue:
-    """What came in and is not answered yet: at most one frame, and the numbers of those that will not be looked at."""
+    """Unanswered messages of a camera: at most one frame, and skipped numbers."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
@@ -50,7 +50,10 @@ class FrameQueue:
         self._came = anyio.Event()
 
     def put(self, content: bytes | str) -> bool:
-        """Takes a message in; whether it is a frame to look at. Raises `RefusedError` where too many are unanswered."""
+        """Add a message; whether it is a frame to look at.
+
+        Raises `RefusedError` where too many are unanswered.
+        """
         if len(self._waiting) >= MAX_UNANSWERED:
             raise RefusedError(429, "flooded", f"{MAX_UNANSWERED} messages unanswered: wait for the answer before the next frame")
         message = Message(self._count, self._clock() - self._start, None)

@@ -1,4 +1,4 @@
-"""The live camera: JPEG frames come in over a WebSocket, one JSON answer goes out for each, in their order.
+"""Live camera: JPEG frames in over a WebSocket, one JSON answer for each.
 
 Only the newest frame waits; an older one that is still waiting when it comes is answered "skipped". So the answers are never
 older than one recognition, however slow the machine or fast the camera.

@@ -1,4 +1,4 @@
-"""The routes for pictures: faces with emotions, the annotated picture, and what an answer rests on."""
+"""Routes for pictures: predictions, annotated pictures, occlusion maps."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ def _png(description: str) -> dict[int | str, dict[str, Any]]:
 
 @router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("/predict", "picture"))
 async def predict(request: Request, framing: Framing = "auto") -> Any:
-    """Faces of the picture in the form field `picture`; with `framing=face` the whole picture is taken as one face."""
+    """Recognize the faces of the picture in the form field `picture`.
+
+    With `framing=face` the whole picture is taken as one face.
+    """
     service: ServiceState = request.app.state.service
     with service.admission.upload():
         (data,) = await read_pictures(request, "picture", 1)
@@ -75,7 +78,10 @@ async def predict(request: Request, framing: Framing = "auto") -> Any:
     openapi_extra=_form("/predict/batch", "pictures", several=True),
 )
 async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
-    """Faces of several pictures, all in form fields named `pictures`; one that cannot be read refuses the batch."""
+    """Recognize the faces of several pictures in form fields named `pictures`.
+
+    One that cannot be read refuses the batch.
+    """
     service: ServiceState = request.app.state.service
     with service.admission.upload():
         batch = await read_pictures(request, "pictures", service.admission.limits.max_pictures)
@@ -98,7 +104,7 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     openapi_extra=_form("/annotate", "picture"),
 )
 async def annotated(request: Request) -> Response:
-    """The picture in the form field `picture` as PNG, with boxes and emotions drawn in."""
+    """Return the picture as PNG, with boxes and emotions drawn in."""
     service: ServiceState = request.app.state.service
     with service.admission.upload():
         (data,) = await read_pictures(request, "picture", 1)
@@ -118,7 +124,10 @@ async def explain(
     framing: Framing = "auto",
     face: Annotated[int, Query(ge=1, le=1000, description="number of the face in the order of /predict")] = 1,
 ) -> Response:
-    """Which parts of a face its answer rests on: each is covered in turn, and red is where the answer falls most."""
+    """Return an occlusion sensitivity map of one face as PNG.
+
+    Each part is covered in turn, and red is where the answer falls most.
+    """
     service: ServiceState = request.app.state.service
     with service.admission.upload():
         (data,) = await read_pictures(request, "picture", 1)
@@ -130,7 +139,10 @@ async def explain(
 def _noted(
     service: ServiceState, recognizer: Recognizer, answers: list[tuple[list[Seen], dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """The values of the answers, which are logged only now: a batch of which a picture is refused is not answered."""
+    """Log and return the values of the answers.
+
+    Only now: a batch of which a picture is refused is not answered.
+    """
     faces = [face for seen, _ in answers for face in seen]
     if service.prediction_logger is not None:
         service.prediction_logger.note(recognizer.info, [face for face, _ in faces])

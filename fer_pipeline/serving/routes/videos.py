@@ -1,4 +1,7 @@
-"""The routes for videos: send one, watch its progress, take the results, delete it. Its id is the key to it: 128 random bits."""
+"""Routes for videos: send, progress, results, delete.
+
+A job's id is the key to it: 128 random bits.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +140,10 @@ async def events(request: Request, job: JobId) -> StreamingResponse:
 
 @router.get("/video/{job}/files/{name}", response_class=FileResponse, responses={**refusals(404), **_FILE})
 async def file(request: Request, job: JobId, name: FileName) -> FileResponse:
-    """A result: faces.jsonl, faces.csv, subtitles.vtt or annotated.webm, as far as the state names it."""
+    """Return a result: faces.jsonl, faces.csv, subtitles.vtt or annotated.webm.
+
+    Only those that the state names exist.
+    """
     path = request.app.state.service.jobs.file(job, name)
     return FileResponse(path, media_type=_TYPES[path.suffix], filename=name, content_disposition_type="inline")
 

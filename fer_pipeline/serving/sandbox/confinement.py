@@ -1,4 +1,4 @@
-"""What a process that decodes uploads may still do: resource limits, and a filter of its system calls where the kernel has one.
+"""Confine a process: resource limits and a filter of system calls.
 
 Neither can be taken back by the process, nor by what breaks into it. The filter is Linux' seccomp (Documentation/userspace-api/
 seccomp_filter.rst), on x86-64 and 64-bit ARM; a refused call fails with EPERM.
@@ -51,7 +51,10 @@ class _Program(ctypes.Structure):
 
 
 def die_with(parent: int, by: int = signal.SIGKILL) -> None:
-    """Makes the kernel send this process a signal when the thread of `parent` that started it ends; exits where it has ended."""
+    """Signal this process when the thread of `parent` that started it ends.
+
+    Exits where it has ended already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it ended before it could be watched
@@ -59,7 +62,10 @@ def die_with(parent: int, by: int = signal.SIGKILL) -> None:
 
 
 def limit(most: Mapping[int, int]) -> None:
-    """Lowers resource limits, named by `resource.RLIMIT_*`, for good; one that is lower already stays."""
+    """Lower resource limits, named by `resource.RLIMIT_*`, for good.
+
+    One that is lower already stays.
+    """
     for kind, value in most.items():
         _, hard = resource.getrlimit(kind)
         lower = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -67,12 +73,12 @@ def limit(most: Mapping[int, int]) -> None:
 
 
 def refuse_calls(names: Iterable[str]) -> bool:
-    """Refuses these system calls to all threads of this process from now on; whether the kernel does."""
+    """Refuse these system calls to all threads from now on; whether it works."""
     return _filter(names, _REFUSE, _ALLOW)
 
 
 def allow_only(names: Iterable[str]) -> bool:
-    """Refuses all other system calls to all threads of this process from now on; whether the kernel does."""
+    """Refuse all other system calls to all threads from now on; whether it works."""
     return _filter(names, _ALLOW, _REFUSE)
 
 

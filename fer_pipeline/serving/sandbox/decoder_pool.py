@@ -1,7 +1,7 @@
-"""Decodes uploaded pictures in processes of their own, started beforehand: a picture that breaks or blocks its decoder is
-refused, and harms nothing else; another decoder takes the place.
+"""Decode uploaded images in confined processes, started beforehand.
 
-Handing a picture of 640x480 over takes 0.3 ms more than decoding it here. Nothing that a decoder sends is trusted or unpickled.
+An image that breaks or blocks its decoder is refused; another decoder takes the place. Handing an image of 640x480 over takes
+0.3 ms more than decoding it here. Nothing that a decoder sends is trusted or unpickled.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ logger = logging.getLogger(__name__)
 
 
 class DecoderPool:
-    """Decoders for so many pictures at the same time; safe to call from several threads. `close` ends their processes."""
+    """Decoders for several images at a time; safe for threads.
+
+    `close` ends their processes.
+    """
 
     def __init__(self, decoders: int, limits: Limits) -> None:
         """Starts them. Raises `ToolUnavailableError` where that fails."""

@@ -41,7 +41,10 @@ MESSAGE_BYTES = 1000
 
 
 def main(memory_megabytes: int, seconds: int) -> None:
-    """Forks decoders with these limits of address space, and of processor time for a picture, until its caller is gone."""
+    """Fork decoders with these limits until the caller is gone.
+
+    The limits are those of address space, and of processor time for a picture.
+    """
     _warm_up()
     decoders: set[int] = set()
     with socket.socket(fileno=sys.stdin.fileno()) as caller:

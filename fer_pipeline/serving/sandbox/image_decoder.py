@@ -8,10 +8,16 @@ from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array, decode
 
 
 class ImageDecoder(Protocol):
-    """Decodes uploaded images; `decoder_pool.DecoderPool` does it in confined processes."""
+    """Decoder of uploaded images.
+
+    `decoder_pool.DecoderPool` decodes in confined processes.
+    """
 
     def decode(self, data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-        """Decode an image to RGB uint8 (height, width, 3). Raises `ImageError`, as `imaging.decode`."""
+        """Decode an image to RGB uint8 (height, width, 3).
+
+        Raises `ImageError`, as `imaging.decode`.
+        """
 
 
 class InProcessDecoder:

@@ -1,4 +1,4 @@
-"""Videos being analysed: each has a private folder, which is all its state, and a process of its own with limits.
+"""Analysis of uploaded videos, each in a private folder and a limited process.
 
 Several workers of a service share the root folder, so each of them finds every job. A thread of the worker that took the video
 supervises it to the end of its keeping: it waits for a slot, starts and watches the process, and removes the folder.
@@ -60,7 +60,7 @@ class VideoJobs:
 
     @contextmanager
     def receiving(self) -> Iterator[Path]:
-        """An empty private folder for a video that comes in; removed where the block fails.
+        """Make a private folder for a video; remove it where the block fails.
 
         Raises `RefusedError` where too many are unfinished or kept, or the disk is too full.
         """
@@ -83,9 +83,9 @@ class VideoJobs:
             raise
 
     def start(self, folder: Path, loaded: LoadedModel | None, temporal: TemporalMode = "smooth", **facts: Any) -> str:
-        """Id of the job that analyses the video in a folder of `receiving` with this model; `facts` stay in its state.
+        """Start the analysis of the video in a folder of `receiving`; its job id.
 
-        `temporal` is how the emotions of a face are joined over time.
+        `facts` stay in its state. `temporal` is how the emotions of a face are joined over time.
         """
         _write_state(folder, state="queued", temporal=temporal, **facts)
         thread = Thread(target=self._supervise, args=(folder, loaded), name=f"video {folder.name}", daemon=True)
@@ -94,7 +94,10 @@ class VideoJobs:
         return folder.name
 
     def state(self, job: str) -> dict[str, Any]:
-        """State of a job of any worker. Raises `RefusedError` where there is none of this id."""
+        """Return the state of a job of any worker.
+
+        Raises `RefusedError` where there is none of this id.
+        """
         folder = self._folder(job)
         state = _state(folder)
         if not state:
@@ -111,7 +114,10 @@ class VideoJobs:
         return path
 
     def delete(self, job: str) -> None:
-        """Ends a job of any worker and removes all of it; returns when it is gone. Raises `RefusedError` for an unknown id."""
+        """End a job of any worker and remove all of it; returns when it is gone.
+
+        Raises `RefusedError` for an unknown id.
+        """
         folder = self._folder(job)
         with suppress(FileNotFoundError):
             (folder / _CANCEL).touch()
@@ -121,7 +127,10 @@ class VideoJobs:
         shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Ends and removes the jobs of this worker, and the root where no other worker has jobs in it."""
+        """End and remove the jobs of this worker.
+
+        The root goes, too, where no other worker has jobs in it.
+        """
         self._closing.set()
         for thread in self._threads:
             thread.join()
@@ -227,7 +236,10 @@ class VideoJobs:
 
 
 def shared_root() -> Path:
-    """The folder that all workers of one service share, being of the same parent; removes those of services that are gone."""
+    """Return the folder that all workers of one service share.
+
+    They have the same parent. Removes the folders of services that are gone.
+    """
     parent = Path(tempfile.gettempdir())
     prefix = f"fer-videos-{os.getuid()}-"
     for stale in parent.glob(f"{prefix}*"):

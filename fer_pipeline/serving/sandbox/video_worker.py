@@ -1,4 +1,4 @@
-"""The process in which one uploaded video is decoded and analysed: started by `video_jobs`.
+"""Process that decodes and analyses one uploaded video; see `video_jobs`.
 
 It limits itself before it touches the video, so that a bomb ends this process and nothing else; the decoder opens local files
 only, a network is refused where the kernel can, and it dies with the worker that started it.
@@ -29,7 +29,7 @@ _RESULT_BYTES = 500_000_000  # of one file
 
 
 def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
-    """Analyses the video of a job's folder; its state file says how far it is and how it ended."""
+    """Analyse the video of a job's folder; its state file holds the progress."""
     _confine(limits, owner)
     state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())  # what else was noted when it came stays
     state.update(state="running", progress=0.0, frames=0, faces=0, error=None, files=[])
