@@ -16,7 +16,6 @@ from rich.table import Table
 from fer_pipeline.cli.options import errors, results
 from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import ModelError, ParamsError
-from fer_pipeline.inference.pretrained import DEFAULT_MODEL
 from fer_pipeline.workspace.layout import PARAMS, REPORTS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
@@ -123,7 +122,7 @@ def compare(
 
 @app.command()
 def register(
-    name: Annotated[str, typer.Argument(help="Name of a shipped model: `fast`, `accurate`.")] = DEFAULT_MODEL,
+    name: Annotated[str | None, typer.Argument(help="Pretrained model: `fast`, `accurate`; left out: the default one.")] = None,
 ) -> None:
     """Register a pretrained model as challenger.
 
@@ -133,8 +132,10 @@ def register(
 
     Example: `fer models register accurate`, then `fer models compare champion challenger`
     """
+    from fer_pipeline.inference.pretrained import DEFAULT_MODEL
     from fer_pipeline.promotion.register_pretrained import register_pretrained
 
+    name = name or DEFAULT_MODEL
     with exclusive(RUN_LOCK, "fer models register"), errors.status("registering …"):
         version, new = register_pretrained(Path.cwd(), name)
     what = "registered as" if new else "is already"

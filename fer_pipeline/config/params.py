@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -18,8 +18,10 @@ from fer_pipeline.config.base import Count, Natural, Positive, Section, Share, e
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.workspace.layout import SYNTHETIC
+
+if TYPE_CHECKING:
+    from fer_pipeline.imaging import ImageSpec
 
 
 class FetchParams(Section):
@@ -64,6 +66,8 @@ class PreprocessParams(Section):
     @property
     def image_spec(self) -> ImageSpec:
         """The spec that serving must repeat."""
+        from fer_pipeline.imaging import ImageSpec  # OpenCV, which `fer --help` does without
+
         return ImageSpec(denoise=self.denoise, contrast=self.contrast)
 
 

@@ -9,7 +9,6 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fer_pipeline.config.base import Count, Natural, Positive, Section, Share, explained, suggested
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.imaging import FACE_SIZE
 
 NETWORKS = ("plain_cnn", "mini_xception", "compact", "wide", "se_resnet18")
 TRANSFER_PREFIX = "transfer:"
@@ -96,6 +95,8 @@ class TrainParams(Section):
 
     @model_validator(mode="after")
     def _phases_fit(self) -> TrainParams:
+        from fer_pipeline.imaging import FACE_SIZE  # OpenCV, which `fer --help` does without
+
         if self.low_resolution_epochs > self.epochs:
             raise ValueError(f"low_resolution_epochs {self.low_resolution_epochs} exceeds epochs {self.epochs}")
         if self.low_resolution_epochs == self.epochs and self.low_resolution_size < FACE_SIZE:
