@@ -9,6 +9,9 @@ import os
 from types import MappingProxyType
 from typing import Final
 
+LOG_VARIABLE: Final = "FER_PREDICTION_LOG"
+"""Names the folder for the log of predictions: of the service, the drift check and its flow."""
+
 DEFAULTS: Final = MappingProxyType(
     {
         "BENTOML_DO_NOT_TRACK": "True",

@@ -17,9 +17,9 @@ from prefect.states import Completed, Failed
 
 from fer_pipeline import environment
 from fer_pipeline.config import params
+from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import FerError
 from fer_pipeline.monitoring import drift_check
-from fer_pipeline.monitoring.observations import LOG_VARIABLE
 from fer_pipeline.workspace import dvc, layout
 from fer_pipeline.workspace.layout import PREDICTION_LOG
 from fer_pipeline.workspace.locks import exclusive

@@ -10,8 +10,8 @@ import typer
 
 from fer_pipeline.cli.options import results
 from fer_pipeline.config import params as params_file
+from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import MonitoringError
-from fer_pipeline.monitoring.observations import LOG_VARIABLE
 from fer_pipeline.workspace.layout import BUNDLE, PARAMS, PREDICTION_LOG, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 

@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import MonitoringError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.monitoring.observations import LOG_VARIABLE, LoggedFace, Observations
+from fer_pipeline.monitoring.observations import LoggedFace, Observations
 from fer_pipeline.workspace.files import replaced_file
 
 SCHEMA = pa.schema(

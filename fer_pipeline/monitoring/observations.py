@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.labels import EMOTIONS
-
-LOG_VARIABLE: Final = "FER_PREDICTION_LOG"
 
 Floats = npt.NDArray[np.float64]
 

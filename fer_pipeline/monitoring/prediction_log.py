@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 
 import pyarrow as pa
 
+from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import ParamsError, ToolUnavailableError
 from fer_pipeline.monitoring import log_files
-from fer_pipeline.monitoring.observations import LOG_VARIABLE
 
 Row = TypeVar("Row")
 

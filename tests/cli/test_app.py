@@ -73,5 +73,16 @@ finally:
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "'typer'" in done.stdout
-    for package in ("tensorflow", "keras", "pyspark", "mlflow", "prefect", "great_expectations", "bentoml", "pandas", "cv2"):
+    for package in (
+        "tensorflow",
+        "keras",
+        "pyspark",
+        "mlflow",
+        "prefect",
+        "great_expectations",
+        "bentoml",
+        "pandas",
+        "cv2",
+        "numpy",
+    ):
         assert f"'{package}'" not in done.stdout
