@@ -84,7 +84,10 @@ class Recognizer:
         return self._recognize_cut([image])[0]
 
     def largest_face(self, image: UInt8Array) -> UInt8Array | None:
-        """Crop the largest face of an RGB (H, W, 3) or gray (H, W) picture: upright and square; None where there is none."""
+        """Crop the largest face of an image, upright and square; None without a face.
+
+        `image` is RGB (H, W, 3) or gray (H, W).
+        """
         found = self.recognize_cut(image)
         return found[0][1] if found else None
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from fer_pipeline.config.params import FetchParams, PreprocessParams
 from fer_pipeline.data.fetch import accepted_feedback
-from fer_pipeline.data.fetch import fetch as sources
+from fer_pipeline.data.fetch.fetch import fetch
 from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.imaging import encode_png
 from fer_pipeline.inference.recognizer import Recognizer
@@ -59,7 +59,7 @@ def test_a_correction_becomes_a_training_row_and_is_deleted(workspace: Workspace
     usages = ("Training", "PublicTest", "PrivateTest")
     write_csv(workspace.root / "train.csv", [(100 + seed, usages[seed % 3]) for seed in range(30)])
     raw, out, bad = (workspace.root / "data" / name for name in ("raw", "out", "bad"))
-    facts = sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
+    facts = fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
     assert facts.rows == 61
     assert facts.rows_per_usage["Feedback"] == 31
     assert facts.files[-1].name == "31 accepted corrections"
@@ -90,7 +90,7 @@ def test_a_correction_becomes_a_training_row_and_is_deleted(workspace: Workspace
     assert not workspace.inbox.knows(receipt)
     assert json.loads(run("status", "--json"))["deleted_but_in_raw_table"] == 1
     later = FetchParams(feedback=workspace.version)
-    assert sources.fetch(workspace.root / "train.csv", raw, later, FEEDBACK).rows == 60
+    assert fetch(workspace.root / "train.csv", raw, later, FEEDBACK).rows == 60
     assert json.loads(run("status", "--json"))["deleted_but_in_raw_table"] == 0
 
 
@@ -102,7 +102,7 @@ def test_corrections_are_never_carved_into_another_split(workspace: Workspace) -
     version = workspace.accept().version
     write_csv(workspace.root / "train.csv", [(100 + seed, None) for seed in range(30)])
     raw, out = workspace.root / "data" / "raw", workspace.root / "data" / "out"
-    sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
+    fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
     prepared = preprocess(
         raw, out, out.with_name("bad"), PreprocessParams(spark_master="local[2]", validation_share=0.3, test_share=0.3)
     )

@@ -19,7 +19,7 @@ from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import FetchParams
 from fer_pipeline.data.fetch import accepted_feedback
-from fer_pipeline.data.fetch import fetch as sources
+from fer_pipeline.data.fetch.fetch import SourceFacts, fetch
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.feedback import versions
 from fer_pipeline.imaging import encode_png
@@ -168,21 +168,21 @@ def test_fetch_takes_exactly_the_version_in_params(workspace: Workspace, spoil: 
     second = workspace.accept().version
     raw = workspace.root / "data" / "raw"
 
-    def fetch(version: str) -> sources.SourceFacts:
-        return sources.fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
+    def fetched(version: str) -> SourceFacts:
+        return fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
 
     with pytest.raises(SourceError, match=rf"{second}.* names {first}"):
-        fetch(first)
-    assert fetch(second).rows == 3
+        fetched(first)
+    assert fetched(second).rows == 3
     spoil(next((workspace.root / "data" / "feedback").rglob("*.png")))
     with pytest.raises(SourceError, match="dvc checkout"):
-        fetch(second)
+        fetched(second)
     shutil.rmtree(workspace.root / "data" / "feedback")
     with pytest.raises(SourceError, match="dvc pull"):
-        fetch(second)
+        fetched(second)
     with Repo(str(workspace.root)) as repo:
         repo.checkout(targets=["data/feedback.dvc"], force=True)
-    assert fetch(second).rows == 3
+    assert fetched(second).rows == 3
 
 
 def test_deletion_is_all_or_nothing_and_finds_each_state(workspace: Workspace) -> None:

@@ -43,15 +43,18 @@ def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
 
 
 def find_yunet(file: Path | None = None) -> Path | None:
-    """Return `file`, or else YuNet's file in the workspace, or else in the user's data folder; None where there is none.
+    """Return `file`, else YuNet's file in the workspace, else in the user's data folder.
 
-    The file is not checked: see `yunet.published_yunet`.
+    None where there is none. The file is not checked: see `yunet.published_yunet`.
     """
     return file or next((known for known in (YUNET, user_yunet()) if known.is_file()), None)
 
 
 def user_yunet() -> Path:
-    """Return the path of YuNet's file in the user's data folder: XDG_DATA_HOME or ~/.local/share."""
+    """Return the path of YuNet's file in the user's data folder.
+
+    That is XDG_DATA_HOME, or ~/.local/share.
+    """
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "fer-pipeline" / "face_detection_yunet_2023mar.onnx"
 

@@ -33,9 +33,9 @@ def open_video(path: Path, limits: VideoLimits) -> tuple[Any, Any]:
 
 
 def read_frames(container: Any, stream: Any, limits: VideoLimits, path: Path, on_broken: Callable[[], None]) -> Iterator[Any]:
-    """Decode the frames of a stream; call `on_broken` for each packet that cannot be decoded.
+    """Decode the frames of a stream.
 
-    Raises `VideoError` for a frame beyond the limit of pixels.
+    `on_broken` is called for each packet that cannot be decoded. Raises `VideoError` for a frame beyond the limit of pixels.
     """
     packets = container.demux(stream)
     while True:
