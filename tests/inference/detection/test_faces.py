@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from fer_pipeline.inference.detection.faces import FaceBox, crop_box
+from fer_pipeline.inference.detection.faces import FaceBox, crop_box, largest_first, scale_box
 
 
 def test_the_crop_box_grows_about_the_middle_of_the_framing() -> None:
@@ -21,3 +22,16 @@ def test_a_scaled_face_is_that_of_a_larger_picture() -> None:
 def test_the_tilt_is_that_of_the_line_of_the_eyes(left_eye: tuple[float, float], tilt: float) -> None:
     assert FaceBox((0, 0, 1, 1), (0, 0, 1, 1), 0.5, ((10, 10), left_eye)).tilt == pytest.approx(tilt)
     assert FaceBox((0, 0, 1, 1), (0, 0, 1, 1), 0.5).tilt is None
+
+
+def test_faces_are_sorted_by_the_width_of_their_framing() -> None:
+    small = FaceBox((0, 0, 90, 90), (0, 0, 10, 10), 0.9)
+    middle = FaceBox((0, 0, 1, 1), (30, 0, 50, 20), 0.5)
+    large = FaceBox((0, 0, 1, 1), (100, 100, 130, 130), 0.1)
+    assert largest_first([middle, small, large]) == [large, middle, small]
+
+
+def test_a_scaled_box_has_python_floats() -> None:
+    scaled = scale_box((np.float32(1), np.float32(2), np.float32(3), np.float32(4)), 2.0)
+    assert scaled == (2.0, 4.0, 6.0, 8.0)
+    assert {type(value) for value in scaled} == {float}
