@@ -40,7 +40,10 @@ class LabelNoise:
 
     @property
     def rates(self) -> npt.NDArray[np.float64]:
-        """Estimated share (7, 7) of each true class (columns) among the rows of each given label; rows sum to 1."""
+        """Estimated distribution (7, 7) of true classes (columns) per given label.
+
+        Rows sum to 1.
+        """
         rates: npt.NDArray[np.float64] = self.joint / np.maximum(self.joint.sum(axis=1, keepdims=True), 1e-12)
         return rates
 

@@ -162,7 +162,7 @@ def _figures(predicted: OutOfFold, noise: LabelNoise, check: VoteCheck | None) -
 
 
 def _pairs(faces: FaceDataset, noise: LabelNoise) -> list[dict[str, Any]]:
-    """Thumbnails of suspicious rows by given and suggested label, the largest pair first."""
+    """Thumbnails of suspicious rows by pair of labels, the largest pair first."""
     ranking = noise.ranking
     found = []
     for given, suggested in np.argwhere(noise.confident > 0):

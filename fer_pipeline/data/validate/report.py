@@ -1,4 +1,4 @@
-"""The data page: what is in the processed table, what is wrong with it, and a limited number of pictures to look at."""
+"""Data quality page of the processed table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _FERPLUS_LABELS: Final = [SYNONYMS.get(word, word) for word in FERPLUS_COLUMNS]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often the most-voted FER+ emotion is the row's label, among rows with votes and without a tie."""
+    """Agreement of labels with the most-voted FER+ emotion.
+
+    `rows` have votes, no tie, and one of the seven emotions as winner.
+    """
 
     rows: int
     share: float
@@ -114,7 +117,10 @@ def _pairs(leaks: pd.DataFrame, seen: pd.DataFrame, images: dict[str, UInt8Array
 
 
 def _groups(groups: list[list[dict[str, int]]], kept: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Thumbnail]:
-    """One picture for each group of copies in the source, with its rows and labels; groups without a kept row are left out."""
+    """One image per group of copies in the source, with its rows and labels.
+
+    Groups without a kept row are left out.
+    """
     by_row = {row["row"]: row["id"] for row in kept.to_dict("records")}
     samples = []
     for group in groups:
