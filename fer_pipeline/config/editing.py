@@ -1,4 +1,4 @@
-"""Changes of params.yaml that keep its comments. What an edit leaves behind is checked before it is written."""
+"""Edit params.yaml; its comments stay, and the result is checked before it is written."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from fer_pipeline.workspace.files import write_text
 
 
 def write_values(path: Path, values: Mapping[str, Any]) -> None:
-    """Sets dotted keys such as "fetch.source" in params.yaml and keeps its comments. Raises `ParamsError` for unfit values.
+    """Set dotted keys such as "fetch.source" in params.yaml.
 
-    A value may be a whole section; then the keys it does not have are left as they are.
+    Comments stay. A value may be a whole section; then the keys it does not have are left as they are. Raises `ParamsError` for
+    unfit values.
     """
     with _edited(path) as content:
         for key, value in values.items():
@@ -33,9 +34,9 @@ def write_values(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> None:
-    """Adds a recipe to the profiles of params.yaml, with a comment above it; only what differs from the defaults is written.
+    """Add a recipe to the profiles of params.yaml, with a comment above it.
 
-    Raises `ParamsError` for a name that is taken or not made of a-z, 0-9 and "-".
+    Only what differs from the defaults is written. Raises `ParamsError` for a name that is taken or not made of a-z, 0-9 and "-".
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ParamsError(f"{name!r} is no name for a profile: use a-z, 0-9 and -, such as cpu-tuned")
@@ -49,7 +50,7 @@ def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> No
 
 
 def use_profile(path: Path, name: str) -> TrainParams:
-    """Makes a profile the recipe in use: writes its whole recipe into the section `train`. Raises `ParamsError`.
+    """Write the whole recipe of a profile into the section `train`. Raises `ParamsError`.
 
     A profile that softens labels goes on with the soft labels that the recipe before it named, one with teachers with those that
     it named.
@@ -65,7 +66,7 @@ def use_profile(path: Path, name: str) -> TrainParams:
 
 @contextmanager
 def _edited(path: Path) -> Iterator[Any]:
-    """The content of params.yaml; what the block changes is checked and written, with all comments kept."""
+    """Yield the content of params.yaml; check and write what the block changes."""
     editor = YAML()
     editor.width = 200
     editor.indent(mapping=2, sequence=4, offset=2)

@@ -1,4 +1,4 @@
-"""The frozen models of params.yaml, one section per stage. This module alone reads that file; params_editing.py writes it.
+"""Read and check params.yaml: one frozen model per section.
 
 An unknown key, a wrong type or a value out of range is a `ParamsError` that names the key, the value and, for a typo, the key
 that was probably meant.
@@ -173,7 +173,7 @@ class Params(Section):
         return value
 
     def recipe(self, profile: str) -> TrainParams:
-        """The whole recipe of a profile: its own values over the defaults. Raises `ParamsError` for an unknown name."""
+        """Return a profile's values over the defaults. Raises `ParamsError` for an unknown name."""
         if profile not in self.profiles:
             raise ParamsError(
                 f"no profile {profile!r}{suggested(profile, self.profiles)}; params.yaml has {', '.join(self.profiles)}"
@@ -182,7 +182,7 @@ class Params(Section):
 
 
 def load(path: Path) -> Params:
-    """The checked content of params.yaml. Raises `ParamsError`."""
+    """Read and check params.yaml. Raises `ParamsError`."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -197,7 +197,7 @@ def load(path: Path) -> Params:
 
 
 def parse(values: Mapping[str, Any], origin: str = "params") -> Params:
-    """`Params` of plain values. Raises `ParamsError` that lists every fault, with suggestions."""
+    """Check plain values. Raises `ParamsError` that lists every fault, with suggestions."""
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -217,6 +217,6 @@ def with_current_names(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def recipe_fingerprint(params: Params) -> str:
-    """Fingerprint of all that decides which model is trained: the sections fetch, preprocess and train."""
+    """Hash the sections that decide which model is trained: fetch, preprocess, train."""
     parts = "".join(fingerprint(section) for section in (params.fetch, params.preprocess, params.train))
     return hashlib.sha256(parts.encode()).hexdigest()[:12]

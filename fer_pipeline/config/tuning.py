@@ -1,4 +1,4 @@
-"""What a search tries: the section `tune` of params.yaml."""
+"""The section `tune` of params.yaml: bounds and space of a search."""
 
 from __future__ import annotations
 

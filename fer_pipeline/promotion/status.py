@@ -17,13 +17,13 @@ from fer_pipeline.experiments.version_info import VersionFacts, version_facts
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle.store import store_folder
 from fer_pipeline.workspace import dvc, layout
-from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.layout import REPORTS, RUN_LOCK
 from fer_pipeline.workspace.locks import holder
 
 RUNS = 5
 """Last runs that are listed."""
 
-DRIFT_FILE = "data/reports/drift/drift.json"
+DRIFT_FILE = REPORTS / "drift" / "drift.json"
 DISK = ("data", "mlruns", ".dvc/cache", "mlflow.db")
 
 

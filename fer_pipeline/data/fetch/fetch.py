@@ -1,4 +1,4 @@
-"""Fetch: reads a source as it is, whatever its layout, into one table of raw rows and a page of facts. Does file I/O.
+"""Read a source of any layout into one table of raw rows.
 
 The layout is told by content: a FER-2013 CSV (plain, .gz, or in an archive), class folders of pictures (or an archive of them),
 a folder with one of these and optional FER+ votes, or the YAML file that says which synthetic faces to draw.
@@ -16,9 +16,10 @@ from pathlib import Path
 from fer_pipeline.config.params import FetchParams
 from fer_pipeline.config.synthetic import SyntheticSource
 from fer_pipeline.data.fetch import accepted_feedback
-from fer_pipeline.data.fetch.archives import PICTURE_SUFFIXES, Tree, is_archive, open_tree
-from fer_pipeline.data.fetch.csv_tables import KNOWN_SHAPES, is_table, read_header, read_rows, shape_of, with_votes
-from fer_pipeline.data.fetch.image_folders import digest_rows, find_pictures, is_picture, names_split_or_emotion, read_pictures
+from fer_pipeline.data.fetch.archives import Tree, open_tree
+from fer_pipeline.data.fetch.contents import contents_of, no_single_source, note_unused
+from fer_pipeline.data.fetch.csv_tables import read_header, read_rows, shape_of, with_votes
+from fer_pipeline.data.fetch.image_folders import digest_rows, find_pictures, names_split_or_emotion, read_pictures
 from fer_pipeline.data.raw_table import Notes, RawRow, write_rows
 from fer_pipeline.data.synthetic.generator import raw_rows
 from fer_pipeline.errors import SourceError
@@ -132,18 +133,18 @@ def _drawn(source: Path, drawn: SyntheticSource) -> _Found:
 def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
     """The one readable thing in a source; `SourceError` where there is none, or more than one."""
     tree = stack.enter_context(open_tree(source))
-    content = _sorted_out(tree)
+    content = contents_of(tree)
     votes = [(tree, name) for name in content.votes]
     if content.archives and source.is_dir() and len(content.candidates) == 1:
-        _note_rest(content, notes)
+        note_unused(content, notes)
         tree = stack.enter_context(open_tree(source / content.archives[0]))
-        content = _sorted_out(tree)
+        content = contents_of(tree)
         votes += [(tree, name) for name in content.votes]
     if len(content.candidates) != 1 or content.archives:
-        raise SourceError(_no_single_source(tree, content))
+        raise SourceError(no_single_source(tree, content))
     if len(votes) > 1:
         raise SourceError(f"{source} holds several files of FER+ votes ({', '.join(name for _, name in votes)}): keep one")
-    _note_rest(content, notes)
+    note_unused(content, notes)
     if content.pictures:
         return _pictures(tree, votes, notes)
     name = content.tables[0]
@@ -177,78 +178,6 @@ def _folder_name(tree: Tree) -> str:
     """Name of the folder; of the one that it wraps where there is nothing else in it, as `data add` leaves it."""
     tops = {name.split("/")[0] for name in tree.sizes}
     return tops.pop() if len(tops) == 1 and not names_split_or_emotion(*tops) else tree.origin.name
-
-
-@dataclass(frozen=True)
-class _Content:
-    """Names in a tree by what they are. Candidates are the things that could be meant as the data."""
-
-    tables: tuple[str, ...]
-    votes: tuple[str, ...]
-    unlabelled: tuple[str, ...]
-    unknown: tuple[str, ...]  # tables of other columns
-    archives: tuple[str, ...]
-    pictures: int
-    others: tuple[str, ...]
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        return (*self.tables, *self.archives, *([f"{self.pictures:,} pictures"] if self.pictures else []))
-
-
-def _sorted_out(tree: Tree) -> _Content:
-    alone = list(tree.sizes) == [tree.origin.name]
-    names: dict[str, list[str]] = {}
-    for name in tree.sizes:
-        if is_picture(name):
-            names.setdefault("picture", []).append(name)
-        elif is_table(name) or alone:
-            names.setdefault(shape_of(read_header(tree, name)) or "unknown", []).append(name)
-        else:
-            names.setdefault("archive" if is_archive(name) else "other", []).append(name)
-
-    def of(*kinds: str) -> tuple[str, ...]:
-        return tuple(name for kind in kinds for name in names.get(kind, []))
-
-    return _Content(
-        tables=of("fer2013-csv", "icml-csv", "challenge-csv"),
-        votes=of("votes"),
-        unlabelled=of("unlabelled"),
-        unknown=of("unknown"),
-        archives=of("archive"),
-        pictures=len(of("picture")),
-        others=of("other"),
-    )
-
-
-def _note_rest(content: _Content, notes: Notes) -> None:
-    for name in content.unlabelled:
-        notes.add("tables without labels, left out", name)
-    for name in content.unknown:
-        notes.add("tables of other columns, left out", name)
-    for name in content.others:
-        notes.add("other files, left out", name)
-
-
-def _no_single_source(tree: Tree, content: _Content) -> str:
-    if len(content.candidates) > 1:
-        return f"{tree.origin} holds {len(content.candidates)} sources ({', '.join(content.candidates)}): give one of them"
-    if content.archives:
-        return f"{tree.origin} holds an archive in an archive ({content.archives[0]}): unpack the outer one"
-    if content.unlabelled:
-        return (
-            f"{tree.place(content.unlabelled[0])} has pixels and no labels (the challenge kept those of test.csv back), so "
-            "nothing can be learnt or measured on it: give train.csv, fer2013.csv or icml_face_data.csv"
-        )
-    if content.votes:
-        return f"{tree.place(content.votes[0])} holds FER+ votes and no faces: give the folder with fer2013.csv and the votes"
-    if content.unknown:
-        header = ",".join(read_header(tree, content.unknown[0]))
-        return f"{tree.place(content.unknown[0])} has the header {header[:200]!r}, expected {KNOWN_SHAPES}"
-    return (
-        f"{tree.origin} holds no faces: expected a CSV with the header {KNOWN_SHAPES}, or pictures "
-        f"({', '.join(PICTURE_SUFFIXES)}) in train/<emotion>/ and test/<emotion>/, or in <emotion>/"
-    )
 
 
 def _place(tree: Tree, name: str) -> Path:

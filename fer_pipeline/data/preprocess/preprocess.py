@@ -27,7 +27,7 @@ from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess import parsing
 from fer_pipeline.data.preprocess.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
 from fer_pipeline.data.preprocess.feedback_rows import is_feedback, join_feedback
-from fer_pipeline.data.preprocess.ranking import bucket_of, with_places
+from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group
 from fer_pipeline.data.preprocess.splitting import assign_splits
 from fer_pipeline.data.preprocess.writer import BatchFunction, write_faces, write_left_out
 from fer_pipeline.data.spark.session import spark_session
@@ -219,7 +219,7 @@ def _plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
         .withColumn("bucket", bucket_of(sf.col("key")))
         .withColumn("size", sf.lit(1))
     )
-    placed = with_places(keyed, "group", "bucket", ["key", "row"], "size")
+    placed = rank_in_group(keyed, "group", "bucket", ["key", "row"], "size")
     variants = sf.lit(0)
     for label, (n, m) in sizes.items():
         each, more = divmod(max(target - n, 0), m) if m else (0, 0)

@@ -1,4 +1,4 @@
-"""The place of each row in an order within its group, where a group may be most of the table.
+"""Rank rows within groups that may be most of a table.
 
 A window over such a group is one task for millions of rows. Here the order is cut into buckets: each is a task of its own, and
 the sums of the buckets before it, a table of a few thousand rows, give the rest. Sums of whole numbers, so the result is that
@@ -18,8 +18,8 @@ def bucket_of(key: Column) -> Column:
     return key.substr(1, _DIGITS)
 
 
-def with_places(rows: DataFrame, group: str, bucket: str, order: list[str], size: str) -> DataFrame:
-    """Adds `position` (from 1), `before` (sum of `size` over the rows before this one) and `last` (rows) within each `group`.
+def rank_in_group(rows: DataFrame, group: str, bucket: str, order: list[str], size: str) -> DataFrame:
+    """Add `position` (from 1), `before` (sum of `size` over the rows before this one) and `last` (rows) within each `group`.
 
     Rows of a group are ordered by `bucket` and then by `order`, which must tell any two of them apart; none of these columns is
     null. `size` is a column of whole numbers.

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as sf
 
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.data.preprocess.ranking import bucket_of, with_places
+from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group
 from fer_pipeline.errors import SourceError
 
 
@@ -59,7 +59,7 @@ def carve(rows: DataFrame, into: str, share: float, seed: int) -> DataFrame:
         .withColumn("key", sf.sha2(sf.concat(sf.lit(f"{seed}-{into}-"), "perceptual_hash"), 256))
         .withColumn("bucket", sf.concat(large, bucket_of(sf.col("key"))))
     )
-    placed = with_places(ordered, "label", "bucket", ["key", "perceptual_hash"], "size")
+    placed = rank_in_group(ordered, "label", "bucket", ["key", "perceptual_hash"], "size")
     reached = sf.col("before") + sf.col("size") / 2 > sf.col("wanted")
     taken = (sf.col("position") < sf.col("last")) & ((sf.col("position") == 1) | ~reached)
     chosen = placed.filter(taken).select("perceptual_hash", sf.lit(into).alias("carved"))

@@ -1,4 +1,4 @@
-"""The processed table and the quarantine as Parquet files, each written where its rows are: nothing passes through the driver."""
+"""Write the processed table and the quarantine as Parquet files, on the executors."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as sf
 
 from fer_pipeline.data.preprocess.duplicates import EXAMPLES, duplicate_facts, mark_copies
-from fer_pipeline.data.preprocess.ranking import bucket_of, with_places
+from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group
 from fer_pipeline.data.preprocess.writer import file_rows, part_writer
 from fer_pipeline.data.spark.session import spark_session
 
@@ -38,7 +38,7 @@ def test_places_are_those_of_one_window_over_the_group(spark: SparkSession) -> N
     rows = spark.createDataFrame(values, "row long, label int, size long").withColumn(
         "key", sf.sha2(sf.col("row").cast("string"), 256)
     )
-    placed = with_places(rows.withColumn("bucket", bucket_of(sf.col("key"))), "label", "bucket", ["key"], "size")
+    placed = rank_in_group(rows.withColumn("bucket", bucket_of(sf.col("key"))), "label", "bucket", ["key"], "size")
     order = Window.partitionBy("label").orderBy("key")
     before = sf.coalesce(sf.sum("size").over(order.rowsBetween(Window.unboundedPreceding, -1)), sf.lit(0))
     wanted = rows.select("row", sf.row_number().over(order), before, sf.count("*").over(Window.partitionBy("label")))
