@@ -31,7 +31,7 @@ MAX_USAGES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row of the source as it was found; see `records.RAW`. A row that could not be read has neither pixels nor image."""
+    """One row of the source as it was found; see `schemas.RAW`. A row that could not be read has neither pixels nor image."""
 
     name: str
     emotion: str | None = None
@@ -63,7 +63,7 @@ class Notes:
 
 
 def write_rows(rows: Iterable[RawRow], target: Path) -> Counter[str]:
-    """Writes a parquet file of schema `records.RAW`, rows numbered from 0; returns the number of rows per usage.
+    """Writes a parquet file of schema `schemas.RAW`, rows numbered from 0; returns the number of rows per usage.
 
     Raises `ToolUnavailableError` where the disk is full or not writable.
     """

@@ -19,7 +19,7 @@ import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
 from fer_pipeline.config.params import FeedbackParams
-from fer_pipeline.data.validate.suite import ERROR, WARNING
+from fer_pipeline.data.validate.expectations import ERROR, WARNING
 from fer_pipeline.errors import SourceError
 from fer_pipeline.feedback.known_faces import KnownFaces
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array, content_hash, perceptual_hash

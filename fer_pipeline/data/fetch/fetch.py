@@ -74,7 +74,7 @@ class _Found:
 
 
 def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None = None) -> SourceFacts:
-    """Writes folder `out` with `faces.parquet` (schema `records.RAW`) and `source.json` (`SourceFacts`), and returns the facts.
+    """Writes folder `out` with `faces.parquet` (schema `schemas.RAW`) and `source.json` (`SourceFacts`), and returns the facts.
 
     The rows of the source are followed by the accepted corrections of the folder `corrections`, where the parameters name a
     version of them. No row is judged: what is wrong with one is for preprocess to say. Raises `SourceError` where the source as

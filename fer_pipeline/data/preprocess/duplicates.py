@@ -27,7 +27,7 @@ def mark_copies(rows: DataFrame) -> DataFrame:
 
 
 def relate_to_train(rows: DataFrame) -> DataFrame:
-    """Adds `copy_rank`, `in_train` and `near_in_train` of `records.PROCESSED`, by the final `split` of the rows that are kept."""
+    """Adds `copy_rank`, `in_train` and `near_in_train` of `schemas.PROCESSED`, by the final `split` of the rows that are kept."""
     in_train = sf.col("split") == "train"
     rank = sf.row_number().over(Window.partitionBy("split", "content_hash").orderBy("row")) - 1
     return (

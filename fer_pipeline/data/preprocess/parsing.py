@@ -51,7 +51,7 @@ class RowFault(Exception):
 
 
 def parser(has_splits: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function from batches of `records.RAW` to batches of `PARSED`; with `has_splits`, a row without usage is a fault."""
+    """A function from batches of `schemas.RAW` to batches of `PARSED`; with `has_splits`, a row without usage is a fault."""
 
     def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -81,8 +81,8 @@ class PreprocessFacts:
 
 
 def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams) -> PreprocessFacts:
-    """Facts about the folders written: `out` with faces/*.parquet (`records.PROCESSED`) and facts.json, `quarantine` with
-    rows.parquet (`records.QUARANTINE`) and facts.json.
+    """Facts about the folders written: `out` with faces/*.parquet (`schemas.PROCESSED`) and facts.json, `quarantine` with
+    rows.parquet (`schemas.QUARANTINE`) and facts.json.
 
     Equal input and parameters give equal files, however the work was divided. Both folders are replaced as a whole at the end.
     Raises `SourceError` where `raw` is missing, damaged or without a usable row, `ToolUnavailableError` where Spark does not

@@ -48,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True)
 class QualityData:
-    """`rows` has the columns of `records.PROCESSED` without `image`, plus image_length, nulls and votes_sum.
+    """`rows` has the columns of `schemas.PROCESSED` without `image`, plus image_length, nulls and votes_sum.
 
     `classes` has one row for each split and emotion, `table` a single row of figures, `fields` one row per column of the files.
     `facts` and `quarantine_facts` are what preprocess wrote, `quarantine` the rows it left out.
@@ -99,7 +99,7 @@ def pictures(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
 
 
 def _type(field: pa.Field) -> pa.DataType:
-    """The type of a field; of equal types, whose items may be named differently, the one in `records.PROCESSED`."""
+    """The type of a field; of equal types, whose items may be named differently, the one in `schemas.PROCESSED`."""
     at = schemas.PROCESSED.get_field_index(field.name)
     same = at >= 0 and schemas.PROCESSED.field(at).type.equals(field.type)
     return schemas.PROCESSED.field(at).type if same else field.type
