@@ -1,4 +1,4 @@
-"""The recipe of a training: the section `train` of params.yaml, and what each profile there is."""
+"""The section `train` of params.yaml: the recipe of a training."""
 
 from __future__ import annotations
 

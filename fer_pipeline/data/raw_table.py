@@ -1,4 +1,4 @@
-"""Writes rows as they were found into data/raw/faces.parquet, in memory that does not grow with their number."""
+"""Write raw rows to data/raw/faces.parquet in constant memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DVC: which version of the data is in use, bringing in a new one, and running a stage. The only module that imports dvc."""
+"""DVC: data versions, new sources, running stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths of a workspace, relative to its root, the folder that holds dvc.yaml. The only home of a path constant."""
+"""Paths of a workspace, relative to its root."""
 
 from __future__ import annotations
 

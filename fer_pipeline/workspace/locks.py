@@ -1,4 +1,4 @@
-"""One writer at a time: locks that end with the process that holds them, and say who holds them."""
+"""Lock a folder for one writer; the lock ends with its process."""
 
 from __future__ import annotations
 

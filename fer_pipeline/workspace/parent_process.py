@@ -1,4 +1,4 @@
-"""A stage ends with the process that started it, also where that one was killed and could not say so.
+"""Exit when the parent process dies.
 
 The kernel's own means, PR_SET_PDEATHSIG, tells of the parent alone, and DVC puts a shell in between.
 """

@@ -1,4 +1,4 @@
-"""The accepted corrections: pictures and an index in data/feedback, which fetch joins to the source as train rows. Does file I/O.
+"""Read and write the accepted corrections in data/feedback.
 
 Each picture is a file of its own, PNG of 48x48 gray pixels in a folder named after the time of acceptance, so that one can be
 deleted, from DVC's cache as well, without touching the others.

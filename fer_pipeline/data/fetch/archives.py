@@ -1,4 +1,4 @@
-"""Reads a folder, a .zip, a .tar or a .tar.gz as one tree of named files, without unpacking it. Does file I/O.
+"""Read a folder, .zip, .tar or .tar.gz as a tree of files, without unpacking.
 
 An archive that could do harm (names that lead out of it, links, far more content than its size explains) is refused as a whole.
 """

@@ -1,4 +1,4 @@
-"""Reads FER-2013 in its three CSV shapes, and the FER+ votes that belong to it. Does file I/O.
+"""Read FER-2013 in its three CSV shapes, and FER+ votes.
 
 Rows are not judged: a line with the wrong number of columns becomes a row without pixels, which preprocess quarantines.
 """

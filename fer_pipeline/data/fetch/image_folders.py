@@ -1,4 +1,4 @@
-"""Reads pictures that lie in `train/<emotion>/`, `test/<emotion>/` or `<emotion>/`, in a folder or an archive. Does file I/O."""
+"""Read pictures in `train/<emotion>/`, `test/<emotion>/` or `<emotion>/`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads a data set from Kaggle, with the optional extra `kaggle`. Needs the network."""
+"""Download a data set from Kaggle; needs the extra `kaggle` and the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Last step of preprocess on Arrow batches: denoising, contrast, and the augmented copies that balance classes."""
+"""Denoise, enhance contrast and add augmented copies, on Arrow batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Byte-identical and near-equal pictures in the table, as Spark plans on its hash columns."""
+"""Find byte-identical and near-equal pictures by their hash columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows from people's corrections join train after the splits are made, as Spark plans: nothing is chosen or measured on them."""
+"""Add the rows of accepted corrections to train after splitting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw rows as Arrow batches -> faces, or the reason why a row is none; Spark maps these functions over the table.
+"""Parse raw rows into faces, or into the reason why a row is none.
 
 A face is gray uint8 (48, 48). Each raw row gives exactly one parsed row, good or bad.
 """

@@ -1,4 +1,4 @@
-"""Splits of the rows, as Spark plans: the source's own words where it has them, seeded carving where it has not."""
+"""Assign splits: those of the source, else seeded stratified ones."""
 
 from __future__ import annotations
 

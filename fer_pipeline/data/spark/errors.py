@@ -1,4 +1,4 @@
-"""What goes wrong inside Spark, in one sentence: failed jobs, and clusters on which nobody takes the work."""
+"""Turn failures inside Spark into one sentence."""
 
 from __future__ import annotations
 

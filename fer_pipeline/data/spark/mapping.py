@@ -1,4 +1,4 @@
-"""Maps a function over a small table in Spark, and hands all rows that it gives to one writer."""
+"""Map a function over a small table in Spark; one writer takes the rows."""
 
 from __future__ import annotations
 

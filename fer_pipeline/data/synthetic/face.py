@@ -1,4 +1,4 @@
-"""Draws one face from the strengths of its facial action units and random looks, pose, light, occlusion and camera."""
+"""Draw one face from action units, looks, pose, light and camera."""
 
 from __future__ import annotations
 

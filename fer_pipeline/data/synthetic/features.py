@@ -1,4 +1,4 @@
-"""The parts of a drawn face that move: each is drawn from how strong the action units are that act on it.
+"""Draw eyes, brows, nose and mouth by the strength of their action units.
 
 Action units have the numbers of FACS (Ekman, Friesen, Hager: Facial Action Coding System, 2002); strengths run from 0 to 1.2.
 """

@@ -1,4 +1,4 @@
-"""The embedded default data: seeded drawings of faces whose expression follows facial action units. No real person is in it.
+"""Draw labelled synthetic faces from a seed; no real person is in them.
 
 For trying the pipeline, not for real pictures: a model trained on these says so.
 """

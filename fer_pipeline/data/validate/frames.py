@@ -1,4 +1,4 @@
-"""What the data checks look at: the processed table without its pictures, and a few small frames derived from it."""
+"""Read the frames that the data checks look at."""
 
 from __future__ import annotations
 
