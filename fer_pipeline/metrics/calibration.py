@@ -26,9 +26,6 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
     if not math.isfinite(float(logits.sum())):
         raise ModelError("some validation logits are not finite, so no temperature can be fitted: train again")
     found = minimize_scalar(
-        lambda log_t: nll(labels, softmax(logits, math.exp(log_t))),
-        bounds=(math.log(RANGE[0]), math.log(RANGE[1])),
-        method="bounded",
-        options={"xatol": 1e-4},
+        lambda log_t: nll(labels, softmax(logits, math.exp(log_t))), bounds=(math.log(RANGE[0]), math.log(RANGE[1]))
     )
     return math.exp(float(found.x))

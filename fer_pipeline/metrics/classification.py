@@ -173,7 +173,6 @@ def _difference(cells: npt.NDArray[np.int64], statistic: Statistic) -> npt.NDArr
 
 
 def _ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    ratio: npt.NDArray[np.float64] = np.zeros(np.broadcast_shapes(above.shape, below.shape))
+    ratio = np.zeros(below.shape)
     np.divide(above, below, out=ratio, where=below > 0)
     return ratio

@@ -32,7 +32,7 @@ def roc(positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:
     """
     hits, misses = _counts(positive, scores)
     if not (hits[-1] and misses[-1]):
-        return Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), float("nan"))
+        return Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.nan)
     x, y = np.r_[0.0, misses / misses[-1]], np.r_[0.0, hits / hits[-1]]
     return Curve(x, y, float(np.trapezoid(y, x)))
 
@@ -44,7 +44,7 @@ def precision_recall(positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:
     """
     hits, misses = _counts(positive, scores)
     if not hits[-1]:
-        return Curve(np.array([0.0, 1.0]), np.array([0.0, 0.0]), float("nan"))
+        return Curve(np.array([0.0, 1.0]), np.array([0.0, 0.0]), np.nan)
     x, y = np.r_[0.0, hits / hits[-1]], np.r_[1.0, hits / (hits + misses)]
     return Curve(x, y, float(np.sum(np.diff(x) * y[1:])))
 
@@ -57,7 +57,7 @@ def thinned(curve: Curve, points: int = 200) -> Curve:
 
 def _counts(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Count positive and negative rows at or above each distinct score, highest first."""
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)
     ends = np.r_[np.nonzero(np.diff(scores[order]))[0], len(scores) - 1]
     hits = np.cumsum(positive[order])[ends].astype(np.float64)
     return hits, (ends + 1) - hits

@@ -28,3 +28,12 @@ def test_the_search_stays_in_its_range() -> None:
 def test_logits_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ModelError, match=r"not finite.*train again"):
         fit_temperature(np.full((2, 7), np.nan), np.array([0, 1]))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.9])
+def test_temperature_makes_confidence_equal_accuracy(share: float) -> None:
+    """Where all rows have the logits (5, 0, ..., 0), NLL is least at p0 = exp(5 / T) / (exp(5 / T) + 6) = accuracy."""
+    logits = np.tile([5.0, 0, 0, 0, 0, 0, 0], (100, 1))
+    labels = np.r_[np.zeros(round(100 * share), int), np.ones(round(100 * (1 - share)), int)]
+    expected = 5 / np.log(6 * share / (1 - share))
+    assert fit_temperature(logits, labels) == pytest.approx(expected, rel=1e-3)

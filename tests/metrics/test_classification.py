@@ -142,3 +142,86 @@ def test_bootstraps_are_drawn_by_their_seed() -> None:
         for confidence in (0.99, 0.5)
     )
     assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        classification.accuracy,
+        classification.recalls,
+        classification.precisions,
+        classification.f1_scores,
+        classification.macro_f1,
+        classification.weighted_f1,
+    ],
+)
+def test_figures_of_stacked_matrices_are_those_of_each(figure: classification.Statistic) -> None:
+    """The bootstrap computes all resampled matrices (B, 7, 7) at once."""
+    stack = np.random.default_rng(1).integers(0, 9, (3, 7, 7))
+    np.testing.assert_allclose(figure(stack), [figure(one) for one in stack])
+
+
+def test_confusion_counts_are_whole_numbers() -> None:
+    assert classification.confusion(np.array([0]), np.array([6])).dtype == np.int64
+
+
+@pytest.mark.parametrize(("k", "share"), [(1, 1 / 7), (2, 2 / 7), (7, 1.0)])
+def test_equally_probable_classes_rank_in_their_order(k: int, share: float) -> None:
+    assert classification.top_k_accuracy(np.arange(7), np.full((7, 7), 1 / 7), k) == pytest.approx(share)
+
+
+def test_softmax_stays_finite_for_any_logits() -> None:
+    """Rows of very different size do not underflow or overflow, and float32 logits give float64."""
+    found = classification.softmax(np.array([[1000, 0, 0, 0, 0, 0, 0], [-1000] * 7, [0] * 7], np.float32))
+    np.testing.assert_allclose(found, [[1, 0, 0, 0, 0, 0, 0], [1 / 7] * 7, [1 / 7] * 7])
+    assert found.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("confidence", "bin_index"),
+    [(0.2, 0), (np.nextafter(0.2, 1), 1), (0.4, 1), (0.41, 2), (0.8, 3), (0.81, 4), (1.0, 4), (1.0 + 1e-6, 4), (0.0, 0)],
+)
+def test_reliability_bins_include_their_upper_edge(confidence: float, bin_index: int) -> None:
+    """Bins are (low, high]; what rounding puts beyond 0..1 counts to the first or last one."""
+    probabilities = np.zeros((1, 7))
+    probabilities[0, 3] = confidence
+    table = classification.reliability(np.array([3]), probabilities, bins=5)
+    assert table.rows.tolist() == [int(place == bin_index) for place in range(5)]
+    assert table.confidence[bin_index] == confidence
+    assert table.edges.tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def test_reliability_has_accuracy_and_confidence_per_bin() -> None:
+    probabilities = np.zeros((4, 7))
+    probabilities[np.arange(4), [0, 1, 2, 3]] = [0.9, 0.7, 0.5, 0.3]
+    table = classification.reliability(np.array([0, 0, 2, 0]), probabilities, bins=2)
+    assert table.rows.tolist() == [2, 2]
+    assert table.confidence.tolist() == pytest.approx([0.4, 0.8])
+    assert table.accuracy.tolist() == [0.5, 0.5]
+    assert table.ece == pytest.approx((2 * 0.1 + 2 * 0.3) / 4)
+    assert len(classification.reliability(np.array([0, 0, 2, 0]), probabilities).rows) == 15
+
+
+def test_bootstraps_are_the_same_for_the_same_seed() -> None:
+    table = classification.confusion(LABELS, PREDICTIONS)
+    one, same, other = (classification.bootstrap(table, classification.macro_f1, resamples=50, seed=seed) for seed in (4, 4, 5))
+    assert one == same
+    assert one != other
+    shuffled = np.random.default_rng(3).permutation(PREDICTIONS)
+    default = classification.paired_bootstrap(LABELS, PREDICTIONS, shuffled, classification.macro_f1)
+    assert default == classification.paired_bootstrap(
+        LABELS, PREDICTIONS, shuffled, classification.macro_f1, confidence=0.95, resamples=2000, seed=0
+    )
+
+
+@pytest.mark.parametrize(("confidence", "z"), [(0.95, 1.95996), (0.8, 1.28155)])
+def test_paired_interval_is_as_wide_as_the_normal_one(confidence: float, z: float) -> None:
+    """Model a is right on 20 % of 1,000 rows more than b: the difference of a row has variance 0.2 - 0.2 ** 2.
+
+    No row is labelled or called neutral, the last class.
+    """
+    labels = np.zeros(1000, int)
+    worse = (np.arange(1000) < 200).astype(int)
+    found = classification.paired_bootstrap(labels, labels, worse, classification.accuracy, confidence=confidence)
+    spread = z * np.sqrt((0.2 - 0.2**2) / 1000)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.2, 0.2 - spread, 0.2 + spread), abs=0.002)

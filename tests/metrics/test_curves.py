@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from fer_pipeline.metrics import classification
-from fer_pipeline.metrics.curves import precision_recall, roc, thinned
+from fer_pipeline.metrics.curves import Curve, precision_recall, roc, thinned
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 7, 400)
@@ -52,3 +52,47 @@ def test_a_class_of_all_rows_has_precision_1_and_no_roc_area() -> None:
     assert np.isnan(roc(everybody, np.linspace(0, 1, 4)).area)
     found = precision_recall(everybody, np.linspace(0, 1, 4))
     assert (found.area, set(found.y)) == (1, {1.0})
+
+
+def test_curves_of_four_rows_are_known() -> None:
+    positive, scores = np.array([False, True, False, True]), np.array([0.8, 0.9, 0.1, 0.7])
+    found = roc(positive, scores)
+    assert found.x.tolist() == [0, 0, 0.5, 0.5, 1]
+    assert found.y.tolist() == [0, 0.5, 0.5, 1, 1]
+    assert found.area == pytest.approx(0.75)
+    found = precision_recall(positive, scores)
+    assert found.x.tolist() == [0, 0.5, 0.5, 1, 1]
+    assert found.y.tolist() == pytest.approx([1, 1, 1 / 2, 2 / 3, 1 / 2])
+    assert found.area == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("positive", "roc_area", "precision_area"),
+    [([True, False], 1, 1), ([False, True], 0, 1 / 2), ([False, False, True], 0, 1 / 3), ([True, False, False], 1, 1)],
+)
+def test_one_positive_row_at_an_end_has_known_areas(positive: list[bool], roc_area: float, precision_area: float) -> None:
+    scores = -np.arange(len(positive), dtype=float)
+    assert roc(np.array(positive), scores).area == pytest.approx(roc_area)
+    assert precision_recall(np.array(positive), scores).area == pytest.approx(precision_area)
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_the_roc_of_one_class_alone_is_the_diagonal(positive: bool) -> None:
+    found = roc(np.full(3, positive), np.array([0.3, 0.2, 0.1]))
+    assert (found.x.tolist(), found.y.tolist()) == ([0, 1], [0, 1])
+    assert np.isnan(found.area)
+
+
+def test_the_precision_of_a_class_without_rows_is_zero() -> None:
+    found = precision_recall(np.zeros(3, bool), np.array([0.3, 0.2, 0.1]))
+    assert (found.x.tolist(), found.y.tolist()) == ([0, 1], [0, 0])
+
+
+def test_thinned_points_lie_on_the_curve_and_evenly() -> None:
+    line = Curve(np.arange(1000.0), 2 * np.arange(1000.0), 0.5)
+    thin = thinned(line)
+    assert len(thin.x) == 200
+    np.testing.assert_array_equal(thin.y, 2 * thin.x)
+    assert (thin.x[0], thin.x[-1]) == (0, 999)
+    assert np.diff(thin.x).max() - np.diff(thin.x).min() <= 1
+    np.testing.assert_array_equal(thinned(Curve(line.x[:5], line.y[:5], 0.5)).x, line.x[:5])

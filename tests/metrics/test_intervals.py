@@ -31,3 +31,12 @@ def test_mean_interval_has_the_width_of_the_normal_one() -> None:
     found = mean_interval(scores, resamples=2000)
     assert found.estimate == scores.mean()
     assert found.high - found.low == pytest.approx(2 * 1.96 * scores.std() / 20, rel=0.1)
+
+
+def test_mean_interval_follows_confidence_and_seed() -> None:
+    scores = np.random.default_rng(2).normal(3, 2, 500)
+    found = mean_interval(scores, confidence=0.8, resamples=4000)
+    spread = 1.28155 * scores.std() / np.sqrt(500)
+    assert (found.low, found.high) == pytest.approx((scores.mean() - spread, scores.mean() + spread), abs=0.015)
+    assert mean_interval(scores) == mean_interval(scores, confidence=0.95, resamples=1000, seed=0)
+    assert mean_interval(scores, seed=1) != mean_interval(scores)
