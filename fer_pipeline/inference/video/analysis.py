@@ -103,10 +103,15 @@ def analyse(
     key = _fingerprint(path, recognizer, options)
     tidy(out)
     earlier = VideoSummary.finished(out, key)
-    if earlier is not None:
+    if earlier is not None and earlier.info == info:  # an earlier version of this code may have turned its frames otherwise
         return replace(earlier, skipped=True)
     with replaced_results(out) as aside:
         builder = VideoSummaryBuilder(aside, recognizer.info.fingerprint, recognizer.detector.name, path.name, key, info)
+        if info.tilt:
+            builder.note(
+                f"{path.name} asks to be shown tilted by {info.tilt:g} degrees more than {info.rotation}: not applied, nearest "
+                "quarter turn only"
+            )
         summary = _analyse(path, recognizer, aside, builder, options, on_progress, cancelled)
         if finish is not None:
             finish(aside, summary)

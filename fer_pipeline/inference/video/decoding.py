@@ -13,9 +13,10 @@ from typing import Any
 import av
 
 from fer_pipeline.errors import VideoError
-from fer_pipeline.imaging import UInt8Array, rotate90
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.video.container import open_video, read_frames, stated_duration
 from fer_pipeline.inference.video.limits import VideoLimits
+from fer_pipeline.inference.video.orientation import Orientation
 
 _QUEUE_BYTES = 64_000_000
 _QUEUE_FRAMES = 16
@@ -26,8 +27,9 @@ class VideoInfo:
     """Header of the first video stream of a file.
 
     `width` and `height` are those of the upright frames; `rotation` is the counterclockwise angle in degrees by which frames are
-    rotated to be upright: 0, 90, 180 or 270. `duration` in seconds, `fps` (on average) and `frames` are None where the header
-    does not state them.
+    rotated to be upright: 0, 90, 180 or 270. Before that they are mirrored left to right where `mirrored`; `tilt` is the part of
+    the angle that is not applied (`orientation.Orientation`). `duration` in seconds, `fps` (on average) and `frames` are None
+    where the header does not state them.
     """
 
     width: int
@@ -37,6 +39,8 @@ class VideoInfo:
     frames: int | None
     rotation: int
     codec: str
+    mirrored: bool = False
+    tilt: float = 0.0
 
     @classmethod
     def read(cls, path: Path, limits: VideoLimits | None = None) -> VideoInfo:
@@ -51,13 +55,20 @@ class VideoInfo:
             if first is None:
                 raise VideoError(f"{path.name} has a video stream, but not one frame of it can be decoded")
             limits.check_size(first.width * first.height, path.name)
-            rotation = first.rotation % 360 // 90 * 90
+            shown = Orientation.of(first)
             width, height = stream.codec_context.width, stream.codec_context.height
-            if rotation in (90, 270):
+            if shown.swaps_sides:
                 width, height = height, width
-            fps = float(stream.average_rate) if stream.average_rate else None
             return cls(
-                width, height, stated_duration(container, stream), fps, stream.frames or None, rotation, stream.codec_context.name
+                width,
+                height,
+                stated_duration(container, stream),
+                fps=float(stream.average_rate) if stream.average_rate else None,
+                frames=stream.frames or None,
+                rotation=90 * shown.quarters,
+                codec=stream.codec_context.name,
+                mirrored=shown.mirrored,
+                tilt=shown.tilt,
             )
 
 
@@ -153,4 +164,4 @@ class _Decoder(threading.Thread):
 
 def _upright(frame: Any) -> UInt8Array:
     image: UInt8Array = frame.to_ndarray(format="rgb24")
-    return rotate90(image, frame.rotation % 360 // 90)
+    return Orientation.of(frame).apply(image)
