@@ -80,6 +80,11 @@ def chosen_recognizer(model: str | None, detector_file: Path | None, threshold: 
     return Recognizer.load(chosen_model(model), chosen_detector(detector_file), threshold)
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Join a count and its noun: "no face", "1 face", "2,000 faces"."""
+    return f"{f'{count:,}' if count else 'no'} {one if count == 1 else many or one + 's'}"
+
+
 def plain(text: str) -> str:
     """Escape the markup of rich in `text`."""
     from rich.markup import escape

@@ -16,6 +16,7 @@ from fer_pipeline.cli.options import (
     Threshold,
     chosen_model,
     chosen_recognizer,
+    counted,
     errors,
     plain,
     results,
@@ -53,7 +54,7 @@ def predict(
     for start in range(0, len(files), _PICTURES_AT_ONCE):
         bad += _predict(files[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
     if bad:
-        errors.print(f"{bad} of {len(files)} pictures could not be read")
+        errors.print(f"{bad} of {counted(len(files), 'picture')} could not be read")
         raise typer.Exit(ImageError.exit_code)
 
 
@@ -93,7 +94,7 @@ def _prepare(annotate: Path, files: list[Path]) -> None:
 
 class _Words:
     def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        count = {0: "no face found", 1: "1 face"}.get(len(faces), f"{len(faces)} faces")
+        count = counted(len(faces), "face") if faces else "no face found"
         results.print(f"[bold]{plain(str(file))}[/]: {count}")
         for face in faces:
             x1, y1, x2, y2 = face.box_xyxy or (0.0, 0.0, 0.0, 0.0)

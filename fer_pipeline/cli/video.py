@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fer_pipeline.cli.options import Detector, Model, Threshold, chosen_recognizer, errors, plain, results
+from fer_pipeline.cli.options import Detector, Model, Threshold, chosen_recognizer, counted, errors, plain, results
 from fer_pipeline.errors import ParamsError, VideoError
 
 if TYPE_CHECKING:  # OpenCV, onnxruntime and PyAV are loaded by the command, not by `fer --help`
@@ -109,7 +109,7 @@ def video(
                 )
                 raise typer.Exit(130)
     if bad:
-        errors.print(f"{bad} of {len(files)} videos could not be read")
+        errors.print(f"{bad} of {counted(len(files), 'video')} could not be read")
         raise typer.Exit(VideoError.exit_code)
 
 
@@ -142,7 +142,7 @@ def _bar(name: str) -> Iterator[Any]:
         task = progress.add_task(plain(name), total=None, words="")
 
         def advance(done: VideoProgress) -> None:
-            words = f"{done.frames:,} frames, {done.faces:,} faces"
+            words = f"{counted(done.frames, 'frame')}, {counted(done.faces, 'face')}"
             progress.update(task, total=done.duration, completed=done.seconds, words=words)
 
         yield advance
@@ -164,8 +164,8 @@ def _tell(summary: VideoSummary, folder: Path) -> None:
         return
     people = summary.people
     results.print(
-        f"[bold]{plain(summary.source)}[/]: {summary.frames:,} frames, {summary.faces:,} faces, "
-        f"{len(people)} {'person' if len(people) == 1 else 'people'}; report: {folder / REPORT_FILE}"
+        f"[bold]{plain(summary.source)}[/]: {counted(summary.frames, 'frame')}, {counted(summary.faces, 'face')}, "
+        f"{counted(len(people), 'person', 'people')}; report: {folder / REPORT_FILE}"
     )
     for person in people:
         shares = ", ".join(

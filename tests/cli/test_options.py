@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fer_pipeline.cli.options import counted
 from fer_pipeline.errors import FerError, ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.model_info import ModelInfo
 from tests.fixtures.commands import fer, publish
@@ -82,3 +83,17 @@ def test_a_failed_fetch_names_the_path_of_the_file(tmp_path: Path) -> None:
     error = fer("models", "fetch", "yunet", "--url", "http://127.0.0.1:9/x").exception
     assert isinstance(error, ToolUnavailableError)
     assert str(tmp_path / "user/fer-pipeline/face_detection_yunet_2023mar.onnx") in str(error)
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "text"),
+    [
+        (0, ("face",), "no face"),
+        (1, ("face",), "1 face"),
+        (2000, ("face",), "2,000 faces"),
+        (0, ("person", "people"), "no person"),
+        (3, ("person", "people"), "3 people"),
+    ],
+)
+def test_a_count_agrees_with_its_noun(count: int, words: tuple[str, ...], text: str) -> None:
+    assert counted(count, *words) == text

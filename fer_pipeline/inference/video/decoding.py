@@ -51,7 +51,7 @@ class VideoInfo:
         limits = limits or VideoLimits()
         container, stream = open_video(path, limits)
         with container:
-            first = next(read_frames(container, stream, limits, path, lambda: None), None)
+            first = next(read_frames(container, stream, limits, path), None)
             if first is None:
                 raise VideoError(f"{path.name} has a video stream, but not one frame of it can be decoded")
             limits.check_size(first.width * first.height, path.name)
@@ -111,6 +111,7 @@ class _Decoder(threading.Thread):
         self._queue: queue.Queue[tuple[float, UInt8Array] | BaseException | None] = queue.Queue(ahead)
         self._ending = threading.Event()
         self._broken = 0
+        self._cut = False
 
     def decoded(self) -> Iterator[tuple[float, UInt8Array]]:
         while (item := self._queue.get()) is not None:
@@ -141,7 +142,7 @@ class _Decoder(threading.Thread):
         step = 1 / float(self._stream.average_rate or 25)
         start = (self._container.start_time or 0) / av.time_base
         count, time = 0, -step
-        for frame in read_frames(self._container, self._stream, self._limits, self._path, self._count_broken):
+        for frame in read_frames(self._container, self._stream, self._limits, self._path, self._count_broken, self._note_cut):
             if self._ending.is_set():
                 return
             time = max(time, 0.0, frame.time - start) if frame.time is not None else time + step
@@ -153,13 +154,18 @@ class _Decoder(threading.Thread):
         if count == 0:
             raise VideoError(f"{self._path.name} has a video stream, but not one frame of it can be decoded")
         if self._broken:
-            self.damage.append(f"{self._broken} packets cannot be decoded")
+            self.damage.append(f"{self._broken} packet{'s' * (self._broken != 1)} cannot be decoded")
+        if self._cut:
+            self.damage.append("the file is cut off inside a frame")
         stated = stated_duration(self._container, self._stream)
         if stated is not None and stated - time > max(1.0, 0.02 * stated) + 2 * step:
             self.damage.append(f"frames end at {time:.1f} s, the header says {stated:.1f} s")
 
     def _count_broken(self) -> None:
         self._broken += 1
+
+    def _note_cut(self) -> None:
+        self._cut = True
 
 
 def _upright(frame: Any) -> UInt8Array:

@@ -46,7 +46,7 @@ class Orientation:
         A pixel (p, q) is shown at (a p + c q, b p + d q), with y downwards; a, b are the first two numbers of the first row and
         c, d those of the second. A matrix that is not invertible, such as one of zeros, is ignored, as players do.
         """
-        a, b, _, c, d = matrix[:5]
+        a, b, _, c, d = (float(value) for value in matrix[:5])
         across, down = math.hypot(a, c), math.hypot(b, d)
         if not (across and down) or a * d == b * c:
             return cls()

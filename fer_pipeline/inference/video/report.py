@@ -40,7 +40,7 @@ def write_report(folder: Path, summary: VideoSummary) -> Path:
         people=people,
         shares=_share_table(people),
         left_out=len(summary.people) - len(people),
-        brief=sum(1 for track in summary.tracks if track.seen < BRIEF_SECONDS),
+        brief=len(summary.tracks) - len(summary.people),
         brief_seconds=BRIEF_SECONDS,
         timeline=_timeline(folder, summary, people) if people else None,
         peaks={person.track: _peaks(folder, person) for person in people},

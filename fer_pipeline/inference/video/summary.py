@@ -16,7 +16,7 @@ PEAKS = "peaks"
 BRIEF_SECONDS = 0.5
 """A person seen for less is usually a false detection.
 
-It is in all files, but not in counts and pages.
+It is in all files, but not in counts and pages, unless the video itself is as short.
 """
 
 
@@ -84,8 +84,9 @@ class VideoSummary:
 
     @property
     def people(self) -> tuple[TrackSummary, ...]:
-        """Return the tracks of at least `BRIEF_SECONDS`, longest first."""
-        return tuple(sorted((t for t in self.tracks if t.seen >= BRIEF_SECONDS), key=lambda track: -track.seen))
+        """Return the tracks of at least `BRIEF_SECONDS` or the whole video, longest first."""
+        least = min(BRIEF_SECONDS, self.seconds)
+        return tuple(sorted((t for t in self.tracks if t.seen >= least), key=lambda track: -track.seen))
 
     @classmethod
     def finished(cls, out: Path, fingerprint: str) -> VideoSummary | None:

@@ -126,7 +126,8 @@ async function show(mine, state) {
   draw();
   tell();
   const more = state.summary.people.length - people.length;
-  const seen = `${plural(state.summary.people.length, state.summary.people.length === 1 ? "person" : "people")}`.replace("peoples", "people");
+  const count = state.summary.people.length;
+  const seen = count === 0 ? "Nobody was seen for half a second or more" : count === 1 ? "1 person" : `${count} people`;
   const notes = state.summary.notes.length ? ` Note: ${state.summary.notes.join("; ")}.` : "";
   say(`${seen} in ${plural(state.frames, "frame")}${more > 0 ? `; ${more} more are in the files` : ""}.${notes}`);
 }

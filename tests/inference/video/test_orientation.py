@@ -13,8 +13,7 @@ from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.video.analysis import analyse
 from fer_pipeline.inference.video.decoding import VideoInfo, frames
 from fer_pipeline.inference.video.orientation import Orientation
-
-from .conftest import SMALL, rows
+from tests.inference.video.conftest import SMALL, rows
 
 ONE = 1 << 16
 
