@@ -65,8 +65,8 @@ def raw_table(folder: Path, rows: int = ROWS) -> Path:
                     }
                 )
             writer.write_table(pa.Table.from_pylist(part, schema=schemas.RAW))
-    facts = {"kind": "made", "name": "made", "rows": rows, "synthetic": True}
-    (folder / "source.json").write_text(json.dumps(facts), encoding="utf-8")
+    metadata = {"kind": "made", "name": "made", "rows": rows, "synthetic": True}
+    (folder / "source.json").write_text(json.dumps(metadata), encoding="utf-8")
     return folder
 
 

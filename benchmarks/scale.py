@@ -97,8 +97,8 @@ def repeated(source: Path, folder: Path, times: int) -> int:
         for number in range(times):
             for batch in table.iter_batches(2000):
                 writer.write_table(_renumbered(pa.Table.from_batches([batch]), number, rows), 2000)
-    facts = json.loads((source / "source.json").read_text(encoding="utf-8"))
-    (folder / "source.json").write_text(json.dumps({**facts, "rows": rows * times}), encoding="utf-8")
+    metadata = json.loads((source / "source.json").read_text(encoding="utf-8"))
+    (folder / "source.json").write_text(json.dumps({**metadata, "rows": rows * times}), encoding="utf-8")
     return rows * times
 
 

@@ -100,9 +100,9 @@ def card(
     from fer_pipeline.analysis.card.sections import card_sections
     from fer_pipeline.model_info import CARD_FILE
 
-    facts = read_card_metadata(model, training, processed, evaluation, reports)
+    metadata = read_card_metadata(model, training, processed, evaluation, reports)
     with exclusive(out, "fer card"):
-        write_card(out, facts, card_sections(facts))
-    for name in facts.stale:
+        write_card(out, metadata, card_sections(metadata))
+    for name in metadata.stale:
         results.print(f"[yellow]left out:[/] {reports / name} was measured for another model")
     results.print(f"{out / CARD_FILE} and {MARKDOWN_FILE}")

@@ -50,7 +50,7 @@ def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
     fetched = accepted_feedback.ids_in(RAW)
     ids = {one.id for one in held}
     pairs = Counter((one.answered, one.corrected) for one in pending)
-    facts = {
+    metadata = {
         "with_picture": sum(one.picture is not None for one in pending),
         "labels_alone": sum(one.picture is None for one in pending),
         "first_expires": min((one.expires.isoformat() for one in pending), default=None),
@@ -63,20 +63,20 @@ def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
         "pending_by_label": [{"answered": a, "corrected": c, "count": n} for (a, c), n in pairs.most_common()],
     }
     if as_json:
-        results.print_json(json.dumps(facts))
+        results.print_json(json.dumps(metadata))
         return
-    results.print(f"waiting: {facts['with_picture']} with a picture, {facts['labels_alone']} labels alone")
+    results.print(f"waiting: {metadata['with_picture']} with a picture, {metadata['labels_alone']} labels alone")
     for (answered, corrected), count in pairs.most_common():
         results.print(f"  {answered} should be {corrected}: {count}")
     if pending:
         results.print(f"the first of them expires on {min(one.expires for one in pending):%Y-%m-%d %H:%M} UTC")
     results.print(
-        f"accepted: {len(held)}, version {facts['version']}; {facts['joined_by_next_run']} join with the next `fer run`"
+        f"accepted: {len(held)}, version {metadata['version']}; {metadata['joined_by_next_run']} join with the next `fer run`"
     )
-    if facts["deleted_but_in_raw_table"]:
-        results.print(f"[yellow]{facts['deleted_but_in_raw_table']} deleted ones still stand in data/raw:[/] {_CLEAR}")
-    if facts["withdrawn"]:
-        results.print(f"[yellow]{facts['withdrawn']} were taken back after acceptance:[/] `fer feedback purge` deletes them")
+    if metadata["deleted_but_in_raw_table"]:
+        results.print(f"[yellow]{metadata['deleted_but_in_raw_table']} deleted ones still stand in data/raw:[/] {_CLEAR}")
+    if metadata["withdrawn"]:
+        results.print(f"[yellow]{metadata['withdrawn']} were taken back after acceptance:[/] `fer feedback purge` deletes them")
     for name in damaged:
         results.print(f"[red]damaged:[/] {inbox / name}")
 

@@ -61,29 +61,29 @@ def show(
     Example: `fer models show challenger`
     """
     from fer_pipeline.experiments import registry
-    from fer_pipeline.experiments.version_info import version_facts
+    from fer_pipeline.experiments.version_info import version_metadata
 
-    facts = version_facts(registry.find(params_file.load(PARAMS).promote.model_name, version))
+    metadata = version_metadata(registry.find(params_file.load(PARAMS).promote.model_name, version))
     if as_json:
-        typer.echo(json.dumps(asdict(facts), indent=2))
+        typer.echo(json.dumps(asdict(metadata), indent=2))
         return
-    title = f"{facts.name} version {facts.number}"
+    title = f"{metadata.name} version {metadata.number}"
     about = Table("", "", title=title, show_header=False)
-    about.add_row("aliases", ", ".join(facts.aliases))
+    about.add_row("aliases", ", ".join(metadata.aliases))
     model = ("run", "network", "data", "synthetic", "fingerprint", "temperature")
     for name in (*model, "promoted_at", "rolled_back_at", "gate", "bundle"):
-        value = getattr(facts, name)
+        value = getattr(metadata, name)
         about.add_row(name.replace("_", " "), "" if value is None else str(value))
-    for name, word in facts.lineage.items():
+    for name, word in metadata.lineage.items():
         about.add_row("trained as run" if name == "run_id" else name.replace("_", " "), word)
     results.print(about, soft_wrap=False)
-    if facts.params:
-        results.print(_two_columns("parameter", facts.params), soft_wrap=False)
+    if metadata.params:
+        results.print(_two_columns("parameter", metadata.params), soft_wrap=False)
     else:
         results.print("parameters: none in this tracking store, as when a model came from DVC's cache")
-    results.print(_two_columns("test split", {name: f"{value:.4f}" for name, value in facts.metrics.items()}), soft_wrap=False)
-    if facts.decision:
-        results.print(Markdown(facts.decision), soft_wrap=False)
+    results.print(_two_columns("test split", {name: f"{value:.4f}" for name, value in metadata.metrics.items()}), soft_wrap=False)
+    if metadata.decision:
+        results.print(Markdown(metadata.decision), soft_wrap=False)
 
 
 @app.command()
@@ -192,21 +192,21 @@ def _compare_answers(first: Version, second: Version, out: Path, *, as_json: boo
 
 
 def _compare_params(a: str, b: str, first: Version, second: Version, *, as_json: bool) -> None:
-    from fer_pipeline.experiments.version_info import differences, version_facts
+    from fer_pipeline.experiments.version_info import differences, version_metadata
 
     if first == second:
         raise ModelError(f"{a} and {b} are both {first}: name two versions (`fer models list`)")
-    sides = [version_facts(version) for version in (first, second)]
+    sides = [version_metadata(version) for version in (first, second)]
     found = differences(*sides)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
         return
-    for facts in sides:
-        if not facts.params:
+    for side in sides:
+        if not side.params:
             results.print(
-                f"parameters: none of {facts.name} version {facts.number} in this store, as when a model came from DVC's cache"
+                f"parameters: none of {side.name} version {side.number} in this store, as when a model came from DVC's cache"
             )
-    parameters = found.params if all(facts.params for facts in sides) else None
+    parameters = found.params if all(side.params for side in sides) else None
     for title, changes in (("origin", found.lineage), ("parameters", parameters), ("test split", found.metrics)):
         if changes is None:
             continue

@@ -167,11 +167,11 @@ def score(
     pictures, out = storage_location(source), storage_location(output)
     with exclusive(out.lock, "fer score"), tqdm(unit=" pictures", file=sys.stderr) as bar:
 
-        def advance(facts: score.ScoreProgress) -> None:
-            bar.set_postfix(faces=facts.faces, errors=facts.errors, refresh=False)
-            bar.update(facts.pictures - bar.n)
+        def advance(progress: score.ScoreProgress) -> None:
+            bar.set_postfix(faces=progress.faces, errors=progress.errors, refresh=False)
+            bar.update(progress.pictures - bar.n)
 
-        facts = score.score(
+        progress = score.score(
             pictures, out, portable, master=spark_master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
         )
-    results.print(f"{facts.summary()}; table: {out.child(FACES).address}")
+    results.print(f"{progress.summary()}; table: {out.child(FACES).address}")

@@ -69,8 +69,8 @@ def report(
     found = shadow_log.read(log, until - timedelta(hours=window), until)
     result = agreement(found.pairs)
     if as_json:
-        facts = {"champion": found.champion, "challenger": found.challenger, **asdict(result)}
-        typer.echo(json.dumps({**facts, "others": found.others, "unreadable": found.unreadable}, indent=2))
+        metadata = {"champion": found.champion, "challenger": found.challenger, **asdict(result)}
+        typer.echo(json.dumps({**metadata, "others": found.others, "unreadable": found.unreadable}, indent=2))
     else:
         table = Table("champion says", "faces", "challenger agrees", "challenger says instead", title="where they differ")
         for one in result.classes:

@@ -35,9 +35,9 @@ def fetch(
     from fer_pipeline.data.fetch import fetch as sources
 
     with exclusive(out, "fer fetch"):
-        facts = sources.fetch(source, out, params_file.load(params).fetch, feedback)
-    results.print(f"{facts.rows:,} rows from {facts.name} ({facts.kind})")
-    for note in facts.notes:
+        metadata = sources.fetch(source, out, params_file.load(params).fetch, feedback)
+    results.print(f"{metadata.rows:,} rows from {metadata.name} ({metadata.kind})")
+    for note in metadata.notes:
         results.print(f"[yellow]note:[/] {note}")
 
 
@@ -54,8 +54,8 @@ def preprocess(
     from fer_pipeline.data.preprocess import preprocess as preprocessing
 
     with exclusive(out, "fer preprocess"):
-        facts = preprocessing.preprocess(raw, out, quarantine, params_file.load(params).preprocess)
-    results.print(facts.summary())
+        metadata = preprocessing.preprocess(raw, out, quarantine, params_file.load(params).preprocess)
+    results.print(metadata.summary())
 
 
 def validate(
@@ -162,7 +162,7 @@ def export(
 
     everything = params_file.load(params)
     with exclusive(out, "fer export"):
-        facts = lineage(Path.cwd(), params_file.recipe_fingerprint(everything))
+        metadata = lineage(Path.cwd(), params_file.recipe_fingerprint(everything))
         run_id = json.loads((model / "training.json").read_text(encoding="utf-8"))["run_id"]
-        info = export_model(processed, model, evaluation, out, everything.export, {**facts, "run_id": run_id or "none"})
+        info = export_model(processed, model, evaluation, out, everything.export, {**metadata, "run_id": run_id or "none"})
     results.print(f"{info.network} as ONNX, SHA-256 {info.sha256[:12]}, temperature {info.temperature:.3f}")

@@ -16,7 +16,7 @@ from fer_pipeline.cli.options import results
 from fer_pipeline.errors import ToolUnavailableError
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
-    from fer_pipeline.experiments.version_info import VersionFacts
+    from fer_pipeline.experiments.version_info import VersionMetadata
     from fer_pipeline.promotion.status import Bundle, Drift, RunLine, Status
 
 
@@ -68,11 +68,12 @@ def _print(now: Status) -> None:
         results.print(table, soft_wrap=False)
 
 
-def _champion(facts: VersionFacts) -> str:
-    figures = facts.metrics
+def _champion(version: VersionMetadata) -> str:
+    figures = version.metrics
     words = [
-        f"{facts.name} version {facts.number} ({', '.join(facts.aliases)}), {facts.network}, since {_since(facts.promoted_at)}",
-        f"run {facts.run}, data {facts.data} version {facts.lineage['data_version']}",
+        f"{version.name} version {version.number} ({', '.join(version.aliases)}), {version.network}, "
+        f"since {_since(version.promoted_at)}",
+        f"run {version.run}, data {version.data} version {version.lineage['data_version']}",
     ]
     measured = [
         f"{title} {figures[name]:.4f}"
@@ -82,14 +83,14 @@ def _champion(facts: VersionFacts) -> str:
     ]
     if measured:
         words.append(", ".join(measured) + (f" on {figures['rows']:,.0f} rows" if "rows" in figures else ""))
-    if facts.synthetic:
+    if version.synthetic:
         words.append("trained on synthetic faces: for trying the pipeline, not for real pictures")
     return escape("\n".join(words))
 
 
-def _challenger(facts: VersionFacts) -> str:
-    figures = f", test accuracy {facts.metrics['accuracy']:.4f}" if "accuracy" in facts.metrics else ""
-    return f"version {facts.number}, {facts.network}{figures}, gate: {facts.gate or 'not evaluated yet'}"
+def _challenger(version: VersionMetadata) -> str:
+    figures = f", test accuracy {version.metrics['accuracy']:.4f}" if "accuracy" in version.metrics else ""
+    return f"version {version.number}, {version.network}{figures}, gate: {version.gate or 'not evaluated yet'}"
 
 
 def _bundle(bundle: Bundle) -> str:

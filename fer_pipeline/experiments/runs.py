@@ -200,11 +200,11 @@ def _new_run(client: MlflowClient, name: str, params: Mapping[str, Any], tags: M
 
 def _unfinished_run(client: MlflowClient, memo: Path, tags: Mapping[str, str]) -> str | None:
     try:
-        facts = json.loads(memo.read_text(encoding="utf-8"))
+        metadata = json.loads(memo.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    same = isinstance(facts, dict) and facts.get("tags") == dict(tags)
-    return str(facts["run_id"]) if same and _exists(client, facts["run_id"]) else None
+    same = isinstance(metadata, dict) and metadata.get("tags") == dict(tags)
+    return str(metadata["run_id"]) if same and _exists(client, metadata["run_id"]) else None
 
 
 def _exists(client: MlflowClient, run_id: str) -> bool:

@@ -124,9 +124,9 @@ def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) 
     from fer_pipeline.evaluation import evaluate
 
     metrics = evaluate.evaluate(model, processed, out, params.evaluate)
-    facts = json.loads((model / "training.json").read_text(encoding="utf-8"))
+    metadata = json.loads((model / "training.json").read_text(encoding="utf-8"))
     tags = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
-    run_id = runs.ensure_run(facts["run_id"], str(facts["network"]), tags)
+    run_id = runs.ensure_run(metadata["run_id"], str(metadata["network"]), tags)
     runs.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
     runs.log_files(run_id, out, "evaluation")
     return metrics

@@ -16,7 +16,7 @@ LINEAGE = ("run_id", "data_version", "git_commit", "params_hash")
 
 
 @dataclass(frozen=True)
-class VersionFacts:
+class VersionMetadata:
     """All that is known of a registered version.
 
     `run` is the run in this tracking store: the training's own, unless that is in another store (then `lineage` names it).
@@ -72,14 +72,14 @@ class Differences:
     metrics: tuple[Change, ...]
 
 
-def version_facts(version: registry.Version) -> VersionFacts:
+def version_metadata(version: registry.Version) -> VersionMetadata:
     """Read registry, run and model.json of a version.
 
     Raises `ModelError` where its model is missing or damaged.
     """
     info = ModelInfo.read(local_export(version))
     tags = version.tags
-    return VersionFacts(
+    return VersionMetadata(
         name=version.name,
         number=version.number,
         run=version.run_id,
@@ -100,16 +100,16 @@ def version_facts(version: registry.Version) -> VersionFacts:
     )
 
 
-def differences(a: VersionFacts, b: VersionFacts) -> Differences:
+def differences(a: VersionMetadata, b: VersionMetadata) -> Differences:
     """What changed from version a to version b."""
-    facts: list[dict[str, str | float]] = [
+    metadata: list[dict[str, str | float]] = [
         {"network": one.network, "data": one.data, **one.lineage, "temperature": one.temperature, "fingerprint": one.fingerprint}
         for one in (a, b)
     ]
     return Differences(
         a=f"{a.name} version {a.number}",
         b=f"{b.name} version {b.number}",
-        lineage=_changes(facts[0], facts[1]),
+        lineage=_changes(metadata[0], metadata[1]),
         params=_changes(_numbers(a.params), _numbers(b.params)),
         metrics=_changes(a.metrics, b.metrics, also_equal=True),
     )

@@ -106,11 +106,11 @@ def publish(
         measured = Path(scratch) / "evaluation"
         measured.mkdir()
         write_evaluation(measured, evaluation)
-        facts = read_card_metadata(folder, sources.training, sources.processed, measured, sources.reports)
-        write_card(Path(scratch) / "card", facts, card_sections(facts))
+        metadata = read_card_metadata(folder, sources.training, sources.processed, measured, sources.reports)
+        write_card(Path(scratch) / "card", metadata, card_sections(metadata))
         for card in (CARD_FILE, MARKDOWN_FILE):
             shutil.copyfile(Path(scratch) / "card" / card, folder / card)
-        write_json(folder / REPORTS_FILE, _reports(facts))
+        write_json(folder / REPORTS_FILE, _reports(metadata))
         for file in (TRAINING_FILE, HISTORY_FILE):
             shutil.copyfile(sources.training / file, folder / file)
         copy_training_images(sources.training, folder)
@@ -120,7 +120,7 @@ def publish(
     write_json(
         weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**pretrained_models(weights), name: model}.items())}
     )
-    return PublishedModel(weights / name, model, difference, agreement, facts.stale)
+    return PublishedModel(weights / name, model, difference, agreement, metadata.stale)
 
 
 def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]) -> None:
@@ -146,12 +146,12 @@ def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]
         )
 
 
-def _reports(facts: CardMetadata) -> dict[str, Any]:
-    found = {"robustness": facts.robustness, "explanation": facts.explanation}
+def _reports(metadata: CardMetadata) -> dict[str, Any]:
+    found = {"robustness": metadata.robustness, "explanation": metadata.explanation}
     measured: dict[str, Any] = {name: values for name, values in found.items() if values is not None}
-    if facts.external:
-        measured["external"] = list(facts.external)
-    return measured | {"data": {name: facts.processed[name] for name in _DATA_KEYS if name in facts.processed}}
+    if metadata.external:
+        measured["external"] = list(metadata.external)
+    return measured | {"data": {name: metadata.processed[name] for name in _DATA_KEYS if name in metadata.processed}}
 
 
 def _check_answers(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], tolerance: float) -> tuple[float, float]:

@@ -36,12 +36,12 @@ class EvaluationSet:
     """The test split in use, and the rows of it that versions are evaluated on.
 
     `unseen` is bool (N,) over the rows of the split. `unseen` is false for rows with a copy among the training images of a
-    version, and for exact copies of an earlier test row: a copy is not independent evidence. `facts` is the content of
+    version, and for exact copies of an earlier test row: a copy is not independent evidence. `metadata` is the content of
     facts.json; `unknown_training_data` holds the run ids of models without a list of their training images.
     """
 
     faces: FaceDataset
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     unseen: npt.NDArray[np.bool_]
     unknown_training_data: frozenset[str]
 
@@ -84,7 +84,7 @@ def evaluate_candidate(version: registry.Version, rows: EvaluationSet, corruptio
     folder = local_export(version)
     classifier = EmotionClassifier.load(folder)
     try:
-        classifier.info.check_image_spec(rows.facts, model=version, table="the test split in use")
+        classifier.info.check_image_spec(rows.metadata, model=version, table="the test split in use")
     except ModelError as error:
         raise ModelError(f"{error}; `fer rollback --to` makes a version of the new kind champion") from error
     corruption_accuracy = None
@@ -115,7 +115,7 @@ def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: 
     rows = shared_evaluation_set(dvc.output(root, "preprocess"), [a, b])
     first, second = (evaluate_candidate(version, rows) for version in (a, b))
     result = compare(first, second, rows.labels, params)
-    source = rows.facts["source"]
+    source = rows.metadata["source"]
     write_comparison(
         out,
         result,

@@ -81,7 +81,7 @@ def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
     rows = shared_evaluation_set(dvc.output(root, "preprocess"), versions)
     pictures = params.corruption_pictures if current_champion else 0  # they only serve to compare two
     new, *old = (evaluate_candidate(version, rows, pictures, params.seed) for version in versions)
-    source = rows.facts["source"]
+    source = rows.metadata["source"]
     if new.synthetic != source["synthetic"]:
         raise ModelError(
             f"{challenger} was trained on {new.kind}, and the test split in use ({source['name']}) is of the other kind: make "

@@ -13,7 +13,7 @@ from fer_pipeline.config import params as params_file
 from fer_pipeline.errors import FerError, ModelError, SourceError
 from fer_pipeline.experiments import mlflow_store, registry
 from fer_pipeline.experiments import runs as tracking
-from fer_pipeline.experiments.version_info import VersionFacts, version_facts
+from fer_pipeline.experiments.version_info import VersionMetadata, version_metadata
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle.store import store_folder
 from fer_pipeline.workspace import dvc, layout
@@ -87,8 +87,8 @@ class Status:
 
     source: str
     data_version: str | None
-    champion: VersionFacts | None
-    challenger: VersionFacts | None
+    champion: VersionMetadata | None
+    challenger: VersionMetadata | None
     runs: tuple[RunLine, ...]
     bundle: Bundle | None
     drift: Drift | None
@@ -113,8 +113,8 @@ def workspace_status(root: Path) -> Status:
     if _tracked():
         try:
             with mlflow_store.answering_soon():
-                champion = _facts(params.promote.model_name, registry.CHAMPION, faults)
-                challenger = _facts(params.promote.model_name, registry.CHALLENGER, faults)
+                champion = _version_metadata(params.promote.model_name, registry.CHAMPION, faults)
+                challenger = _version_metadata(params.promote.model_name, registry.CHALLENGER, faults)
                 runs = tuple(_line(run) for run in tracking.recent_runs(RUNS))
         except FerError as error:
             champion = challenger = None
@@ -150,12 +150,12 @@ def _tracked() -> bool:
     return file is None or file.exists()
 
 
-def _facts(name: str, alias: str, faults: list[str]) -> VersionFacts | None:
+def _version_metadata(name: str, alias: str, faults: list[str]) -> VersionMetadata | None:
     version = registry.by_alias(name, alias)
     if version is None:
         return None
     try:
-        return version_facts(version)
+        return version_metadata(version)
     except ModelError as error:
         faults.append(f"{alias} {version}: {error}")
         return None
@@ -175,7 +175,7 @@ def _line(run: tracking.TrackedRun) -> RunLine:
     )
 
 
-def _bundle(root: Path, champion: VersionFacts | None, known: bool) -> Bundle | None:
+def _bundle(root: Path, champion: VersionMetadata | None, known: bool) -> Bundle | None:
     folder = root / layout.BUNDLE
     if not folder.is_dir():
         return None
@@ -189,7 +189,7 @@ def _bundle(root: Path, champion: VersionFacts | None, known: bool) -> Bundle | 
     return Bundle(info.network, info.fingerprint, placed_as, of_champion if known else None, None)
 
 
-def _drift(file: Path, champion: VersionFacts | None, known: bool, faults: list[str]) -> Drift | None:
+def _drift(file: Path, champion: VersionMetadata | None, known: bool, faults: list[str]) -> Drift | None:
     if not file.is_file():
         return None
     try:
@@ -222,7 +222,7 @@ def _size(path: Path) -> int:
 
 
 def _advice(
-    champion: VersionFacts | None, challenger: VersionFacts | None, bundle: Bundle | None, faults: list[str]
+    champion: VersionMetadata | None, challenger: VersionMetadata | None, bundle: Bundle | None, faults: list[str]
 ) -> tuple[str, ...]:
     advice = []
     if champion is None and not faults:

@@ -106,10 +106,10 @@ def private_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.lstat()
+        status = folder.lstat()
     except OSError as error:
         raise ToolUnavailableError(f"{folder} cannot be made ({error.strerror}): give it a writable parent folder") from error
-    if folder.is_symlink() or facts.st_uid != os.getuid() or facts.st_mode & 0o077:
+    if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise ToolUnavailableError(f"{folder} is not private to this user: remove it, or choose another folder")
 
 

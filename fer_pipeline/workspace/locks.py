@@ -46,15 +46,15 @@ def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[N
 def holder(target: Path) -> str | None:
     """Who holds the lock of `target`, by the note that the holder left; None where nobody does, or the holder has died."""
     try:
-        facts = json.loads(target.with_name(f".{target.name.lstrip('.')}.holder.json").read_text(encoding="utf-8"))
-        return f"{facts['purpose']}, process {facts['pid']}, since {facts['since']}" if psutil.pid_exists(facts["pid"]) else None
+        note = json.loads(target.with_name(f".{target.name.lstrip('.')}.holder.json").read_text(encoding="utf-8"))
+        return f"{note['purpose']}, process {note['pid']}, since {note['since']}" if psutil.pid_exists(note["pid"]) else None
     except (OSError, ValueError, KeyError):
         return None
 
 
 def _holder(holder_file: Path) -> str:
     try:
-        facts = json.loads(holder_file.read_text(encoding="utf-8"))
-        return f"process {facts['pid']} ({facts['purpose']}, since {facts['since']})"
+        note = json.loads(holder_file.read_text(encoding="utf-8"))
+        return f"process {note['pid']} ({note['purpose']}, since {note['since']})"
     except (OSError, ValueError, KeyError):  # the holder is between taking the lock and writing its name
         return "another process"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.data.preprocess.preprocess import PreprocessFacts, preprocess
+from fer_pipeline.data.preprocess.preprocess import PreprocessMetadata, preprocess
 from fer_pipeline.imaging import UInt8Array
 
 Row = dict[str, Any]
@@ -47,7 +47,7 @@ def write_raw(folder: Path, rows: list[Row], group: int = 1000) -> Path:
     return folder
 
 
-def run(folder: Path, rows: list[Row], **values: Any) -> PreprocessFacts:
+def run(folder: Path, rows: list[Row], **values: Any) -> PreprocessMetadata:
     return preprocess(write_raw(folder / "raw", rows), folder / "out", folder / "bad", params(**values))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry, runs
-from fer_pipeline.experiments.version_info import differences, version_facts
+from fer_pipeline.experiments.version_info import differences, version_metadata
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import champion
 
@@ -60,21 +60,21 @@ def test_a_version_is_found_by_the_run_that_status_prints(registered: Path, brig
 def test_a_version_says_where_it_comes_from_and_what_it_can(registered: Path, brightness_model: Path) -> None:
     added = register(registered, brightness_model, {"accuracy": 0.75, "ece": 0.02}, {"lr": 0.1, "optimizer": "sgd"})
     champion.set_champion(registered, added, None)
-    facts = version_facts(registry.find("fer", "champion"))
-    assert (facts.number, facts.aliases, facts.network) == (4, ("challenger", "champion"), "brightness")
-    assert facts.params == {"train.lr": "0.1", "train.optimizer": "sgd"}
-    assert facts.lineage["data_version"] == "d2"
-    assert facts.lineage["git_commit"] == "none"
-    assert facts.metrics == {"accuracy": 0.75, "ece": 0.02}
-    assert facts.promoted_at is not None
+    metadata = version_metadata(registry.find("fer", "champion"))
+    assert (metadata.number, metadata.aliases, metadata.network) == (4, ("challenger", "champion"), "brightness")
+    assert metadata.params == {"train.lr": "0.1", "train.optimizer": "sgd"}
+    assert metadata.lineage["data_version"] == "d2"
+    assert metadata.lineage["git_commit"] == "none"
+    assert metadata.metrics == {"accuracy": 0.75, "ece": 0.02}
+    assert metadata.promoted_at is not None
 
 
 def test_two_versions_differ_in_what_differs_alone(registered: Path, brightness_model: Path) -> None:
     added = register(registered, brightness_model, {"accuracy": 0.75, "ece": 0.02}, {"lr": 0.1, "flip": "True"})
-    found = differences(version_facts(version(1)), version_facts(added))
+    found = differences(version_metadata(version(1)), version_metadata(added))
     assert {change.key for change in found.lineage} == {"run_id", "data_version", "temperature", "fingerprint"}
     figures = {change.key: (change.a, change.b, change.delta) for change in found.metrics}
     assert figures == {"accuracy": (0.5, 0.75, 0.25), "ece": (None, 0.02, None)}
     recipe = {change.key: (change.b, change.delta) for change in found.params}
     assert recipe == {"train.lr": (0.1, None), "train.flip": ("True", None)}
-    assert not differences(version_facts(added), version_facts(added)).params
+    assert not differences(version_metadata(added), version_metadata(added)).params

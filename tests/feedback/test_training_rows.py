@@ -59,10 +59,10 @@ def test_a_correction_becomes_a_training_row_and_is_deleted(workspace: Workspace
     usages = ("Training", "PublicTest", "PrivateTest")
     write_csv(workspace.root / "train.csv", [(100 + seed, usages[seed % 3]) for seed in range(30)])
     raw, out, bad = (workspace.root / "data" / name for name in ("raw", "out", "bad"))
-    facts = fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
-    assert facts.rows == 61
-    assert facts.rows_per_usage["Feedback"] == 31
-    assert facts.files[-1].name == "31 accepted corrections"
+    metadata = fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
+    assert metadata.rows == 61
+    assert metadata.rows_per_usage["Feedback"] == 31
+    assert metadata.files[-1].name == "31 accepted corrections"
     prepared = preprocess(raw, out, bad, PreprocessParams(spark_master="local[2]"))
     rows = pq.read_table(out / "faces").to_pylist()
     own, joined = ([row for row in rows if (row["usage"] == "Feedback") == of_people] for of_people in (False, True))

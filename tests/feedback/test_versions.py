@@ -19,7 +19,7 @@ from fer_pipeline.cli.app import app as fer
 from fer_pipeline.config.editing import write_values
 from fer_pipeline.config.params import FetchParams
 from fer_pipeline.data.fetch import accepted_feedback
-from fer_pipeline.data.fetch.fetch import SourceFacts, fetch
+from fer_pipeline.data.fetch.fetch import SourceMetadata, fetch
 from fer_pipeline.errors import ParamsError, SourceError
 from fer_pipeline.feedback import versions
 from fer_pipeline.imaging import encode_png
@@ -168,7 +168,7 @@ def test_fetch_takes_exactly_the_version_in_params(workspace: Workspace, spoil: 
     second = workspace.accept().version
     raw = workspace.root / "data" / "raw"
 
-    def fetched(version: str) -> SourceFacts:
+    def fetched(version: str) -> SourceMetadata:
         return fetch(workspace.root / "train.csv", raw, FetchParams(feedback=version), FEEDBACK)
 
     with pytest.raises(SourceError, match=rf"{second}.* names {first}"):

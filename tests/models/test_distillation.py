@@ -62,9 +62,9 @@ def test_soft_labels_are_the_mean_over_views(processed: Path, models: dict[str, 
     answers = [c.probabilities(np.ascontiguousarray(view)) for c in classifiers.values() for view in tta_views(faces.images)]
     expected = np.sqrt(np.mean(answers, axis=0))
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
-    facts = json.loads((tmp_path / "labels" / "facts.json").read_text())
-    assert facts["teachers"] == {name: classifier.info.fingerprint for name, classifier in classifiers.items()}
-    assert facts["agreement"] == taught.agreement == pytest.approx((found.argmax(axis=1) == faces.labels).mean())
+    metadata = json.loads((tmp_path / "labels" / "facts.json").read_text())
+    assert metadata["teachers"] == {name: classifier.info.fingerprint for name, classifier in classifiers.items()}
+    assert metadata["agreement"] == taught.agreement == pytest.approx((found.argmax(axis=1) == faces.labels).mean())
 
 
 def test_a_teacher_of_other_pictures_is_refused(

@@ -57,8 +57,8 @@ def write_processed(folder: Path, *, synthetic: bool = False, source: str = "not
         for field in PROCESSED
     }
     pq.write_table(pa.table(columns, schema=PROCESSED), folder / "faces" / "part.parquet")
-    facts = {"image_spec": asdict(ImageSpec()), "source": {"name": source, "synthetic": synthetic}}
-    (folder / "facts.json").write_text(json.dumps(facts))
+    metadata = {"image_spec": asdict(ImageSpec()), "source": {"name": source, "synthetic": synthetic}}
+    (folder / "facts.json").write_text(json.dumps(metadata))
 
 
 def log_predictions(folder: Path, model: Path, pictures: npt.NDArray[np.uint8], when: datetime | None = None) -> None:

@@ -30,7 +30,7 @@ def processed(levels: Path) -> Path:
     return levels
 
 
-def change_facts(processed: Path, **values: Any) -> None:
+def change_metadata(processed: Path, **values: Any) -> None:
     file = processed / "facts.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
@@ -62,14 +62,14 @@ def test_rows_that_a_candidate_was_trained_on_are_left_out(
 
 def test_a_model_of_another_image_spec_is_not_evaluated(root: Path, processed: Path) -> None:
     """No model is evaluated on pictures prepared otherwise."""
-    change_facts(processed, image_spec={**asdict(ImageSpec()), "contrast": "clahe"})
+    change_metadata(processed, image_spec={**asdict(ImageSpec()), "contrast": "clahe"})
     with pytest.raises(ModelError, match="expects image spec"):
         decide_on(root, champion.challenger(root, 3))
 
 
 def test_no_real_model_is_evaluated_on_synthetic_faces(root: Path, processed: Path) -> None:
     """No model of real pictures is evaluated on synthetic faces."""
-    change_facts(processed, source={"synthetic": True, "name": "levels"})
+    change_metadata(processed, source={"synthetic": True, "name": "levels"})
     with pytest.raises(ModelError, match="real pictures"):
         decide_on(root, champion.challenger(root, 3))
 

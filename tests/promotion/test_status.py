@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app as fer
 from fer_pipeline.experiments import exports, mlflow_store, registry, runs
-from fer_pipeline.experiments.version_info import version_facts
+from fer_pipeline.experiments.version_info import version_metadata
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion import champion
 from fer_pipeline.promotion.bundle.folder import replaced_bundle
@@ -121,7 +121,7 @@ def test_the_status_shows_the_last_drift_check(registered: Path) -> None:
     assert "drift no result: `fer monitor drift` checks" in " ".join(CliRunner().invoke(fer, ["status"]).output.split())
     file = registered / "data" / "reports" / "drift" / "drift.json"
     file.parent.mkdir(parents=True)
-    model = version_facts(version(1)).fingerprint
+    model = version_metadata(version(1)).fingerprint
     file.write_text(json.dumps({"verdict": "drift in brightness", "drifted": True, "span": "yesterday", "model": model}))
     found = workspace_status(registered)
     assert found.drift is not None

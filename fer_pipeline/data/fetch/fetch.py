@@ -28,12 +28,12 @@ from fer_pipeline.workspace.files import replaced_folder, write_json
 FACES_FILE = "faces.parquet"
 """The raw table inside the output folder."""
 
-FACTS_FILE = "source.json"
+METADATA_FILE = "source.json"
 """The facts inside the output folder."""
 
 
 @dataclass(frozen=True)
-class FileFacts:
+class FileMetadata:
     """One file that was read. Of a tree of pictures there is one entry, whose `sha256` is over all names and contents."""
 
     name: str
@@ -42,13 +42,13 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
-class SourceFacts:
+class SourceMetadata:
     """What was read. `kind` is "fer2013-csv", "icml-csv", "challenge-csv", "image-folder" or "synthetic"; `seed` is that of the
     synthetic faces; `notes` say in words what was left out or stands out."""
 
     kind: str
     name: str
-    files: tuple[FileFacts, ...]
+    files: tuple[FileMetadata, ...]
     rows: int
     rows_per_usage: dict[str, int]
     has_votes: bool
@@ -60,7 +60,7 @@ class SourceFacts:
 @dataclass(frozen=True)
 class _Joined:
     rows: Iterator[RawRow]
-    files: Callable[[], tuple[FileFacts, ...]]
+    files: Callable[[], tuple[FileMetadata, ...]]
     notes: tuple[str, ...]
 
 
@@ -69,11 +69,11 @@ class _Found:
     kind: str
     name: str
     rows: Iterator[RawRow]
-    files: Callable[[], tuple[FileFacts, ...]]  # called when all rows are read: pictures are hashed on the way
+    files: Callable[[], tuple[FileMetadata, ...]]  # called when all rows are read: pictures are hashed on the way
     has_votes: bool = False
 
 
-def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None = None) -> SourceFacts:
+def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None = None) -> SourceMetadata:
     """Writes folder `out` with `faces.parquet` (schema `schemas.RAW`) and `source.json` (`SourceFacts`), and returns the facts.
 
     The rows of the source are followed by the accepted corrections of the folder `corrections`, where the parameters name a
@@ -88,7 +88,7 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
         joined = _corrections(corrections, params.feedback)
         folder = stack.enter_context(replaced_folder(out))
         per_usage = write_rows(chain(found.rows, joined.rows), folder / FACES_FILE)
-        facts = SourceFacts(
+        metadata = SourceMetadata(
             kind=found.kind,
             name=found.name,
             files=(*found.files(), *joined.files()),
@@ -99,8 +99,8 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
             seed=drawn.seed if drawn else None,
             notes=(*notes.texts(), *joined.notes),
         )
-        write_json(folder / FACTS_FILE, asdict(facts))
-    return facts
+        write_json(folder / METADATA_FILE, asdict(metadata))
+    return metadata
 
 
 def _corrections(folder: Path | None, version: str) -> _Joined:
@@ -110,9 +110,9 @@ def _corrections(folder: Path | None, version: str) -> _Joined:
         raise SourceError(f"fetch.feedback is {version}, but no folder of corrections was given: name it with --feedback")
     accepted = accepted_feedback.checked(folder, version)
     counted = f"{len(accepted):,} accepted corrections"
-    facts = _file_facts(folder / accepted_feedback.INDEX_FILE, counted)
+    metadata = _file_metadata(folder / accepted_feedback.INDEX_FILE, counted)
     return _Joined(
-        accepted_feedback.rows(folder, accepted), lambda: (facts,), (f"{counted} of people join train, version {version}",)
+        accepted_feedback.rows(folder, accepted), lambda: (metadata,), (f"{counted} of people join train, version {version}",)
     )
 
 
@@ -127,7 +127,7 @@ def check(source: Path) -> None:
 
 def _drawn(source: Path, drawn: SyntheticSource) -> _Found:
     rows = raw_rows(drawn.faces, drawn.seed)
-    return _Found("synthetic", "synthetic faces", rows, lambda: (_file_facts(source, source.name),))
+    return _Found("synthetic", "synthetic faces", rows, lambda: (_file_metadata(source, source.name),))
 
 
 def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
@@ -154,7 +154,7 @@ def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
     files = {_place(tree, name), *(_place(*vote) for vote in votes)}
     kind = shape_of(read_header(tree, name)) or ""
     title = _place(tree, name).name
-    return _Found(kind, title, rows, lambda: tuple(_file_facts(path, path.name) for path in sorted(files)), bool(votes))
+    return _Found(kind, title, rows, lambda: tuple(_file_metadata(path, path.name) for path in sorted(files)), bool(votes))
 
 
 def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
@@ -166,12 +166,12 @@ def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found
     pictures = find_pictures(tree)
     rows = read_pictures(tree, pictures, notes)
     if tree.origin.is_file():
-        return _Found("image-folder", tree.origin.name, rows, lambda: (_file_facts(tree.origin, tree.origin.name),))
+        return _Found("image-folder", tree.origin.name, rows, lambda: (_file_metadata(tree.origin, tree.origin.name),))
     digest = hashlib.sha256()
     size = sum(tree.sizes[picture.name] for picture in pictures)
     counted = f"{len(pictures):,} pictures"
     rows = digest_rows(rows, digest)
-    return _Found("image-folder", _folder_name(tree), rows, lambda: (FileFacts(counted, size, digest.hexdigest()),))
+    return _Found("image-folder", _folder_name(tree), rows, lambda: (FileMetadata(counted, size, digest.hexdigest()),))
 
 
 def _folder_name(tree: Tree) -> str:
@@ -185,6 +185,6 @@ def _place(tree: Tree, name: str) -> Path:
     return tree.origin / name if tree.origin.is_dir() else tree.origin
 
 
-def _file_facts(path: Path, name: str) -> FileFacts:
+def _file_metadata(path: Path, name: str) -> FileMetadata:
     with path.open("rb") as stream:
-        return FileFacts(name, path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())
+        return FileMetadata(name, path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())

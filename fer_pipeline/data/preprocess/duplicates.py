@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as sf
 
 EXAMPLES: Final = 24
-"""How many groups, and rows of a group, are named in the facts."""
+"""How many groups, and rows of a group, are named in the metadata."""
 
 
 def is_train() -> Column:
@@ -37,7 +37,7 @@ def relate_to_train(rows: DataFrame) -> DataFrame:
     )
 
 
-def duplicate_facts(rows: DataFrame) -> dict[str, Any]:
+def duplicate_statistics(rows: DataFrame) -> dict[str, Any]:
     """Facts about byte-identical pictures among all valid rows, whatever is removed later."""
     groups = rows.groupBy("content_hash").agg(
         sf.count("*").alias("n"),

@@ -25,7 +25,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess import parsing
-from fer_pipeline.data.preprocess.duplicates import duplicate_facts, is_train, mark_copies, relate_to_train
+from fer_pipeline.data.preprocess.duplicates import duplicate_statistics, is_train, mark_copies, relate_to_train
 from fer_pipeline.data.preprocess.feedback_rows import is_feedback, join_feedback
 from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group
 from fer_pipeline.data.preprocess.splitting import assign_splits
@@ -44,7 +44,7 @@ _NON_FACE = FERPLUS_COLUMNS.index("NF")
 
 
 @dataclass(frozen=True)
-class PreprocessFacts:
+class PreprocessMetadata:
     """What preprocess did. `rows_in + augmented == rows_out + quarantined + removed_by_choice`, or it does not come into being.
 
     `quarantined` and `removed_by_choice` count rows by reason, `splits` the rows of each split by emotion.
@@ -80,7 +80,7 @@ class PreprocessFacts:
         )
 
 
-def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams) -> PreprocessFacts:
+def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams) -> PreprocessMetadata:
     """Facts about the folders written: `out` with faces/*.parquet (`schemas.PROCESSED`) and facts.json, `quarantine` with
     rows.parquet (`schemas.QUARANTINE`) and facts.json.
 
@@ -113,10 +113,10 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
         table = _plan_variants(relate_to_train(table), params).join(parsed.select("row", "image"), "row")
         counts = write_faces(table, rows_in, scratch / "faces", aside / "faces", params)
         reasons = write_left_out(left_out, scratch / "left-out", aside_bad / "rows.parquet")
-        duplicates = duplicate_facts(marked)
+        duplicates = duplicate_statistics(marked)
         marked.unpersist()
         shutil.rmtree(scratch)
-        facts = PreprocessFacts(
+        metadata = PreprocessMetadata(
             source=source,
             rows_in=rows_in,
             rows_out=sum(counts.values()),
@@ -135,8 +135,8 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
             image_spec=params.image_spec,
             seconds=time.monotonic() - start,
         )
-        _write_facts(facts, aside, aside_bad)
-    return facts
+        _write_metadata(metadata, aside, aside_bad)
+    return metadata
 
 
 def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool, bool]:
@@ -235,11 +235,11 @@ def _size_shuffles(spark: SparkSession, rows: int) -> None:
     spark.conf.set(name, str(max(configured, -(-rows // _ROWS_PER_TASK))))
 
 
-def _write_facts(facts: PreprocessFacts, processed: Path, quarantine: Path) -> None:
-    values = asdict(facts)
+def _write_metadata(metadata: PreprocessMetadata, processed: Path, quarantine: Path) -> None:
+    values = asdict(metadata)
     del values["seconds"]  # equal input must give equal files, or DVC would train again
-    write_json(processed / "facts.json", {**values, "image_spec_fingerprint": facts.image_spec.fingerprint})
+    write_json(processed / "facts.json", {**values, "image_spec_fingerprint": metadata.image_spec.fingerprint})
     write_json(
         quarantine / "facts.json",
-        {"rows_in": facts.rows_in, "quarantined": facts.quarantined, "removed_by_choice": facts.removed_by_choice},
+        {"rows_in": metadata.rows_in, "quarantined": metadata.quarantined, "removed_by_choice": metadata.removed_by_choice},
     )

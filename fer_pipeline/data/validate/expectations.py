@@ -39,9 +39,9 @@ def _fields() -> list[Any]:
 def _rows(data: QualityData) -> list[Any]:
     expectations = [
         gxe.ExpectTableRowCountToEqual(
-            value=data.facts["rows_out"],
+            value=data.metadata["rows_out"],
             **_words(
-                "rows", f"{data.facts['rows_out']:,}, as preprocess counted", "No file of the table is missing or cut short."
+                "rows", f"{data.metadata['rows_out']:,}, as preprocess counted", "No file of the table is missing or cut short."
             ),
         ),
         gxe.ExpectColumnValuesToBeUnique(

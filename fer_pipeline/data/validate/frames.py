@@ -51,15 +51,15 @@ class QualityData:
     """`rows` has the columns of `schemas.PROCESSED` without `image`, plus image_length, nulls and votes_sum.
 
     `classes` has one row for each split and emotion, `table` a single row of figures, `fields` one row per column of the files.
-    `facts` and `quarantine_facts` are what preprocess wrote, `quarantine` the rows it left out.
+    `metadata` and `quarantine_metadata` are what preprocess wrote, `quarantine` the rows it left out.
     """
 
     rows: pd.DataFrame
     classes: pd.DataFrame
     table: pd.DataFrame
     fields: pd.DataFrame
-    facts: dict[str, Any]
-    quarantine_facts: dict[str, Any]
+    metadata: dict[str, Any]
+    quarantine_metadata: dict[str, Any]
     quarantine: pd.DataFrame
 
 
@@ -69,8 +69,8 @@ def read(processed: Path, quarantine: Path) -> QualityData:
     Raises `SourceError` where a file is missing or unreadable, `DataQualityError` where the table lacks a column or has no rows.
     """
     try:
-        facts = json.loads((processed / "facts.json").read_text(encoding="utf-8"))
-        quarantine_facts = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
+        metadata = json.loads((processed / "facts.json").read_text(encoding="utf-8"))
+        quarantine_metadata = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
         left_out = pq.read_table(quarantine / "rows.parquet").to_pandas()
     except (OSError, ValueError) as error:
         raise SourceError(f"{processed} or {quarantine} cannot be read: {error}; run `fer preprocess` first") from error
@@ -83,8 +83,8 @@ def read(processed: Path, quarantine: Path) -> QualityData:
         raise DataQualityError(f"{processed}/faces has no rows, expected at least one of each class: check the source")
     fields = pd.DataFrame({"field": [f"{field.name}: {_type(field)}" for field in stored.schema]})
     classes = _classes(rows)
-    table = _table(rows, classes, facts, quarantine_facts)
-    return QualityData(rows, classes, table, fields, facts, quarantine_facts, left_out)
+    table = _table(rows, classes, metadata, quarantine_metadata)
+    return QualityData(rows, classes, table, fields, metadata, quarantine_metadata, left_out)
 
 
 def pictures(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
@@ -129,11 +129,13 @@ def _classes(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _table(rows: pd.DataFrame, classes: pd.DataFrame, facts: dict[str, Any], quarantine_facts: dict[str, Any]) -> pd.DataFrame:
-    duplicates = facts["duplicates"]
+def _table(
+    rows: pd.DataFrame, classes: pd.DataFrame, metadata: dict[str, Any], quarantine_metadata: dict[str, Any]
+) -> pd.DataFrame:
+    duplicates = metadata["duplicates"]
     found = rows[~rows["augmented"]]
     values: dict[str, float] = {
-        "quarantine_share": sum(quarantine_facts["quarantined"].values()) / max(quarantine_facts["rows_in"], 1),
+        "quarantine_share": sum(quarantine_metadata["quarantined"].values()) / max(quarantine_metadata["rows_in"], 1),
         "duplicate_share": duplicates["redundant"] / max(duplicates["rows"], 1),
         "conflict_share": duplicates["conflicting_rows"] / max(duplicates["rows"], 1),
         "flat_share": duplicates["flat"] / max(duplicates["rows"], 1),

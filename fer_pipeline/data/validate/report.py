@@ -49,20 +49,20 @@ def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Che
     originals = rows[(rows["split"] == "train") & ~rows["augmented"]]
     chosen["seen"] = originals[originals["content_hash"].isin(chosen["leaks"]["content_hash"])]
     for kind in ("conflicting", "largest"):
-        members = [member["row"] for group in data.facts["duplicates"][kind] for member in group]
+        members = [member["row"] for group in data.metadata["duplicates"][kind] for member in group]
         chosen[kind] = rows[rows["row"].isin(members) & ~rows["augmented"]].drop_duplicates("content_hash")
     agreement = _agreement(rows)
     images = pictures(processed, pd.concat(chosen.values()).drop_duplicates("id"))
     write_page(
         target,
         "data_quality.html",
-        source=data.facts["source"],
-        facts=data.facts,
+        source=data.metadata["source"],
+        metadata=data.metadata,
         errors=[check.name for check in checks if not check.success and check.severity == "error"],
         warnings=[check.name for check in checks if not check.success and check.severity == "warning"],
         checks=_check_table(checks),
         leaks=", ".join(
-            f"{count(rows)} {usage} rows also in training" for usage, rows in data.facts["duplicates"]["leaks"].items()
+            f"{count(rows)} {usage} rows also in training" for usage, rows in data.metadata["duplicates"]["leaks"].items()
         ),
         leaking=int((rows["split"].isin(MEASURED_SPLITS) & rows["in_train"]).sum()),
         near_leaking=int((rows["split"].isin(MEASURED_SPLITS) & rows["near_in_train"] & ~rows["in_train"]).sum()),
@@ -74,8 +74,8 @@ def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Che
             for label, emotion in enumerate(EMOTIONS)
         },
         pairs=_pairs(chosen["leaks"], chosen["seen"], images),
-        conflicts=_groups(data.facts["duplicates"]["conflicting"], chosen["conflicting"], images),
-        largest=_groups(data.facts["duplicates"]["largest"], chosen["largest"], images),
+        conflicts=_groups(data.metadata["duplicates"]["conflicting"], chosen["conflicting"], images),
+        largest=_groups(data.metadata["duplicates"]["largest"], chosen["largest"], images),
         pale=_captioned(chosen["pale"], images),
         low_contrast=int((rows["low_contrast"] & ~rows["flat"]).sum()),
         bad=_bad_rows(data),
@@ -153,9 +153,9 @@ def _check_table(checks: Sequence[Check]) -> Table:
 
 def _bad_rows(data: QualityData) -> Table:
     """Rows that are not in the table, by reason, with examples."""
-    choices = data.quarantine_facts["removed_by_choice"]
+    choices = data.quarantine_metadata["removed_by_choice"]
     rows = []
-    for reason, number in {**data.quarantine_facts["quarantined"], **choices}.items():
+    for reason, number in {**data.quarantine_metadata["quarantined"], **choices}.items():
         examples = data.quarantine[data.quarantine["reason"] == reason].head(_BAD_ROWS).to_dict("records")
         kind = "by choice, see params.yaml" if reason in choices else "fault in the source"
         shown = stacked(code(row["name"]) + f" {row['detail']}" for row in examples)

@@ -11,7 +11,7 @@ import pytest
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import FetchParams
-from fer_pipeline.data.fetch.fetch import SourceFacts, fetch
+from fer_pipeline.data.fetch.fetch import SourceMetadata, fetch
 from tests.data.fetch.packing import Fetched
 
 
@@ -19,14 +19,14 @@ from tests.data.fetch.packing import Fetched
 def fetched(tmp_path: Path) -> Fetched:
     """Fetches a source and reads the result back."""
 
-    def run(source: Path) -> tuple[SourceFacts, list[dict[str, Any]]]:
+    def run(source: Path) -> tuple[SourceMetadata, list[dict[str, Any]]]:
         out = tmp_path / "out" / "raw"
-        facts = fetch(source, out, FetchParams())
+        metadata = fetch(source, out, FetchParams())
         table = pq.read_table(out / "faces.parquet")
         assert table.schema.equals(schemas.RAW)
-        assert json.loads((out / "source.json").read_text())["rows"] == table.num_rows == facts.rows
+        assert json.loads((out / "source.json").read_text())["rows"] == table.num_rows == metadata.rows
         rows: list[dict[str, Any]] = table.to_pylist()
         assert [row["row"] for row in rows] == list(range(len(rows)))
-        return facts, rows
+        return metadata, rows
 
     return run

@@ -19,9 +19,9 @@ FORMS = (*PACKED, *(f"folder with {form}" for form in PACKED))
 
 @pytest.mark.parametrize("form", FORMS)
 def test_fer2013_csv_is_read_however_it_is_packed(form: str, tmp_path: Path, fetched: Fetched) -> None:
-    facts, rows = fetched(packed_as(form, tmp_path, "fer2013.csv", FER2013.encode()))
-    assert facts.kind == "fer2013-csv"
-    assert facts.rows_per_usage == {"Training": 1, "PublicTest": 1, "PrivateTest": 1}
+    metadata, rows = fetched(packed_as(form, tmp_path, "fer2013.csv", FER2013.encode()))
+    assert metadata.kind == "fer2013-csv"
+    assert metadata.rows_per_usage == {"Training": 1, "PublicTest": 1, "PrivateTest": 1}
     assert rows[1] == {
         "row": 1,
         "name": "fer2013.csv:3",
@@ -31,9 +31,9 @@ def test_fer2013_csv_is_read_however_it_is_packed(form: str, tmp_path: Path, fet
         "image": None,
         "votes": None,
     }
-    assert not facts.synthetic
-    assert facts.seed is None
-    assert not facts.has_votes
+    assert not metadata.synthetic
+    assert metadata.seed is None
+    assert not metadata.has_votes
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_each_csv_shape_is_told_by_its_header(
     name: str, text: str, kind: str, usages: list[str], tmp_path: Path, fetched: Fetched
 ) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    facts, rows = fetched(tmp_path / name)
-    assert facts.kind == kind
+    metadata, rows = fetched(tmp_path / name)
+    assert metadata.kind == kind
     assert [row["usage"] for row in rows] == usages
     assert [row["pixels"] for row in rows] == [PIXELS, PIXELS]
 
@@ -76,7 +76,7 @@ def test_rows_are_kept_as_they_are_found_and_not_judged(tmp_path: Path, fetched:
         f"6,{PIXELS},Training",
     ]
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "\n".join(lines) + "\n")
-    facts, rows = fetched(tmp_path / "fer2013.csv")
+    metadata, rows = fetched(tmp_path / "fer2013.csv")
     assert [row["name"].split(":")[1] for row in rows] == ["2", "3", "4", "5", "7", "8", "9", "10", "11"]
     assert [row["emotion"] for row in rows] == ["7", "angry", "1", "2", "3", "4", "", "5", "6"]
     assert [row["usage"] for row in rows] == [
@@ -93,7 +93,7 @@ def test_rows_are_kept_as_they_are_found_and_not_judged(tmp_path: Path, fetched:
     assert len(rows[2]["pixels"].split()) == 2303
     assert rows[3]["pixels"] == "256 -1 x"
     assert [row["pixels"] for row in rows[4:]] == [None, None, "", None, PIXELS]
-    assert facts.notes == (
+    assert metadata.notes == (
         "1 blank lines left out: fer2013.csv:6",
         "3 lines with a wrong number of columns: fer2013.csv:7 (2, expected 3), fer2013.csv:8 (4, expected 3), "
         "fer2013.csv:10 (2, expected 3)",
@@ -107,9 +107,9 @@ def test_an_unlabelled_test_csv_is_left_out_and_noted(tmp_path: Path, fetched: F
     (source / "train.csv").write_text(f'emotion,pixels\n0,"{PIXELS}"\n')
     (source / "test.csv").write_text(f'pixels\n"{PIXELS}"\n')
     (source / "example_submission.csv").write_text("id,emotion\n1,0\n")
-    facts, rows = fetched(source)
-    assert (facts.kind, len(rows)) == ("challenge-csv", 1)
-    assert facts.notes == (
+    metadata, rows = fetched(source)
+    assert (metadata.kind, len(rows)) == ("challenge-csv", 1)
+    assert metadata.notes == (
         "1 tables without labels, left out: test.csv",
         "1 tables of other columns, left out: example_submission.csv",
     )
@@ -121,15 +121,15 @@ def test_fer_plus_votes_join_by_row(form: str, tmp_path: Path, fetched: Fetched)
     source.mkdir()
     packed_as(form, source, "fer2013.csv", FER2013.encode())
     (source / "fer2013new.csv").write_text(VOTES)
-    facts, rows = fetched(source)
-    assert facts.has_votes
+    metadata, rows = fetched(source)
+    assert metadata.has_votes
     assert [row["votes"] for row in rows] == [
         [4, 0, 0, 1, 3, 2, 0, 0, 0, 0],
         [0, 10, 0, 0, 0, 0, 0, 0, 0, 0],
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
     ]
-    assert len(facts.files) == 2
-    assert {len(file.sha256) for file in facts.files} == {64}
+    assert len(metadata.files) == 2
+    assert {len(file.sha256) for file in metadata.files} == {64}
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_groups_of_rows_are_bounded_in_number_and_bytes(
 
 def test_many_different_usages_are_counted_together(tmp_path: Path, fetched: Fetched) -> None:
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "".join(f"0,1,u{i}\n" for i in range(80)))
-    facts, _ = fetched(tmp_path / "fer2013.csv")
-    assert sum(facts.rows_per_usage.values()) == 80
-    assert facts.rows_per_usage[raw_table.OTHER_USAGES] == 30
+    metadata, _ = fetched(tmp_path / "fer2013.csv")
+    assert sum(metadata.rows_per_usage.values()) == 80
+    assert metadata.rows_per_usage[raw_table.OTHER_USAGES] == 30
 
 
 def test_the_longest_line_fits_the_csv_field_limit() -> None:

@@ -38,21 +38,21 @@ def test_class_folders_give_pictures_in_sorted_order(form: str, tmp_path: Path, 
             source = tarred(tmp_path / "faces.tgz", dict(reversed(members.items())))
         case _:
             source = tarred(tmp_path / "faces.tar", dict(reversed(members.items())))
-    facts, rows = fetched(source)
+    metadata, rows = fetched(source)
     assert [row["name"] for row in rows] == sorted(IMAGE_TREE)
     assert [row["image"] for row in rows] == [name.encode() for name in sorted(IMAGE_TREE)]
     assert [row["emotion"] for row in rows] == ["ANGER", "surprised", "0", "Happiness", "Happiness", "neutral"]
     assert [row["usage"] for row in rows] == ["test", "test", "train", "train", "train", "validation"]
     assert {row["pixels"] for row in rows} == {None}
-    assert facts.kind == "image-folder"
-    assert facts.rows_per_usage == {"test": 2, "train": 3, "validation": 1}
-    assert facts.notes == ("1 other files, left out: root/README.txt",)
+    assert metadata.kind == "image-folder"
+    assert metadata.rows_per_usage == {"test": 2, "train": 3, "validation": 1}
+    assert metadata.notes == ("1 other files, left out: root/README.txt",)
 
 
 def test_a_flat_tree_has_no_usage(tmp_path: Path, fetched: Fetched) -> None:
-    facts, rows = fetched(tree(tmp_path / "faces", "happy/1.jpg", "Sadness/1.jpg"))
+    metadata, rows = fetched(tree(tmp_path / "faces", "happy/1.jpg", "Sadness/1.jpg"))
     assert [(row["emotion"], row["usage"]) for row in rows] == [("Sadness", None), ("happy", None)]
-    assert facts.rows_per_usage == {raw_table.NO_USAGE: 2}
+    assert metadata.rows_per_usage == {raw_table.NO_USAGE: 2}
 
 
 def test_a_changed_picture_changes_the_digest_of_the_tree(tmp_path: Path, fetched: Fetched) -> None:
@@ -68,9 +68,9 @@ def test_a_picture_over_the_limit_keeps_its_row_without_content(
 ) -> None:
     monkeypatch.setattr(image_folders, "MAX_PICTURE_BYTES", 20)
     source = tree(tmp_path / "faces", "happy/1.jpg", "happy/a-name-of-more-than-twenty-bytes.jpg")
-    facts, rows = fetched(source)
+    metadata, rows = fetched(source)
     assert [row["image"] for row in rows] == [b"happy/1.jpg", None]
-    assert "more than 20 bytes" in facts.notes[0]
+    assert "more than 20 bytes" in metadata.notes[0]
 
 
 def test_a_damaged_picture_in_a_zip_keeps_its_empty_row(tmp_path: Path, fetched: Fetched) -> None:
@@ -80,9 +80,9 @@ def test_a_damaged_picture_in_a_zip_keeps_its_empty_row(tmp_path: Path, fetched:
         packed.writestr("happy/1.jpg", b"AAAAAAAA")
         packed.writestr("happy/2.jpg", b"BBBBBBBB")
     source.write_bytes(source.read_bytes().replace(b"AAAAAAAA", b"AAAACAAA"))
-    facts, rows = fetched(source)
+    metadata, rows = fetched(source)
     assert [row["image"] for row in rows] == [None, b"BBBBBBBB"]
-    assert "1 pictures that cannot be read" in facts.notes[0]
+    assert "1 pictures that cannot be read" in metadata.notes[0]
 
 
 def test_links_in_a_folder_are_followed_but_not_in_circles(tmp_path: Path, fetched: Fetched) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from fer_pipeline import imaging
 from fer_pipeline.data.preprocess.parsing import RowFault, parse_pixels, split_of
-from fer_pipeline.data.preprocess.preprocess import PreprocessFacts
+from fer_pipeline.data.preprocess.preprocess import PreprocessMetadata
 from fer_pipeline.errors import FerError
 from fer_pipeline.imaging import ImageSpec
 from tests.data.made_rows import face, pixels
@@ -53,7 +53,7 @@ def test_usage_words_are_known_in_any_case(usage: str, split: str) -> None:
 
 def test_rows_that_do_not_add_up_are_an_error() -> None:
     with pytest.raises(FerError, match="do not add up: 3 in"):
-        PreprocessFacts({}, 3, 1, 0, {"label": 1}, {}, {}, "", {}, ImageSpec(), 1.0)
+        PreprocessMetadata({}, 3, 1, 0, {"label": 1}, {}, {}, "", {}, ImageSpec(), 1.0)
 
 
 def test_an_augmented_copy_changes_by_known_amounts() -> None:

@@ -19,7 +19,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fer_pipeline import imaging, schemas
-from fer_pipeline.data.preprocess.preprocess import PreprocessFacts, preprocess
+from fer_pipeline.data.preprocess.preprocess import PreprocessMetadata, preprocess
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec
 from tests.data.made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("spark")
 
 
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PreprocessFacts]:
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PreprocessMetadata]:
     """Each kind of fault once, among good rows of all three splits."""
     folder = tmp_path_factory.mktemp("damaged")
     colored = np.random.default_rng(5).integers(0, 256, (96, 80, 3), dtype=np.uint8)
@@ -55,8 +55,8 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PreprocessF
     return folder, run(folder, rows)
 
 
-def test_each_damaged_row_goes_to_quarantine_with_its_reason(damaged: tuple[Path, PreprocessFacts]) -> None:
-    folder, facts = damaged
+def test_each_damaged_row_goes_to_quarantine_with_its_reason(damaged: tuple[Path, PreprocessMetadata]) -> None:
+    folder, metadata = damaged
     assert left_out(folder) == [
         (4, "label"),
         (5, "label"),
@@ -72,7 +72,7 @@ def test_each_damaged_row_goes_to_quarantine_with_its_reason(damaged: tuple[Path
         (15, "votes"),
     ]
     assert pq.read_schema(folder / "bad" / "rows.parquet").equals(schemas.QUARANTINE)
-    assert facts.quarantined == {
+    assert metadata.quarantined == {
         "image": 2,
         "label": 2,
         "no-image": 1,
@@ -82,11 +82,11 @@ def test_each_damaged_row_goes_to_quarantine_with_its_reason(damaged: tuple[Path
         "usage": 2,
         "votes": 2,
     }
-    assert json.loads((folder / "bad" / "facts.json").read_text())["quarantined"] == facts.quarantined
+    assert json.loads((folder / "bad" / "facts.json").read_text())["quarantined"] == metadata.quarantined
 
 
-def test_good_rows_come_out_with_exact_pictures_and_splits(damaged: tuple[Path, PreprocessFacts]) -> None:
-    folder, facts = damaged
+def test_good_rows_come_out_with_exact_pictures_and_splits(damaged: tuple[Path, PreprocessMetadata]) -> None:
+    folder, metadata = damaged
     rows = read(folder)
     assert {(key, found["split"], found["label"]) for key, found in rows.items()} == {
         ("00000000", "train", 0),
@@ -100,19 +100,19 @@ def test_good_rows_come_out_with_exact_pictures_and_splits(damaged: tuple[Path, 
     assert rows["00000003"]["image"] == imaging.to_model_input(colored, ImageSpec()).tobytes()
     assert rows["00000000"]["content_hash"] == imaging.content_hash(face(0))
     assert rows["00000016"]["votes"] == [1] * 10
-    assert facts.rows_in == 17
-    assert facts.rows_out == 5
-    assert facts.split_rule == "train, validation and test as the source says"
+    assert metadata.rows_in == 17
+    assert metadata.rows_out == 5
+    assert metadata.split_rule == "train, validation and test as the source says"
 
 
-def test_the_files_have_the_agreed_schema_names_and_nothing_else(damaged: tuple[Path, PreprocessFacts]) -> None:
+def test_the_files_have_the_agreed_schema_names_and_nothing_else(damaged: tuple[Path, PreprocessMetadata]) -> None:
     folder, _ = damaged
     files = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file() and "raw" not in path.parts]
     assert files == ["bad/facts.json", "bad/rows.parquet", "out/faces/part-00000.parquet", "out/facts.json"]
     assert pq.read_schema(folder / "out" / "faces" / "part-00000.parquet").equals(schemas.PROCESSED)
-    facts = json.loads((folder / "out" / "facts.json").read_text())
-    assert facts["source"]["synthetic"] is True
-    assert ImageSpec.from_dict(facts["image_spec"]).fingerprint == facts["image_spec_fingerprint"]
+    metadata = json.loads((folder / "out" / "facts.json").read_text())
+    assert metadata["source"]["synthetic"] is True
+    assert ImageSpec.from_dict(metadata["image_spec"]).fingerprint == metadata["image_spec_fingerprint"]
 
 
 @pytest.fixture(scope="module")
@@ -144,15 +144,15 @@ def test_oversampling_adds_marked_copies_to_train_alone(tmp_path: Path) -> None:
     """Balancing adds marked copies to train and enhancement reaches the picture only."""
     rows = [row(face(number), str(number % 10 // 9), "Training") for number in range(20)]  # 18 of class 0, 2 of class 1
     rows += [row(face(50), "1", "PublicTest"), row(face(51), "1", "PrivateTest")]
-    facts = run(tmp_path, rows, oversample_to=0.5, denoise="median", contrast="clahe")
-    assert facts.augmented == 7
-    assert facts.splits["train"]["disgust"] == 9
-    assert facts.rows_out == facts.rows_in + 7
+    metadata = run(tmp_path, rows, oversample_to=0.5, denoise="median", contrast="clahe")
+    assert metadata.augmented == 7
+    assert metadata.splits["train"]["disgust"] == 9
+    assert metadata.rows_out == metadata.rows_in + 7
     found = read(tmp_path)
     added = {key: value for key, value in found.items() if value["augmented"]}
     assert {key.split("-")[0] for key in added} == {"00000009", "00000019"}
     assert all(value["split"] == "train" and value["label"] == 1 for value in added.values())
-    assert len({value["content_hash"] for value in found.values()}) == facts.rows_out
+    assert len({value["content_hash"] for value in found.values()}) == metadata.rows_out
     plain = found["00000000"]
     assert plain["image"] == imaging.enhance(face(0), ImageSpec(denoise="median", contrast="clahe")).tobytes()
     assert plain["content_hash"] == imaging.content_hash(face(0))

@@ -53,9 +53,9 @@ EXPECTED_DUPLICATES = {
 
 def test_copies_are_counted_and_kept_by_default(tmp_path: Path) -> None:
     """Copies are counted exactly and kept where nothing else is asked."""
-    facts = run(tmp_path, with_copies())
-    assert facts.duplicates == EXPECTED_DUPLICATES
-    assert facts.rows_out == 10
+    metadata = run(tmp_path, with_copies())
+    assert metadata.duplicates == EXPECTED_DUPLICATES
+    assert metadata.rows_out == 10
     rows = read(tmp_path)
     columns = ("copies", "copy_rank", "in_train", "near_in_train", "conflicting", "flat", "low_contrast")
     assert {int(key): tuple(found[name] for name in columns) for key, found in rows.items()} == {
@@ -74,11 +74,11 @@ def test_copies_are_counted_and_kept_by_default(tmp_path: Path) -> None:
 
 def test_rows_dropped_by_choice_are_counted_apart(tmp_path: Path) -> None:
     """Rows removed by choice are accounted for apart from faults."""
-    facts = run(tmp_path, with_copies(), drop_duplicates=True, min_non_face_votes=5)
+    metadata = run(tmp_path, with_copies(), drop_duplicates=True, min_non_face_votes=5)
     assert left_out(tmp_path) == [(0, "non-face"), (2, "training-copy")]
-    assert facts.removed_by_choice == {"non-face": 1, "training-copy": 1}
-    assert facts.quarantined == {}
-    assert facts.duplicates == EXPECTED_DUPLICATES
+    assert metadata.removed_by_choice == {"non-face": 1, "training-copy": 1}
+    assert metadata.quarantined == {}
+    assert metadata.duplicates == EXPECTED_DUPLICATES
     rows = read(tmp_path)
     assert rows["00000001"]["copies"] == 4
     assert rows["00000003"]["in_train"]
@@ -88,19 +88,19 @@ def test_rows_dropped_by_choice_are_counted_apart(tmp_path: Path) -> None:
 def test_missing_splits_are_stratified_and_keep_copies_together(tmp_path: Path) -> None:
     """A source without splits gets stratified ones that keep copies together."""
     folder = tmp_path / "my {odd} [folder] *"
-    facts = run(folder, unsplit(), validation_share=0.2, test_share=0.2)
+    metadata = run(folder, unsplit(), validation_share=0.2, test_share=0.2)
     for split, count in (("train", 12), ("validation", 4), ("test", 4)):
-        assert [facts.splits[split][emotion] for emotion in EMOTIONS[:3]] == [count] * 3
+        assert [metadata.splits[split][emotion] for emotion in EMOTIONS[:3]] == [count] * 3
     for found in read(folder).values():
         assert found["in_train"] == found["near_in_train"] == (found["split"] == "train")
-    assert "20 % of all rows" in facts.split_rule
+    assert "20 % of all rows" in metadata.split_rule
 
 
 def test_public_test_becomes_test_where_there_is_no_private_test(tmp_path: Path) -> None:
     rows = [*unsplit("Training"), row(face(900), "0", "PublicTest")]
-    facts = run(tmp_path, rows)
-    assert [sum(by_label.values()) for by_label in facts.splits.values()] == [54, 6, 1]
-    assert facts.split_rule.startswith(
+    metadata = run(tmp_path, rows)
+    assert [sum(by_label.values()) for by_label in metadata.splits.values()] == [54, 6, 1]
+    assert metadata.split_rule.startswith(
         "the source has no test split, so its validation split is test; validation is 10 % of train"
     )
 

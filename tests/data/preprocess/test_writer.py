@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as sf
 
-from fer_pipeline.data.preprocess.duplicates import EXAMPLES, duplicate_facts, mark_copies
+from fer_pipeline.data.preprocess.duplicates import EXAMPLES, duplicate_statistics, mark_copies
 from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group
 from fer_pipeline.data.preprocess.writer import file_rows, part_writer
 from fer_pipeline.data.spark.session import spark_session
@@ -50,9 +50,9 @@ def test_of_very_many_copies_only_the_first_are_named(spark: SparkSession) -> No
     """Of a picture with very many copies only the first are named."""
     values = [(row, "same", row % 2, "train", "Training", False) for row in range(500)]
     rows = spark.createDataFrame(values, "row long, content_hash string, label int, split string, usage string, flat boolean")
-    facts = duplicate_facts(mark_copies(rows))
-    assert facts["redundant"] == 499
-    assert [member["row"] for member in facts["largest"][0]] == list(range(EXAMPLES))
+    metadata = duplicate_statistics(mark_copies(rows))
+    assert metadata["redundant"] == 499
+    assert [member["row"] for member in metadata["largest"][0]] == list(range(EXAMPLES))
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, 8_192), (32_298, 8_192), (8_388_609, 16_384), (100_000_000, 65_536)])

@@ -129,9 +129,9 @@ def test_too_few_faces_are_refused() -> None:
 
 
 def test_fetch_draws_what_the_file_of_synthetic_faces_says(tmp_path: Path) -> None:
-    facts = fetch(drawing(tmp_path, faces=30, seed=7), tmp_path / "raw", FetchParams())
+    metadata = fetch(drawing(tmp_path, faces=30, seed=7), tmp_path / "raw", FetchParams())
     rows = pq.read_table(tmp_path / "raw" / "faces.parquet").to_pylist()
-    assert (facts.kind, facts.synthetic, facts.seed, facts.rows, len(rows)) == ("synthetic", True, 7, 30, 30)
+    assert (metadata.kind, metadata.synthetic, metadata.seed, metadata.rows, len(rows)) == ("synthetic", True, 7, 30, 30)
     faces, labels = draw_faces(30, 7)
     usages, _ = plan(30, 7)
     for number, row in enumerate(rows):

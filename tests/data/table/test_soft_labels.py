@@ -29,8 +29,8 @@ def test_soft_labels_come_back_as_they_were_stored(faces: FaceDataset, probabili
     fingerprint = write_soft_labels(tmp_path / "soft", faces, probabilities, {"teachers": {"big": "c0de"}})
     found = with_soft_labels(faces, tmp_path / "soft", fingerprint)
     np.testing.assert_array_equal(found.soft_labels, probabilities.astype(np.float32))
-    facts = json.loads((tmp_path / "soft" / "facts.json").read_text())
-    assert facts == {"teachers": {"big": "c0de"}, "rows": 14, "fingerprint": fingerprint}
+    metadata = json.loads((tmp_path / "soft" / "facts.json").read_text())
+    assert metadata == {"teachers": {"big": "c0de"}, "rows": 14, "fingerprint": fingerprint}
     assert write_soft_labels(tmp_path / "again", faces, probabilities, {}) == fingerprint
 
 

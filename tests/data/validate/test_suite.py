@@ -58,7 +58,7 @@ def healthy() -> list[Row]:
     return rows
 
 
-def write(folder: Path, rows: list[Row], schema: pa.Schema = schemas.PROCESSED, **facts: Any) -> Path:
+def write(folder: Path, rows: list[Row], schema: pa.Schema = schemas.PROCESSED, **metadata: Any) -> Path:
     (folder / "processed" / "faces").mkdir(parents=True)
     (folder / "quarantine").mkdir()
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "processed" / "faces" / "part-00000.parquet")
@@ -74,7 +74,7 @@ def write(folder: Path, rows: list[Row], schema: pa.Schema = schemas.PROCESSED, 
         "largest": [],
         "conflicting": [],
     }
-    quarantined = facts.pop("quarantined", {})
+    quarantined = metadata.pop("quarantined", {})
     left_out = [
         {
             "row": 900 + number,
@@ -96,7 +96,7 @@ def write(folder: Path, rows: list[Row], schema: pa.Schema = schemas.PROCESSED, 
         "removed_by_choice": {},
         "split_rule": "as the source says",
         "duplicates": duplicates,
-        **facts,
+        **metadata,
     }
     (folder / "processed" / "facts.json").write_text(json.dumps(values))
     bad = {"rows_in": values["rows_in"], "quarantined": quarantined, "removed_by_choice": {}}
