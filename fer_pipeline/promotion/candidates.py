@@ -134,8 +134,8 @@ def _answers(classifier: EmotionClassifier, images: UInt8Array) -> npt.NDArray[n
     return np.concatenate([classifier.probabilities(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
 
 
-def _corruption_accuracy(classifier: EmotionClassifier, rows: EvaluationSet, pictures: int, seed: int) -> npt.NDArray[np.float64]:
-    chosen = robustness.sample_rows(len(rows.labels), pictures, seed)
+def _corruption_accuracy(classifier: EmotionClassifier, rows: EvaluationSet, images: int, seed: int) -> npt.NDArray[np.float64]:
+    chosen = robustness.sample_rows(len(rows.labels), images, seed)
     predictions = robustness.predict_corrupted(rows.images[chosen], classifier.probabilities, seed)
     share: npt.NDArray[np.float64] = (predictions == rows.labels[chosen]).mean(axis=0)
     return share

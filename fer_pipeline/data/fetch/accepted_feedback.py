@@ -63,13 +63,13 @@ def read(folder: Path) -> tuple[AcceptedCorrection, ...]:
         raise SourceError(f"{index} cannot be read ({error}): `dvc checkout data/feedback.dvc` brings it back") from error
 
 
-def write(folder: Path, corrections: Sequence[AcceptedCorrection], pictures: Mapping[str, bytes]) -> None:
+def write(folder: Path, corrections: Sequence[AcceptedCorrection], images: Mapping[str, bytes]) -> None:
     """Fills an empty folder; `pictures` are PNG files by id, one for each correction."""
     ordered = sorted(corrections, key=lambda correction: correction.file)
     for correction in ordered:
         target = folder / correction.file
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(pictures[correction.id])
+        target.write_bytes(images[correction.id])
     (folder / INDEX_FILE).write_text(_index(ordered), encoding="utf-8")
 
 
@@ -104,7 +104,7 @@ def rows(folder: Path, corrections: Sequence[AcceptedCorrection]) -> Iterator[Ra
     Raises `SourceError` where a picture is missing, damaged or another one, or a label is none of the seven.
     """
     for correction in corrections:
-        data = _picture(folder, correction)
+        data = _image(folder, correction)
         if correction.emotion not in EMOTIONS:
             raise SourceError(f"{folder / INDEX_FILE} has the label {correction.emotion!r}, expected {', '.join(EMOTIONS)}")
         yield RawRow(name=f"feedback/{correction.file}", emotion=correction.emotion, usage=FEEDBACK_USAGE, image=data)
@@ -119,7 +119,7 @@ def ids_in(raw: Path) -> frozenset[str]:
     return frozenset(Path(name).stem for name in found["name"].to_pylist())
 
 
-def _picture(folder: Path, correction: AcceptedCorrection) -> bytes:
+def _image(folder: Path, correction: AcceptedCorrection) -> bytes:
     path = folder / correction.file
     try:
         data = path.read_bytes()

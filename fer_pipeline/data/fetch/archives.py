@@ -33,7 +33,7 @@ MAX_RATIO: Final = 100
 RATIO_FREE_BYTES: Final = 64 * 2**20
 """An archive that unpacks to no more than this is not judged by its ratio: tiny or flat pictures pack very well."""
 
-PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """Endings of picture files, lower case."""
 
 DAMAGE: Final = (EOFError, OSError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
@@ -181,7 +181,7 @@ def _tar_file(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
             members = _checked(path, _tar_members(path, tar))
         stream.seek(0)
         starts = [info.offset for info in members.values()]
-        if starts == sorted(starts) or not any(name.lower().endswith(PICTURE_SUFFIXES) for name in members):
+        if starts == sorted(starts) or not any(name.lower().endswith(IMAGE_SUFFIXES) for name in members):
             yield stream
             return
         with tempfile.TemporaryFile() as spool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fer_pipeline.data.fetch.archives import PICTURE_SUFFIXES, Tree, is_archive
+from fer_pipeline.data.fetch.archives import IMAGE_SUFFIXES, Tree, is_archive
 from fer_pipeline.data.fetch.csv_tables import KNOWN_SHAPES, is_table, read_header, shape_of
-from fer_pipeline.data.fetch.image_folders import is_picture
+from fer_pipeline.data.fetch.image_folders import is_image
 from fer_pipeline.data.raw_table import Notes
 
 
@@ -19,13 +19,13 @@ class Contents:
     unlabelled: tuple[str, ...]
     unknown: tuple[str, ...]  # tables of other columns
     archives: tuple[str, ...]
-    pictures: int
+    images: int
     others: tuple[str, ...]
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """Tables, archives, and all pictures as one."""
-        return (*self.tables, *self.archives, *([f"{self.pictures:,} pictures"] if self.pictures else []))
+        return (*self.tables, *self.archives, *([f"{self.images:,} pictures"] if self.images else []))
 
 
 def contents_of(tree: Tree) -> Contents:
@@ -33,8 +33,8 @@ def contents_of(tree: Tree) -> Contents:
     alone = list(tree.sizes) == [tree.origin.name]
     names: dict[str, list[str]] = {}
     for name in tree.sizes:
-        if is_picture(name):
-            names.setdefault("picture", []).append(name)
+        if is_image(name):
+            names.setdefault("image", []).append(name)
         elif is_table(name) or alone:
             names.setdefault(shape_of(read_header(tree, name)) or "unknown", []).append(name)
         else:
@@ -49,7 +49,7 @@ def contents_of(tree: Tree) -> Contents:
         unlabelled=of("unlabelled"),
         unknown=of("unknown"),
         archives=of("archive"),
-        pictures=len(of("picture")),
+        images=len(of("image")),
         others=of("other"),
     )
 
@@ -82,5 +82,5 @@ def no_single_source(tree: Tree, content: Contents) -> str:
         return f"{tree.place(content.unknown[0])} has the header {header[:200]!r}, expected {KNOWN_SHAPES}"
     return (
         f"{tree.origin} holds no faces: expected a CSV with the header {KNOWN_SHAPES}, or pictures "
-        f"({', '.join(PICTURE_SUFFIXES)}) in train/<emotion>/ and test/<emotion>/, or in <emotion>/"
+        f"({', '.join(IMAGE_SUFFIXES)}) in train/<emotion>/ and test/<emotion>/, or in <emotion>/"
     )

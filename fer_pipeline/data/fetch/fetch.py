@@ -19,7 +19,7 @@ from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch.archives import Tree, open_tree
 from fer_pipeline.data.fetch.contents import contents_of, no_single_source, note_unused
 from fer_pipeline.data.fetch.csv_tables import read_header, read_rows, shape_of, with_votes
-from fer_pipeline.data.fetch.image_folders import digest_rows, find_pictures, names_split_or_emotion, read_pictures
+from fer_pipeline.data.fetch.image_folders import digest_rows, find_images, names_split_or_emotion, read_images
 from fer_pipeline.data.raw_table import Notes, RawRow, write_rows
 from fer_pipeline.data.synthetic.generator import raw_rows
 from fer_pipeline.errors import SourceError
@@ -145,8 +145,8 @@ def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
     if len(votes) > 1:
         raise SourceError(f"{source} holds several files of FER+ votes ({', '.join(name for _, name in votes)}): keep one")
     note_unused(content, notes)
-    if content.pictures:
-        return _pictures(tree, votes, notes)
+    if content.images:
+        return _images(tree, votes, notes)
     name = content.tables[0]
     rows = read_rows(tree, name, notes)
     if votes:
@@ -157,19 +157,19 @@ def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
     return _Found(kind, title, rows, lambda: tuple(_file_metadata(path, path.name) for path in sorted(files)), bool(votes))
 
 
-def _pictures(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
+def _images(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
     if votes:
         raise SourceError(
             f"{tree.origin} holds pictures and FER+ votes ({votes[0][1]}): votes join by row of a FER-2013 CSV, and pictures "
             "have no such order; take the votes away, or give the CSV"
         )
-    pictures = find_pictures(tree)
-    rows = read_pictures(tree, pictures, notes)
+    images = find_images(tree)
+    rows = read_images(tree, images, notes)
     if tree.origin.is_file():
         return _Found("image-folder", tree.origin.name, rows, lambda: (_file_metadata(tree.origin, tree.origin.name),))
     digest = hashlib.sha256()
-    size = sum(tree.sizes[picture.name] for picture in pictures)
-    counted = f"{len(pictures):,} pictures"
+    size = sum(tree.sizes[image.name] for image in images)
+    counted = f"{len(images):,} pictures"
     rows = digest_rows(rows, digest)
     return _Found("image-folder", _folder_name(tree), rows, lambda: (FileMetadata(counted, size, digest.hexdigest()),))
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from fer_pipeline.data.fetch.archives import DAMAGE, PICTURE_SUFFIXES, Tree
+from fer_pipeline.data.fetch.archives import DAMAGE, IMAGE_SUFFIXES, Tree
 from fer_pipeline.data.raw_table import Notes, RawRow
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
 from fer_pipeline.schemas import SPLIT_WORDS
 
-MAX_PICTURE_BYTES: Final = 20 * 2**20
+MAX_IMAGE_BYTES: Final = 20 * 2**20
 """Largest picture file that is read; the row of a larger one has no image."""
 
 SPLIT_FOLDERS: Final = {word: split for split, words in SPLIT_WORDS.items() for word in words}
@@ -23,7 +23,7 @@ SPLIT_FOLDERS: Final = {word: split for split, words in SPLIT_WORDS.items() for 
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """One picture file and what its place says: `emotion` is the class folder as it is spelled, `usage` None without splits."""
 
     name: str
@@ -31,9 +31,9 @@ class Picture:
     usage: str | None
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """Whether a file is a picture by its name."""
-    return name.lower().endswith(PICTURE_SUFFIXES)
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def names_split_or_emotion(folder: str) -> bool:
@@ -47,18 +47,18 @@ def names_split_or_emotion(folder: str) -> bool:
     return True
 
 
-def find_pictures(tree: Tree) -> tuple[Picture, ...]:
+def find_images(tree: Tree) -> tuple[ImageFile, ...]:
     """All pictures of a tree that has some, sorted by name.
 
     Raises `SourceError` where one lies in no class folder, a class folder names no emotion, or the layout is
     mixed (with and without split folders, or below two roots).
     """
-    found = dict(_placed(tree, name) for name in tree.sizes if is_picture(name))
+    found = dict(_placed(tree, name) for name in tree.sizes if is_image(name))
     first, first_root = next(iter(found.items()))
-    for picture, root in found.items():
-        if (picture.usage is None) != (first.usage is None):
+    for image, root in found.items():
+        if (image.usage is None) != (first.usage is None):
             raise SourceError(
-                f"{tree.origin}: {first.name} and {picture.name} do not lie alike: either all class folders stand in split "
+                f"{tree.origin}: {first.name} and {image.name} do not lie alike: either all class folders stand in split "
                 f"folders ({', '.join(SPLIT_FOLDERS)}) or none does"
             )
         if root != first_root:
@@ -69,10 +69,10 @@ def find_pictures(tree: Tree) -> tuple[Picture, ...]:
     return tuple(found)
 
 
-def read_pictures(tree: Tree, pictures: tuple[Picture, ...], notes: Notes) -> Iterator[RawRow]:
-    """One row per picture with the file's bytes; without them where the file is larger than `MAX_PICTURE_BYTES` or unreadable."""
-    for picture in pictures:
-        yield RawRow(picture.name, picture.emotion, picture.usage, image=_read(tree, picture.name, notes))
+def read_images(tree: Tree, images: tuple[ImageFile, ...], notes: Notes) -> Iterator[RawRow]:
+    """One row per picture with the file's bytes; without them where the file is larger than `MAX_IMAGE_BYTES` or unreadable."""
+    for image in images:
+        yield RawRow(image.name, image.emotion, image.usage, image=_read(tree, image.name, notes))
 
 
 def digest_rows(rows: Iterator[RawRow], digest: hashlib._Hash) -> Iterator[RawRow]:
@@ -84,19 +84,19 @@ def digest_rows(rows: Iterator[RawRow], digest: hashlib._Hash) -> Iterator[RawRo
 
 
 def _read(tree: Tree, name: str, notes: Notes) -> bytes | None:
-    if tree.sizes[name] > MAX_PICTURE_BYTES:
-        notes.add(f"pictures of more than {MAX_PICTURE_BYTES:,} bytes, kept without content", name)
+    if tree.sizes[name] > MAX_IMAGE_BYTES:
+        notes.add(f"pictures of more than {MAX_IMAGE_BYTES:,} bytes, kept without content", name)
         return None
     try:
         with tree.open(name) as stream:
-            return stream.read(MAX_PICTURE_BYTES)
+            return stream.read(MAX_IMAGE_BYTES)
     except DAMAGE as error:
         why = (isinstance(error, OSError) and error.strerror) or error  # not the whole path, which differs between machines
         notes.add("pictures that cannot be read, kept without content", f"{name} ({why})")
         return None
 
 
-def _placed(tree: Tree, name: str) -> tuple[Picture, PurePosixPath]:
+def _placed(tree: Tree, name: str) -> tuple[ImageFile, PurePosixPath]:
     *above, folder = PurePosixPath(name).parent.parts or ("",)
     if not folder:
         raise SourceError(f"{tree.origin}: {name} lies in no class folder: expected train/<emotion>/*.jpg or <emotion>/*.jpg")
@@ -109,4 +109,4 @@ def _placed(tree: Tree, name: str) -> tuple[Picture, PurePosixPath]:
             f"{tree.origin}: folder {folder!r} ({name}) is no emotion, expected {', '.join(EMOTIONS)}: {hint}"
         ) from error
     usage = SPLIT_FOLDERS.get(above[-1].strip().lower()) if above else None
-    return Picture(name, folder, usage), PurePosixPath(*(above[:-1] if usage else above))
+    return ImageFile(name, folder, usage), PurePosixPath(*(above[:-1] if usage else above))

@@ -33,16 +33,16 @@ def finish_row(row: dict[str, Any], params: PreprocessParams) -> Iterator[dict[s
     row_id = f"{row['row']:08d}"
     gray = np.frombuffer(row["image"], dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
     common = {name: row[name] for name in schemas.PROCESSED.names if name in row}
-    yield {**common, **_picture(gray, params), "id": row_id, "augmented": False}
+    yield {**common, **_image_columns(gray, params), "id": row_id, "augmented": False}
     for number in range(1, row["variants"] + 1):
         variant_id = f"{row_id}-a{number}"
         changed = _vary(gray, f"{params.seed}-{variant_id}")
         own = {"content_hash": imaging.content_hash(changed), "perceptual_hash": imaging.perceptual_hash(changed)}
         alone = {"copies": 1, "copy_rank": 0, "conflicting": False, "in_train": True, "near_in_train": True}
-        yield {**common, **_picture(changed, params), **own, **alone, "id": variant_id, "augmented": True}
+        yield {**common, **_image_columns(changed, params), **own, **alone, "id": variant_id, "augmented": True}
 
 
-def _picture(gray: UInt8Array, params: PreprocessParams) -> dict[str, Any]:
+def _image_columns(gray: UInt8Array, params: PreprocessParams) -> dict[str, Any]:
     contrast = float(gray.std())
     return {
         "image": imaging.enhance(gray, params.image_spec).tobytes(),

@@ -109,7 +109,7 @@ class Canvas:
         """Lets the light fall from one side: brightness changes by this share from edge to edge."""
         self._shade += slope_x * (_GRID - 0.5)[None, :] + slope_y * (_GRID - 0.5)[:, None]
 
-    def picture(self) -> npt.NDArray[np.float64]:
+    def image(self) -> npt.NDArray[np.float64]:
         """The picture (48, 48) so far, shades applied; gray levels, not yet clipped to 0..255."""
         return np.asarray(resize_face(self._image) * np.clip(1 + self._shade, 0.1, 2.0), dtype=np.float64)
 

@@ -173,11 +173,11 @@ def _glasses(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _camera(canvas: Canvas, rng: np.random.Generator) -> UInt8Array:
     """Blur, contrast, exposure and noise of a picture that came from the web."""
-    picture = canvas.picture()
+    image = canvas.image()
     blur = float(rng.uniform(0, 0.9))
     if blur > 0.3:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), blur), dtype=np.float64)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), blur), dtype=np.float64)
     spread = rng.uniform(0.65, 1.3)
-    picture = (picture - picture.mean()) * spread + float(np.clip(rng.normal(128, 26), 60, 195))
-    picture += rng.normal(0, rng.uniform(1, 7), (FACE_SIZE, FACE_SIZE))
-    return np.asarray(np.clip(np.rint(picture), 0, 255), dtype=np.uint8)
+    image = (image - image.mean()) * spread + float(np.clip(rng.normal(128, 26), 60, 195))
+    image += rng.normal(0, rng.uniform(1, 7), (FACE_SIZE, FACE_SIZE))
+    return np.asarray(np.clip(np.rint(image), 0, 255), dtype=np.uint8)

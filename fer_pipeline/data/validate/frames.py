@@ -87,7 +87,7 @@ def read(processed: Path, quarantine: Path) -> QualityData:
     return QualityData(rows, classes, table, fields, metadata, quarantine_metadata, left_out)
 
 
-def pictures(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
+def read_images(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
     """Gray uint8 (48, 48) by id of some rows of `QualityData.rows`; only the row groups in which they lie are read."""
     wanted = ds.field("row").isin(rows["row"].tolist()) & ds.field("id").isin(rows["id"].tolist())
     table = ProcessedTable.open(processed).columns(["id", "image"], wanted)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fer_pipeline import schemas
 from fer_pipeline.data.validate.figures import balance_figure, light_figure
-from fer_pipeline.data.validate.frames import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, pictures
+from fer_pipeline.data.validate.frames import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, read_images
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS, SYNONYMS
 from fer_pipeline.reports.components import Table, Thumbnail, Tone, bold, code, count, percent, stacked, toned
@@ -52,7 +52,7 @@ def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Che
         members = [member["row"] for group in data.metadata["duplicates"][kind] for member in group]
         chosen[kind] = rows[rows["row"].isin(members) & ~rows["augmented"]].drop_duplicates("content_hash")
     agreement = _agreement(rows)
-    images = pictures(processed, pd.concat(chosen.values()).drop_duplicates("id"))
+    images = read_images(processed, pd.concat(chosen.values()).drop_duplicates("id"))
     write_page(
         target,
         "data_quality.html",

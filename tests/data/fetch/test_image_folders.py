@@ -66,7 +66,7 @@ def test_a_changed_picture_changes_the_digest_of_the_tree(tmp_path: Path, fetche
 def test_a_picture_over_the_limit_keeps_its_row_without_content(
     tmp_path: Path, fetched: Fetched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_folders, "MAX_PICTURE_BYTES", 20)
+    monkeypatch.setattr(image_folders, "MAX_IMAGE_BYTES", 20)
     source = tree(tmp_path / "faces", "happy/1.jpg", "happy/a-name-of-more-than-twenty-bytes.jpg")
     metadata, rows = fetched(source)
     assert [row["image"] for row in rows] == [b"happy/1.jpg", None]
