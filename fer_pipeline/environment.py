@@ -1,4 +1,4 @@
-"""Environment defaults of the tools: nothing leaves the machine, servers stay on loopback, logs stay readable.
+"""Environment defaults: no telemetry, servers on loopback, readable logs.
 
 A variable that the user has set wins.
 """
@@ -36,6 +36,9 @@ DEFAULTS: Final = MappingProxyType(
 
 
 def apply() -> None:
-    """Sets each variable of `DEFAULTS` that is not set yet. Called by the entry points, before they import the tools."""
+    """Set each variable of `DEFAULTS` that is not set yet.
+
+    Entry points call it before they import the tools.
+    """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

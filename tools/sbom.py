@@ -1,4 +1,4 @@
-"""`make sbom`: adds what the page has of others to the list of the locked Python packages, which uv writes as CycloneDX."""
+"""Add the vendored JavaScript to the CycloneDX list that uv writes: `make sbom`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fer_pipeline.workspace.files import write_json
 
 
 def add_vendored(bom: Path, vendor: Path = RUNTIME.parent) -> None:
-    """Adds each package of `vendor` to the CycloneDX file, as a component that the project depends on.
+    """Add each package of `vendor` to the CycloneDX file, as a dependency.
 
     The hash is the one of the package as npm publishes it, not of the files that were taken out of it.
     """

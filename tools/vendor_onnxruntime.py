@@ -1,4 +1,6 @@
-"""Renews what the page has of others: `make vendor`. The version is pinned here, with the hash that the npm registry gives it.
+"""Update the vendored JavaScript: `make vendor`.
+
+The version is pinned here, with the hash that the npm registry gives it.
 
 Needs npm and its registry. To take another version, change `VERSION` and `INTEGRITY` (`npm view onnxruntime-web@VERSION
 dist.integrity`), run it, and run the tests of tests/serving/test_device_page.py.
@@ -34,7 +36,9 @@ logger = logging.getLogger(__name__)
 
 
 def renew(folder: Path = RUNTIME) -> None:
-    """Replaces the folder: script and WebAssembly of onnxruntime-web, the licences, and a manifest with their hashes.
+    """Replace the folder of the vendored JavaScript.
+
+    It holds script and WebAssembly of onnxruntime-web, the licences, and a manifest with their hashes.
 
     The WebAssembly is stored with xz, a sixth of its size. Raises `ToolUnavailableError` where npm or the registry does not
     answer, `ModelError` where another package comes than the pinned one; the folder then stays as it was.

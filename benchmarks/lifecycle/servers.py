@@ -21,7 +21,7 @@ END_SECONDS = 15.0
 def server(
     workspace: Workspace, name: str, command: list[str], variables: Mapping[str, str] | None = None
 ) -> Iterator[ServerProcess]:
-    """Run a program of the environment while the block runs; its output goes to NAME.log."""
+    """Run a program of the environment while the block runs; log to NAME.log."""
     program = str(Path(sys.executable).with_name(command[0]))
     environment = {**workspace.environment, **(variables or {})}
     with running_server(

@@ -30,19 +30,23 @@ class Section(BaseModel):
 
     @classmethod
     def with_current_keys(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Rename the keys of earlier versions in a stored section; what else is unknown stays."""
+        """Rename the keys of earlier versions in a stored section; other keys stay."""
         return {cls.renamed.get(key, key): value for key, value in values.items()}
 
     @classmethod
     def from_stored(cls, values: Mapping[str, Any]) -> Self:
-        """Validate a section that any version has stored. Raises pydantic's `ValidationError`."""
+        """Validate a section that any version has stored.
+
+        Raises pydantic's `ValidationError`.
+        """
         return cls.model_validate(cls.with_current_keys(values))
 
 
 def fingerprint(section: Section) -> str:
-    """First 12 hex digits of the SHA-256 of a section's canonical JSON, under the first name of each key.
+    """Return 12 hex digits of the SHA-256 of a section's canonical JSON.
 
-    Thus a renamed key changes no fingerprint, and a training that an earlier version began is resumed.
+    Each key has the first name it ever had: a renamed key changes no fingerprint, and a training that an earlier version began is
+    resumed.
     """
     first = {today: earlier for earlier, today in section.renamed.items()}
     values = section.model_dump(mode="json", by_alias=True)
@@ -59,7 +63,7 @@ def explained(error: ValidationError, root: type[BaseModel]) -> str:
 
 
 def suggested(word: str, known: Iterable[str]) -> str:
-    """Ask whether a similar known word was meant (", did you mean ...?"); "" where none is near."""
+    """Return ", did you mean ...?" for a similar known word; "" where none is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else ""
 
@@ -82,7 +86,7 @@ def _explain(fault: Any, root: type[BaseModel]) -> str:
 
 
 def _section_at(section: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | None:
-    """The section below `section` at the keys of `location`; none where they lead to something else."""
+    """Return the section at the keys of `location`, or None where there is none."""
     for part in location:
         fields = {info.alias or name: info for name, info in section.model_fields.items()}
         annotation = fields[part].annotation if part in fields else None

@@ -1,4 +1,4 @@
-"""Edit params.yaml; its comments stay, and the result is checked before it is written."""
+"""Edit params.yaml: comments stay, the result is checked before it is written."""
 
 from __future__ import annotations
 
@@ -50,10 +50,9 @@ def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> No
 
 
 def use_profile(path: Path, name: str) -> TrainParams:
-    """Write the whole recipe of a profile into the section `train`. Raises `ParamsError`.
+    """Write the whole recipe of a profile into the section `train`; return it.
 
-    A profile that softens labels goes on with the soft labels that the recipe before it named, one with teachers with those that
-    it named.
+    A profile with soft labels or teachers but without their hash takes the hash of the recipe before. Raises `ParamsError`.
     """
     params = load(path)
     recipe = params.recipe(name)

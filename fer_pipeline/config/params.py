@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FetchParams(Section):
-    """Where the raw faces come from, and which version of the accepted corrections joins them."""
+    """The source of the raw faces, and the version of the accepted corrections."""
 
     source: str = str(SYNTHETIC)
     feedback: Annotated[str, Field(pattern="^(none|[0-9a-f]{12})$")] = "none"
@@ -33,7 +33,10 @@ class FetchParams(Section):
     @model_validator(mode="before")
     @classmethod
     def _synthetic_faces_have_a_file(cls, values: object) -> object:
-        """Until December 2026 `source` named the module that draws, and `synthetic` held number and seed."""
+        """Refuse the keys of versions before December 2026.
+
+        Then `source` named the module that draws faces, and `synthetic` held number and seed.
+        """
         if isinstance(values, Mapping) and ("synthetic" in values or str(values.get("source")).endswith(".py")):
             raise ValueError(
                 f"number and seed of synthetic faces now stand in {SYNTHETIC}: write the values of fetch.synthetic there and "
@@ -43,7 +46,7 @@ class FetchParams(Section):
 
 
 class PreprocessParams(Section):
-    """How rows become 48x48 faces with splits."""
+    """Parsing, splitting and balancing of the faces."""
 
     renamed: ClassVar[Mapping[str, str]] = {  # since December 2026
         "master": "spark_master",
@@ -91,7 +94,7 @@ class ValidateParams(Section):
 
 
 class EvaluateParams(Section):
-    """How the model is measured."""
+    """Evaluation of the model on the test split."""
 
     bootstrap: Annotated[int, Field(ge=100)] = 1000
     seed: int = 0
@@ -100,7 +103,7 @@ class EvaluateParams(Section):
 
 
 class ExportParams(Section):
-    """How far the ONNX logits may lie from the Keras logits (largest absolute difference)."""
+    """`tolerance`: largest absolute difference of ONNX logits from Keras logits."""
 
     tolerance: Positive = 1e-4
 
@@ -124,9 +127,9 @@ class PromoteParams(Section):
 
 
 class DriftParams(Section):
-    """When a window of logged predictions counts as drifted; `alpha` is the bound of the corrected p-values.
+    """Bounds beyond which a window of logged predictions counts as drifted.
 
-    A window of fewer than `min_rows` is widened, up to `max_window_hours`.
+    `alpha` is the bound of the corrected p-values. A window of fewer than `min_rows` is widened, up to `max_window_hours`.
     """
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
@@ -136,7 +139,10 @@ class DriftParams(Section):
 
 
 class FeedbackParams(Section):
-    """Bounds of the checks of corrections; a correction beyond one of them is accepted only by its id."""
+    """Bounds of the checks of corrections.
+
+    A correction beyond one of them is accepted only by its id.
+    """
 
     renamed: ClassVar[Mapping[str, str]] = {"near_bits": "max_hash_distance"}  # since December 2026
 
@@ -173,7 +179,7 @@ class Params(Section):
         return value
 
     def recipe(self, profile: str) -> TrainParams:
-        """Return a profile's values over the defaults. Raises `ParamsError` for an unknown name."""
+        """Return the recipe of a profile. Raises `ParamsError` for an unknown name."""
         if profile not in self.profiles:
             raise ParamsError(
                 f"no profile {profile!r}{suggested(profile, self.profiles)}; params.yaml has {', '.join(self.profiles)}"
@@ -197,7 +203,7 @@ def load(path: Path) -> Params:
 
 
 def parse(values: Mapping[str, Any], origin: str = "params") -> Params:
-    """Check plain values. Raises `ParamsError` that lists every fault, with suggestions."""
+    """Check plain values. Raises a `ParamsError` that lists every fault."""
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -205,7 +211,7 @@ def parse(values: Mapping[str, Any], origin: str = "params") -> Params:
 
 
 def with_current_names(values: Mapping[str, str]) -> dict[str, str]:
-    """Rename the dotted keys of earlier versions, such as "train.ema", in parameters that a run has logged."""
+    """Rename dotted keys of earlier versions, such as "train.ema", in logged params."""
     sections = {info.alias or name: info.annotation for name, info in Params.model_fields.items()}
     names = {
         f"{name}.{earlier}": f"{name}.{today}"

@@ -20,7 +20,7 @@ class SyntheticSource(Section):
 
     @staticmethod
     def is_source(path: Path) -> bool:
-        """Whether a path names such a file; no other source is YAML."""
+        """Return whether a path is such a file; no other source is YAML."""
         return path.suffix in (".yaml", ".yml") and path.is_file()
 
     @classmethod

@@ -15,9 +15,9 @@ TRANSFER_PREFIX = "transfer:"
 
 
 class AugmentParams(Section):
-    """Random changes of a training picture, all drawn anew for each picture; 0 switches one off.
+    """Random changes of training images, drawn anew for each; 0 switches one off.
 
-    `blur` (standard deviation, in pixels) and `noise` (likewise, in gray levels) are the largest amounts; half of the pictures
+    `blur` (standard deviation, in pixels) and `noise` (likewise, in gray levels) are the largest amounts; half of the images
     get none.
     """
 
@@ -33,9 +33,10 @@ class AugmentParams(Section):
 
 
 class TransferParams(Section):
-    """Only for networks `transfer:<name>`. With pretrained weights the backbone is first frozen, then trained at a lower rate.
+    """Transfer learning, for networks `transfer:<name>`.
 
-    `weights` is "none" (all is trained from the start), "imagenet", or the path of a .weights.h5 file of the backbone.
+    With pretrained weights the backbone is first frozen, then trained at a lower rate. `weights` is "none" (all is trained from
+    the start), "imagenet", or the path of a .weights.h5 file of the backbone.
     """
 
     weights: str = "none"
@@ -45,7 +46,10 @@ class TransferParams(Section):
 
 
 class TrainParams(Section):
-    """The recipe. Learning rates are per step of one batch, shares and probabilities in 0..1."""
+    """The recipe of a training.
+
+    Learning rates are per step of one batch, shares and probabilities in 0..1.
+    """
 
     renamed: ClassVar[Mapping[str, str]] = {  # since December 2026; in params.yaml, training.json, best.json
         "soften": "soft_label_weight",
@@ -117,7 +121,10 @@ class TrainParams(Section):
         return self
 
     def shortened(self, epochs: int) -> TrainParams:
-        """The same recipe for so many epochs; those on small pictures and those with a frozen backbone shrink in proportion."""
+        """Return the recipe for fewer epochs.
+
+        Epochs at low resolution and with a frozen backbone shrink in proportion.
+        """
         small, frozen = (
             min(round(part * epochs / self.epochs), epochs - 1)
             for part in (self.low_resolution_epochs, self.transfer.frozen_epochs)
@@ -125,7 +132,10 @@ class TrainParams(Section):
         return self.with_values({"epochs": epochs, "low_resolution_epochs": small, "transfer.frozen_epochs": frozen})
 
     def with_values(self, values: Mapping[str, Any]) -> TrainParams:
-        """The recipe with other values of dotted keys such as "augment.flip". Raises `ParamsError` where they do not fit."""
+        """Return the recipe with other values of dotted keys such as "augment.flip".
+
+        Raises `ParamsError` where a value does not fit.
+        """
         content = self.model_dump(mode="json")
         for key, value in values.items():
             *parents, last = key.split(".")

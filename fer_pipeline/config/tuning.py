@@ -13,7 +13,10 @@ from fer_pipeline.errors import ParamsError
 
 
 class Range(Section):
-    """Values of a number that a search tries: `low` to `high`, both included; by factors instead of differences where `log`."""
+    """Range of a number that a search tries: `low` to `high`, both included.
+
+    With `log`, values are drawn evenly on a logarithmic scale.
+    """
 
     low: int | float
     high: int | float
@@ -29,12 +32,12 @@ class Range(Section):
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """The values between which all others lie."""
+        """Lowest and highest value."""
         return (self.low, self.high)
 
 
 class Choices(Section):
-    """Values that a search tries, each for itself."""
+    """List of values that a search tries."""
 
     choices: Annotated[list[bool | int | float | str], Field(min_length=2)]
 
@@ -65,7 +68,10 @@ NOT_SEARCHED = (
 
 
 class TuneParams(Section):
-    """The search of `fer tune`. `space` says for dotted keys of train, such as "augment.shift", which values are tried."""
+    """The search of `fer tune`.
+
+    `space` holds the values to try for dotted keys of train, such as "augment.shift".
+    """
 
     trials: Count = 20
     epochs: Count = 10

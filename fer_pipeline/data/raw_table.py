@@ -31,7 +31,10 @@ MAX_USAGES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
-    """One row of the source as it was found; see `schemas.RAW`. A row that could not be read has neither pixels nor image."""
+    """One row of the source as it was found; see `schemas.RAW`.
+
+    A row that could not be read has neither pixels nor image.
+    """
 
     name: str
     emotion: str | None = None
@@ -43,19 +46,19 @@ class RawRow:
 
 @dataclass
 class Notes:
-    """What a reader met and a person should know: counts per kind of finding, with the first few examples."""
+    """Counts of findings of a reader, with the first examples of each."""
 
     examples: dict[str, list[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     def add(self, finding: str, example: str) -> None:
-        """Counts one more `finding` ("files that are no pictures") and keeps `example` if it is among the first ten."""
+        """Count one more `finding`, and keep the first ten examples of it."""
         self.counts[finding] += 1
         if self.counts[finding] <= 10:
             self.examples.setdefault(finding, []).append(example)
 
     def texts(self) -> tuple[str, ...]:
-        """One line per finding: "3 files that are no pictures: a.txt, b.txt, c.txt"."""
+        """Return one line per finding: "3 files that are no pictures: a.txt, ..."."""
         return tuple(
             f"{count:,} {finding}: {', '.join(self.examples[finding])}{', ...' if count > 10 else ''}"
             for finding, count in self.counts.items()
@@ -63,9 +66,9 @@ class Notes:
 
 
 def write_rows(rows: Iterable[RawRow], target: Path) -> Counter[str]:
-    """Writes a parquet file of schema `schemas.RAW`, rows numbered from 0; returns the number of rows per usage.
+    """Write a parquet file of `schemas.RAW`; return the number of rows per usage.
 
-    Raises `ToolUnavailableError` where the disk is full or not writable.
+    Rows are numbered from 0. Raises `ToolUnavailableError` where the disk is full or not writable.
     """
     counts: Counter[str] = Counter()
     try:

@@ -20,7 +20,7 @@ from fer_pipeline.workspace.layout import PARAMS, SOURCE, SYNTHETIC
 
 
 def use_data(root: Path, path: Path, votes: Path | None) -> str:
-    """Makes a path, or `synthetic`, the source in params.yaml; returns what was done."""
+    """Make a path, or `synthetic`, the source in params.yaml; return what was done."""
     parameter_file = root / "params.yaml"
     if str(path) == "synthetic":
         if votes is not None:
@@ -46,7 +46,7 @@ def use_soft_labels(root: Path, folder: Path, weight: float, fingerprint: str) -
 
 
 def use_teachers(root: Path, folder: Path, weight: float, fingerprint: str) -> str:
-    """Put stored teachers under DVC, and set params.yaml to train with them, all epochs at full size.
+    """Put stored teachers under DVC; set params.yaml to train with them at full size.
 
     `weight` in 0..1 is that of their answers in the loss. Returns their DVC version. Raises `ParamsError` where the recipe does
     not allow it.

@@ -31,18 +31,21 @@ _END_SECONDS = 10.0
 
 
 def stage_names(root: Path) -> tuple[str, ...]:
-    """Names of the stages of dvc.yaml, in the order of the file."""
+    """Return the stages of dvc.yaml, in the order of the file."""
     return tuple(_dvc_yaml(root)["stages"])
 
 
 def output(root: Path, stage: str) -> Path:
-    """The first output of a stage, as dvc.yaml names it."""
+    """Return the first output of a stage in dvc.yaml."""
     entry = _dvc_yaml(root)["stages"][stage]["outs"][0]
     return root / str(next(iter(entry)) if isinstance(entry, dict) else entry)
 
 
 def lineage(root: Path, params_hash: str) -> dict[str, str]:
-    """Where a model comes from: data version, git commit and hash of the recipe; "none" where one is not known."""
+    """Return data version, git commit and hash of the recipe of a model.
+
+    "none" stands for what is not known.
+    """
     try:
         version = data_version(root)
     except SourceError:
@@ -51,7 +54,10 @@ def lineage(root: Path, params_hash: str) -> dict[str, str]:
 
 
 def git_commit(root: Path) -> str:
-    """Hash of the commit the working tree stands on, with "-dirty" behind it where tracked code differs; "none" without git."""
+    """Return the hash of the current commit; "none" without git.
+
+    It ends with "-dirty" where tracked code differs from the commit.
+    """
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
     if head.returncode:
         return "none"
@@ -62,7 +68,7 @@ def git_commit(root: Path) -> str:
 
 
 def add_source(root: Path, paths: list[Path]) -> str:
-    """Copies the files (or the one folder) into data/source, puts it under DVC, and returns the new version (an MD5).
+    """Copy files or one folder into data/source under DVC; return the version (MD5).
 
     Raises `SourceError` where a path is missing or two have one name; what was there before then stays.
     """
@@ -86,7 +92,7 @@ def add_source(root: Path, paths: list[Path]) -> str:
 
 
 def track(root: Path, path: Path) -> str:
-    """Puts a file or folder under DVC as it is now and returns its version (an MD5).
+    """Put a file or folder under DVC as it is now; return its version (an MD5).
 
     Raises `WorkspaceBusyError` where another DVC process holds the repository.
     """
@@ -99,7 +105,10 @@ def track(root: Path, path: Path) -> str:
 
 
 def forget(root: Path, hashes: list[str]) -> None:
-    """Removes single files, by their MD5, from DVC's local cache; versions that hold them can no longer be brought back whole."""
+    """Remove single files, by their MD5, from DVC's local cache.
+
+    Versions that hold them can no longer be checked out as a whole.
+    """
     with _repo(root) as repo:
         cache = repo.cache.local
         for one in hashes:
@@ -108,7 +117,10 @@ def forget(root: Path, hashes: list[str]) -> None:
 
 
 def data_version(root: Path) -> str:
-    """MD5 of the raw table in use, from dvc.lock; `SourceError` where fetch has not run."""
+    """Return the MD5 of the raw table in use, from dvc.lock.
+
+    Raises `SourceError` where fetch has not run.
+    """
     lock = root / "dvc.lock"
     stages: dict[str, Any] = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.exists() else {}
     if "fetch" not in stages:
@@ -117,11 +129,11 @@ def data_version(root: Path) -> str:
 
 
 def reproduce(root: Path, stage: str) -> bool:
-    """Runs one stage as `dvc repro --single-item STAGE` does; false where nothing it depends on has changed.
+    """Run one stage as `dvc repro --single-item STAGE` does.
 
-    Raises `FerError` with the stage's own message and exit code where it fails, `WorkspaceBusyError` where another DVC process
-    holds the stage. Where it is cut short from outside (Ctrl-C, a time limit, a cancelled run), the stage's command ends, too;
-    where this process is killed, a command of `fer` sees that and ends.
+    Returns false where none of its dependencies has changed. Raises `FerError` with the stage's own message and exit code where
+    it fails, `WorkspaceBusyError` where another DVC process holds the stage. Where it is cut short from outside (Ctrl-C, a time
+    limit, a cancelled run), the stage's command ends, too; where this process is killed, a command of `fer` sees that and ends.
     """
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     with tempfile.TemporaryDirectory() as scratch:

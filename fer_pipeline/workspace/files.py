@@ -72,9 +72,10 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 
 def tidy(target: Path) -> None:
-    """Remove what killed processes left beside the target of `replaced_file` or `replaced_folder`.
+    """Remove what killed writers left beside `target`.
 
-    Where such a process had moved the old folder away and put none in its place, the old one comes back.
+    Writers are `replaced_file` and `replaced_folder`. Where one had moved the old folder away and put none in its place, the
+    old one comes back.
     """
     for kind in ("old", "new"):
         for stale in target.parent.glob(f".{target.name}.{kind}-*-*"):

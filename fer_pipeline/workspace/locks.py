@@ -17,10 +17,11 @@ from fer_pipeline.errors import ToolUnavailableError, WorkspaceBusyError
 
 @contextmanager
 def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[None]:
-    """Holds the lock of `target` (`.NAME.lock` beside it) while the block runs; the kernel frees it if the process dies.
+    """Hold the lock of `target` while the block runs.
 
-    Raises `WorkspaceBusyError`, naming the holder, where it is still taken after `wait_seconds` (-1: waits for ever), and
-    `ToolUnavailableError` where the folder cannot be written.
+    The lock is `.NAME.lock` beside it; the kernel frees it if the process dies. Raises `WorkspaceBusyError`, naming the holder,
+    where it is still taken after `wait_seconds` (-1: waits for ever), and `ToolUnavailableError` where the folder cannot be
+    written.
     """
     name = target.name.lstrip(".")
     holder_file = target.with_name(f".{name}.holder.json")
@@ -44,7 +45,10 @@ def exclusive(target: Path, purpose: str, wait_seconds: float = 0) -> Iterator[N
 
 
 def holder(target: Path) -> str | None:
-    """Who holds the lock of `target`, by the note that the holder left; None where nobody does, or the holder has died."""
+    """Return who holds the lock of `target`, by the note that the holder left.
+
+    None where nobody does, or the holder has died.
+    """
     try:
         note = json.loads(target.with_name(f".{target.name.lstrip('.')}.holder.json").read_text(encoding="utf-8"))
         return f"{note['purpose']}, process {note['pid']}, since {note['since']}" if psutil.pid_exists(note["pid"]) else None

@@ -25,14 +25,18 @@ _CLOCK_SECONDS = 2.0  # by which the start of one process may differ from readin
 
 
 def mark() -> str:
-    """Number and start of this process, as the value of the variable; a number alone may be given to another one later."""
+    """Return number and start time of this process, for `OWNER_VARIABLE`.
+
+    The number alone may be that of another process later.
+    """
     return f"{os.getpid()}:{psutil.Process().create_time()}"
 
 
 def end_with(owner: str) -> None:
-    """Ends this process when the one of that mark has ended: as by Ctrl-C, so that it tidies up, or else 10 seconds later.
+    """End this process when the one of that mark has ended.
 
-    Returns at once. Raises `ValueError` where the mark is none.
+    It gets SIGINT first, so that it tidies up, and is ended 10 seconds later. Returns at once. Raises `ValueError` where `owner`
+    is no mark.
     """
     number, _, started = owner.partition(":")
     threading.Thread(target=_outlive, args=(int(number), float(started)), name="owner", daemon=True).start()

@@ -30,7 +30,7 @@ NO_VERSION: Final = "none"
 
 @dataclass(frozen=True)
 class AcceptedCorrection:
-    """One picture whose label a person corrected.
+    """One image whose label a person corrected.
 
     `id` is the person's receipt; `given` and `accepted` are times such as "2026-11-21T08:15:00Z"; `answered` is what the model
     with the fingerprint `version` said, `emotion` what the person says; `content_hash` pins the picture.
@@ -52,7 +52,10 @@ class AcceptedCorrection:
 
 
 def read(folder: Path) -> tuple[AcceptedCorrection, ...]:
-    """What the index of the folder says, empty where there is no folder. Raises `SourceError` where it cannot be read."""
+    """Read the index of the folder; empty where there is no folder.
+
+    Raises `SourceError` where it cannot be read.
+    """
     index = folder / INDEX_FILE
     if not folder.exists():
         return ()
@@ -64,7 +67,7 @@ def read(folder: Path) -> tuple[AcceptedCorrection, ...]:
 
 
 def write(folder: Path, corrections: Sequence[AcceptedCorrection], images: Mapping[str, bytes]) -> None:
-    """Fills an empty folder; `pictures` are PNG files by id, one for each correction."""
+    """Fill an empty folder; `images` are PNG files by id, one for each correction."""
     ordered = sorted(corrections, key=lambda correction: correction.file)
     for correction in ordered:
         target = folder / correction.file
@@ -74,7 +77,10 @@ def write(folder: Path, corrections: Sequence[AcceptedCorrection], images: Mappi
 
 
 def version_of(corrections: Sequence[AcceptedCorrection]) -> str:
-    """First 12 hex digits of the SHA-256 of the index, which names each picture's content; "none" without corrections."""
+    """Return the first 12 hex digits of the SHA-256 of the index.
+
+    The index holds the hash of each image. "none" without corrections.
+    """
     if not corrections:
         return NO_VERSION
     ordered = sorted(corrections, key=lambda correction: correction.file)
@@ -82,7 +88,7 @@ def version_of(corrections: Sequence[AcceptedCorrection]) -> str:
 
 
 def checked(folder: Path, version: str) -> tuple[AcceptedCorrection, ...]:
-    """The corrections of the version that params.yaml names.
+    """Return the corrections, which must be of the version that params.yaml names.
 
     Raises `SourceError` where the folder holds another one.
     """
@@ -99,9 +105,10 @@ def checked(folder: Path, version: str) -> tuple[AcceptedCorrection, ...]:
 
 
 def rows(folder: Path, corrections: Sequence[AcceptedCorrection]) -> Iterator[RawRow]:
-    """One raw row each, of usage "Feedback", whose name holds the time of acceptance and the id: "feedback/<time>/<id>.png".
+    """Yield one raw row per correction, of usage "Feedback".
 
-    Raises `SourceError` where a picture is missing, damaged or another one, or a label is none of the seven.
+    Its name is "feedback/<time>/<id>.png", with the time of acceptance and the id of the correction. Raises `SourceError` where
+    a picture is missing, damaged or another one, or a label is none of the seven.
     """
     for correction in corrections:
         data = _image(folder, correction)
@@ -111,7 +118,7 @@ def rows(folder: Path, corrections: Sequence[AcceptedCorrection]) -> Iterator[Ra
 
 
 def ids_in(raw: Path) -> frozenset[str]:
-    """Ids of the corrections that stand in the raw table; none where there is no table."""
+    """Return the ids of the corrections in the raw table; none without a table."""
     table = raw / "faces.parquet"
     if not table.exists():
         return frozenset()

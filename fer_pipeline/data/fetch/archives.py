@@ -44,23 +44,26 @@ Info = TypeVar("Info")
 
 @dataclass(frozen=True)
 class Tree:
-    """Files of one folder or archive. `sizes` maps the names (posix, relative, sorted) to unpacked bytes, `open` opens one."""
+    """Files of one folder or archive.
+
+    `sizes` maps the names (posix, relative, sorted) to unpacked bytes; `open` opens one file by name.
+    """
 
     origin: Path
     sizes: Mapping[str, int]
     open: Callable[[str], IO[bytes]]
 
     def place(self, name: str) -> str:
-        """Where a file is, for messages: "faces.zip/train.csv"."""
+        """Return where a file is, for messages: "faces.zip/train.csv"."""
         return str(self.origin) if name == self.origin.name else f"{self.origin}/{name}"
 
 
 @contextmanager
 def open_tree(path: Path) -> Iterator[Tree]:
-    """The files in a folder or archive; a single other file is a tree of one. Hidden and system files are left out.
+    """Open a folder, an archive or a single file as a tree.
 
-    Raises `SourceError` where the path is missing or unreadable, or the archive is damaged, encrypted, too large, or holds
-    names that lead out of it or links.
+    Hidden and system files are left out. Raises `SourceError` where the path is missing or unreadable, or the archive is
+    damaged, encrypted, too large, or holds names that lead out of it or links.
     """
     with ExitStack() as stack:
         try:
@@ -76,17 +79,17 @@ def open_tree(path: Path) -> Iterator[Tree]:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file is an archive by its name."""
+    """Return whether a file is an archive by its name."""
     return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))
 
 
 def unpacked_limit(packed_bytes: int) -> int:
-    """Most bytes that a file of `packed_bytes` may unpack to."""
+    """Return the most bytes that a file of `packed_bytes` may unpack to."""
     return min(MAX_UNPACKED_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * packed_bytes))
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a name is that of a hidden file, or one that macOS or Windows left behind."""
+    """Return whether a file is hidden, or left behind by macOS or Windows."""
     parts = PurePosixPath(name).parts
     return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].lower() in ("thumbs.db", "desktop.ini")
 
@@ -171,7 +174,11 @@ def _tar_members(path: Path, tar: tarfile.TarFile) -> Iterator[tuple[str, int, t
 
 @contextmanager
 def _tar_file(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """The tar inside; unpacked to a nameless temporary file only where reading its pictures by name would jump back and forth."""
+    """Yield the tar inside a file, packed by gzip or not.
+
+    It is unpacked to a temporary file without a name where reading its images in the order of their names would seek back in
+    the gzip stream, which unpacks from the start again.
+    """
     if not _starts_with(path, b"\x1f\x8b"):
         with path.open("rb") as plain:
             yield plain

@@ -1,4 +1,4 @@
-"""Which files of a source are tables, votes, pictures or archives."""
+"""Sort the files of a source into tables, votes, images and archives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fer_pipeline.data.raw_table import Notes
 
 @dataclass(frozen=True)
 class Contents:
-    """Names of the files of a tree by what they are; `candidates` are those that may be the data."""
+    """Names of the files of a tree by kind; `images` is the number of image files."""
 
     tables: tuple[str, ...]
     votes: tuple[str, ...]
@@ -24,7 +24,7 @@ class Contents:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Tables, archives, and all pictures as one."""
+        """Names of what may be the data: tables, archives, and all images as one."""
         return (*self.tables, *self.archives, *([f"{self.images:,} pictures"] if self.images else []))
 
 

@@ -33,19 +33,25 @@ _VOTES_HEADER: Final = ("usage", "image name", *(name.lower() for name in FERPLU
 
 
 def is_table(name: str) -> bool:
-    """Whether a file is a CSV by its name."""
+    """Return whether a file is a CSV by its name."""
     return name.lower().endswith((".csv", ".csv.gz"))
 
 
 def read_header(tree: Tree, name: str) -> tuple[str, ...]:
-    """Column names as they stand in the file, blanks included. Raises `SourceError` where the file is empty or damaged."""
+    """Return the column names as the file has them, blanks included.
+
+    Raises `SourceError` where the file is empty or damaged.
+    """
     for _, cells in _lines(tree, name):
         return cells
     raise SourceError(f"{tree.place(name)} is empty: expected a header {KNOWN_SHAPES} and rows")
 
 
 def shape_of(header: tuple[str, ...]) -> Shape | None:
-    """Which known table a header belongs to; "unlabelled" is the challenge's test.csv, None is a stranger."""
+    """Return which known table has this header, or None.
+
+    "unlabelled" is test.csv of the challenge, which has no labels.
+    """
     match plain_names(header):
         case ("pixels",):
             return "unlabelled"
@@ -60,14 +66,15 @@ def shape_of(header: tuple[str, ...]) -> Shape | None:
 
 
 def plain_names(header: tuple[str, ...]) -> tuple[str, ...]:
-    """Column names without blanks around them, lower case."""
+    """Return the column names in lower case, without blanks around them."""
     return tuple(name.strip().lower() for name in header)
 
 
 def read_rows(tree: Tree, name: str, notes: Notes) -> Iterator[RawRow]:
-    """The rows of a labelled table in file order; usage is "Training" for all rows of the challenge's train.csv.
+    """Yield the rows of a labelled table in file order.
 
-    Raises `SourceError` where the file ends early, is damaged, or has a header and nothing else.
+    Usage is "Training" for all rows of train.csv of the challenge, which has no such column. Raises `SourceError` where the
+    file ends early, is damaged, or has a header and nothing else.
     """
     called = _short(name)
     lines = _lines(tree, name, notes)
@@ -86,7 +93,7 @@ def read_rows(tree: Tree, name: str, notes: Notes) -> Iterator[RawRow]:
 
 
 def with_votes(rows: Iterator[RawRow], tree: Tree, name: str) -> Iterator[RawRow]:
-    """The rows with the FER+ votes of the same position joined.
+    """Yield the rows with the FER+ votes of the same position.
 
     Raises `SourceError` where the votes file has another number of rows or another Usage in a row, or holds no counts 0..10.
     """
@@ -119,7 +126,10 @@ def _ballot(called: str, number: int, cells: tuple[str, ...]) -> tuple[int, ...]
 
 
 def _lines(tree: Tree, name: str, notes: Notes | None = None) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Line number from 1 and stripped cells of each line that is not blank; the header's cells keep their blanks."""
+    """Yield line number, from 1, and cells of each line that is not blank.
+
+    Cells are stripped, but for those of the header.
+    """
     called = tree.place(name)
     try:
         with _text(tree, name) as (text, limit):
@@ -140,7 +150,7 @@ def _lines(tree: Tree, name: str, notes: Notes | None = None) -> Iterator[tuple[
 
 
 def _short(name: str) -> str:
-    """What rows are named after: the same for a table wherever it lies and however it is packed."""
+    """Return the name of a table, wherever it lies and however it is packed."""
     return PurePosixPath(name).name.removesuffix(".gz")
 
 
@@ -152,7 +162,7 @@ def _cells(line: str, *, keep_blanks: bool) -> tuple[str, ...]:
 
 @contextmanager
 def _text(tree: Tree, name: str) -> Iterator[tuple[io.TextIOWrapper, int | None]]:
-    """The text of a table, unpacked where it is gzip, and the most characters it may then have."""
+    """Yield the text of a table, and the most characters it may have if packed."""
     with tree.open(name) as stream:
         packed = stream.read(2) == b"\x1f\x8b"
         stream.seek(0)

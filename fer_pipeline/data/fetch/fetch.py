@@ -1,7 +1,7 @@
 """Read a source of any layout into one table of raw rows.
 
-The layout is told by content: a FER-2013 CSV (plain, .gz, or in an archive), class folders of pictures (or an archive of them),
-a folder with one of these and optional FER+ votes, or the YAML file that says which synthetic faces to draw.
+The layout is recognised by content: a FER-2013 CSV (plain, .gz, or in an archive), class folders of pictures (or an archive of
+them), a folder with one of these and optional FER+ votes, or the YAML file that says which synthetic faces to draw.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ FACES_FILE = "faces.parquet"
 """The raw table inside the output folder."""
 
 METADATA_FILE = "source.json"
-"""The facts inside the output folder."""
+"""Metadata of the source, inside the output folder."""
 
 
 @dataclass(frozen=True)
 class FileMetadata:
-    """One file that was read. Of a tree of pictures there is one entry, whose `sha256` is over all names and contents."""
+    """Name, size in bytes and SHA-256 of one file that was read.
+
+    A tree of images has one entry; its `sha256` covers all names and contents.
+    """
 
     name: str
     size: int
@@ -43,8 +46,11 @@ class FileMetadata:
 
 @dataclass(frozen=True)
 class SourceMetadata:
-    """What was read. `kind` is "fer2013-csv", "icml-csv", "challenge-csv", "image-folder" or "synthetic"; `seed` is that of the
-    synthetic faces; `notes` say in words what was left out or stands out."""
+    """Metadata of a source that was read.
+
+    `kind` is "fer2013-csv", "icml-csv", "challenge-csv", "image-folder" or "synthetic"; `seed` is that of synthetic faces.
+    `notes` are sentences about what was left out and other findings.
+    """
 
     kind: str
     name: str
@@ -74,10 +80,11 @@ class _Found:
 
 
 def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None = None) -> SourceMetadata:
-    """Writes folder `out` with `faces.parquet` (schema `schemas.RAW`) and `source.json` (`SourceFacts`), and returns the facts.
+    """Read a source and write the raw table and its metadata.
 
-    The rows of the source are followed by the accepted corrections of the folder `corrections`, where the parameters name a
-    version of them. No row is judged: what is wrong with one is for preprocess to say. Raises `SourceError` where the source as
+    The folder `out` gets faces.parquet (`schemas.RAW`) and source.json (`SourceMetadata`). The rows of the source are followed by
+    the accepted corrections in the folder `corrections`, where the parameters name a version of them. Faulty rows are kept:
+    preprocess quarantines them. Raises `SourceError` where the source as
     a whole cannot be read or the corrections are of another version (the message says why), `ToolUnavailableError` where `out`
     cannot be written. What was in `out` before then stays.
     """
@@ -131,7 +138,10 @@ def _drawn(source: Path, drawn: SyntheticSource) -> _Found:
 
 
 def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
-    """The one readable thing in a source; `SourceError` where there is none, or more than one."""
+    """Open the one data set in a source.
+
+    Raises `SourceError` where there is none, or more than one.
+    """
     tree = stack.enter_context(open_tree(source))
     content = contents_of(tree)
     votes = [(tree, name) for name in content.votes]
@@ -175,13 +185,16 @@ def _images(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
 
 
 def _folder_name(tree: Tree) -> str:
-    """Name of the folder; of the one that it wraps where there is nothing else in it, as `data add` leaves it."""
+    """Return the name of the folder, or of the only folder in it.
+
+    `fer data add` copies a folder into data/source, where it stands alone.
+    """
     tops = {name.split("/")[0] for name in tree.sizes}
     return tops.pop() if len(tops) == 1 and not names_split_or_emotion(*tops) else tree.origin.name
 
 
 def _place(tree: Tree, name: str) -> Path:
-    """The file on disk that holds a member."""
+    """Return the file on disk that holds a member."""
     return tree.origin / name if tree.origin.is_dir() else tree.origin
 
 

@@ -1,4 +1,4 @@
-"""Read pictures in `train/<emotion>/`, `test/<emotion>/` or `<emotion>/`."""
+"""Read images in `train/<emotion>/`, `test/<emotion>/` or `<emotion>/`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
 from fer_pipeline.schemas import SPLIT_WORDS
 
 MAX_IMAGE_BYTES: Final = 20 * 2**20
-"""Largest picture file that is read; the row of a larger one has no image."""
+"""Largest image file that is read; the row of a larger one has no image."""
 
 SPLIT_FOLDERS: Final = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 """Usage of each known split folder, lower case."""
@@ -24,7 +24,10 @@ SPLIT_FOLDERS: Final = {word: split for split, words in SPLIT_WORDS.items() for 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One picture file and what its place says: `emotion` is the class folder as it is spelled, `usage` None without splits."""
+    """One image file, with label and split of its folders.
+
+    `emotion` is the name of the class folder; `usage` is None without split folders.
+    """
 
     name: str
     emotion: str
@@ -32,12 +35,12 @@ class ImageFile:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is a picture by its name."""
+    """Return whether a file is an image by its name."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def names_split_or_emotion(folder: str) -> bool:
-    """Whether a folder's name is that of a split or of an emotion."""
+    """Return whether a folder has the name of a split or of an emotion."""
     if folder.lower() in SPLIT_FOLDERS:
         return True
     try:
@@ -48,7 +51,7 @@ def names_split_or_emotion(folder: str) -> bool:
 
 
 def find_images(tree: Tree) -> tuple[ImageFile, ...]:
-    """All pictures of a tree that has some, sorted by name.
+    """Return all images of a tree that has some, sorted by name.
 
     Raises `SourceError` where one lies in no class folder, a class folder names no emotion, or the layout is
     mixed (with and without split folders, or below two roots).
@@ -70,13 +73,16 @@ def find_images(tree: Tree) -> tuple[ImageFile, ...]:
 
 
 def read_images(tree: Tree, images: tuple[ImageFile, ...], notes: Notes) -> Iterator[RawRow]:
-    """One row per picture with the file's bytes; without them where the file is larger than `MAX_IMAGE_BYTES` or unreadable."""
+    """Yield one row per image file, with its bytes.
+
+    `image` is None where the file is larger than `MAX_IMAGE_BYTES` or cannot be read.
+    """
     for image in images:
         yield RawRow(image.name, image.emotion, image.usage, image=_read(tree, image.name, notes))
 
 
 def digest_rows(rows: Iterator[RawRow], digest: hashlib._Hash) -> Iterator[RawRow]:
-    """The same rows; `digest` takes in each name and picture as it passes."""
+    """Yield the same rows; `digest` is updated with each name and image."""
     for row in rows:
         digest.update(f"{row.name}\n{len(row.image or b'')}\n".encode())
         digest.update(row.image or b"")

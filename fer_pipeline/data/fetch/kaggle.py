@@ -20,10 +20,11 @@ _TOKEN_HELP: Final = (
 
 
 def download(dataset: str, out: Path) -> Path:
-    """Downloads `kaggle:OWNER/SET` (or `kaggle:OWNER/SET/versions/N`) and returns the folder in `out` that holds its files.
+    """Download a data set into a folder of its own in `out`; return that folder.
 
-    Raises `SourceError` where the name is malformed or Kaggle has no such set, `ToolUnavailableError` where the extra `kaggle`,
-    the network or a token is missing. What was in that folder before then stays.
+    `dataset` is `kaggle:OWNER/SET` or `kaggle:OWNER/SET/versions/N`. Raises `SourceError` where the name is malformed or Kaggle
+    has no such set, `ToolUnavailableError` where the extra `kaggle`, the network or a token is missing. What was in that folder
+    before then stays.
     """
     match = _NAME.fullmatch(dataset)
     if match is None:

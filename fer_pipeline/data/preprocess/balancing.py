@@ -15,9 +15,9 @@ from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 
 
 def finisher(params: PreprocessParams) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function from batches of planned rows to batches of `schemas.PROCESSED`.
+    """Return a function from planned rows to `schemas.PROCESSED`, both in batches.
 
-    A planned row has the plain picture and `variants`, the number of augmented copies that follow it.
+    A planned row has the image before denoising and contrast, and `variants`, the number of augmented copies that follow it.
     """
 
     def finish(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -29,7 +29,7 @@ def finisher(params: PreprocessParams) -> Callable[[Iterator[pa.RecordBatch]], I
 
 
 def finish_row(row: dict[str, Any], params: PreprocessParams) -> Iterator[dict[str, Any]]:
-    """The values of `schemas.PROCESSED` of a planned row, then of its augmented copies."""
+    """Yield the values of `schemas.PROCESSED` of a row, then of its augmented copies."""
     row_id = f"{row['row']:08d}"
     gray = np.frombuffer(row["image"], dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
     common = {name: row[name] for name in schemas.PROCESSED.names if name in row}

@@ -1,4 +1,4 @@
-"""Find byte-identical and near-equal pictures by their hash columns."""
+"""Find byte-identical and near-equal images by their hash columns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ EXAMPLES: Final = 24
 
 
 def is_train() -> Column:
-    """True for rows of train, and for all rows of a source without splits."""
+    """Build a column: true for train, and for all rows of a source without splits."""
     return sf.coalesce("split", sf.lit("train")) == "train"
 
 
 def mark_copies(rows: DataFrame) -> DataFrame:
-    """Adds `copies`, `conflicting` and `leaking` (not in train, but the same picture is) over all valid rows."""
+    """Add the columns `copies`, `conflicting` and `leaking`, over all valid rows.
+
+    A row is leaking where it is not in train, but a row with the same image is.
+    """
     same = Window.partitionBy("content_hash")
     return (
         rows.withColumn("copies", sf.count("*").over(same).cast("int"))
@@ -27,7 +30,10 @@ def mark_copies(rows: DataFrame) -> DataFrame:
 
 
 def relate_to_train(rows: DataFrame) -> DataFrame:
-    """Adds `copy_rank`, `in_train` and `near_in_train` of `schemas.PROCESSED`, by the final `split` of the rows that are kept."""
+    """Add `copy_rank`, `in_train` and `near_in_train` of `schemas.PROCESSED`.
+
+    `rows` are those that are kept, with their final `split`.
+    """
     in_train = sf.col("split") == "train"
     rank = sf.row_number().over(Window.partitionBy("split", "content_hash").orderBy("row")) - 1
     return (
@@ -38,7 +44,7 @@ def relate_to_train(rows: DataFrame) -> DataFrame:
 
 
 def duplicate_statistics(rows: DataFrame) -> dict[str, Any]:
-    """Facts about byte-identical pictures among all valid rows, whatever is removed later."""
+    """Count byte-identical images among all valid rows, before any are removed."""
     groups = rows.groupBy("content_hash").agg(
         sf.count("*").alias("n"),
         sf.sum(is_train().cast("int")).alias("train"),

@@ -9,14 +9,15 @@ from fer_pipeline.schemas import FEEDBACK_USAGE
 
 
 def is_feedback() -> Column:
-    """True for rows that came from people's corrections."""
+    """Build a column that is true for corrections."""
     return sf.coalesce(sf.lower(sf.trim(sf.col("usage"))) == FEEDBACK_USAGE.lower(), sf.lit(False))
 
 
 def join_feedback(rows: DataFrame, feedback: DataFrame) -> DataFrame:
-    """`rows`, which have their final splits, and the corrected rows as train, with `reason` and `detail`, null in most.
+    """Add the corrected rows to `rows`, as train, with `reason` and `detail`.
 
-    A corrected row has a reason where its picture, or one of equal perceptual hash, stands in validation or test.
+    `rows` have their final splits. A corrected row has a reason where its image, or one of equal perceptual hash, is in
+    validation or test; in all other rows the two columns are null.
     """
     together = rows.unionByName(feedback.withColumn("split", sf.lit("train")))
     measured = sf.max(sf.col("split") != "train")

@@ -1,6 +1,6 @@
 """Parse raw rows into faces, or into the reason why a row is none.
 
-A face is gray uint8 (48, 48). Each raw row gives exactly one parsed row, good or bad.
+A face is gray uint8 (48, 48). Each raw row gives exactly one parsed row, usable or not.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ PIXELS: Final = FACE_SIZE * FACE_SIZE
 
 
 class RowFault(Exception):
-    """Why a row cannot be used: a short code and what was found against what was expected."""
+    """A row cannot be used.
+
+    `reason` is a short code; the message names the value found and the one expected.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -51,7 +54,10 @@ class RowFault(Exception):
 
 
 def parser(has_splits: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function from batches of `schemas.RAW` to batches of `PARSED`; with `has_splits`, a row without usage is a fault."""
+    """Return a function from batches of `schemas.RAW` to batches of `PARSED`.
+
+    With `has_splits`, a row without usage is a fault.
+    """
 
     def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -61,7 +67,10 @@ def parser(has_splits: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa
 
 
 def parse_row(row: dict[str, Any], has_splits: bool) -> dict[str, Any]:
-    """The values of `PARSED` for one raw row; where several things are wrong, the first found is the reason."""
+    """Return the values of `PARSED` for one raw row.
+
+    Of several faults, the first found is the reason.
+    """
     parsed = {name: row[name] for name in ("row", "name", "emotion", "usage")}
     try:
         parsed["split"] = split_of(row["usage"], has_splits)
@@ -78,7 +87,10 @@ def parse_row(row: dict[str, Any], has_splits: bool) -> dict[str, Any]:
 
 
 def split_of(usage: str | None, has_splits: bool) -> str | None:
-    """The split a usage word stands for, in any case; None for no word in a source without splits. Raises `RowFault`."""
+    """Return the split that a usage word means, whatever its case.
+
+    None for no word in a source without splits. Raises `RowFault` for an unknown word.
+    """
     word = (usage or "").strip().lower()
     if not word and not has_splits:
         return None
@@ -88,7 +100,10 @@ def split_of(usage: str | None, has_splits: bool) -> str | None:
 
 
 def parse_pixels(text: str) -> UInt8Array:
-    """Gray uint8 (48, 48) of 2,304 blank-separated whole numbers in 0..255. Raises `RowFault`."""
+    """Parse 2,304 whole numbers in 0..255, with blanks between, to uint8 (48, 48).
+
+    Raises `RowFault`.
+    """
     # One C pass each: is there anything but digits and blanks, and the numbers. Splitting in Python takes five times as long.
     if text.encode().translate(None, b"0123456789 \t\r\n"):
         raise _odd_token(text)

@@ -1,4 +1,4 @@
-"""Raw table -> processed table and quarantine, in Spark.
+"""Turn the raw table into the processed table and the quarantine, in Spark.
 
 Python sees Arrow batches only: once to parse and hash each picture, once to finish it (enhance, add copies) and write it. All
 that lies between, duplicates, splits and class balance, is Spark's work on columns without the pictures. The driver sees counts
@@ -45,9 +45,10 @@ _NON_FACE = FERPLUS_COLUMNS.index("NF")
 
 @dataclass(frozen=True)
 class PreprocessMetadata:
-    """What preprocess did. `rows_in + augmented == rows_out + quarantined + removed_by_choice`, or it does not come into being.
+    """Metadata of a processed table: counts of rows, duplicates, image spec.
 
-    `quarantined` and `removed_by_choice` count rows by reason, `splits` the rows of each split by emotion.
+    Raises `FerError` unless `rows_in + augmented == rows_out + quarantined + removed_by_choice`. `quarantined` and
+    `removed_by_choice` count rows by reason, `splits` the rows of each split by emotion.
     """
 
     source: dict[str, Any]
@@ -71,7 +72,7 @@ class PreprocessMetadata:
             )
 
     def summary(self) -> str:
-        """One line for the terminal."""
+        """Return one line for the terminal."""
         splits = ", ".join(f"{sum(by_label.values()):,} {split}" for split, by_label in self.splits.items())
         return (
             f"{self.rows_in:,} rows in, {self.rows_out:,} out ({splits}; {self.augmented:,} augmented), "
@@ -81,12 +82,12 @@ class PreprocessMetadata:
 
 
 def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams) -> PreprocessMetadata:
-    """Facts about the folders written: `out` with faces/*.parquet (`schemas.PROCESSED`) and facts.json, `quarantine` with
-    rows.parquet (`schemas.QUARANTINE`) and facts.json.
+    """Write the processed table and the quarantine; return the metadata.
 
-    Equal input and parameters give equal files, however the work was divided. Both folders are replaced as a whole at the end.
-    Raises `SourceError` where `raw` is missing, damaged or without a usable row, `ToolUnavailableError` where Spark does not
-    start or fails.
+    `out` gets faces/*.parquet (`schemas.PROCESSED`) and facts.json, `quarantine` gets rows.parquet (`schemas.QUARANTINE`) and
+    facts.json. Equal input and parameters give equal files, however Spark divides the work. Both folders are replaced as a
+    whole at the end. Raises `SourceError` where `raw` is missing, damaged or without a usable row, `ToolUnavailableError` where
+    Spark does not start or fails.
     """
     start = time.monotonic()
     source, rows_in, has_splits, has_feedback = _read_source(raw)
@@ -140,7 +141,10 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
 
 
 def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool, bool]:
-    """Facts about the source, its number of rows, whether rows of its own name splits, and whether rows come from feedback."""
+    """Return metadata of the source, rows, whether it has splits, and has feedback.
+
+    Rows of feedback do not count as rows with a split. Raises `SourceError`.
+    """
     try:
         source = json.loads((raw / "source.json").read_text(encoding="utf-8"))
         table = pq.ParquetFile(raw / "faces.parquet")
@@ -180,9 +184,10 @@ def _why_no_row(raw: Path, faults: DataFrame) -> str:
 
 
 def _mark_choices(rows: DataFrame, params: PreprocessParams) -> DataFrame:
-    """Adds `reason` and `detail` to the train rows that the parameters leave out; null in all others.
+    """Add `reason` and `detail` to the train rows that the parameters leave out.
 
-    Non-faces go first: of the copies of one picture, each with its own votes, the first that counts as a face is kept.
+    Both are null in all other rows. Non-faces go first: of the copies of one image, each with its own votes, the first that
+    counts as a face is kept.
     """
     non_face = sf.lit(False)
     if params.min_non_face_votes:
@@ -202,7 +207,10 @@ def _mark_choices(rows: DataFrame, params: PreprocessParams) -> DataFrame:
 
 
 def _plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
-    """Adds `variants`: how many augmented copies of this row class balancing asks for. Flat pictures give none."""
+    """Add `variants`: the number of augmented copies that class balancing needs.
+
+    Rows with a flat image get none.
+    """
     if not params.oversample_to:
         return rows.withColumn("variants", sf.lit(0))
     usable = (sf.col("split") == "train") & ~sf.col("flat")
@@ -229,7 +237,7 @@ def _plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
 
 
 def _size_shuffles(spark: SparkSession, rows: int) -> None:
-    """Cuts shuffles so that a task holds few enough rows; more tasks that were configured stay."""
+    """Raise the number of shuffle partitions to one per `_ROWS_PER_TASK` rows."""
     name = "spark.sql.shuffle.partitions"
     configured = int(spark.conf.get(name) or 1)
     spark.conf.set(name, str(max(configured, -(-rows // _ROWS_PER_TASK))))

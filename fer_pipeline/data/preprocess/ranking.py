@@ -14,15 +14,19 @@ _DIGITS = 2
 
 
 def bucket_of(key: Column) -> Column:
-    """The bucket of a row whose order within its group is that of an evenly spread hash in hex digits: one of 256."""
+    """Build the bucket column, one of 256, of a column of hex hashes.
+
+    The hashes must be spread evenly, and rows of a group be ordered by them.
+    """
     return key.substr(1, _DIGITS)
 
 
 def rank_in_group(rows: DataFrame, group: str, bucket: str, order: list[str], size: str) -> DataFrame:
-    """Add `position` (from 1), `before` (sum of `size` over the rows before this one) and `last` (rows) within each `group`.
+    """Add `position`, `before` and `last` of each row within its `group`.
 
-    Rows of a group are ordered by `bucket` and then by `order`, which must tell any two of them apart; none of these columns is
-    null. `size` is a column of whole numbers.
+    `position` counts from 1, `before` is the sum of `size` over the rows before this one, `last` the number of rows. Rows of a
+    group are ordered by `bucket` and then by `order`, which must differ between any two of them; none of these columns is null.
+    `size` is a column of whole numbers.
     """
     sums = rows.groupBy(group, bucket).agg(sf.count("*").alias("bucket_rows"), sf.sum(size).alias("bucket_size"))
     buckets = Window.partitionBy(group)

@@ -13,10 +13,10 @@ from fer_pipeline.errors import SourceError
 
 
 def assign_splits(rows: DataFrame, found: Mapping[str | None, int], params: PreprocessParams) -> tuple[DataFrame, str]:
-    """`rows` with a final `split` in each, and the rule in words.
+    """Return `rows` with a final `split` in each, and the rule in words.
 
     `rows` has columns row, split (null where the source has no word), label and perceptual_hash; `found` counts rows by split.
-    Raises `SourceError` where nothing is there to train on.
+    Raises `SourceError` where there is no row to train on.
     """
     if not found.get("train") and not found.get(None):
         words = ", ".join(f"{count} {split}" for split, count in found.items())
@@ -40,7 +40,7 @@ def assign_splits(rows: DataFrame, found: Mapping[str | None, int], params: Prep
 
 
 def carve(rows: DataFrame, into: str, share: float, seed: int) -> DataFrame:
-    """`rows` with about `share` of each label's train rows moved to the split `into`.
+    """Move about `share` of each label's train rows to the split `into`.
 
     Rows with equal perceptual hash stay together, under the label of the first of them; each label with two or more such groups
     keeps at least one in train and gives at least one. Groups are taken in the order of a seeded hash, so the choice does not

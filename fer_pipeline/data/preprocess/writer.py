@@ -32,7 +32,7 @@ _COUNT = "rows"
 def write_faces(
     table: DataFrame, rows_in: int, scratch: Path, target: Path, params: PreprocessParams
 ) -> Counter[tuple[str, int, bool]]:
-    """Writes `target`/part-*.parquet, each with a fixed range of source rows, in their order.
+    """Write `target`/part-*.parquet, each with a fixed range of ordered source rows.
 
     Returns the number of rows by split, label and whether they are augmented copies.
     """
@@ -46,7 +46,7 @@ def write_faces(
 
 
 def write_left_out(rows: DataFrame, scratch: Path, target: Path) -> dict[str, int]:
-    """Writes the quarantine table, ordered by row, and returns its rows by reason."""
+    """Write the quarantine table, ordered by row; return its rows by reason."""
     ordered = rows.repartition(1).sortWithinPartitions("row")
     found = _write_parts(ordered, iter, schemas.QUARANTINE, scratch, ["reason"], _LEFT_OUT_GROUP_ROWS)
     for part in scratch.glob("*.parquet"):
@@ -57,7 +57,10 @@ def write_left_out(rows: DataFrame, scratch: Path, target: Path) -> dict[str, in
 
 
 def file_rows(rows_in: int) -> int:
-    """How many source rows a file spans: depends on the number of rows alone, so that equal input gives equal files."""
+    """Return how many source rows a file spans.
+
+    It depends on the number of rows alone, so that equal input gives equal files.
+    """
     rows, most = _FILE_ROWS
     while rows < most and rows * _FILES < rows_in:
         rows *= 2
@@ -65,11 +68,12 @@ def file_rows(rows_in: int) -> int:
 
 
 def part_writer(function: BatchFunction, schema: pa.Schema, folder: Path, keys: Sequence[str], group_rows: int) -> BatchFunction:
-    """A function that writes what `function` makes of a partition's batches, and gives the counts of rows by `keys`.
+    """Return a function that writes a partition and yields counts of rows by `keys`.
 
-    The file is named by the first value of the column `row`, has `schema` and row groups of `group_rows` rows, and appears in
-    `folder` when it is complete: Spark may run a partition twice, or run it again where a worker died. A partition without
-    rows gives no file. Memory is that of one row group. Raises `OSError` where the file cannot be written.
+    It writes the batches that `function` returns for those of the partition. The file is named by the first value of the
+    column `row`, has `schema` and row groups of `group_rows` rows, and appears in `folder` when it is complete: Spark may run a
+    partition twice, or run it again where a worker died. A partition without rows gives no file. Memory is that of one row
+    group. Raises `OSError` where the file cannot be written.
     """
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -92,7 +96,10 @@ def part_writer(function: BatchFunction, schema: pa.Schema, folder: Path, keys: 
 def _write_parts(
     rows: DataFrame, function: BatchFunction, schema: pa.Schema, scratch: Path, keys: list[str], group_rows: int
 ) -> list[tuple[Any, ...]]:
-    """Writes one file of each partition into the new folder `scratch`; returns tuples of the keys and the rows that have them."""
+    """Write one file per partition into `scratch`; return keys with their rows.
+
+    Each tuple holds the values of `keys` and the number of rows that have them. `scratch` must not exist.
+    """
     scratch.mkdir()
     writer = part_writer(function, schema, scratch.resolve(), keys, group_rows)
     counts = rows.mapInArrow(writer, from_arrow_schema(_counts_schema(schema, keys)))
@@ -104,7 +111,7 @@ def _counts_schema(schema: pa.Schema, keys: Sequence[str]) -> pa.Schema:
 
 
 def _groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
-    """The batches as tables of exactly `rows` rows, the last one may have fewer."""
+    """Yield the batches as tables of exactly `rows` rows; the last may have fewer."""
     held = schema.empty_table()
     for batch in batches:
         held = pa.concat_tables([held, pa.Table.from_batches([batch]).cast(schema)])

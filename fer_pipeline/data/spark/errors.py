@@ -18,7 +18,7 @@ from fer_pipeline.errors import ToolUnavailableError
 logger = logging.getLogger(__name__)
 
 WARN_SECONDS, GIVE_UP_SECONDS = 30.0, 600.0
-"""How long jobs may wait on a standalone cluster without any worker before a person is told, and before the run ends."""
+"""How long jobs may wait on a standalone cluster without any worker before a warning, and before the run ends."""
 
 FREE_SPACE = "free space where the outputs lie, or in Spark's scratch folder (SPARK_LOCAL_DIRS, /tmp by default), and run again"
 
@@ -28,7 +28,7 @@ _PYTHON_ERROR = re.compile(r"^(?:[\w.]+\.)?\w+(?:Error|Exception|Fault)\b.*$", r
 
 @contextmanager
 def spark_errors() -> Iterator[None]:
-    """Turns what Spark raises in the block into an `ToolUnavailableError` that names the cause."""
+    """Raise `ToolUnavailableError`, which names the cause, for Spark's errors."""
     try:
         yield
     except (PySparkException, Py4JError) as error:
@@ -37,7 +37,10 @@ def spark_errors() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The line of Spark's message that tells most: the error of a Python worker, else that of the last cause."""
+    """Return the most specific line of Spark's message.
+
+    That is the error of a Python worker, else the last cause.
+    """
     text = str(error).strip()
     if "Traceback (most recent call last)" in text:
         found = _PYTHON_ERROR.findall(text.split("Traceback (most recent call last)")[1])
@@ -50,10 +53,10 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def workers_watched(session: SparkSession) -> Iterator[None]:
-    """Ends the jobs of the block where a standalone cluster has had no worker for them for `GIVE_UP_SECONDS`.
+    """End the jobs of the block where a standalone cluster has no worker for them.
 
-    Spark itself would wait without a word, and for ever. A worker that dies is no such case while another lives: Spark gives its
-    tasks to that one. Raises `ToolUnavailableError` in place of whatever the ended jobs raise.
+    It waits for `GIVE_UP_SECONDS`; Spark itself would wait for ever, without a message. Where one of several workers dies, Spark
+    gives its tasks to another one. Raises `ToolUnavailableError` in place of whatever the ended jobs raise.
     """
     if not str(session.sparkContext.master).startswith("spark://"):
         yield

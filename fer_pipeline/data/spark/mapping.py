@@ -24,16 +24,17 @@ def map_rows(
     schema: pa.Schema,
     order: Sequence[str],
     write: BatchFunction,
-    told: pa.Schema,
+    report_schema: pa.Schema,
 ) -> list[dict[str, Any]]:
-    """What `write` tells, in rows of `told`, of all rows of `schema` that `function` makes of a table such as one of paths.
+    """Map a small table in Spark, write the results in one task, return its report.
 
-    The table is spread over all cores; `write` gets the results in one task, sorted by `order`. Both run in executors. Equal rows
-    give an equal result, however many executors there are. Raises `ToolUnavailableError` where Spark fails.
+    `rows` is a table such as one of paths, spread over all cores. `function` makes batches of `schema` of it; `write` gets them
+    in one task, sorted by `order`, and yields rows of `report_schema`, which are returned. Both functions run in executors.
+    Equal rows give an equal result, however many executors there are. Raises `ToolUnavailableError` where Spark fails.
     """
     partitions = max(min(4 * session.sparkContext.defaultParallelism, rows.num_rows), 1)
     mapped = session.createDataFrame(rows).repartition(partitions).mapInArrow(function, from_arrow_schema(schema))
-    written = mapped.repartition(1).sortWithinPartitions(*order).mapInArrow(write, from_arrow_schema(told))
+    written = mapped.repartition(1).sortWithinPartitions(*order).mapInArrow(write, from_arrow_schema(report_schema))
     try:
         outcome = [row.asDict() for row in written.collect()]
     except (PySparkException, Py4JError) as error:

@@ -60,8 +60,9 @@ logger.stages.level = off
 
 
 def java_home(folder: Path) -> Path:
-    """The JAVA_HOME for Spark: the user's own where it holds bin/java, else a shim of the wheel's JRE, written into `folder`.
+    """Return the JAVA_HOME for Spark.
 
+    It is that of the environment where it holds bin/java, else `folder`, into which a shim of the wheel's JRE is written.
     `folder` must be private to the user, since what lies in it is executed.
     """
     chosen = os.environ.get("JAVA_HOME")
@@ -78,19 +79,23 @@ def java_home(folder: Path) -> Path:
 
 
 def java_version() -> str:
-    """The first line of `java -version` of the runtime Spark will use. Raises `ToolUnavailableError` if it does not start."""
+    """Return the first line of `java -version` of the runtime Spark will use.
+
+    Raises `ToolUnavailableError` where Java does not start.
+    """
     with tempfile.TemporaryDirectory(prefix="fer-java-") as folder:
         return _java_version(java_home(Path(folder)))
 
 
 @contextmanager
 def spark_session(master: str, *, driver_memory: str = "1g", app_name: str = "fer-pipeline") -> Iterator[SparkSession]:
-    """A quiet session on `master`, stopped when the block ends; the running one where the caller already has one on that master.
+    """Yield a Spark session on `master`, stopped when the block ends.
 
-    Sessions on this machine listen on 127.0.0.1 only and have no web page. `driver_memory` counts for the first session of a
-    process, since later ones reuse its Java process. What the file spark-defaults.conf in $SPARK_CONF_DIR sets comes before the
-    settings here: memory of executors, the keys of an object store, packages. Raises `ToolUnavailableError` where Java or the
-    session does not start, and in place of what Spark raises in the block.
+    Where a session on that master is running, that one is yielded and goes on. Sessions on this machine listen on 127.0.0.1
+    only and have no web page. `driver_memory` counts for the first session of a process, since later ones reuse its Java
+    process. What the file spark-defaults.conf in $SPARK_CONF_DIR sets comes before the settings here: memory of executors, the
+    keys of an object store, packages. Raises `ToolUnavailableError` where Java or the session does not start, and in place of
+    what Spark raises in the block.
     """
     running = SparkSession.getActiveSession()
     if running is not None:
@@ -151,7 +156,7 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
 
 
 def _configured() -> set[str]:
-    """Names of the settings in the user's spark-defaults.conf."""
+    """Return the names of the settings in the user's spark-defaults.conf."""
     file = Path(os.environ.get("SPARK_CONF_DIR", "")) / "spark-defaults.conf"
     if "SPARK_CONF_DIR" not in os.environ or not file.is_file():
         return set()
@@ -161,7 +166,7 @@ def _configured() -> set[str]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """The variables set inside the block and restored after it: Spark reads them once, at start."""
+    """Set variables inside the block; Spark reads them once, when it starts."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -37,7 +37,10 @@ _CIRCLE: Final = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 @dataclass(frozen=True)
 class Pose:
-    """Angles in radians, shift in units of the picture's side, scale 1.0 for the framing of FER-2013."""
+    """Pose of a head.
+
+    Angles in radians, shift in units of the image's side; scale 1.0 gives the framing of FER-2013.
+    """
 
     roll: float = 0.0
     yaw: float = 0.0
@@ -45,8 +48,11 @@ class Pose:
     scale: float = 1.0
     shift_xy: tuple[float, float] = (0.0, 0.0)
 
-    def place(self, points: Points) -> Points:
-        """Points in units of the picture's side: turned in depth, then in the plane, scaled and shifted."""
+    def project(self, points: Points) -> Points:
+        """Project points to units of the image's side.
+
+        They are turned in depth, then in the plane, then scaled and shifted.
+        """
         x, y = points[:, 0], points[:, 1] - _MIDDLE
         depth = np.sqrt(np.maximum(1.15 - 0.75 * x * x - 0.2 * y * y, 0)) - 0.75
         placed: Points = np.stack((x, y, depth), axis=1) @ self._turn
@@ -55,7 +61,7 @@ class Pose:
 
     @cached_property
     def _turn(self) -> Points:
-        """How x, y and depth (rows) move a point across and down (columns)."""
+        """Matrix (3, 2) from x, y and depth to a point across and down."""
         depth_turn = np.array([[math.cos(self.yaw), 0], [0, math.cos(self.pitch)], [math.sin(self.yaw), math.sin(self.pitch)]])
         cos, sin = math.cos(self.roll), math.sin(self.roll)
         return np.asarray(self.unit * depth_turn @ np.array([[cos, sin], [-sin, cos]]), dtype=np.float64)
@@ -67,7 +73,7 @@ class Pose:
 
 
 class Canvas:
-    """Gray outlines with their tone in 0..255, and a map of soft shades that multiplies them when the picture is taken."""
+    """Gray outlines, tones in 0..255, and a map of soft shades that multiplies them."""
 
     def __init__(self, pose: Pose, background: UInt8Array) -> None:
         self.pose = pose
@@ -75,16 +81,16 @@ class Canvas:
         self._shade = np.zeros((FACE_SIZE, FACE_SIZE))
 
     def fill(self, points: Points, tone: float) -> None:
-        """Fills a polygon."""
+        """Fill a polygon."""
         cv2.fillPoly(self._image, [self._fixed(points)], _tone(tone), cv2.LINE_AA, shift=4)
 
     def line(self, points: Points, tone: float, width: float) -> None:
-        """Draws an open line; `width` in pixels of the final picture."""
+        """Draw an open line; `width` in pixels of the final image."""
         thickness = max(1, round(width * OVERSAMPLING))
         cv2.polylines(self._image, [self._fixed(points)], False, _tone(tone), thickness, cv2.LINE_AA, shift=4)
 
     def fill_inside(self, points: Points, window: Points, tone: float) -> None:
-        """Fills the part of a polygon that lies within another one, such as the iris between the lids."""
+        """Fill the part of a polygon within another one: the iris between the lids."""
         part, window_part = self._fixed(points), self._fixed(window)
         left, top, width, height = cv2.boundingRect(window_part >> 4)
         left, top = max(left - 1, 0), max(top - 1, 0)
@@ -98,43 +104,49 @@ class Canvas:
         below[:] = np.rint(below * (1 - share) + tone * share)
 
     def shade(self, x: float, y: float, size_x: float, size_y: float, strength: float) -> None:
-        """Brightens (strength above 0) or darkens a soft spot around a point, by this share at its middle."""
-        (middle,) = self.pose.place(np.array([[x, y]]))
+        """Brighten (strength above 0) or darken a soft spot around a point.
+
+        `strength` is the share by which the middle of the spot changes.
+        """
+        (middle,) = self.pose.project(np.array([[x, y]]))
         size = self.pose.unit
         across = np.exp(-(((_GRID - middle[0]) / (size_x * size)) ** 2))
         down = np.exp(-(((_GRID - middle[1]) / (size_y * size)) ** 2))
         self._shade += strength * np.outer(down, across)
 
     def light(self, slope_x: float, slope_y: float) -> None:
-        """Lets the light fall from one side: brightness changes by this share from edge to edge."""
+        """Add light from one side.
+
+        Brightness changes by `slope_x` from left to right, by `slope_y` from top to bottom, as shares.
+        """
         self._shade += slope_x * (_GRID - 0.5)[None, :] + slope_y * (_GRID - 0.5)[:, None]
 
     def image(self) -> npt.NDArray[np.float64]:
-        """The picture (48, 48) so far, shades applied; gray levels, not yet clipped to 0..255."""
+        """Return the image (48, 48), shades applied; gray levels, not clipped to 0..255."""
         return np.asarray(resize_face(self._image) * np.clip(1 + self._shade, 0.1, 2.0), dtype=np.float64)
 
     def _fixed(self, points: Points) -> npt.NDArray[np.int32]:
-        return np.asarray(np.rint(self.pose.place(points) * SIDE * 16), dtype=np.int32)  # 4 bits behind the point, see shift=4
+        return np.asarray(np.rint(self.pose.project(points) * SIDE * 16), dtype=np.int32)  # 4 bits behind the point, see shift=4
 
 
 def curve(*points: tuple[float, float]) -> Points:
-    """A Bezier curve with 2 to 4 control points, as 14 points."""
+    """Return a Bezier curve of 2 to 4 control points as 14 points."""
     line: Points = _BERNSTEIN[len(points)] @ np.array(points)
     return line
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> Points:
-    """The outline of an ellipse, as 24 points."""
+    """Return the outline of an ellipse as 24 points."""
     return _CIRCLE * (radius_x, radius_y) + (x, y)
 
 
 def joined(*lines: Points) -> Points:
-    """One outline of several lines."""
+    """Join several lines to one outline."""
     return np.concatenate(lines)
 
 
 def mirrored(points: Points, side: int) -> Points:
-    """The points for the right side of the picture (side 1), or turned over to the left (side -1)."""
+    """Return points of the right side (side 1), or mirrored to the left (side -1)."""
     turned: Points = points * np.array([float(side), 1.0])
     return turned
 

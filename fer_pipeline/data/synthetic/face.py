@@ -13,7 +13,10 @@ from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 
 
 def draw_face(rng: np.random.Generator, units: Mapping[int, float]) -> UInt8Array:
-    """A gray face uint8 (48, 48), framed as in FER-2013. `units` holds the strength of action units, 0 to about 1."""
+    """Draw a gray face uint8 (48, 48), framed as in FER-2013.
+
+    `units` holds the strength of action units, 0 to about 1.
+    """
     au = {number: min(strength, 1.2) for number, strength in units.items()}
     looks = _random_looks(rng)
     pose = Pose(

@@ -15,7 +15,7 @@ from fer_pipeline.data.synthetic.canvas import Canvas, curve, ellipse, joined, m
 
 @dataclass(frozen=True)
 class Looks:
-    """What stays the same when a face moves: lengths in face coordinates, tones in gray levels."""
+    """Shape and tones of a face: lengths in face coordinates, tones in gray levels."""
 
     skin: float
     hair: float
@@ -38,7 +38,7 @@ class Looks:
 
 
 def nose(canvas: Canvas, rng: np.random.Generator, looks: Looks, au: Mapping[int, float]) -> None:
-    """The nose and the folds beside it; action units 9 and 12."""
+    """Draw the nose and the folds beside it; action units 9 and 12."""
     wrinkled = au.get(9, 0.0)
     tip = looks.nose_length - 0.07 * wrinkled
     wide = looks.nose_width * (1 + 0.15 * wrinkled + 0.1 * au.get(12, 0.0))
@@ -61,7 +61,10 @@ def nose(canvas: Canvas, rng: np.random.Generator, looks: Looks, au: Mapping[int
 
 
 def mouth(canvas: Canvas, rng: np.random.Generator, looks: Looks, au: Mapping[int, float], jaw: float) -> None:
-    """Lips, opening and teeth; action units 9, 12, 15, 16, 20, 23 and 26. `jaw` is how far the jaw has dropped."""
+    """Draw lips, opening and teeth; action units 9, 12, 15, 16, 20, 23 and 26.
+
+    `jaw` is how far the jaw has dropped.
+    """
     smile, down, stretch, tight, drop = (au.get(number, 0.0) for number in (12, 15, 20, 23, 26))
     lower, sneer = au.get(16, 0.0), au.get(9, 0.0)
     middle = 0.9 + float(rng.normal(0, 0.02)) + jaw * 0.2
@@ -103,7 +106,10 @@ def mouth(canvas: Canvas, rng: np.random.Generator, looks: Looks, au: Mapping[in
 
 
 def eye(canvas: Canvas, looks: Looks, au: Mapping[int, float], side: int, gaze: tuple[float, float]) -> None:
-    """One eye (side -1 is the left of the picture); action units 5, 6, 7 and 9. `gaze` moves the iris."""
+    """Draw one eye; action units 5, 6, 7 and 9.
+
+    Side -1 is the left of the image. `gaze` moves the iris.
+    """
     raised, cheeks, tight = au.get(5, 0.0), au.get(6, 0.0), au.get(7, 0.0)
     middle, wide = 0.43, looks.eye_width
     above = max(0.03, looks.eye_open * (1 + 0.85 * raised - 0.3 * tight - 0.22 * cheeks - 0.15 * au.get(9, 0.0)))
@@ -130,7 +136,7 @@ def eye(canvas: Canvas, looks: Looks, au: Mapping[int, float], side: int, gaze: 
 
 
 def brow(canvas: Canvas, looks: Looks, au: Mapping[int, float], side: int) -> None:
-    """One brow; action units 1, 2, 4 and 9."""
+    """Draw one brow; action units 1, 2, 4 and 9."""
     inner_up, outer_up, lowered, wrinkled = (au.get(number, 0.0) for number in (1, 2, 4, 9))
     base, thick = looks.brow_height, looks.brow_thickness
     knit = lowered * 0.8 + wrinkled * 0.5
@@ -144,14 +150,14 @@ def brow(canvas: Canvas, looks: Looks, au: Mapping[int, float], side: int) -> No
 
 
 def cheek(canvas: Canvas, looks: Looks, au: Mapping[int, float], side: int) -> None:
-    """The shades of one cheek; action units 6, 12 and 26."""
+    """Draw the shades of one cheek; action units 6, 12 and 26."""
     lifted = max(au.get(6, 0.0), 0.7 * au.get(12, 0.0))
     canvas.shade(side * 0.55, 0.55 - 0.12 * lifted, 0.22, 0.18, 0.07 + 0.15 * lifted)
     canvas.shade(side * 0.6, 0.9, 0.14, 0.22, -0.08 - 0.1 * au.get(26, 0.0))
 
 
 def forehead(canvas: Canvas, looks: Looks, au: Mapping[int, float]) -> None:
-    """Lines across the forehead (action units 1 and 2) and between the brows (4)."""
+    """Draw lines across the forehead (units 1 and 2) and between the brows (4)."""
     raised, knit = (au.get(1, 0.0) + au.get(2, 0.0)) / 2, au.get(4, 0.0)
     lines = 0.12 * looks.age + 0.35 * raised
     if lines > 0.1:

@@ -44,7 +44,10 @@ MIN_FACES: Final = len(EMOTIONS) * len(USAGE_SHARES)
 
 
 def draw_faces(count: int, seed: int) -> tuple[UInt8Array, npt.NDArray[np.int8]]:
-    """Faces uint8 (N, 48, 48) and class ids int8 (N,) in the order of `plan`; the same for the same `count` and `seed`."""
+    """Draw faces uint8 (N, 48, 48) and class ids int8 (N,), in the order of `plan`.
+
+    Equal `count` and `seed` give equal faces.
+    """
     _, labels = plan(count, seed)
     faces = np.empty((count, FACE_SIZE, FACE_SIZE), np.uint8)
     for number, label in enumerate(labels):
@@ -53,9 +56,10 @@ def draw_faces(count: int, seed: int) -> tuple[UInt8Array, npt.NDArray[np.int8]]
 
 
 def plan(count: int, seed: int) -> tuple[tuple[str, ...], npt.NDArray[np.int8]]:
-    """Usage and class id (int8) of each face: Training, PublicTest, PrivateTest in this order, every emotion in each of them.
+    """Return usage and class id (int8) of each face.
 
-    Raises `SourceError` where `count` is below `MIN_FACES`.
+    Usages are Training, PublicTest and PrivateTest, in this order, with every emotion in each of them. Raises `SourceError`
+    where `count` is below `MIN_FACES`.
     """
     if count < MIN_FACES:
         raise SourceError(f"faces = {count}: at least {MIN_FACES} are needed for 7 emotions in 3 splits")
@@ -68,7 +72,7 @@ def plan(count: int, seed: int) -> tuple[tuple[str, ...], npt.NDArray[np.int8]]:
 
 
 def raw_rows(count: int, seed: int) -> Iterator[RawRow]:
-    """The same faces as rows of a CSV like FER-2013, drawn one by one."""
+    """Yield the same faces as rows of a CSV like FER-2013, drawn one by one."""
     usages, labels = plan(count, seed)
     for number, (usage, label) in enumerate(zip(usages, labels.tolist(), strict=True)):
         pixels = " ".join(map(str, _draw(seed, number, label).ravel().tolist()))
@@ -81,9 +85,12 @@ def _draw(seed: int, number: int, label: int) -> UInt8Array:
 
 
 def _intensities(rng: np.random.Generator, emotion: str) -> dict[int, float]:
-    """Strength of each action unit, 0 to about 1: weak and incomplete expressions are common, as in real pictures."""
+    """Draw the strength of each action unit, 0 to about 1.
+
+    Weak and incomplete expressions are common, as in real images.
+    """
     every = sorted({unit for units in EMOTION_ACTION_UNITS.values() for unit in units})
-    strengths = {unit: float(rng.uniform(0, 0.16)) for unit in every}  # a face at rest is not without form
+    strengths = {unit: float(rng.uniform(0, 0.16)) for unit in every}  # small values at rest, too
     overall = rng.uniform(0.4, 1.0)
     for unit in EMOTION_ACTION_UNITS[emotion]:
         if rng.random() > 0.12:
@@ -92,7 +99,7 @@ def _intensities(rng: np.random.Generator, emotion: str) -> dict[int, float]:
 
 
 def _portions(total: int, shares: tuple[float, ...], least: int) -> list[int]:
-    """Whole numbers near `total * shares` that sum to `total`, none below `least`."""
+    """Round `total * shares` to whole numbers of sum `total`, none below `least`."""
     exact = np.array(shares) / sum(shares) * total
     portions = np.maximum(np.floor(exact).astype(int), least)
     while portions.sum() != total:

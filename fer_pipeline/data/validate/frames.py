@@ -26,12 +26,15 @@ REFERENCE_COUNTS: Final = (3995, 436, 4097, 7215, 4830, 3171, 4965)
 REFERENCE_SHARES: Final = tuple(count / sum(REFERENCE_COUNTS) for count in REFERENCE_COUNTS)
 
 MEASURED_SPLITS: Final = ("validation", "test")
-"""Splits whose pictures must not stand in train."""
+"""Splits whose images must not be in train."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one expectation. `severity` is "error" or "warning"; `observed` and `expected` are words for people."""
+    """The outcome of one expectation.
+
+    `severity` is "error" or "warning"; `observed` and `expected` are texts for people.
+    """
 
     name: str
     column: str
@@ -48,10 +51,11 @@ class Check:
 
 @dataclass(frozen=True)
 class QualityData:
-    """`rows` has the columns of `schemas.PROCESSED` without `image`, plus image_length, nulls and votes_sum.
+    """The frames that the expectations check, and what the page shows.
 
-    `classes` has one row for each split and emotion, `table` a single row of figures, `fields` one row per column of the files.
-    `metadata` and `quarantine_metadata` are what preprocess wrote, `quarantine` the rows it left out.
+    `rows` has the columns of `schemas.PROCESSED` without `image`, plus image_length, nulls and votes_sum. `classes` has one row
+    for each split and emotion, `table` a single row of figures, `fields` one row per column of the files. `metadata` and
+    `quarantine_metadata` are what preprocess wrote, `quarantine` the rows it left out.
     """
 
     rows: pd.DataFrame
@@ -64,7 +68,7 @@ class QualityData:
 
 
 def read(processed: Path, quarantine: Path) -> QualityData:
-    """The frames for the outputs of preprocess.
+    """Read the frames from the outputs of preprocess.
 
     Raises `SourceError` where a file is missing or unreadable, `DataQualityError` where the table lacks a column or has no rows.
     """
@@ -88,7 +92,10 @@ def read(processed: Path, quarantine: Path) -> QualityData:
 
 
 def read_images(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
-    """Gray uint8 (48, 48) by id of some rows of `QualityData.rows`; only the row groups in which they lie are read."""
+    """Read the images, gray uint8 (48, 48) by id, of some rows of `QualityData.rows`.
+
+    Only the row groups that hold them are read.
+    """
     wanted = ds.field("row").isin(rows["row"].tolist()) & ds.field("id").isin(rows["id"].tolist())
     table = ProcessedTable.open(processed).columns(["id", "image"], wanted)
     return {
@@ -99,7 +106,10 @@ def read_images(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
 
 
 def _type(field: pa.Field) -> pa.DataType:
-    """The type of a field; of equal types, whose items may be named differently, the one in `schemas.PROCESSED`."""
+    """Return the type of a field, in the spelling of `schemas.PROCESSED`.
+
+    Equal list types may name their items differently.
+    """
     at = schemas.PROCESSED.get_field_index(field.name)
     same = at >= 0 and schemas.PROCESSED.field(at).type.equals(field.type)
     return schemas.PROCESSED.field(at).type if same else field.type
@@ -117,7 +127,10 @@ def _rows(stored: ProcessedTable) -> pd.DataFrame:
 
 
 def _classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of each split and emotion; the share and its distance from FER-2013's are of rows that are no augmented copies."""
+    """Count the rows of each split and emotion, without augmented copies.
+
+    `deviation` is the distance of the share of an emotion from that in FER-2013.
+    """
     found = rows[~rows["augmented"]]
     parts = []
     for split in schemas.SPLITS:

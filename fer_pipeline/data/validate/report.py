@@ -39,7 +39,7 @@ class Agreement:
 
 
 def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Check]) -> None:
-    """Writes the self-contained page."""
+    """Write the self-contained page."""
     rows = data.rows
     chosen = {
         "samples": _samples(rows),
@@ -103,7 +103,7 @@ def _thumbnail(image: UInt8Array, *lines: str) -> Thumbnail:
 
 
 def _pairs(leaks: pd.DataFrame, seen: pd.DataFrame, images: dict[str, UInt8Array]) -> list[tuple[Thumbnail, Thumbnail]]:
-    """Each leaking row beside the first train row with the same picture."""
+    """Pair each leaking row with the first train row of the same image."""
     first = seen.sort_values("row").drop_duplicates("content_hash").set_index("content_hash")
     pairs = []
     for row in leaks.to_dict("records"):
@@ -117,7 +117,7 @@ def _pairs(leaks: pd.DataFrame, seen: pd.DataFrame, images: dict[str, UInt8Array
 
 
 def _groups(groups: list[list[dict[str, int]]], kept: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Thumbnail]:
-    """One image per group of copies in the source, with its rows and labels.
+    """Show one image per group of copies in the source, with its rows and labels.
 
     Groups without a kept row are left out.
     """
@@ -133,7 +133,7 @@ def _groups(groups: list[list[dict[str, int]]], kept: pd.DataFrame, images: dict
 
 
 def _check_table(checks: Sequence[Check]) -> Table:
-    """All checks, failed ones first."""
+    """Show all checks, failed ones first."""
     tones: dict[str, tuple[str, Tone]] = {"error": ("fail", "bad"), "warning": ("warn", "warn")}
     return Table(
         ("", "check", "observed", "expected", "why"),
@@ -152,7 +152,7 @@ def _check_table(checks: Sequence[Check]) -> Table:
 
 
 def _bad_rows(data: QualityData) -> Table:
-    """Rows that are not in the table, by reason, with examples."""
+    """Show the rows that are not in the table, by reason, with examples."""
     choices = data.quarantine_metadata["removed_by_choice"]
     rows = []
     for reason, number in {**data.quarantine_metadata["quarantined"], **choices}.items():
@@ -187,7 +187,7 @@ def _agreement_table(agreement: Agreement) -> Table:
 
 
 def _class_table(classes: pd.DataFrame) -> Table:
-    """Rows and share of each emotion in each split beside the shares of FER-2013."""
+    """Show rows and share of each emotion in each split, and the shares of FER-2013."""
     found = {(row["split"], row["emotion"]): (row["rows"], row["share"]) for row in classes.to_dict("records")}
     rows = []
     for emotion, reference in zip(EMOTIONS, REFERENCE_SHARES, strict=True):

@@ -18,7 +18,7 @@ from fer_pipeline.errors import DataQualityError
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 _WHERE: Final = {"rows": ["id"], "classes": ["split", "emotion"], "table": [], "fields": []}
-"""The columns that say where a value of a frame was found."""
+"""The columns that locate a value of a frame."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class QualityResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each failed check of severity warning."""
+        """One sentence for each failed check of severity warning."""
         return tuple(check.sentence() for check in self.checks if not check.success and check.severity == "warning")
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """A sentence for each failed check of severity error."""
+        """One sentence for each failed check of severity error."""
         return tuple(check.sentence() for check in self.checks if not check.success and check.severity == "error")
 
 
 def validate(processed: Path, quarantine: Path, out: Path, params: ValidateParams) -> QualityResult:
-    """The outcome of the checks; writes `out` with index.html, the page for people, and validation.json.
+    """Check the processed table; write index.html and validation.json into `out`.
 
-    Raises `DataQualityError` after writing both where a check of severity error fails, `SourceError` for unreadable tables.
+    Raises `DataQualityError`, after writing both, where a check of severity error fails, `SourceError` for unreadable tables.
     """
     data = frames.read(processed, quarantine)
     result = QualityResult(tuple(check_all(data, params)))

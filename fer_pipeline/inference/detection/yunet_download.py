@@ -43,7 +43,7 @@ def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
 
 
 def find_yunet(file: Path | None = None) -> Path | None:
-    """Return `file`, else YuNet's file in the workspace, else in the user's data folder.
+    """Return `file`, else YuNet in the workspace, else in the user's data folder.
 
     None where there is none. The file is not checked: see `yunet.published_yunet`.
     """
