@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from fer_pipeline.config.params import DriftParams
 from fer_pipeline.errors import MonitoringError
@@ -111,3 +114,113 @@ def test_equal_values_fall_into_equal_bins() -> None:
     flat = np.full(500, 7.0)
     first, second = drift.binned(flat, flat)
     assert drift.psi(first, second) == 0.0
+
+
+def known(confidence: float, emotions: list[int], brightness: np.ndarray) -> Observations:  # type: ignore[type-arg]
+    """Predictions of known emotions, all equally sure and of the same contrast and sharpness."""
+    probabilities = np.full((len(emotions), 7), (1 - confidence) / 6)
+    probabilities[np.arange(len(emotions)), emotions] = confidence
+    flat = np.full(len(emotions), 50.0)
+    return Observations(probabilities, flat, np.asarray(brightness, float), flat)
+
+
+FEW = DriftParams(min_rows=50)
+ONES = known(0.5, [3] * 60 + [6] * 40, np.arange(100))
+
+
+def test_each_comparison_says_what_was_found() -> None:
+    """The brightness of half of the window lies above all of the reference: statistic and index are known."""
+    window = known(0.5, [3] * 20 + [6] * 80, np.r_[np.arange(0, 100, 2), np.full(50, 1000.0)])
+    result = drift.compare(ONES, window, FEW)
+    assert [one.name for one in result.comparisons] == ["confidence", "brightness", "contrast", "sharpness", "emotion mix"]
+    assert [one.test for one in result.comparisons] == ["Kolmogorov-Smirnov"] * 4 + ["chi-square"]
+    same, bright, *_, mix = result.comparisons
+    assert (same.statistic, same.p_value, same.adjusted_p, same.psi, same.drifted) == (0, 1, 1, 0, False)
+    assert same.reason == "median 0.5, was 0.5; PSI 0.000, below 0.1; corrected p 1, not below 0.01"
+    old, new = (np.array(rows) + 0.5 for rows in ([10] * 10, [5] * 9 + [55]))
+    index = float(np.sum((new / new.sum() - old / old.sum()) * np.log(new / new.sum() / (old / old.sum()))))
+    assert (bright.statistic, bright.psi, bright.before, bright.now) == pytest.approx((0.5, index, 49.5, 549))
+    exact = stats.ks_2samp(np.arange(100), window.brightness, method="exact").pvalue
+    assert bright.p_value != exact  # which takes long for large windows
+    assert bright.p_value == stats.ks_2samp(np.arange(100), window.brightness, method="asymp").pvalue
+    assert (bright.adjusted_p, bright.drifted) == (pytest.approx(5 * bright.p_value), True)
+    assert bright.reason.startswith(f"median 549, was 49.5; PSI {index:.3f}, at least 0.1; corrected p ")
+    assert bright.reason.endswith(", below 0.01")
+    # [[60, 40], [20, 80]] with Yates's correction: 200 (|60 * 80 - 40 * 20| - 100) ** 2 / (80 * 120 * 100 * 100)
+    assert mix.statistic == pytest.approx(200 * (4000 - 100) ** 2 / (80 * 120 * 100 * 100))
+    assert mix.reason.startswith("happy 20.0 %, was 60.0 %; PSI ")
+    assert (mix.before, mix.now, mix.drifted) == (None, None, True)
+    assert result.verdict == "drift in brightness, emotion mix"
+
+
+def test_thresholds_are_met_by_their_own_value() -> None:
+    """An index of exactly the bound is large, a p-value of exactly the bound is not significant."""
+    window = known(0.5, [3] * 60 + [6] * 40, np.arange(100) + 40)
+    (found,) = (one for one in drift.compare(ONES, window, FEW).comparisons if one.name == "brightness")
+    at_index = FEW.model_copy(update={"min_psi": found.psi})
+    at_p = FEW.model_copy(update={"alpha": found.adjusted_p})
+    (large,), (unsure,) = (
+        [one for one in drift.compare(ONES, window, params).comparisons if one.name == "brightness"]
+        for params in (at_index, at_p)
+    )
+    assert (large.drifted, f", at least {found.psi:g};" in large.reason) == (True, True)
+    assert (unsure.drifted, f", not below {found.adjusted_p:g}" in unsure.reason) == (False, True)
+
+
+@pytest.mark.parametrize("rows", [50, 51])
+def test_the_least_number_of_rows_is_enough(rows: int) -> None:
+    some = known(0.5, [3] * rows, np.arange(rows))
+    result = drift.compare(some, some, FEW)
+    assert (result.judged, result.drifted, result.rows, result.reference_rows) == (True, False, rows, rows)
+    assert result.verdict == f"no drift in {rows} predictions"
+    assert (result.comparisons[-1].statistic, result.comparisons[-1].p_value) == (0, 1)  # one emotion alone
+
+
+def test_a_window_of_too_few_rows_is_counted() -> None:
+    result = drift.compare(ONES, known(0.5, [3] * 49, np.arange(49)), FEW)
+    assert (result.rows, result.reference_rows, result.comparisons) == (49, 100, ())
+    assert result.verdict == "not judged: 49 predictions, at least 50 are needed"
+
+
+@pytest.mark.parametrize(("rare", "pooled"), [(5, False), (4, True)])
+def test_rare_emotions_are_taken_together(rare: int, pooled: bool) -> None:
+    """Expected counts below 5 are pooled: fear and disgust of 4 each in both windows become one column of 8."""
+    moved = [3] * 50 + [6] * 10 + [1] * rare + [2] * rare
+    stay = [3] * 40 + [6] * 20 + [1] * rare + [2] * rare
+    result = drift.compare(known(0.5, stay, np.zeros(len(stay))), known(0.5, moved, np.zeros(len(moved))), FEW)
+    columns = [[40, 20, 2 * rare], [50, 10, 2 * rare]] if pooled else [[40, 20, rare, rare], [50, 10, rare, rare]]
+    expected = [[45, 15] + [count] * (1 if pooled else 2) for count in [2 * rare if pooled else rare] * 2]
+    statistic = sum(
+        (o - e) ** 2 / e for row, means in zip(columns, expected, strict=True) for o, e in zip(row, means, strict=True)
+    )
+    assert result.comparisons[-1].statistic == pytest.approx(statistic)
+    degrees = 2 if pooled else 3
+    tail = np.exp(-statistic / 2)  # of the chi-square distribution with two degrees of freedom
+    assert (result.comparisons[-1].p_value == pytest.approx(tail)) == (degrees == 2)
+
+
+def test_values_on_an_edge_fall_into_the_upper_bin() -> None:
+    """The deciles of 0 to 10 are 1 to 9; what lies outside of the reference falls into the first or last bin."""
+    first, second = drift.binned(np.arange(11.0), np.array([-5, 0.5, 1, 1.5, 9, 9.5, 100]))
+    assert (len(first), first.sum()) == (10, 11)
+    assert second.tolist() == [2, 2] + [0] * 7 + [3]
+
+
+def test_an_empty_bin_counts_as_half_a_row() -> None:
+    assert drift.psi(np.array([9, 0]), np.array([0, 9])) == pytest.approx(2 * 0.9 * np.log(19))
+
+
+def test_results_are_plain_values() -> None:
+    values = json.loads(json.dumps(drift.as_values(drift.compare(ONES, ONES, FEW, ("contrast",)))))
+    assert {name: values[name] for name in ("drifted", "judged", "verdict", "rows", "reference_rows")} == {
+        "drifted": False,
+        "judged": True,
+        "verdict": "no drift in 100 predictions",
+        "rows": 100,
+        "reference_rows": 100,
+    }
+    assert values["bounds"] == {"alpha": 0.01, "min_psi": 0.1, "min_rows": 50, "max_window_hours": 168.0}
+    assert [one["name"] for one in values["comparisons"]] == ["confidence", "contrast", "emotion mix"]
+    assert set(values["comparisons"][0]) == {
+        *("name", "test", "statistic", "p_value", "adjusted_p", "psi", "before", "now", "drifted", "reason")
+    }

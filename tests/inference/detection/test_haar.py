@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
+from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.detection import haar
 from fer_pipeline.inference.detection.haar import HaarDetector
 
 
@@ -38,3 +43,26 @@ def test_the_largest_face_comes_first(drawn_face: UInt8Array) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000, 3), (3000, 2, 3), (31, 33, 3), (200, 300)])
 def test_haar_finds_nothing_in_an_empty_picture_of_any_shape(shape: tuple[int, ...]) -> None:
     assert HaarDetector().detect(np.full(shape, 128, np.uint8)) == []
+
+
+def test_haar_score_grows_with_the_number_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of n overlapping windows it is n / (n + 8); the search grows by 10 %, from 24 pixels, and needs more than 8 windows."""
+    calls: list[Any] = []
+
+    class Cascade:
+        def detectMultiScale2(self, image: UInt8Array, *settings: Any, **others: Any) -> tuple[Any, Any]:
+            calls.append((image.shape, settings, others))
+            return [(10, 20, 30, 40), (0, 0, 50, 50)], [8, 24]
+
+    detector = HaarDetector(longest_side=160)
+    monkeypatch.setattr(detector, "_cascade", Cascade())
+    first, second = detector.detect(np.zeros((240, 320, 3), np.uint8))
+    assert calls == [((120, 160), (1.1, 8), {"minSize": (24, 24)})]
+    assert (first.box_xyxy, first.score) == ((0, 0, 100, 100), 0.75)
+    assert (second.box_xyxy, second.score) == ((20, 40, 80, 120), 0.5)
+
+
+def test_an_opencv_without_the_cascade_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(haar, "HAAR_FILE", tmp_path / "gone.xml")
+    with pytest.raises(ModelError, match=r"^OpenCV has no Haar cascade: install opencv-python-headless"):
+        HaarDetector()

@@ -87,3 +87,25 @@ def test_the_published_yunet_is_known_by_its_hash(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: OneFace())
     monkeypatch.setattr("fer_pipeline.inference.detection.yunet.YUNET_SHA256", hashlib.sha256(b"published").hexdigest())
     assert published_yunet(tmp_path / "yunet.onnx").name == "yunet"
+
+
+def test_yunet_loads_its_file_and_is_tried_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "yunet.onnx").touch()
+    network, calls, tried = OneFace(), [], []
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *settings: (calls.append(settings), network)[1])
+    monkeypatch.setattr(network, "detect", lambda image: tried.append((image.shape, image.dtype)))
+    YuNetDetector(tmp_path / "yunet.onnx")
+    YuNetDetector(tmp_path / "yunet.onnx", min_score=0.9)
+    assert calls == [(str(tmp_path / "yunet.onnx"), "", (320, 320), score) for score in (0.6, 0.9)]
+    assert tried == [((320, 320, 3), np.uint8)] * 2
+
+
+def test_a_small_image_stays_at_the_top_left_of_black(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "yunet.onnx").touch()
+    network = OneFace()
+    images: list[UInt8Array] = []
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: network)
+    monkeypatch.setattr(network, "detect", lambda image: (images.append(image), (1, None))[1])
+    image = np.random.default_rng(0).integers(1, 255, (30, 100, 3), np.uint8)
+    YuNetDetector(tmp_path / "yunet.onnx").detect(image)
+    np.testing.assert_array_equal(images[-1], np.pad(image[:, :, ::-1], ((0, 34), (0, 0), (0, 0))))
