@@ -1,0 +1,245 @@
+"""Reading of uploads without a server: limits to the byte, deadlines, fields and signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from fer_pipeline.serving.http.uploads import BodyLimit, RefusedError, in_time, read_form, read_pictures, read_video
+from fer_pipeline.serving.settings import Limits
+
+PNG, JPEG, BMP, WEBP = b"\x89PNG\r\n\x1a\n....", b"\xff\xd8\xff.", b"BM..", b"RIFF....WEBP."
+MP4, WEBM, AVI = b"....ftypisom....", b"\x1aE\xdf\xa3............", b"RIFF....AVI LIST"
+Parts = list[tuple[str, str | None, bytes]]
+
+
+def scope_of(limits: Limits, path: str = "/predict", **headers: str) -> Scope:
+    app = SimpleNamespace(state=SimpleNamespace(admission=SimpleNamespace(limits=limits)))
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http", "method": "POST", "path": path, "headers": named, "app": app}
+
+
+def receive_of(*chunks: bytes, pause: float = 0.0) -> Receive:
+    left = list(chunks)
+
+    async def receive() -> Message:
+        await anyio.sleep(pause)
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    return receive
+
+
+def form_of(parts: Parts) -> bytes:
+    """The body of a form with the boundary x; a part without a file name is a text."""
+    body = b""
+    for name, file, data in parts:
+        file_name = "" if file is None else f'; filename="{file}"'
+        body += f'--x\r\nContent-Disposition: form-data; name="{name}"{file_name}\r\n\r\n'.encode() + data + b"\r\n"
+    return body + b"--x--\r\n"
+
+
+def request_of(body: bytes, limits: Limits | None = None, kind: str = "multipart/form-data; boundary=x") -> Request:
+    return Request(scope_of(limits or Limits(), content_type=kind), receive_of(body))
+
+
+def refusal(call: Callable[[], Awaitable[Any]]) -> tuple[int, str, str]:
+    with pytest.raises(RefusedError) as caught:
+        anyio.run(call)
+    return caught.value.status, caught.value.code, str(caught.value)
+
+
+def pictures(parts: Parts, most: int = 2) -> Callable[[], Awaitable[list[bytes]]]:
+    return lambda: read_pictures(request_of(form_of(parts)), "picture", most)
+
+
+def video(target: Path, *chunks: bytes, seconds: int = 60, pause: float = 0.0, kind: str = "") -> Callable[[], Awaitable[None]]:
+    scope = scope_of(Limits(max_upload_seconds=seconds), "/video", content_type=kind)
+    return lambda: read_video(Request(scope, receive_of(*chunks, pause=pause)), target / "video")
+
+
+async def _counted(scope: Scope, *chunks: bytes) -> int:
+    """Bytes that pass the limit of bodies."""
+    total = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal total
+        for _ in chunks or ("none",):
+            total += len((await receive()).get("body", b""))
+
+    async def send(message: Message) -> None: ...
+
+    await BodyLimit(app)(scope, receive_of(*(chunks or (b"",))), send)
+    return total
+
+
+@pytest.mark.parametrize(("path", "megabytes"), [("/predict", 1), ("/video", 3)])
+@pytest.mark.parametrize("announced", [False, True])
+def test_a_body_may_have_exactly_the_limit(path: str, megabytes: int, announced: bool) -> None:
+    """As announced, or as it comes in pieces; one byte more is refused."""
+    limits, size = Limits(max_upload_megabytes=1, max_video_megabytes=3), megabytes * 1_000_000
+
+    def passed(total: int) -> Callable[[], Awaitable[int]]:
+        headers = {"content_length": str(total)} if announced else {}
+        chunks = () if announced else (bytes(size - 10), bytes(total - size + 10))
+        return lambda: _counted(scope_of(limits, path, **headers), *chunks)
+
+    assert anyio.run(passed(size)) == (0 if announced else size)
+    words = f"the request is larger than {megabytes} MB"
+    assert refusal(passed(size + 1)) == (413, "upload_too_large", words)
+
+
+def test_lengths_that_are_no_number_and_other_messages_pass() -> None:
+    assert anyio.run(lambda: _counted(scope_of(Limits(max_upload_megabytes=1), content_length="many"), b"12")) == 2
+    assert anyio.run(lambda: _counted({**scope_of(Limits()), "type": "websocket", "app": None}, b"12")) == 2
+
+
+@pytest.mark.parametrize("data", [MP4, WEBM, AVI])
+@pytest.mark.parametrize("cut", [0, 1, 11, 12])
+def test_videos_are_written_as_they_come(data: bytes, cut: int, tmp_path: Path) -> None:
+    """The first bytes may come in any pieces."""
+    anyio.run(video(tmp_path, data[:cut], data[cut:], b"more"))
+    assert (tmp_path / "video").read_bytes() == data + b"more"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "status", "code", "words"),
+    [
+        ((b"",), 422, "empty_video", "the body has no bytes"),
+        ((b"x" * 20,), 415, "not_a_video", "the body is none of MP4 or MOV, WebM or MKV, AVI"),
+        ((b"ftypisom....",), 415, "not_a_video", "the body is none of"),
+        ((b"....ft", b"yXisom"), 415, "not_a_video", "the body is none of"),
+        ((b"short",), 415, "not_a_video", "the body is none of"),
+    ],
+)
+def test_bodies_that_are_no_video_say_why(chunks: tuple[bytes, ...], status: int, code: str, words: str, tmp_path: Path) -> None:
+    found = refusal(video(tmp_path, *chunks))
+    assert found[:2] == (status, code)
+    assert found[2].startswith(words)
+
+
+def test_a_video_in_a_form_is_refused(tmp_path: Path) -> None:
+    found = refusal(video(tmp_path, MP4, kind="Multipart/form-data; boundary=x"))
+    assert found == (415, "not_a_video", "send the bytes of the video as the body itself, not as a form")
+
+
+def test_a_full_disk_asks_to_come_back_in_five_minutes() -> None:
+    async def read() -> None:
+        await read_video(Request(scope_of(Limits(), "/video"), receive_of(MP4 + bytes(10**6))), Path("/dev/full"))
+
+    with pytest.raises(RefusedError, match="no room for the video; try again later") as caught:
+        anyio.run(read)
+    assert (caught.value.status, caught.value.code, caught.value.retry_seconds) == (429, "disk_full", 300)
+
+
+def test_each_piece_of_a_video_moves_the_deadline(tmp_path: Path) -> None:
+    """Six pieces with pauses of 0.3 s come in although the pause may be 1 s; one pause of 1.2 s is too long."""
+    anyio.run(video(tmp_path, MP4, *[b"."] * 5, seconds=1, pause=0.3))
+    assert (tmp_path / "video").stat().st_size == len(MP4) + 5
+    assert refusal(video(tmp_path, MP4, seconds=1, pause=1.2)) == (408, "too_slow", "the upload paused for more than 1 s")
+
+
+def test_too_slow_a_block_says_how_long_it_may_take() -> None:
+    async def slow() -> None:
+        with in_time(0.05):
+            await anyio.sleep(1)
+
+    assert refusal(slow) == (408, "too_slow", "the upload took more than 0 s")
+
+
+@pytest.mark.parametrize("reader", [lambda r: read_pictures(r, "picture", 1), lambda r: read_form(r, ("a",), "picture")])
+def test_a_slow_form_is_refused(reader: Callable[[Request], Awaitable[Any]]) -> None:
+    scope = scope_of(Limits(max_upload_seconds=1), content_type="multipart/form-data; boundary=x")
+    found = refusal(lambda: reader(Request(scope, receive_of(b"--x", pause=1.5))))
+    assert found == (408, "too_slow", "the upload took more than 1 s")
+
+
+def test_pictures_come_in_their_order() -> None:
+    parts: Parts = [("picture", "a", data) for data in (PNG, JPEG, BMP, WEBP)]
+    assert anyio.run(pictures(parts, 4)) == [PNG, JPEG, BMP, WEBP]
+
+
+@pytest.mark.parametrize(
+    ("parts", "most", "status", "code", "words"),
+    [
+        ([], 2, 422, "missing_picture", "no file in the field 'picture'"),
+        (
+            [("other" * 20, "a", PNG)],
+            2,
+            422,
+            "unexpected_field",
+            f"field {('other' * 8)!r} is not known here, expected 'picture'",
+        ),
+        ([("picture", None, PNG[:1])], 2, 422, "not_a_file", "'picture' holds text; attach the file itself"),
+        ([("picture", "a", PNG)] * 3, 2, 422, "too_many_pictures", "more than 2 picture(s) in the field 'picture'"),
+        ([("picture", "a", b"")], 2, 422, "empty_picture", "picture 1 has no bytes"),
+        (
+            [("picture", "a", PNG), ("picture", "a", b"GIF89a")],
+            2,
+            415,
+            "unsupported_picture",
+            "picture 2 is none of JPEG, PNG, WEBP, BMP",
+        ),
+        ([("picture", "a", b"RIFF....WAVE")], 2, 415, "unsupported_picture", "picture 1 is none of"),
+        ([("picture", "a", b".\xff\xd8\xff")], 2, 415, "unsupported_picture", "picture 1 is none of"),
+    ],
+)
+def test_what_is_no_picture_says_which_and_why(parts: Parts, most: int, status: int, code: str, words: str) -> None:
+    found = refusal(pictures(parts, most))
+    assert found[:2] == (status, code)
+    assert found[2].encode("ascii", "replace").decode().startswith(words)
+
+
+def test_one_picture_too_many_names_the_batch() -> None:
+    hint = "more than 1 picture(s) in the field 'picture'; several go to /predict/batch"
+    assert refusal(pictures([("picture", "a", PNG)] * 2, 1))[2] == hint
+    assert refusal(pictures([("picture", "a", PNG)] * 3, 2))[2] == "more than 2 picture(s) in the field 'picture'"
+
+
+def form(parts: Parts) -> Callable[[], Awaitable[tuple[dict[str, str], bytes | None]]]:
+    return lambda: read_form(request_of(form_of(parts)), ("model", "label"), "picture")
+
+
+def test_a_form_has_texts_and_at_most_one_picture() -> None:
+    texts: Parts = [("model", None, b"fer"), ("label", None, b"happy")]
+    assert anyio.run(form(texts)) == ({"model": "fer", "label": "happy"}, None)
+    assert anyio.run(form([("picture", "a", PNG), *texts])) == ({"model": "fer", "label": "happy"}, PNG)
+    assert anyio.run(form([])) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("parts", "code", "words"),
+    [
+        (
+            [("mood", None, b"x")],
+            "unexpected_field",
+            "field 'mood' is not known here, expected the texts model, label and the file 'picture'",
+        ),
+        ([("picture", None, b"x")], "unexpected_field", "field 'picture' is not known here"),
+        ([("model", "a", b"x")], "unexpected_field", "field 'model' is not known here"),
+        ([("model", None, b"x")] * 2, "unexpected_field", "field 'model' comes twice"),
+        ([("picture", "a", PNG)] * 2, "unexpected_field", "field 'picture' comes twice"),
+        ([("picture", "a", b"")], "empty_picture", "picture 1 has no bytes"),
+    ],
+)
+def test_forms_with_other_fields_say_which(parts: Parts, code: str, words: str) -> None:
+    found = refusal(form(parts))
+    assert found[:2] == (422, code)
+    assert found[2].startswith(words)
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "multipart/mixed; boundary=x"])
+def test_other_bodies_than_forms_are_refused(kind: str) -> None:
+    words = "expected multipart/form-data with"
+    found = refusal(lambda: read_pictures(request_of(b"", kind=kind), "picture", 1))
+    assert found == (415, "not_multipart", f"{words} the picture in the field 'picture'")
+    found = refusal(lambda: read_form(request_of(b"", kind=kind), ("a", "b"), "picture"))
+    assert found == (415, "not_multipart", f"{words} the fields a, b")
+    body = form_of([("picture", "a", PNG)])
+    assert anyio.run(lambda: read_pictures(request_of(body, kind="Multipart/Form-Data; boundary=x"), "picture", 1)) == [PNG]
