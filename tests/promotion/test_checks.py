@@ -1,42 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from fer_pipeline.config.params import PromoteParams
 from fer_pipeline.promotion.checks import SERVES, decide
-from fer_pipeline.promotion.decision import Candidate, Decision, SmokeTest
-
-LABELS = np.arange(700) % 7
-PARAMS = PromoteParams(bootstrap=500, max_ece=0.5, max_ece_rise=0.5)
-
-
-def candidate(
-    share_right: float,
-    name: str = "new",
-    *,
-    synthetic: bool = False,
-    latency_ms: float = 1.0,
-    megabytes: float = 1.0,
-    spare: int | None = None,
-    corruption: float | None = None,
-    known: bool = True,
-) -> Candidate:
-    """A model that is right on the first part of the rows of each class and one class off on the others.
-
-    `spare` names a class on which it is always wrong, `corruption` its accuracy on each of 50 corrupted pictures.
-    """
-    probabilities: npt.NDArray[np.float64] = np.full((len(LABELS), 7), 0.4 / 6)
-    for row, label in enumerate(LABELS):
-        right = row // 7 < share_right * 100 and label != spare
-        probabilities[row, label if right else (label + 1) % 7] = 0.6
-    shares = None if corruption is None else np.full(50, corruption)
-    return Candidate(name, synthetic, probabilities, latency_ms, megabytes, shares, not known)
-
-
-def failed(decision: Decision) -> list[str]:
-    return [check.name for check in decision.checks if not check.passed]
+from fer_pipeline.promotion.decision import Candidate, SmokeTest
+from tests.promotion.judged import LABELS, PARAMS, candidate, failed, swapped
 
 
 def test_the_first_model_becomes_champion_when_it_beats_guessing() -> None:
@@ -71,31 +40,20 @@ def test_a_class_that_is_given_up_stops_a_better_challenger() -> None:
 def test_a_fall_of_a_class_that_may_be_luck_is_no_reason() -> None:
     # Nine pictures of disgust fewer of 100: 9 lost and none gained, or 49 lost and 40 gained.
     """A fall of a class that may be luck does not stop a better challenger."""
-    surely, by_luck = (_swapped(lost, gained) for lost, gained in ((9, 0), (49, 40)))
+    surely, by_luck = (swapped(lost, gained) for lost, gained in ((9, 0), (49, 40)))
     assert failed(decide(*surely, LABELS, PARAMS)) == ["largest fall of a class's recall"]
     assert decide(*by_luck, LABELS, PARAMS).promoted
     assert "9.0 points (disgust), lower bound -" in decide(*by_luck, LABELS, PARAMS).markdown()
 
 
 def test_of_two_falls_the_one_that_refuses_is_named() -> None:
-    new, old = _swapped(49, 40)
+    new, old = swapped(49, 40)
     happy = np.flatnonzero(LABELS == 3)
     new.probabilities[happy] = old.probabilities[happy]
     new.probabilities[happy[:6]] = np.roll(old.probabilities[happy[:6]], 1, axis=1)
     decision = decide(new, old, LABELS, PARAMS)
     assert "6.0 points (happy)" in decision.markdown()
     assert failed(decision) == ["largest fall of a class's recall"]
-
-
-def _swapped(lost: int, gained: int) -> tuple[Candidate, Candidate]:
-    """A better challenger that loses so many of the 100 pictures of disgust to its champion and gains so many others."""
-    new, old = candidate(0.7), candidate(0.5, "old")
-    rows = np.flatnonzero(LABELS == 1)
-    for place, row in enumerate(rows):
-        right, wrong = (candidate(share).probabilities[row] for share in (1.0, 0.0))
-        new.probabilities[row] = right if lost <= place < 50 + gained else wrong
-        old.probabilities[row] = right if place < 50 else wrong
-    return new, old
 
 
 @pytest.mark.parametrize(
