@@ -25,8 +25,8 @@ test: install ## the test suite, its files shared between two processes
 test-slow: install ## the tests that take minutes each; installs the extras that some of them need
 	$(UV) run --frozen --extra postgres --extra s3 pytest -q -m slow
 
-mutants: install ## change the pure modules in one place at a time: which changes does no test notice?
-	$(UV) run --frozen mutmut run --max-children 2
+mutants: install ## change the pure modules in one place at a time: which changes does no test notice? ONLY="fer_pipeline.metrics*" for some
+	$(UV) run --frozen mutmut run --max-children 2 $(ONLY)
 	$(UV) run --frozen mutmut results
 
 bench: install ## speed and memory
