@@ -16,7 +16,7 @@ from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from fer_pipeline import environment
-from fer_pipeline.config import params
+from fer_pipeline.config.params import load_params
 from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import FerError
 from fer_pipeline.monitoring import drift_check
@@ -55,7 +55,7 @@ def check_drift(
     processed, out = dvc.output(root, "preprocess"), dvc.output(root, "evaluate").parent / "drift"
     try:
         with exclusive(out, "check-drift", wait_seconds):
-            bounds = params.load(root / "params.yaml").drift
+            bounds = load_params(root / "params.yaml").drift
             since = until - timedelta(hours=window_hours)
             found = drift_check.check(folder, root / layout.BUNDLE, processed, out, bounds, since, until, widen=True)
     except FerError as error:

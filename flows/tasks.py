@@ -12,7 +12,7 @@ from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from fer_pipeline.config import params
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.experiments.registry import Version
 from fer_pipeline.experiments.search.result import SearchResult
@@ -96,7 +96,7 @@ def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     processed, soft_labels = dvc.output(root, "preprocess"), root / layout.SOFT_LABELS
     logger = get_run_logger()
     with exclusive(folder, "tune-recipe", wait_seconds):
-        recipe = params.load(root / "params.yaml")
+        recipe = load_params(root / "params.yaml")
         return tune.tune(processed, folder, report, recipe, soft_labels, trials=trials, on_progress=logger.info)
 
 

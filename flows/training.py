@@ -9,7 +9,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from fer_pipeline import environment
-from fer_pipeline.config import editing, params
+from fer_pipeline.config import editing
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import tracked_stages
 from fer_pipeline.promotion.summary import Summary, summarise
@@ -42,7 +43,7 @@ def train_champion(
     try:
         with exclusive(root / RUN_LOCK, "train-champion", wait_seconds):
             if profile is not None:
-                params.load(root / "params.yaml").recipe(profile)  # a typo must not leave the data switched
+                load_params(root / "params.yaml").recipe(profile)  # a typo must not leave the data switched
             if votes is not None and data is None:
                 raise ParamsError(f"votes {votes} were given without data: name the data they belong to, too (--data, DATA=)")
             if data is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fer_pipeline.config import params
+from fer_pipeline.config.params import load_params
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -67,7 +67,7 @@ def test_a_report_page_retrains_nothing() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_its_own_section_of_the_parameters(stage: str) -> None:
     assert STAGES[stage].get("params", []) == ([] if stage == "card" else [stage])  # the card has no values of its own
-    assert stage == "card" or stage in params.load(ROOT / "params.yaml").model_dump(by_alias=True)
+    assert stage == "card" or stage in load_params(ROOT / "params.yaml").model_dump(by_alias=True)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -8,7 +8,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from fer_pipeline.config import params
+from fer_pipeline.config.params import load_params
 from fer_pipeline.config.training import TrainParams
 
 ROOT = Path(__file__).parents[1]
@@ -138,7 +138,7 @@ def test_the_pages_give_the_baseline_and_the_adjusted_models() -> None:
 @pytest.mark.parametrize("name", PRETRAINED)
 def test_a_pretrained_model_has_the_recipe_of_its_profile(name: str) -> None:
     trained = json.loads((ROOT / "fer_pipeline" / "weights" / name / "training.json").read_text(encoding="utf-8"))
-    recipe = params.load(ROOT / "params.yaml").recipe(trained["profile"])
+    recipe = load_params(ROOT / "params.yaml").recipe(trained["profile"])
     used = TrainParams.from_stored(trained["params"])  # keys that came later have their defaults
     learned_from = {
         "soft_labels_hash": used.soft_labels_hash,

@@ -33,10 +33,10 @@ def publish(
 
     It takes minutes where params.yaml asks for test-time augmentation.
     """
-    from fer_pipeline.config import params as params_file
+    from fer_pipeline.config.params import load_params
     from fer_pipeline.models import publish_pretrained
 
-    params = params_file.load(PARAMS)
+    params = load_params(PARAMS)
     with exclusive(RUN_LOCK, "tools.publish_pretrained"), errors.status("storing and measuring …"):
         shipped = publish_pretrained.publish(
             name,

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline import environment as settings
-from fer_pipeline.config import editing, params
+from fer_pipeline.config import editing
+from fer_pipeline.config.params import load_params
+from fer_pipeline.environment import DEFAULTS
 from fer_pipeline.errors import FerError
 from fer_pipeline.workspace.layout import SYNTHETIC
 
@@ -113,7 +114,7 @@ def make(home: Path, mark: str, mlflow_port: int, prefect_port: int) -> Workspac
 
 def _set_recipes(file: Path) -> None:
     editing.write_values(file, _SETTINGS)
-    recipe = params.load(file).recipe(_RECIPE)
+    recipe = load_params(file).recipe(_RECIPE)
     for name, epochs in _EPOCHS.items():
         short = recipe.with_values({"epochs": epochs, "low_resolution_epochs": max(epochs - 3, 1)})
         editing.save_profile(file, name, short, f"Of the demonstration: {epochs} epochs instead of {recipe.epochs}.")
@@ -123,7 +124,7 @@ def _environment(home: Path, mark: str, mlflow_port: int, prefect_port: int) -> 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
     return {
         **kept,
-        **settings.DEFAULTS,
+        **DEFAULTS,
         MARK: mark,
         "PWD": str(home / "workspace"),  # prefect.yaml takes the deployments' folder from it
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

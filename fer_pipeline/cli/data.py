@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.options import results
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.workspace.layout import PARAMS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
@@ -54,5 +54,5 @@ def status() -> None:
     """
     from fer_pipeline.workspace import dvc
 
-    source = params_file.load(PARAMS).fetch.source
+    source = load_params(PARAMS).fetch.source
     results.print(f"source {source}, version of the fetched table {dvc.data_version(Path.cwd())}")

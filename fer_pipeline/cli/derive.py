@@ -125,18 +125,18 @@ def ensemble(
     """
     from rich.table import Table
 
-    from fer_pipeline.config import params as params_file
+    from fer_pipeline.config.params import load_params, recipe_fingerprint
     from fer_pipeline.models.ensemble import build_ensemble
     from fer_pipeline.workspace.dvc import lineage
 
-    params = params_file.load(PARAMS)
+    params = load_params(PARAMS)
     with exclusive(out, "fer ensemble"), errors.status("merging and measuring …"):
         made = build_ensemble(
             _chosen(models),
             processed,
             out,
             params.evaluate,
-            lineage(Path.cwd(), params_file.recipe_fingerprint(params)),
+            lineage(Path.cwd(), recipe_fingerprint(params)),
             tta_views,
         )
     columns = {"accuracy": "accuracy", "accuracy_tta": "ten views", "macro_f1": "macro-F1", "ece": "ECE"}
@@ -162,11 +162,11 @@ def adjust_logits(
     """
     from rich.table import Table
 
-    from fer_pipeline.config import params as params_file
+    from fer_pipeline.config.params import load_params
     from fer_pipeline.labels import EMOTIONS
     from fer_pipeline.models.logit_adjustment import adjust_logits as adjust_model
 
-    params = params_file.load(PARAMS)
+    params = load_params(PARAMS)
     with exclusive(out, "fer adjust-logits"), errors.status("choosing and measuring …"):
         made = adjust_model(model_path(model), processed, out, params.evaluate, max_loss)
     table = Table("on the test split", model, f"balanced, strength {made.strength:g}")

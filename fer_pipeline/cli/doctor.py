@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from fer_pipeline.cli.options import results
-from fer_pipeline.config import params
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError
 
 PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
@@ -135,7 +135,7 @@ def _git(root: Path) -> Finding:
 
 def _params(root: Path) -> Finding:
     try:
-        found = params.load(root / "params.yaml")
+        found = load_params(root / "params.yaml")
     except FerError as error:
         return Finding("params.yaml", False, str(error))
     return Finding("params.yaml", True, f"profile {found.train.profile}, network {found.train.network}")
@@ -146,7 +146,7 @@ def _data(root: Path) -> Finding:
 
     from fer_pipeline.workspace import dvc
 
-    source = params.load(root / "params.yaml").fetch.source
+    source = load_params(root / "params.yaml").fetch.source
     if not (root / source).exists():
         tracked = (root / f"{source}.dvc").exists()
         return Finding("data", False, f"{source} is missing: " + ("`dvc pull`" if tracked else "`fer data add PATH`"))

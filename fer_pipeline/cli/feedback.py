@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_pipeline.cli.options import errors, results
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FeedbackError, ParamsError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace.layout import FEEDBACK_INBOX, PARAMS, PROCESSED, RAW, REPORTS, RUN_LOCK
@@ -265,7 +265,7 @@ def _forget_page() -> None:
 def _review(corrections: Corrections, processed: Path) -> Review:
     from fer_pipeline.feedback import review
 
-    return review.review(corrections, Path.cwd(), processed, params_file.load(PARAMS).feedback)
+    return review.review(corrections, Path.cwd(), processed, load_params(PARAMS).feedback)
 
 
 def _ids(ids: list[str] | None, file: typer.FileText | None) -> list[str]:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fer_pipeline.cli.options import errors, results
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.workspace.layout import PARAMS, REPORTS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
@@ -35,7 +35,7 @@ def list_models() -> None:
     """
     from fer_pipeline.experiments import registry
 
-    name = params_file.load(PARAMS).promote.model_name
+    name = load_params(PARAMS).promote.model_name
     holders = registry.aliases(name)
     table = Table("version", "alias", "network", "data", "accuracy", "macro-F1", "gate", "bundle", title=f"model {name}")
     known = registry.versions(name)
@@ -63,7 +63,7 @@ def show(
     from fer_pipeline.experiments import registry
     from fer_pipeline.experiments.version_info import version_metadata
 
-    metadata = version_metadata(registry.find(params_file.load(PARAMS).promote.model_name, version))
+    metadata = version_metadata(registry.find(load_params(PARAMS).promote.model_name, version))
     if as_json:
         typer.echo(json.dumps(asdict(metadata), indent=2))
         return
@@ -112,7 +112,7 @@ def compare(
     """
     from fer_pipeline.experiments import registry
 
-    name = params_file.load(PARAMS).promote.model_name
+    name = load_params(PARAMS).promote.model_name
     first, second = (registry.find(name, reference) for reference in (a, b))
     if params:
         _compare_params(a, b, first, second, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.options import results
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import MonitoringError
 from fer_pipeline.workspace.layout import BUNDLE, PARAMS, PREDICTION_LOG, PROCESSED, REPORTS
@@ -44,7 +44,7 @@ def drift(
     if start >= until:
         raise MonitoringError(f"--since is {start:%Y-%m-%d %H:%M} UTC, expected a time before now, {until:%Y-%m-%d %H:%M} UTC")
     with exclusive(out, "fer monitor drift"):
-        bounds = params_file.load(PARAMS).drift
+        bounds = load_params(PARAMS).drift
         found = check(log, model, processed, out, bounds, start, until, widen=since is None)
     for one in found.result.comparisons:
         results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")

@@ -9,7 +9,7 @@ import typer
 
 from fer_pipeline.cli.options import results
 from fer_pipeline.config import editing
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.layout import PARAMS, RUN_LOCK, TUNING
@@ -24,7 +24,7 @@ def list_profiles() -> None:
 
     Example: `fer profile list`
     """
-    everything = params_file.load(PARAMS)
+    everything = load_params(PARAMS)
     for name in everything.profiles:
         recipe = everything.recipe(name)
         mark = "*" if name == everything.train.profile else " "
@@ -75,7 +75,7 @@ def save(
             found = SearchResult.read(folder)
             recipe, comment = found.recipe, found.comment
         else:
-            recipe = params_file.load(PARAMS).train
+            recipe = load_params(PARAMS).train
             comment = f"Saved from the recipe in use, which began as profile {recipe.profile}. Not measured."
         editing.save_profile(PARAMS, name, recipe, comment)
     results.print(f"params.yaml has a profile {name} now: train with it by `fer run --profile {name}`")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.options import results
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params, recipe_fingerprint
 from fer_pipeline.workspace.files import write_text
 from fer_pipeline.workspace.layout import PARAMS, SOFT_LABELS, TEACHERS
 from fer_pipeline.workspace.locks import exclusive
@@ -32,10 +32,10 @@ def fetch(
 
     Example: `fer fetch --source fer2013.csv --out data/raw`
     """
-    from fer_pipeline.data.fetch import fetch as sources
+    from fer_pipeline.data.fetch.fetch import fetch as fetch_source
 
     with exclusive(out, "fer fetch"):
-        metadata = sources.fetch(source, out, params_file.load(params).fetch, feedback)
+        metadata = fetch_source(source, out, load_params(params).fetch, feedback)
     results.print(f"{metadata.rows:,} rows from {metadata.name} ({metadata.kind})")
     for note in metadata.notes:
         results.print(f"[yellow]note:[/] {note}")
@@ -51,10 +51,10 @@ def preprocess(
 
     Example: `fer preprocess --raw data/raw --out data/processed --quarantine data/quarantine`
     """
-    from fer_pipeline.data.preprocess import preprocess as preprocessing
+    from fer_pipeline.data.preprocess.preprocess import preprocess as preprocess_table
 
     with exclusive(out, "fer preprocess"):
-        metadata = preprocessing.preprocess(raw, out, quarantine, params_file.load(params).preprocess)
+        metadata = preprocess_table(raw, out, quarantine, load_params(params).preprocess)
     results.print(metadata.summary())
 
 
@@ -72,7 +72,7 @@ def validate(
     from fer_pipeline.data.validate import suite
 
     with exclusive(out, "fer validate"):
-        result = suite.validate(processed, quarantine, out, params_file.load(params).validate_)
+        result = suite.validate(processed, quarantine, out, load_params(params).validate_)
     if stamp is not None:
         write_text(stamp, "passed\n")
     for warning in result.warnings:
@@ -109,13 +109,13 @@ def train(
         from fer_pipeline.training.untracked import train_untracked
 
         with exclusive(out, "fer train"):
-            result = train_untracked(processed, out, checkpoints, params_file.load(params).train, soft_labels, teachers)
+            result = train_untracked(processed, out, checkpoints, load_params(params).train, soft_labels, teachers)
         results.print(result.summary)
         return
     from fer_pipeline.experiments.tracked_stages import train_and_track
 
     with exclusive(out, "fer train"):
-        summary = train_and_track(processed, out, checkpoints, params_file.load(params), soft_labels, teachers)
+        summary = train_and_track(processed, out, checkpoints, load_params(params), soft_labels, teachers)
     results.print(summary)
 
 
@@ -137,9 +137,9 @@ def evaluate(
 
     with exclusive(out, "fer evaluate"):
         if model in pretrained_models():
-            metrics = evaluate_pretrained(processed, model, out, params_file.load(params))
+            metrics = evaluate_pretrained(processed, model, out, load_params(params))
         else:
-            metrics = evaluate_and_track(processed, Path(model), out, params_file.load(params))
+            metrics = evaluate_and_track(processed, Path(model), out, load_params(params))
     views = f", mean of ten views {metrics['accuracy_tta']:.4f}" if "accuracy_tta" in metrics else ""
     results.print(f"accuracy {metrics['accuracy']:.4f}{views}, macro-F1 {metrics['macro_f1']:.4f}; report: {out / 'report.html'}")
 
@@ -160,9 +160,9 @@ def export(
     from fer_pipeline.models.export import export as export_model
     from fer_pipeline.workspace.dvc import lineage
 
-    everything = params_file.load(params)
+    everything = load_params(params)
     with exclusive(out, "fer export"):
-        metadata = lineage(Path.cwd(), params_file.recipe_fingerprint(everything))
+        metadata = lineage(Path.cwd(), recipe_fingerprint(everything))
         run_id = json.loads((model / "training.json").read_text(encoding="utf-8"))["run_id"]
         info = export_model(processed, model, evaluation, out, everything.export, {**metadata, "run_id": run_id or "none"})
     results.print(f"{info.network} as ONNX, SHA-256 {info.sha256[:12]}, temperature {info.temperature:.3f}")

@@ -9,7 +9,7 @@ import typer
 
 from fer_pipeline.cli.options import errors, results
 from fer_pipeline.cli.stages import Params, Processed
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.workspace.layout import BASELINE, PARAMS, PROCESSED, REPORTS, RUN_LOCK, SOFT_LABELS, TUNING
 from fer_pipeline.workspace.locks import exclusive
 
@@ -29,14 +29,14 @@ def tune(
 
     Example: `fer tune --trials 30`, then `fer profile save tuned --from-tuning`
     """
-    from fer_pipeline.experiments.search import tune as tuning
+    from fer_pipeline.experiments.search.tune import tune as search
 
     with exclusive(folder, "fer tune"):
-        result = tuning.tune(
+        result = search(
             processed,
             folder,
             out,
-            params_file.load(PARAMS),
+            load_params(PARAMS),
             SOFT_LABELS,
             trials=trials,
             on_progress=lambda line: errors.print(line, markup=False),
@@ -79,7 +79,7 @@ def label_noise(
     from fer_pipeline.data.table.soft_labels import write_soft_labels
     from fer_pipeline.experiments.tracked_stages import use_soft_labels
 
-    recipe = params_file.load(PARAMS).train
+    recipe = load_params(PARAMS).train
     with exclusive(folder, "fer label-noise"):
         predicted = predict_out_of_fold(
             processed,
@@ -125,7 +125,7 @@ def baseline(
     from fer_pipeline.experiments.baseline import baseline_and_track
 
     with exclusive(out, "fer baseline"):
-        info, version = baseline_and_track(processed, out, params_file.load(params))
+        info, version = baseline_and_track(processed, out, load_params(params))
     found = info.metrics
     results.print(
         f"accuracy {found['accuracy']:.4f} ({found['accuracy_low']:.4f} to {found['accuracy_high']:.4f}), "

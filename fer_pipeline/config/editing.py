@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 
-from fer_pipeline.config.params import load, parse
+from fer_pipeline.config.params import load_params, parse_params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.files import write_text
@@ -54,7 +54,7 @@ def use_profile(path: Path, name: str) -> TrainParams:
 
     A profile with soft labels or teachers but without their hash takes the hash of the recipe before. Raises `ParamsError`.
     """
-    params = load(path)
+    params = load_params(path)
     recipe = params.recipe(name)
     for share, source in (("soft_label_weight", "soft_labels_hash"), ("distillation_weight", "teachers_hash")):
         if getattr(recipe, share) and getattr(recipe, source) == "none":
@@ -73,7 +73,7 @@ def _edited(path: Path) -> Iterator[Any]:
     yield content
     buffer = io.StringIO()
     editor.dump(content, buffer)
-    parse(yaml.safe_load(buffer.getvalue()), str(path))
+    parse_params(yaml.safe_load(buffer.getvalue()), str(path))
     write_text(path, buffer.getvalue())
 
 

@@ -187,7 +187,7 @@ class Params(Section):
         return TrainParams.model_validate({**self.profiles[profile], "profile": profile})
 
 
-def load(path: Path) -> Params:
+def load_params(path: Path) -> Params:
     """Read and check params.yaml. Raises `ParamsError`."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -199,10 +199,10 @@ def load(path: Path) -> Params:
         raise ParamsError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ParamsError(f"{path} holds {type(values).__name__}, expected sections such as fetch: and train:")
-    return parse(values, str(path))
+    return parse_params(values, str(path))
 
 
-def parse(values: Mapping[str, Any], origin: str = "params") -> Params:
+def parse_params(values: Mapping[str, Any], origin: str = "params") -> Params:
     """Check plain values. Raises a `ParamsError` that lists every fault."""
     try:
         return Params.model_validate(values)

@@ -16,7 +16,7 @@ from fer_pipeline.evaluation.result import Evaluation, Subset
 from fer_pipeline.evaluation.tta import TTA_VIEWS, tta_views
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.metrics import classification as metrics
+from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.curves import precision_recall, roc, thinned
@@ -42,11 +42,11 @@ def measure(
     """
     logits = _logits(predict, test.images)
     calibration, on_validation = _calibrated(predict, calibrate_on)
-    probabilities = metrics.softmax(logits, calibration["temperature"])
+    probabilities = classification.softmax(logits, calibration["temperature"])
     predictions = logits.argmax(axis=1)
-    table = metrics.confusion(test.labels, predictions)
-    before = metrics.reliability(test.labels, metrics.softmax(logits))
-    after = metrics.reliability(test.labels, probabilities)
+    table = classification.confusion(test.labels, predictions)
+    before = classification.reliability(test.labels, classification.softmax(logits))
+    after = classification.reliability(test.labels, probabilities)
     subsets = (
         _subset("all test rows", np.ones(len(test), bool), test, predictions, params),
         _subset("rows without a copy in training or earlier in test", test.unseen, test, predictions, params),
@@ -82,15 +82,15 @@ def _calibrated(predict: PredictLogits, calibrate_on: FaceDataset | float) -> tu
         return {"temperature": calibrate_on, "fitted_on": "the validation split of its own training"}, {}
     logits, labels = _logits(predict, calibrate_on.images), calibrate_on.labels
     temperature = fit_temperature(logits, labels)
-    before, after = metrics.softmax(logits), metrics.softmax(logits, temperature)
+    before, after = classification.softmax(logits), classification.softmax(logits, temperature)
     calibration = {
         "temperature": temperature,
         "fitted_on": "validation",
         "rows": len(labels),
-        "nll_before": metrics.nll(labels, before),
-        "nll_after": metrics.nll(labels, after),
-        "ece_before": metrics.reliability(labels, before).ece,
-        "ece_after": metrics.reliability(labels, after).ece,
+        "nll_before": classification.nll(labels, before),
+        "nll_after": classification.nll(labels, after),
+        "ece_before": classification.reliability(labels, before).ece,
+        "ece_after": classification.reliability(labels, after).ece,
     }
     return calibration, {"validation_accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
@@ -129,12 +129,12 @@ def _subset(
     rows = int(chosen.sum())
     if not rows:
         return Subset(name, 0, None, None)
-    table = metrics.confusion(test.labels[chosen], predictions[chosen])
+    table = classification.confusion(test.labels[chosen], predictions[chosen])
     return Subset(
         name,
         rows,
-        metrics.bootstrap(table, metrics.accuracy, resamples=params.bootstrap, seed=params.seed),
-        metrics.bootstrap(table, metrics.macro_f1, resamples=params.bootstrap, seed=params.seed),
+        classification.bootstrap(table, classification.accuracy, resamples=params.bootstrap, seed=params.seed),
+        classification.bootstrap(table, classification.macro_f1, resamples=params.bootstrap, seed=params.seed),
     )
 
 
@@ -151,7 +151,7 @@ def _tta_metrics(
     unseen = _subset("test-time augmentation, rows without a copy", test.unseen, test, predictions, params)
     found = _subset_metrics(whole, "_tta") | _subset_metrics(unseen, "_tta_dedup")
     if temperature is not None:
-        found["ece_tta"] = metrics.reliability(test.labels, metrics.softmax(logits, temperature)).ece
+        found["ece_tta"] = classification.reliability(test.labels, classification.softmax(logits, temperature)).ece
     return found
 
 
@@ -161,15 +161,15 @@ def _flat_metrics(
     found: dict[str, float] = {"rows": len(test), "rows_dedup": subsets[1].rows}
     found |= _subset_metrics(subsets[0], "") | _subset_metrics(subsets[1], "_dedup")
     found |= {
-        "weighted_f1": float(metrics.weighted_f1(table)),
-        "top2": metrics.top_k_accuracy(test.labels, probabilities),
-        "nll": metrics.nll(test.labels, probabilities),
-        "brier": metrics.brier(test.labels, probabilities),
+        "weighted_f1": float(classification.weighted_f1(table)),
+        "top2": classification.top_k_accuracy(test.labels, probabilities),
+        "nll": classification.nll(test.labels, probabilities),
+        "brier": classification.brier(test.labels, probabilities),
     }
     for prefix, values in (
-        ("recall", metrics.recalls(table)),
-        ("precision", metrics.precisions(table)),
-        ("f1", metrics.f1_scores(table)),
+        ("recall", classification.recalls(table)),
+        ("precision", classification.precisions(table)),
+        ("f1", classification.f1_scores(table)),
     ):
         found |= {f"{prefix}_{name}": float(value) for name, value in zip(EMOTIONS, values, strict=True)}
     return found

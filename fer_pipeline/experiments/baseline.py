@@ -6,8 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from fer_pipeline.config import params as params_file
-from fer_pipeline.config.params import EvaluateParams, Params
+from fer_pipeline.config.params import EvaluateParams, Params, recipe_fingerprint
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import training_image_hashes, write_training_images
 from fer_pipeline.errors import FerError
@@ -33,7 +32,7 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     then.
     """
     table = ProcessedTable.open(processed)
-    lineage = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
+    lineage = dvc.lineage(Path.cwd(), recipe_fingerprint(params))
     recipe = {
         "baseline": {"features": NAME, "cell": CELL, "bins": BINS, "regularisations": list(REGULARISATIONS)},
         "preprocess": params.preprocess.model_dump(mode="json"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL, model_folder, pretrained_folder, pretrained_models
 from fer_pipeline.model_info import ModelInfo
@@ -64,7 +64,7 @@ def _registered(reference: str) -> Version | None:
     named = _VERSION.fullmatch(reference)
     if reference not in ALIASES and (named is None or Path(reference).is_dir()):
         return None
-    own = params_file.load(PARAMS).promote.model_name  # first: where this is no workspace, MLflow would start a store
+    own = load_params(PARAMS).promote.model_name  # first: where this is no workspace, MLflow would start a store
     from fer_pipeline.experiments import registry
 
     return registry.find(named[1], named[2]) if named else registry.find(own, reference)

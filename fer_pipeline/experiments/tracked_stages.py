@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 from fer_pipeline.config import editing
-from fer_pipeline.config import params as params_file
-from fer_pipeline.config.params import Params
+from fer_pipeline.config.params import Params, recipe_fingerprint
 from fer_pipeline.data.fetch import fetch
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
@@ -67,7 +66,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
 
     table = ProcessedTable.open(processed)
     source = table.metadata["source"]
-    origin = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
+    origin = dvc.lineage(Path.cwd(), recipe_fingerprint(params))
     tags = {
         **origin,
         "network": params.train.network,
@@ -125,7 +124,7 @@ def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) 
 
     metrics = evaluate.evaluate(model, processed, out, params.evaluate)
     metadata = json.loads((model / "training.json").read_text(encoding="utf-8"))
-    tags = dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params))
+    tags = dvc.lineage(Path.cwd(), recipe_fingerprint(params))
     run_id = runs.ensure_run(metadata["run_id"], str(metadata["network"]), tags)
     runs.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
     runs.log_files(run_id, out, "evaluation")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_pipeline.config.editing import write_values
-from fer_pipeline.config.params import load
+from fer_pipeline.config.params import load_params
 from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch.accepted_feedback import AcceptedCorrection
 from fer_pipeline.errors import DataQualityError, FeedbackError
@@ -121,7 +121,7 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
         change = json.loads(change_file.read_text(encoding="utf-8"))
         held = accepted_feedback.read(root / FEEDBACK)
         held_version = accepted_feedback.version_of(held)
-        if (held_version, load(root / "params.yaml").fetch.feedback) == (change["to"], change["from"]):
+        if (held_version, load_params(root / "params.yaml").fetch.feedback) == (change["to"], change["from"]):
             dvc.track(root, root / FEEDBACK)
             write_values(root / "params.yaml", {"fetch.feedback": held_version})
         forgotten = change.get("forget", {})
@@ -148,7 +148,9 @@ def publish(
     target = root / FEEDBACK
     version = accepted_feedback.version_of(corrections)
     forgotten = dict(forget or {})
-    write_json(root / FEEDBACK_CHANGE, {"from": load(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten})
+    write_json(
+        root / FEEDBACK_CHANGE, {"from": load_params(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten}
+    )
     with replaced_folder(target) as folder:
         accepted_feedback.write(folder, corrections, images)
     dvc.track(root, target)
@@ -184,7 +186,7 @@ def _accepted(item: Reviewed, now: str) -> AcceptedCorrection:
 
 
 def _held(root: Path) -> tuple[AcceptedCorrection, ...]:
-    return accepted_feedback.checked(root / FEEDBACK, load(root / "params.yaml").fetch.feedback)
+    return accepted_feedback.checked(root / FEEDBACK, load_params(root / "params.yaml").fetch.feedback)
 
 
 def _check_all(ids: Iterable[str], is_there: Callable[[str], bool]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.analysis.robustness import measure as robustness
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import seen_in_training
@@ -111,7 +111,7 @@ def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: 
     """
     if str(a) == str(b):
         raise ModelError(f"both are {a}: name two versions (`fer models list`)")
-    params = params_file.load(root / "params.yaml").promote
+    params = load_params(root / "params.yaml").promote
     rows = shared_evaluation_set(dvc.output(root, "preprocess"), [a, b])
     first, second = (evaluate_candidate(version, rows) for version in (a, b))
     result = compare(first, second, rows.labels, params)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer_pipeline.config import params as params_file
-from fer_pipeline.config.params import PromoteParams
+from fer_pipeline.config.params import PromoteParams, load_params
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
 from fer_pipeline.experiments import mlflow_store, registry, runs
 from fer_pipeline.experiments.exports import local_export
@@ -130,4 +129,4 @@ def champion_tag(root: Path) -> str | None:
 
 
 def _promote_params(root: Path) -> PromoteParams:
-    return params_file.load(root / "params.yaml").promote
+    return load_params(root / "params.yaml").promote

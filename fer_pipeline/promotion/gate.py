@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_pipeline.config import params as params_file
-from fer_pipeline.config.params import PromoteParams
+from fer_pipeline.config.params import PromoteParams, load_params
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.registry import ROLLED_BACK_TAG
@@ -67,7 +66,7 @@ def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
     `ModelError` where a candidate cannot be measured on this split: it expects another image spec, or the split holds synthetic
     faces and the challenger was trained on real ones, or the reverse.
     """
-    params = params_file.load(root / "params.yaml").promote
+    params = load_params(root / "params.yaml").promote
     current_champion = registry.by_alias(params.model_name, registry.CHAMPION)
     if current_champion is not None and current_champion.number == challenger.number:
         check = Check(ALREADY_CHAMPION, True, str(current_champion), "nothing to decide")

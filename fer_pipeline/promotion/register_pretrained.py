@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.inference.pretrained import pretrained_folder
 from fer_pipeline.model_info import ModelInfo
@@ -25,7 +25,7 @@ def register_pretrained(root: Path, name: str) -> tuple[registry.Version, bool]:
     """
     folder = pretrained_folder(name)
     info = ModelInfo.read(folder)
-    model_name = params_file.load(root / "params.yaml").promote.model_name
+    model_name = load_params(root / "params.yaml").promote.model_name
     known = [one for one in registry.versions(model_name) if one.tags.get(registry.FINGERPRINT_TAG) == info.fingerprint]
     tags = registry.describing_tags(info)
     run_id = known[0].run_id if known else _run(root, name, folder, info, tags)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ModelError, SourceError
 from fer_pipeline.experiments import mlflow_store, registry
-from fer_pipeline.experiments import runs as tracking
+from fer_pipeline.experiments.runs import TrackedRun, recent_runs
 from fer_pipeline.experiments.version_info import VersionMetadata, version_metadata
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle.store import store_folder
@@ -106,7 +106,7 @@ def workspace_status(root: Path) -> Status:
     It takes some seconds at most, also where MLflow does not answer. Raises `ParamsError` where it has no params.yaml that can
     be read.
     """
-    params = params_file.load(root / "params.yaml")
+    params = load_params(root / "params.yaml")
     faults: list[str] = []
     champion = challenger = unreachable = None
     runs: tuple[RunLine, ...] = ()
@@ -115,7 +115,7 @@ def workspace_status(root: Path) -> Status:
             with mlflow_store.answering_soon():
                 champion = _version_metadata(params.promote.model_name, registry.CHAMPION, faults)
                 challenger = _version_metadata(params.promote.model_name, registry.CHALLENGER, faults)
-                runs = tuple(_line(run) for run in tracking.recent_runs(RUNS))
+                runs = tuple(_line(run) for run in recent_runs(RUNS))
         except FerError as error:
             champion = challenger = None
             unreachable = str(error)
@@ -161,7 +161,7 @@ def _version_metadata(name: str, alias: str, faults: list[str]) -> VersionMetada
         return None
 
 
-def _line(run: tracking.TrackedRun) -> RunLine:
+def _line(run: TrackedRun) -> RunLine:
     return RunLine(
         run_id=run.run_id,
         name=run.name,

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import load_params
 from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.registry import BUNDLE_TAG
 from fer_pipeline.promotion.decision import Decision
@@ -64,7 +64,7 @@ def summarise(root: Path, challenger: registry.Version, decision: Decision, cach
     `cached` names the stages that were not run again.
     """
     metrics = json.loads((dvc.output(root, "evaluate") / METRICS_FILE).read_text(encoding="utf-8"))
-    name = params_file.load(root / PARAMS).promote.model_name
+    name = load_params(root / PARAMS).promote.model_name
     current = registry.by_alias(name, registry.CHAMPION)
     bundle = current.tags.get(BUNDLE_TAG) if current else None
     unchanged = set(cached) == set(dvc.stage_names(root))

@@ -19,7 +19,7 @@ from benchmarks.lifecycle import servers, workspace
 from benchmarks.lifecycle.prefect_api import PrefectApi
 from benchmarks.lifecycle.traffic import Service
 from benchmarks.lifecycle.transcript import Transcript
-from fer_pipeline.config import params
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ModelError, ToolUnavailableError
 
 METRICS = b"""# HELP fer_shadow_faces_total Faces for the challenger.
@@ -114,8 +114,8 @@ def test_processes_of_a_demo_are_found_by_their_mark() -> None:
 def test_a_workspace_is_a_copy_with_its_own_homes(tmp_path: Path) -> None:
     """It is a copy of the code with small settings."""
     made = workspace.make(tmp_path, "mark", 1, 2)
-    recipe = params.load(made.root / "params.yaml").recipe(workspace.WEAK)
-    assert recipe.epochs < params.load(made.root / "params.yaml").recipe(workspace.GOOD).epochs
+    recipe = load_params(made.root / "params.yaml").recipe(workspace.WEAK)
+    assert recipe.epochs < load_params(made.root / "params.yaml").recipe(workspace.GOOD).epochs
     for name in ("BENTOML_HOME", "PREFECT_HOME", "TMPDIR", "PYTHONPATH", "PWD"):
         assert Path(made.environment[name]).is_relative_to(tmp_path), name
     assert made.run("python", "-c", "import fer_pipeline; print(fer_pipeline.__file__)").out.startswith(str(made.root))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.config import editing, params
+from fer_pipeline.config import editing
+from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import ParamsError
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
@@ -34,7 +35,7 @@ def test_an_unfit_value_is_not_written(file: Path) -> None:
 def test_using_a_profile_writes_its_whole_recipe(file: Path) -> None:
     editing.write_values(file, {"train.lr": 0.5, "train.augment.flip": False})
     recipe = editing.use_profile(file, "smoke")
-    assert params.load(file).train == recipe == params.load(SHIPPED).recipe("smoke")
+    assert load_params(file).train == recipe == load_params(SHIPPED).recipe("smoke")
 
 
 def test_an_unknown_profile_gets_a_suggestion(file: Path) -> None:
@@ -45,17 +46,17 @@ def test_an_unknown_profile_gets_a_suggestion(file: Path) -> None:
 def test_a_saved_profile_names_only_what_differs(file: Path) -> None:
     """A saved profile names only what differs and keeps every comment."""
     before = file.read_text()
-    recipe = params.load(file).recipe("cpu").with_values({"augment.shift": 0.02, "lr": 0.07})
+    recipe = load_params(file).recipe("cpu").with_values({"augment.shift": 0.02, "lr": 0.07})
     editing.save_profile(file, "cpu-tuned", recipe, "Found by a search.\nNot measured.")
     after = file.read_text()
     assert after.startswith(before.rstrip("\n"))
     added = after[len(before.rstrip("\n")) :]
     assert "  # Found by a search.\n  # Not measured.\n  cpu-tuned:\n" in added
     assert "label_smoothing" not in added
-    assert params.load(file).recipe("cpu-tuned") == recipe.model_copy(update={"profile": "cpu-tuned"})
+    assert load_params(file).recipe("cpu-tuned") == recipe.model_copy(update={"profile": "cpu-tuned"})
 
 
 @pytest.mark.parametrize(("name", "message"), [("smoke", "has a profile 'smoke' already"), ("My profile", "use a-z, 0-9 and -")])
 def test_a_profile_is_not_saved_under_an_unfit_name(file: Path, name: str, message: str) -> None:
     with pytest.raises(ParamsError, match=message):
-        editing.save_profile(file, name, params.load(file).train, "")
+        editing.save_profile(file, name, load_params(file).train, "")

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from fer_pipeline.config import params
 from fer_pipeline.config.base import fingerprint
+from fer_pipeline.config.params import PreprocessParams, load_params, parse_params, with_current_names
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
@@ -29,12 +30,12 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_recipe_of_params_yaml_is_the_profile_it_names() -> None:
     """The shipped file is valid and its recipe is the profile it names."""
-    shipped = params.load(SHIPPED)
+    shipped = load_params(SHIPPED)
     assert shipped.train == shipped.recipe(shipped.train.profile)
 
 
 def test_the_shipped_file_spells_every_value_out(values: dict[str, Any]) -> None:
-    written = params.load(SHIPPED).model_dump(mode="json", by_alias=True)
+    written = load_params(SHIPPED).model_dump(mode="json", by_alias=True)
     for section, content in written.items():
         assert section == "profiles" or values[section] == content, f"section {section} leaves a value to its default"
 
@@ -72,42 +73,42 @@ def test_a_wrong_value_is_named_and_a_typo_gets_a_suggestion(values: dict[str, A
         section = section[parent]
     section[last] = value
     with pytest.raises(ParamsError, match=message):
-        params.parse(values)
+        parse_params(values)
 
 
 def test_a_missing_section_is_named(values: dict[str, Any]) -> None:
     del values["train"]
     with pytest.raises(ParamsError, match="train is missing"):
-        params.parse(values)
+        parse_params(values)
 
 
 def test_a_profile_with_a_typo_is_refused_when_the_file_is_read(values: dict[str, Any]) -> None:
     values["profiles"]["smoke"]["epoch"] = 3
     with pytest.raises(ParamsError, match="epoch"):
-        params.parse(values)
+        parse_params(values)
 
 
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="run from the root"):
-        params.load(tmp_path / "params.yaml")
+        load_params(tmp_path / "params.yaml")
 
 
 def test_a_broken_file_is_reported_as_such(file: Path) -> None:
     file.write_text("train: [")
     with pytest.raises(ParamsError, match="no valid YAML"):
-        params.load(file)
+        load_params(file)
 
 
 def test_the_fingerprint_changes_with_any_value() -> None:
-    recipe = params.load(SHIPPED).train
+    recipe = load_params(SHIPPED).train
     assert fingerprint(recipe) == fingerprint(recipe.model_copy())
     assert fingerprint(recipe) != fingerprint(recipe.model_copy(update={"seed": 1}))
 
 
 def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
-    recipe = params.load(file).recipe("smoke").shortened(3)
+    recipe = load_params(file).recipe("smoke").shortened(3)
     assert (recipe.epochs, recipe.low_resolution_epochs) == (3, 2)  # of 12 and 8
-    assert params.load(file).recipe("smoke").shortened(1).low_resolution_epochs == 0
+    assert load_params(file).recipe("smoke").shortened(1).low_resolution_epochs == 0
 
 
 @pytest.mark.parametrize(
@@ -134,27 +135,27 @@ def test_an_old_key_is_named_with_its_new_name(values: dict[str, Any], key: str,
         section = section[parent]
     section[last] = value
     with pytest.raises(ParamsError, match=message):
-        params.parse(values)
+        parse_params(values)
 
 
 def test_logged_parameters_are_read_by_their_current_names() -> None:
     """Logged parameters of any version have the names of today."""
     logged = {"train.ema": "0.9", "train.augment.flip": "True", "preprocess.master": "local[2]", "baseline.cell": "8"}
     today = {"train.ema_decay": "0.9", "train.augment.flip": "True", "preprocess.spark_master": "local[2]", "baseline.cell": "8"}
-    assert params.with_current_names(logged) == today
+    assert with_current_names(logged) == today
 
 
 def test_a_renamed_key_of_train_changes_no_fingerprint() -> None:
     """A checkpoint of an earlier version belongs to the same recipe."""
-    recipe = params.TrainParams(vote_loss_weight=0.4, soft_label_weight=0.7, soft_labels_hash="0123", ema_decay=0.9)
+    recipe = TrainParams(vote_loss_weight=0.4, soft_label_weight=0.7, soft_labels_hash="0123", ema_decay=0.9)
     assert fingerprint(recipe) == "06cecd7223bd"  # as version 0.1.0 computed it
 
 
 def test_a_stored_section_is_read_with_old_and_new_keys() -> None:
     """Unknown keys stay errors, and the fingerprint is the one that the old key gave."""
-    current = params.PreprocessParams.from_stored({"drop_non_faces": 5, "seed": 3, "spark_master": "local[2]"})
-    assert current == params.PreprocessParams(min_non_face_votes=5, seed=3, spark_master="local[2]")
-    assert params.PreprocessParams.with_current_keys({"balance_to": 0.5, "other": 1}) == {"oversample_to": 0.5, "other": 1}
+    current = PreprocessParams.from_stored({"drop_non_faces": 5, "seed": 3, "spark_master": "local[2]"})
+    assert current == PreprocessParams(min_non_face_votes=5, seed=3, spark_master="local[2]")
+    assert PreprocessParams.with_current_keys({"balance_to": 0.5, "other": 1}) == {"oversample_to": 0.5, "other": 1}
     with pytest.raises(ValidationError):
-        params.PreprocessParams.from_stored({"other": 1})
-    assert fingerprint(params.load(SHIPPED).preprocess) == "da62635ae41f"
+        PreprocessParams.from_stored({"other": 1})
+    assert fingerprint(load_params(SHIPPED).preprocess) == "da62635ae41f"

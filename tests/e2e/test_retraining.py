@@ -28,8 +28,8 @@ from typer.testing import CliRunner
 
 from fer_pipeline import schemas
 from fer_pipeline.cli.app import app as fer
-from fer_pipeline.config import params
 from fer_pipeline.config.editing import write_values
+from fer_pipeline.config.params import load_params
 from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
 from fer_pipeline.labels import EMOTIONS
@@ -155,7 +155,7 @@ def test_the_fiftieth_correction_asks_for_a_training(workspace: Path) -> None:
 
     # The run's stages, in order, are those of DVC; the first takes the version that the acceptance wrote into params.yaml.
     assert dvc.stage_names(workspace)[0] == "fetch"
-    version = params.load(workspace / "params.yaml").fetch.feedback
+    version = load_params(workspace / "params.yaml").fetch.feedback
     assert version != "none"
     assert dvc.reproduce(workspace, "fetch")
     facts = json.loads((workspace / "data" / "raw" / "source.json").read_text())

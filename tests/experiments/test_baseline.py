@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from fer_pipeline.config import params as params_file
+from fer_pipeline.config.params import Params, load_params
 from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import DataQualityError, SourceError
@@ -76,8 +76,8 @@ def spark() -> Iterator[SparkSession]:
         yield session
 
 
-def small_params() -> params_file.Params:
-    everything = params_file.load(PARAMS)
+def small_params() -> Params:
+    everything = load_params(PARAMS)
     preprocess = everything.preprocess.model_copy(update={"spark_master": MASTER})
     return everything.model_copy(update={"preprocess": preprocess})
 

@@ -15,8 +15,7 @@ from typer.testing import CliRunner
 
 from fer_pipeline import schemas
 from fer_pipeline.cli.app import app as fer
-from fer_pipeline.config import params
-from fer_pipeline.config.params import FeedbackParams
+from fer_pipeline.config.params import FeedbackParams, load_params
 from fer_pipeline.feedback import review, versions
 from fer_pipeline.feedback.corrections import Correction, Corrections
 from fer_pipeline.imaging import content_hash, encode_png, perceptual_hash
@@ -90,7 +89,7 @@ class Workspace:
 
     @property
     def version(self) -> str:
-        return params.load(self.root / "params.yaml").fetch.feedback
+        return load_params(self.root / "params.yaml").fetch.feedback
 
     def cached(self, data: bytes) -> bool:
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from fer_pipeline.cli import derive
 from fer_pipeline.cli.app import app
-from fer_pipeline.config import params
 from fer_pipeline.config.editing import use_profile
+from fer_pipeline.config.params import load_params
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import with_soft_labels
 from fer_pipeline.data.table.training_images import image_hashes, write_training_images
@@ -48,7 +48,7 @@ def models(tmp_path: Path, brightness_model: Path) -> dict[str, Path]:
 def test_distill_example_names_a_profile_that_uses_it(mode: str, share: str) -> None:
     """The example of a command names a profile that learns from what it stores."""
     profiles = re.findall(rf"Example: `fer distill {mode}.*--profile ([a-z-]+)", derive.distill.__doc__ or "")
-    recipes = params.load(Path(__file__).parents[2] / "params.yaml")
+    recipes = load_params(Path(__file__).parents[2] / "params.yaml")
     assert [getattr(recipes.recipe(profile), share) > 0 for profile in profiles] == [True]
 
 
@@ -88,7 +88,7 @@ def test_distill_offline_stores_soft_labels_for_profiles(
     words = ["distill", "--offline", str(models["sharp"]), str(models["soft"]), "--weight", "0.6", "--processed", str(processed)]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    train = params.load(Path("params.yaml")).train
+    train = load_params(Path("params.yaml")).train
     assert train.soft_label_weight == 0.6
     assert train.soft_labels_hash != "none"
     assert (tmp_path / "data" / "soft_labels.dvc").is_file()

@@ -17,8 +17,8 @@ from keras import layers
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
-from fer_pipeline.config import params as params_file
 from fer_pipeline.config.editing import use_profile
+from fer_pipeline.config.params import load_params
 from fer_pipeline.config.training import AugmentParams, TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.training_images import image_hashes, write_training_images
@@ -194,7 +194,7 @@ def test_distill_online_stores_teachers_for_profiles(
     write_training_images(exported, image_hashes([f"{3:032x}"]))
     done = CliRunner().invoke(app, ["distill", "--online", "m", "--weight", "0.6"])
     assert done.exit_code == 0, done.output
-    recipe = params_file.load(Path("params.yaml")).train
+    recipe = load_params(Path("params.yaml")).train
     assert (recipe.distillation_weight, len(recipe.teachers_hash)) == (0.6, 12)
     assert (tmp_path / "data" / "teachers.dvc").is_file()
     assert use_profile(Path("params.yaml"), "gpu-record").teachers_hash == recipe.teachers_hash

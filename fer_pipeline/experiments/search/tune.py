@@ -9,9 +9,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_pipeline.config import params as params_file
 from fer_pipeline.config.base import fingerprint
-from fer_pipeline.config.params import Params
+from fer_pipeline.config.params import Params, recipe_fingerprint
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.data.table.dataset import FaceDataset
@@ -52,7 +51,7 @@ def tune(
     check_space(params.train, params.tune)
     search = Search(folder, study_name(*faces, params), params.tune)
     tags = {
-        **dvc.lineage(Path.cwd(), params_file.recipe_fingerprint(params)),
+        **dvc.lineage(Path.cwd(), recipe_fingerprint(params)),
         "network": params.train.network,
         "profile": params.train.profile,
         "data": source["name"],

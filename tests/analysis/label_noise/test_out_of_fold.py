@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from fer_pipeline.analysis.label_noise import out_of_fold
 from fer_pipeline.analysis.label_noise.out_of_fold import OutOfFold, predict_out_of_fold
 from fer_pipeline.cli.app import app
-from fer_pipeline.config import params
+from fer_pipeline.config.params import load_params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.reader import ProcessedTable
@@ -77,7 +77,7 @@ def test_one_command_switches_training_to_soft_labels(processed: Path, tmp_path:
     done = CliRunner().invoke(app, ["label-noise", "--processed", str(processed), "--epochs", "6", "--soft-label-weight", "0.3"])
     assert done.exit_code == 0
     assert "1 suspicious labels" in done.output
-    train = params.load(Path("params.yaml")).train
+    train = load_params(Path("params.yaml")).train
     assert train.soft_label_weight == 0.3
     softened = with_soft_labels(
         ProcessedTable.open(processed).split("train"), tmp_path / "data" / "soft_labels", train.soft_labels_hash

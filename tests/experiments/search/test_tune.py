@@ -18,12 +18,11 @@ from prefect.utilities.importtools import import_object
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
-from fer_pipeline.config import params as params_file
-from fer_pipeline.config.params import Params
+from fer_pipeline.config.params import Params, load_params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import Choices, Range, TuneParams
 from fer_pipeline.errors import DivergedError, FerError, ParamsError, ToolUnavailableError
-from fer_pipeline.experiments.search import tune as tuning
+from fer_pipeline.experiments.search import tune
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.training.train import OnEpoch
 from flows import tasks
@@ -50,11 +49,11 @@ def processed(tmp_path_factory: pytest.TempPathFactory, make_processed: Callable
 
 @pytest.fixture
 def plan() -> Params:
-    stored = params_file.load(ROOT / "params.yaml")
+    stored = load_params(ROOT / "params.yaml")
     train = TrainParams(network="plain_cnn", epochs=4, batch_size=28, low_resolution_epochs=0)
     space = {"lr": Range(low=0.001, high=0.1, log=True), "augment.flip": Choices(choices=[True, False])}
-    tune = TuneParams(trials=3, epochs=2, startup_trials=2, min_epochs=1, seed=3, space=space)
-    return stored.model_copy(update={"train": train, "tune": tune})
+    search_params = TuneParams(trials=3, epochs=2, startup_trials=2, min_epochs=1, seed=3, space=space)
+    return stored.model_copy(update={"train": train, "tune": search_params})
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def search(processed: Path, tracking_store: Path, plan: Params) -> Callable[...,
     def run(
         trials: int | None = None, params: Params = plan, on_progress: Callable[[str], None] = lambda line: None
     ) -> SearchResult:
-        return tuning.tune(
+        return tune.tune(
             processed,
             Path("data/tuning"),
             Path("data/reports/tuning"),
@@ -102,7 +101,7 @@ def runs() -> dict[str, Any]:
 
 def test_a_killed_search_goes_on(search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch) -> None:
     """A killed search goes on and its smoke test is tried again after the last finished epoch."""
-    log = tuning.tracking.log_metrics
+    log = tune.runs.log_metrics
     epochs = iter(range(10))
 
     def kill_in_the_second_trial(run_id: str, metrics: dict[str, float], step: int | None = None) -> None:
@@ -111,7 +110,7 @@ def test_a_killed_search_goes_on(search: Callable[..., SearchResult], monkeypatc
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning.tracking, "log_metrics", kill_in_the_second_trial)
+        patch.setattr(tune.runs, "log_metrics", kill_in_the_second_trial)
         with pytest.raises(Killed):
             search(2)
     assert {name: run.info.status for name, run in runs().items()} == {
@@ -120,14 +119,14 @@ def test_a_killed_search_goes_on(search: Callable[..., SearchResult], monkeypatc
         "trial 1": "RUNNING",
     }
     resumed: list[int] = []
-    train = tuning.train
+    train = tune.train
 
     def watched(*arguments: Any) -> Any:
         result = train(*arguments)
         resumed.append(result.resumed_after)
         return result
 
-    monkeypatch.setattr(tuning, "train", watched)
+    monkeypatch.setattr(tune, "train", watched)
     said: list[str] = []
     result = search(2, on_progress=said.append)
     assert resumed == [1]
@@ -156,7 +155,7 @@ def test_the_best_trial_wins_and_poor_ones_are_stopped(
     search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The best trial on validation wins and poor ones are stopped."""
-    monkeypatch.setattr(tuning, "train", made_up([0.4, 0.6, 0.2, float("nan"), 0.9]))
+    monkeypatch.setattr(tune, "train", made_up([0.4, 0.6, 0.2, float("nan"), 0.9]))
     result = search(5)
     assert (result.trial, result.value, result.trials, result.stopped) == (4, 0.9, 5, 2)
     assert result.recipe.epochs == 4
@@ -175,7 +174,7 @@ def test_the_best_trial_wins_and_poor_ones_are_stopped(
 
 def test_more_trials_are_added_to_a_search(search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch) -> None:
     """More trials are added to a search and importances come with them."""
-    monkeypatch.setattr(tuning, "train", made_up([0.5, 0.6, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66]))
+    monkeypatch.setattr(tune, "train", made_up([0.5, 0.6, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66]))
     assert search(2).trials == 2
     assert search(8).trials == 8
     assert "fANOVA" in Path("data/reports/tuning/report.html").read_text()
@@ -185,7 +184,7 @@ def test_another_recipe_or_space_is_another_search(
     search: Callable[..., SearchResult], plan: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another recipe or space is another search and the number of trials is not."""
-    monkeypatch.setattr(tuning, "train", made_up([0.5, 0.6, 0.7]))
+    monkeypatch.setattr(tune, "train", made_up([0.5, 0.6, 0.7]))
     first = search(1)
     other = search(1, plan.model_copy(update={"train": plan.train.model_copy(update={"batch_size": 14})}))
     f1 = search(1, plan.model_copy(update={"tune": plan.tune.model_copy(update={"metric": "macro_f1"})}))
@@ -197,7 +196,7 @@ def test_another_recipe_or_space_is_another_search(
 def test_a_search_in_which_all_diverges_says_what_to_do(
     search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "train", made_up([float("nan")] * 2))
+    monkeypatch.setattr(tune, "train", made_up([float("nan")] * 2))
     with pytest.raises(FerError, match=r"none of 2 trials was complete: loss became nan; narrow tune\.space"):
         search(2)
     assert runs()["plain_cnn-smoke"].info.status == "FAILED"
@@ -210,11 +209,11 @@ def test_a_fault_of_the_machine_ends_the_search(search: Callable[..., SearchResu
         raise ToolUnavailableError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tuning, "train", full)
+        patch.setattr(tune, "train", full)
         with pytest.raises(ToolUnavailableError, match="disk full"):
             search(1)
     assert runs()["trial 0"].info.status == "FAILED"
-    monkeypatch.setattr(tuning, "train", made_up([0.5]))
+    monkeypatch.setattr(tune, "train", made_up([0.5]))
     assert search(1).trials == 1
 
 
@@ -234,12 +233,12 @@ def test_the_best_trial_becomes_a_profile_by_one_command(tmp_path: Path, monkeyp
     missing = CliRunner().invoke(app, ["profile", "save", "tuned", "--from-tuning"])
     assert isinstance(missing.exception, ParamsError)
     assert "run `fer tune` first" in str(missing.exception)
-    recipe = params_file.load(Path("params.yaml")).recipe("cpu").with_values({"lr": 0.07, "augment.shift": 0.02})
+    recipe = load_params(Path("params.yaml")).recipe("cpu").with_values({"lr": 0.07, "augment.shift": 0.02})
     SearchResult(
         "compact-1", "accuracy", 0.6123, 7, 20, 11, 10, 0, 5, 60.0, "fer2013.csv", False, "v", "g", {"lr": 0.07}, recipe
     ).write(Path("data/tuning"))
     assert CliRunner().invoke(app, ["profile", "save", "tuned", "--from-tuning"]).exit_code == 0
-    written = params_file.load(Path("params.yaml"))
+    written = load_params(Path("params.yaml"))
     assert written.recipe("tuned") == recipe.model_copy(update={"profile": "tuned"})
     text = Path("params.yaml").read_text()
     for words in ("# Found by `fer tune`: trial 7, the best of 20 (11 stopped early)", "0.6123 after 10 epochs", "training seed"):
@@ -253,7 +252,7 @@ def test_the_recipe_of_an_earlier_training_becomes_a_profile(tmp_path: Path, mon
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     earlier = ROOT / "fer_pipeline" / "weights" / "fast"
     assert CliRunner().invoke(app, ["profile", "save", "before", "--from-training", str(earlier)]).exit_code == 0
-    params = params_file.load(Path("params.yaml"))
+    params = load_params(Path("params.yaml"))
     assert params.recipe("before") == params.recipe("gpu-distill").model_copy(update={"profile": "before"})
     assert "# Saved from the training in fast, of profile gpu-distill." in Path("params.yaml").read_text()
     both = CliRunner().invoke(app, ["profile", "save", "two", "--from-tuning", "--from-training", str(earlier)])
@@ -275,7 +274,7 @@ def test_the_flow_searches_in_the_places_of_the_pipeline(tmp_path: Path, monkeyp
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     called: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(tuning, "tune", lambda *paths, trials, on_progress: called.append((*paths[:3], trials)))
+    monkeypatch.setattr(tune, "tune", lambda *paths, trials, on_progress: called.append((*paths[:3], trials)))
     with disable_run_logger():
         tasks.search.fn(tmp_path, 7, 0)
     data = tmp_path / "data"
