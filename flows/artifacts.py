@@ -10,12 +10,12 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from fer_pipeline.experiments import registry
 from fer_pipeline.promotion import gate
 from fer_pipeline.promotion.decision import Decision
-from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.layout import CARD, DATA_REPORT, EVALUATION_REPORT
 
 _REPORTS = {
-    "report of the model": "evaluation/report.html",
-    "report of the data": "data/index.html",
-    "card": "card/model_card.html",
+    "report of the model": EVALUATION_REPORT,
+    "report of the data": DATA_REPORT,
+    "card": CARD,
 }
 
 
@@ -43,5 +43,4 @@ def show_decision(root: Path, version: registry.Version, decision: Decision) -> 
 
 def report_links(root: Path) -> dict[str, str]:
     """Links to the report pages that are there."""
-    folder = dvc.output(root, "evaluate").parent.absolute()
-    return {name: (folder / page).as_uri() for name, page in _REPORTS.items() if (folder / page).exists()}
+    return {name: (root / page).absolute().as_uri() for name, page in _REPORTS.items() if (root / page).exists()}

@@ -21,7 +21,7 @@ from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import FerError
 from fer_pipeline.monitoring import drift_check
 from fer_pipeline.workspace import dvc, layout
-from fer_pipeline.workspace.layout import PREDICTION_LOG
+from fer_pipeline.workspace.layout import PARAMS, PREDICTION_LOG
 from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise
 
@@ -55,7 +55,7 @@ def check_drift(
     processed, out = dvc.output(root, "preprocess"), dvc.output(root, "evaluate").parent / "drift"
     try:
         with exclusive(out, "check-drift", wait_seconds):
-            bounds = load_params(root / "params.yaml").drift
+            bounds = load_params(root / PARAMS).drift
             since = until - timedelta(hours=window_hours)
             found = drift_check.check(folder, root / layout.BUNDLE, processed, out, bounds, since, until, widen=True)
     except FerError as error:

@@ -14,6 +14,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
 
+from fer_pipeline.workspace.layout import FEEDBACK
+
 _HOUR: Final = 3600.0
 LIMITS: Final = {
     "train-champion": 48 * _HOUR,  # profile cpu takes one hour; an ensemble with its teachers a night
@@ -31,7 +33,7 @@ _NEXT: Final = {
     "tune-recipe": "Finished trials count",
     "score-pictures": "With the same output it goes on after the last finished part",
     "check-drift": "`fer monitor drift` on the machine of the worker says the same at once",
-    "purge-feedback": "What people took back is still in data/feedback until it has run: `fer feedback purge` does it at once",
+    "purge-feedback": f"What people took back is still in {FEEDBACK} until it has run: `fer feedback purge` does it at once",
 }
 
 KEY: Final = "fer-next"

@@ -57,10 +57,10 @@ def purge_feedback(
         return Failed(message=str(error), data=error)
     text = (
         f"{expired} corrections that waited have expired. {len(done.ids)} accepted ones were taken back and are out of "
-        f"data/feedback, which holds {done.total}, version {done.version}."
+        f"{layout.FEEDBACK}, which holds {done.total}, version {done.version}."
     )
     if done.ids:
-        text += " The next training takes them out of data/raw; `dvc gc` takes earlier versions out of cache and remotes."
+        text += f" The next training takes them out of {layout.RAW}; `dvc gc` takes earlier versions out of cache and remotes."
     folder = root / layout.FEEDBACK
     links = {"accepted corrections": folder.absolute().as_uri()} if folder.exists() else {}
     publish("fer-feedback", text, links, "What the deletion of feedback has done")

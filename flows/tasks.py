@@ -96,7 +96,7 @@ def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     processed, soft_labels = dvc.output(root, "preprocess"), root / layout.SOFT_LABELS
     logger = get_run_logger()
     with exclusive(folder, "tune-recipe", wait_seconds):
-        recipe = load_params(root / "params.yaml")
+        recipe = load_params(root / layout.PARAMS)
         return tune.tune(processed, folder, report, recipe, soft_labels, trials=trials, on_progress=logger.info)
 
 

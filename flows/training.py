@@ -15,7 +15,7 @@ from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import tracked_stages
 from fer_pipeline.promotion.summary import Summary, summarise
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.layout import RUN_LOCK
+from fer_pipeline.workspace.layout import PARAMS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 from flows import tasks
 from flows.ends import LIMITS, advise
@@ -43,13 +43,13 @@ def train_champion(
     try:
         with exclusive(root / RUN_LOCK, "train-champion", wait_seconds):
             if profile is not None:
-                load_params(root / "params.yaml").recipe(profile)  # a typo must not leave the data switched
+                load_params(root / PARAMS).recipe(profile)  # a typo must not leave the data switched
             if votes is not None and data is None:
                 raise ParamsError(f"votes {votes} were given without data: name the data they belong to, too (--data, DATA=)")
             if data is not None:
                 tracked_stages.use_data(root, Path(data), Path(votes) if votes else None)
             if profile is not None:
-                editing.use_profile(root / "params.yaml", profile)
+                editing.use_profile(root / PARAMS, profile)
             return _run(root)
     except FerError as error:
         return Failed(message=str(error), data=error)

@@ -16,6 +16,7 @@ import typer
 from fer_pipeline.cli.options import results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError
+from fer_pipeline.workspace.layout import PARAMS
 
 PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
 GIBIBYTES_NEEDED = 5
@@ -135,10 +136,10 @@ def _git(root: Path) -> Finding:
 
 def _params(root: Path) -> Finding:
     try:
-        found = load_params(root / "params.yaml")
+        found = load_params(root / PARAMS)
     except FerError as error:
-        return Finding("params.yaml", False, str(error))
-    return Finding("params.yaml", True, f"profile {found.train.profile}, network {found.train.network}")
+        return Finding(str(PARAMS), False, str(error))
+    return Finding(str(PARAMS), True, f"profile {found.train.profile}, network {found.train.network}")
 
 
 def _data(root: Path) -> Finding:
@@ -146,7 +147,7 @@ def _data(root: Path) -> Finding:
 
     from fer_pipeline.workspace import dvc
 
-    source = load_params(root / "params.yaml").fetch.source
+    source = load_params(root / PARAMS).fetch.source
     if not (root / source).exists():
         tracked = (root / f"{source}.dvc").exists()
         return Finding("data", False, f"{source} is missing: " + ("`dvc pull`" if tracked else "`fer data add PATH`"))

@@ -15,7 +15,7 @@ from fer_pipeline.cli.options import errors, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FeedbackError, ParamsError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
-from fer_pipeline.workspace.layout import FEEDBACK_INBOX, PARAMS, PROCESSED, RAW, REPORTS, RUN_LOCK
+from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_INBOX, PARAMS, PROCESSED, RAW, REPORTS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
     Example: `fer feedback status`
     """
     from fer_pipeline.data.fetch import accepted_feedback
-    from fer_pipeline.workspace.layout import FEEDBACK
 
     corrections = _open(inbox)
     pending, damaged = corrections.read("pending")
@@ -74,7 +73,7 @@ def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
         f"accepted: {len(held)}, version {metadata['version']}; {metadata['joined_by_next_run']} join with the next `fer run`"
     )
     if metadata["deleted_but_in_raw_table"]:
-        results.print(f"[yellow]{metadata['deleted_but_in_raw_table']} deleted ones still stand in data/raw:[/] {_CLEAR}")
+        results.print(f"[yellow]{metadata['deleted_but_in_raw_table']} deleted ones still stand in {RAW}:[/] {_CLEAR}")
     if metadata["withdrawn"]:
         results.print(f"[yellow]{metadata['withdrawn']} were taken back after acceptance:[/] `fer feedback purge` deletes them")
     for name in damaged:
@@ -156,11 +155,11 @@ def accept(
         if all_passing and not item.passes:
             results.print(f"[yellow]left:[/] {item.correction.id} {'; '.join(item.faults + item.doubts)}")
     if not done.ids:
-        results.print(f"nothing to accept; data/feedback stays at version {done.version}")
+        results.print(f"nothing to accept; {FEEDBACK} stays at version {done.version}")
         return
     results.print(
-        f"{len(done.ids)} accepted; data/feedback holds {done.total}, version {done.version}; `fer run` trains with them; commit "
-        "data/feedback.dvc and params.yaml to keep it"
+        f"{len(done.ids)} accepted; {FEEDBACK} holds {done.total}, version {done.version}; `fer run` trains with them; commit "
+        f"{FEEDBACK}.dvc and {PARAMS} to keep it"
     )
     if announce(done.ids, done.version):
         results.print("Prefect was told")
@@ -217,7 +216,7 @@ def delete(
     with exclusive(RUN_LOCK, "fer feedback delete", wait):
         done = versions.delete(_open(inbox), Path.cwd(), named)
     _forget_page()
-    results.print(f"{len(named)} deleted, {len(done.ids)} of them out of data/feedback, now version {done.version}")
+    results.print(f"{len(named)} deleted, {len(done.ids)} of them out of {FEEDBACK}, now version {done.version}")
     if done.ids:
         results.print(_CLEAR)
 
@@ -236,13 +235,13 @@ def purge(inbox: Inbox = FEEDBACK_INBOX, wait: Wait = 0) -> None:
         done = versions.purge(_open(inbox), Path.cwd())
     if done.ids:
         _forget_page()
-    results.print(f"{len(done.ids)} taken out of data/feedback, which holds {done.total}, version {done.version}")
+    results.print(f"{len(done.ids)} taken out of {FEEDBACK}, which holds {done.total}, version {done.version}")
     if done.ids:
         results.print(_CLEAR)
 
 
 _CLEAR = (
-    "`fer run` takes them out of data/raw and data/processed; earlier versions in DVC's cache (`dvc gc --workspace`), in its "
+    f"`fer run` takes them out of {RAW} and {PROCESSED}; earlier versions in DVC's cache (`dvc gc --workspace`), in its "
     "remotes (`dvc gc --workspace --cloud`) and models that learned from them keep them"
 )
 

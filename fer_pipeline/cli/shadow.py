@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from fer_pipeline.cli.options import results
-from fer_pipeline.workspace.layout import SHADOW_LOG
+from fer_pipeline.workspace.layout import CHALLENGER, SHADOW_LOG
 
 app = typer.Typer(help="A challenger that judges what the service gets, without answering.", no_args_is_help=True)
 
@@ -32,7 +32,7 @@ def start(
     from fer_pipeline.promotion import champion
 
     found = champion.shadow(Path.cwd(), version)
-    results.print(f"{found} lies in data/challenger; a running `fer serve --shadow SHARE` takes it up within seconds")
+    results.print(f"{found} lies in {CHALLENGER}; a running `fer serve --shadow SHARE` takes it up within seconds")
 
 
 @app.command()
@@ -44,7 +44,7 @@ def stop() -> None:
     from fer_pipeline.promotion.bundle.folder import remove_challenger
 
     remove_challenger(Path.cwd())
-    results.print("there is no challenger in data/challenger any more")
+    results.print(f"there is no challenger in {CHALLENGER} any more")
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fer_pipeline.cli.options import results
 from fer_pipeline.errors import ToolUnavailableError
+from fer_pipeline.workspace.layout import BUNDLE
 
 if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --help`
     from fer_pipeline.experiments.version_info import VersionMetadata
@@ -48,7 +49,7 @@ def _print(now: Status) -> None:
         lines.add_row("[red]MLflow[/]", escape(now.unreachable))
     lines.add_row("champion", _champion(now.champion) if now.champion else nobody)
     lines.add_row("challenger", _challenger(now.challenger) if now.challenger else nobody)
-    lines.add_row("bundle", _bundle(now.bundle) if now.bundle else "none in data/bundle")
+    lines.add_row("bundle", _bundle(now.bundle) if now.bundle else f"none in {BUNDLE}")
     lines.add_row(
         "drift", _drift(now.drift) if now.drift else "no result: `fer monitor drift` checks what the service has logged"
     )
@@ -100,7 +101,7 @@ def _bundle(bundle: Bundle) -> str:
         whose = f"placed as {escape(bundle.placed_as)}" if bundle.placed_as else "of an unknown version"
     else:
         whose = "the champion's" if bundle.of_champion else "[yellow]not the champion's[/]"
-    return f"data/bundle: {bundle.network}, model {bundle.fingerprint}, {whose}"
+    return f"{BUNDLE}: {bundle.network}, model {bundle.fingerprint}, {whose}"
 
 
 def _drift(drift: Drift) -> str:

@@ -10,7 +10,7 @@ import typer
 from fer_pipeline.cli.options import errors, results
 from fer_pipeline.cli.stages import Params, Processed
 from fer_pipeline.config.params import load_params
-from fer_pipeline.workspace.layout import BASELINE, PARAMS, PROCESSED, REPORTS, RUN_LOCK, SOFT_LABELS, TUNING
+from fer_pipeline.workspace.layout import BASELINE, NOISE, PARAMS, PROCESSED, REPORTS, RUN_LOCK, SOFT_LABELS, TUNING
 from fer_pipeline.workspace.locks import exclusive
 
 
@@ -62,9 +62,7 @@ def label_noise(
         ),
     ] = None,
     processed: Processed = PROCESSED,
-    folder: Annotated[Path, typer.Option(help="Folder of the predictions, where a stopped analysis goes on.")] = Path(
-        "data/noise"
-    ),
+    folder: Annotated[Path, typer.Option(help="Folder of the predictions, where a stopped analysis goes on.")] = NOISE,
     out: Annotated[Path, typer.Option(help="Folder of the page.")] = REPORTS / "noise",
 ) -> None:
     """Find suspicious training labels by out-of-fold predictions.

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fer_pipeline.cli.options import results
+from fer_pipeline.workspace.layout import MLFLOW_DATABASE
 
 app = typer.Typer(help="Open the MLflow or the Prefect user interface.", no_args_is_help=True)
 
@@ -25,7 +26,7 @@ def mlflow(port: Port = 5000) -> None:
     os.environ.setdefault(
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
     )  # four processes of 260 MB, for judges of language models
-    store = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    store = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{MLFLOW_DATABASE}")
     results.print(f"MLflow on {store}: open http://127.0.0.1:{port} (it takes about half a minute to start; Ctrl-C ends it)")
     _become("mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
 

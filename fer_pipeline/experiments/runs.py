@@ -19,6 +19,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.workspace.files import write_json
+from fer_pipeline.workspace.layout import PROCESSED
 
 EXPERIMENT = "fer"
 SEARCH_EXPERIMENT = "fer-search"
@@ -117,7 +118,7 @@ def log_data_set(run_id: str, split: str, images: UInt8Array, labels: Any, name:
     """Records which data the run was trained on or measured on."""
     with clear_errors():
         data = mlflow.data.numpy_dataset.from_numpy(
-            images, targets=labels, source="data/processed", name=f"{name}-{split}", digest=digest[:32]
+            images, targets=labels, source=str(PROCESSED), name=f"{name}-{split}", digest=digest[:32]
         )
         used = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", split)])
         MlflowClient().log_inputs(run_id, [used])

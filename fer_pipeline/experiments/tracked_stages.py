@@ -20,7 +20,7 @@ from fer_pipeline.workspace.layout import PARAMS, SOURCE, SYNTHETIC
 
 def use_data(root: Path, path: Path, votes: Path | None) -> str:
     """Make a path, or `synthetic`, the source in params.yaml; return what was done."""
-    parameter_file = root / "params.yaml"
+    parameter_file = root / PARAMS
     if str(path) == "synthetic":
         if votes is not None:
             raise ParamsError(f"votes {votes} were given with synthetic faces, which have none: leave them out")
@@ -30,7 +30,7 @@ def use_data(root: Path, path: Path, votes: Path | None) -> str:
     fetch.check(path)
     version = dvc.add_source(root, [path, *([votes] if votes else [])])
     editing.write_values(parameter_file, {"fetch.source": str(SOURCE)})
-    return f"data/source holds {path.name}, version {version}; commit data/source.dvc and params.yaml to keep it"
+    return f"{SOURCE} holds {path.name}, version {version}; commit {SOURCE}.dvc and {PARAMS} to keep it"
 
 
 def use_soft_labels(root: Path, folder: Path, weight: float, fingerprint: str) -> str:

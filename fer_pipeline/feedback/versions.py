@@ -22,7 +22,7 @@ from fer_pipeline.feedback.review import Review, Reviewed
 from fer_pipeline.imaging import content_hash
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import replaced_folder, tidy, write_json
-from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_CHANGE
+from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_CHANGE, PARAMS
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
         change = json.loads(change_file.read_text(encoding="utf-8"))
         held = accepted_feedback.read(root / FEEDBACK)
         held_version = accepted_feedback.version_of(held)
-        if (held_version, load_params(root / "params.yaml").fetch.feedback) == (change["to"], change["from"]):
+        if (held_version, load_params(root / PARAMS).fetch.feedback) == (change["to"], change["from"]):
             dvc.track(root, root / FEEDBACK)
-            write_values(root / "params.yaml", {"fetch.feedback": held_version})
+            write_values(root / PARAMS, {"fetch.feedback": held_version})
         forgotten = change.get("forget", {})
         _forget_images(root, forgotten)
         finished = tuple(one for one in forgotten if one not in {kept.id for kept in held})
@@ -148,13 +148,11 @@ def publish(
     target = root / FEEDBACK
     version = accepted_feedback.version_of(corrections)
     forgotten = dict(forget or {})
-    write_json(
-        root / FEEDBACK_CHANGE, {"from": load_params(root / "params.yaml").fetch.feedback, "to": version, "forget": forgotten}
-    )
+    write_json(root / FEEDBACK_CHANGE, {"from": load_params(root / PARAMS).fetch.feedback, "to": version, "forget": forgotten})
     with replaced_folder(target) as folder:
         accepted_feedback.write(folder, corrections, images)
     dvc.track(root, target)
-    write_values(root / "params.yaml", {"fetch.feedback": version})
+    write_values(root / PARAMS, {"fetch.feedback": version})
     _forget_images(root, forgotten)
     (root / FEEDBACK_CHANGE).unlink()
     return version
@@ -186,7 +184,7 @@ def _accepted(item: Reviewed, now: str) -> AcceptedCorrection:
 
 
 def _held(root: Path) -> tuple[AcceptedCorrection, ...]:
-    return accepted_feedback.checked(root / FEEDBACK, load_params(root / "params.yaml").fetch.feedback)
+    return accepted_feedback.checked(root / FEEDBACK, load_params(root / PARAMS).fetch.feedback)
 
 
 def _check_all(ids: Iterable[str], is_there: Callable[[str], bool]) -> None:

@@ -27,6 +27,7 @@ from fer_pipeline.promotion.comparison import Comparison, compare
 from fer_pipeline.promotion.decision import Candidate
 from fer_pipeline.promotion.report import write_comparison
 from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.layout import PARAMS
 
 _BATCH = 256
 
@@ -111,7 +112,7 @@ def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: 
     """
     if str(a) == str(b):
         raise ModelError(f"both are {a}: name two versions (`fer models list`)")
-    params = load_params(root / "params.yaml").promote
+    params = load_params(root / PARAMS).promote
     rows = shared_evaluation_set(dvc.output(root, "preprocess"), [a, b])
     first, second = (evaluate_candidate(version, rows) for version in (a, b))
     result = compare(first, second, rows.labels, params)

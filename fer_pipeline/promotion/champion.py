@@ -13,7 +13,7 @@ from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle import bento, folder
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.layout import DATA
+from fer_pipeline.workspace.layout import BUNDLE, DATA, PARAMS
 from fer_pipeline.workspace.locks import exclusive
 
 CHAMPION_WAIT_SECONDS = 60.0
@@ -103,7 +103,7 @@ def set_champion(root: Path, version: registry.Version, over: str | None) -> Non
         if current is None or current.number != version.number:
             raise WorkspaceBusyError(
                 f"{current or 'no version'} became champion at the same moment as {version}, by another workspace: `fer "
-                f"package` puts its model into data/bundle; evaluate again with `fer promote --version {version.number}`"
+                f"package` puts its model into {BUNDLE}; evaluate again with `fer promote --version {version.number}`"
             )
         # A rerun does not make the champion a younger one; the gate names the version itself where a first try was cut short.
         if over != str(version) or PROMOTED_TAG not in version.tags:
@@ -129,4 +129,4 @@ def champion_tag(root: Path) -> str | None:
 
 
 def _promote_params(root: Path) -> PromoteParams:
-    return load_params(root / "params.yaml").promote
+    return load_params(root / PARAMS).promote

@@ -20,6 +20,7 @@ from fer_pipeline.promotion.comparison import compare
 from fer_pipeline.promotion.decision import ALREADY_CHAMPION, Candidate, Check, Decision, SmokeTest
 from fer_pipeline.promotion.report import PAGE_FILE, write_gate
 from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.layout import PARAMS
 
 _TAG = "gate."
 
@@ -66,7 +67,7 @@ def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
     `ModelError` where a candidate cannot be measured on this split: it expects another image spec, or the split holds synthetic
     faces and the challenger was trained on real ones, or the reverse.
     """
-    params = load_params(root / "params.yaml").promote
+    params = load_params(root / PARAMS).promote
     current_champion = registry.by_alias(params.model_name, registry.CHAMPION)
     if current_champion is not None and current_champion.number == challenger.number:
         check = Check(ALREADY_CHAMPION, True, str(current_champion), "nothing to decide")

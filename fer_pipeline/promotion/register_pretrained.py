@@ -13,7 +13,7 @@ from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.models.publish_pretrained import REPORTS_FILE
 from fer_pipeline.promotion import champion
 from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_history, read_training
-from fer_pipeline.workspace.layout import DATA
+from fer_pipeline.workspace.layout import DATA, PARAMS
 
 
 def register_pretrained(root: Path, name: str) -> tuple[registry.Version, bool]:
@@ -25,7 +25,7 @@ def register_pretrained(root: Path, name: str) -> tuple[registry.Version, bool]:
     """
     folder = pretrained_folder(name)
     info = ModelInfo.read(folder)
-    model_name = load_params(root / "params.yaml").promote.model_name
+    model_name = load_params(root / PARAMS).promote.model_name
     known = [one for one in registry.versions(model_name) if one.tags.get(registry.FINGERPRINT_TAG) == info.fingerprint]
     tags = registry.describing_tags(info)
     run_id = known[0].run_id if known else _run(root, name, folder, info, tags)

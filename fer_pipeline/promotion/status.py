@@ -17,14 +17,24 @@ from fer_pipeline.experiments.version_info import VersionMetadata, version_metad
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle.store import store_folder
 from fer_pipeline.workspace import dvc, layout
-from fer_pipeline.workspace.layout import REPORTS, RUN_LOCK
+from fer_pipeline.workspace.layout import (
+    BUNDLE,
+    DATA,
+    DRIFT_REPORT,
+    DRIFT_RESULT,
+    DVC_CACHE,
+    MLFLOW_ARTIFACTS,
+    MLFLOW_DATABASE,
+    PARAMS,
+    RUN_LOCK,
+)
 from fer_pipeline.workspace.locks import holder
 
 RUNS = 5
 """Last runs that are listed."""
 
-DRIFT_FILE = REPORTS / "drift" / "drift.json"
-DISK = ("data", "mlruns", ".dvc/cache", "mlflow.db")
+DISK = (DATA, MLFLOW_ARTIFACTS, DVC_CACHE, MLFLOW_DATABASE)
+"""Paths whose size is shown."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ def workspace_status(root: Path) -> Status:
     It takes some seconds at most, also where MLflow does not answer. Raises `ParamsError` where it has no params.yaml that can
     be read.
     """
-    params = load_params(root / "params.yaml")
+    params = load_params(root / PARAMS)
     faults: list[str] = []
     champion = challenger = unreachable = None
     runs: tuple[RunLine, ...] = ()
@@ -122,8 +132,8 @@ def workspace_status(root: Path) -> Status:
     known = unreachable is None
     bundle = _bundle(root, champion, known)
     advice = _advice(champion, challenger, bundle, faults) if known else ()
-    drift = _drift(root / DRIFT_FILE, champion, known, faults)
-    places = {**{name: root / name for name in DISK}, "bentos": store_folder()}
+    drift = _drift(root / DRIFT_RESULT, champion, known, faults)
+    places = {**{str(path): root / path for path in DISK}, "bentos": store_folder()}
     return Status(
         source=params.fetch.source,
         data_version=_data_version(root),
@@ -137,7 +147,7 @@ def workspace_status(root: Path) -> Status:
         working=holder(root / RUN_LOCK),
         unreachable=unreachable,
         faults=tuple(faults),
-        advice=(*advice, *(["see data/reports/drift/report.html"] if drift and drift.drifted else [])),
+        advice=(*advice, *([f"see {DRIFT_REPORT}"] if drift and drift.drifted else [])),
     )
 
 
@@ -230,7 +240,7 @@ def _advice(
     if faults:
         advice.append("a model cannot be read: bring its artifacts back, or go to another version with `fer rollback --to`")
     if champion is not None and (bundle is None or not bundle.of_champion):
-        advice.append("data/bundle is not the champion's model: `fer package` puts it there")
+        advice.append(f"{BUNDLE} is not the champion's model: `fer package` puts it there")
     if challenger is not None and champion is not None and challenger.number != champion.number and challenger.gate is None:
         advice.append(f"version {challenger.number} was not evaluated yet: `fer promote`")
     return tuple(advice)

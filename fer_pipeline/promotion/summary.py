@@ -12,7 +12,7 @@ from fer_pipeline.experiments.registry import BUNDLE_TAG
 from fer_pipeline.promotion.decision import Decision
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import METRICS_FILE
-from fer_pipeline.workspace.layout import PARAMS
+from fer_pipeline.workspace.layout import DATA_REPORT, EVALUATION_REPORT, PARAMS
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Summary:
         lines += [
             "Where to look next:",
             "",
-            "- `data/reports/evaluation/report.html` and `data/reports/data/index.html`: how good it is, what it learned",
+            f"- `{EVALUATION_REPORT}` and `{DATA_REPORT}`: how good it is, what it learned",
             "- `uv run fer ui mlflow`: runs and models side by side; `uv run fer ui prefect`: this flow run",
         ]
         if self.bundle:

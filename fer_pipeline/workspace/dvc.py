@@ -21,7 +21,7 @@ from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.workspace.files import replaced_folder
-from fer_pipeline.workspace.layout import SOURCE
+from fer_pipeline.workspace.layout import DVC_LOCK, DVC_STAGES, SOURCE
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
@@ -62,7 +62,7 @@ def git_commit(root: Path) -> str:
     if head.returncode:
         return "none"
     changed = subprocess.run(
-        ["git", "diff", "--quiet", "HEAD", "--", "*.py", "dvc.yaml"], cwd=root, capture_output=True, check=False
+        ["git", "diff", "--quiet", "HEAD", "--", "*.py", str(DVC_STAGES)], cwd=root, capture_output=True, check=False
     )
     return head.stdout.strip() + ("-dirty" if changed.returncode else "")
 
@@ -121,7 +121,7 @@ def data_version(root: Path) -> str:
 
     Raises `SourceError` where fetch has not run.
     """
-    lock = root / "dvc.lock"
+    lock = root / DVC_LOCK
     stages: dict[str, Any] = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.exists() else {}
     if "fetch" not in stages:
         raise SourceError(f"{lock} knows no fetched data: run `fer run` or `dvc repro fetch` first")
@@ -163,7 +163,7 @@ def _end(processes: list[psutil.Process]) -> None:
 
 def _dvc_yaml(root: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.safe_load((root / DVC_STAGES).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FerError(f"{root} holds no dvc.yaml: run from the root of a clone of fer-pipeline") from error
     return content

@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Final
 
 PARAMS: Final = Path("params.yaml")
+DVC_STAGES: Final = Path("dvc.yaml")
+DVC_LOCK: Final = Path("dvc.lock")
+DVC_CACHE: Final = Path(".dvc/cache")
+
+MLFLOW_DATABASE: Final = Path("mlflow.db")
+MLFLOW_ARTIFACTS: Final = Path("mlruns")
 
 DATA: Final = Path("data")
 SOURCE: Final = DATA / "source"
@@ -19,6 +25,11 @@ PROCESSED: Final = DATA / "processed"
 MODEL: Final = DATA / "model"
 EXPORT: Final = DATA / "export"
 REPORTS: Final = DATA / "reports"
+EVALUATION_REPORT: Final = REPORTS / "evaluation" / "report.html"
+DATA_REPORT: Final = REPORTS / "data" / "index.html"
+DRIFT_REPORT: Final = REPORTS / "drift" / "report.html"
+DRIFT_RESULT: Final = REPORTS / "drift" / "drift.json"
+CARD: Final = REPORTS / "card" / "model_card.html"
 
 BUNDLE: Final = DATA / "bundle"
 """The champion's model: what `bentoml build` and `bentoml serve` take."""
@@ -35,6 +46,7 @@ ENSEMBLE: Final = DATA / "ensemble"
 ADJUSTED: Final = DATA / "balanced"
 BASELINE: Final = DATA / "baseline"
 TUNING: Final = DATA / "tuning"
+NOISE: Final = DATA / "noise"
 
 DETECTORS: Final = DATA / "models"
 """Face detectors that were downloaded."""

@@ -20,6 +20,7 @@ from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import content_hash, decode, to_gray
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.schemas import FEEDBACK_USAGE
+from fer_pipeline.workspace.layout import FEEDBACK
 
 INDEX_FILE: Final = "corrections.jsonl"
 """One line per accepted correction, ordered by `file`."""
@@ -63,7 +64,7 @@ def read(folder: Path) -> tuple[AcceptedCorrection, ...]:
         lines = index.read_text(encoding="utf-8").splitlines()
         return tuple(AcceptedCorrection(**json.loads(line)) for line in lines)
     except (OSError, ValueError, TypeError) as error:
-        raise SourceError(f"{index} cannot be read ({error}): `dvc checkout data/feedback.dvc` brings it back") from error
+        raise SourceError(f"{index} cannot be read ({error}): `dvc checkout {FEEDBACK}.dvc` brings it back") from error
 
 
 def write(folder: Path, corrections: Sequence[AcceptedCorrection], images: Mapping[str, bytes]) -> None:
