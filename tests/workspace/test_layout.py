@@ -29,9 +29,10 @@ def path_literals(code: str) -> Iterator[str]:
         if isinstance(node, ast.keyword) and node.arg == "help":
             allowed |= {id(part) for part in ast.walk(node.value)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in allowed:
-            if LITERAL.search(node.value) or node.value in WHOLE:
-                yield node.value
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in allowed:
+            continue
+        if LITERAL.search(node.value) or node.value in WHOLE:
+            yield node.value
 
 
 @pytest.mark.parametrize(
