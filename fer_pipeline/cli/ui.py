@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from sqlite3 import DatabaseError
 from typing import Annotated, NoReturn
 
 import typer
@@ -23,10 +25,16 @@ def mlflow(port: Port = 5000) -> None:
 
     Example: `fer ui mlflow --port 5000`
     """
+    from fer_pipeline.experiments.artifact_locations import follow_workspace
+
     os.environ.setdefault(
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
     )  # four processes of 260 MB, for judges of language models
-    store = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{MLFLOW_DATABASE}")
+    own = f"sqlite:///{MLFLOW_DATABASE}"
+    store = os.environ.get("MLFLOW_TRACKING_URI", own)
+    if store == own:
+        with suppress(DatabaseError):  # the server says what is wrong with the file
+            follow_workspace(Path.cwd() / MLFLOW_DATABASE)
     results.print(f"MLflow on {store}: open http://127.0.0.1:{port} (it takes about half a minute to start; Ctrl-C ends it)")
     _become("mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
 

@@ -1,6 +1,6 @@
 """Locate MLflow's store and explain its errors.
 
-It is MLflow's own default (`sqlite:///mlflow.db` in the working directory) unless MLFLOW_TRACKING_URI names another.
+It is `sqlite:///mlflow.db` in the working directory unless MLFLOW_TRACKING_URI names another.
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final, TypeGuard
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from fer_pipeline.errors import FerError, ToolUnavailableError
+from fer_pipeline.experiments.artifact_locations import artifact_location, follow_workspace
+from fer_pipeline.workspace.layout import MLFLOW_DATABASE
+
+WORKSPACE_STORE = f"sqlite:///{MLFLOW_DATABASE}"
+"""Store of the workspace in the working directory."""
 
 ANSWER_SECONDS = 4
 """How long `answering_soon` waits for one answer of a server, or for a locked file."""
@@ -24,12 +31,17 @@ ANSWER_SECONDS = 4
 _SQLITE = b"SQLite format 3\0"
 _AWAY = ("Max retries exceeded", "failed with timeout exception")
 
+_followed: Final[set[tuple[Path, int | None]]] = set()  # databases, with their inode, that `_open` has looked through
+
 
 def store_file() -> Path | None:
     """Return the SQLite file of the registry.
 
     None where the registry is a server or another database.
     """
+    if not mlflow.tracking.is_tracking_uri_set() and mlflow.get_tracking_uri().startswith("sqlite:"):
+        # MLflow's own default is the same file as a percent-encoded path, which SQLite takes literally.
+        mlflow.set_tracking_uri(WORKSPACE_STORE)
     try:
         url = make_url(mlflow.get_registry_uri())
     except ArgumentError:  # a folder, or "databricks"
@@ -48,7 +60,7 @@ def clear_errors() -> Iterator[None]:
 
     A store that is away, locked or damaged is a `ToolUnavailableError`.
     """
-    _check_head(store_file())
+    _open(store_file())
     try:
         yield
     except FerError:
@@ -69,7 +81,9 @@ def answering_soon() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in hurry}
     os.environ.update(hurry)
     try:
-        _check_content(store_file())
+        file = store_file()
+        _check_content(file)
+        _open(file)
         yield
     finally:
         for name, value in before.items():
@@ -77,6 +91,43 @@ def answering_soon() -> Iterator[None]:
                 os.environ.pop(name)
             else:
                 os.environ[name] = value
+
+
+def experiment_id(name: str) -> str:
+    """Return the id of an experiment, which is created where it is missing.
+
+    Its artifacts lie in the workspace where the store is the workspace's own, else where MLflow puts them.
+    """
+    client, file = MlflowClient(), store_file()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = artifact_location(file, name) if _is_of_workspace(file) else None
+        try:
+            return str(client.create_experiment(name, location))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:  # not that another process was faster
+                raise
+    return str(found.experiment_id)
+
+
+def _is_of_workspace(file: Path | None) -> TypeGuard[Path]:
+    return file is not None and file.parent == Path.cwd()
+
+
+def _open(file: Path | None) -> None:
+    """Check the store's file once per call, and once per process that its locations are those of this workspace."""
+    _check_head(file)
+    if not _is_of_workspace(file):
+        return
+    key = (file, file.stat().st_ino if file.exists() else None)
+    if key in _followed:
+        return
+    try:
+        follow_workspace(file)
+    except sqlite3.DatabaseError as error:
+        raise _locked() if "locked" in str(error) else _unreadable(file, str(error)) from error
+    _followed.add(key)
 
 
 def _check_head(file: Path | None) -> None:

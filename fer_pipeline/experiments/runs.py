@@ -16,7 +16,7 @@ from mlflow.entities import DatasetInput, InputTag, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
+from fer_pipeline.experiments.mlflow_store import clear_errors, experiment_id, is_missing
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.workspace.files import write_json
 from fer_pipeline.workspace.layout import PROCESSED
@@ -53,7 +53,7 @@ def open_training_run(memo: Path, name: str, params: Mapping[str, Any], tags: Ma
         client = MlflowClient()
         run_id = _unfinished_run(client, memo, tags)
         if run_id is None:
-            experiment = mlflow.set_experiment(EXPERIMENT)
+            experiment = mlflow.set_experiment(experiment_id=experiment_id(EXPERIMENT))
             run = client.create_run(experiment.experiment_id, run_name=name, tags=dict(tags))
             run_id = str(run.info.run_id)
             with mlflow.start_run(run_id=run_id):
@@ -162,7 +162,7 @@ def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str]) -> str:
         client = MlflowClient()
         if run_id is not None and _exists(client, run_id):
             return run_id
-        experiment = mlflow.set_experiment(EXPERIMENT)
+        experiment = mlflow.set_experiment(experiment_id=experiment_id(EXPERIMENT))
         known = client.search_runs([experiment.experiment_id], f"tags.restored = '{run_id}'") if run_id else []
         if known:
             return str(known[0].info.run_id)
@@ -192,9 +192,7 @@ def _tracked(run: Run) -> TrackedRun:
 
 
 def _new_run(client: MlflowClient, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    found = client.get_experiment_by_name(SEARCH_EXPERIMENT)
-    experiment = found.experiment_id if found else client.create_experiment(SEARCH_EXPERIMENT)
-    run_id = str(client.create_run(experiment, run_name=name, tags=dict(tags)).info.run_id)
+    run_id = str(client.create_run(experiment_id(SEARCH_EXPERIMENT), run_name=name, tags=dict(tags)).info.run_id)
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params).items()])
     return run_id
 

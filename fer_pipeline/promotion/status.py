@@ -12,6 +12,7 @@ from pathlib import Path
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ModelError, SourceError
 from fer_pipeline.experiments import mlflow_store, registry
+from fer_pipeline.experiments.artifact_locations import misplaced_store
 from fer_pipeline.experiments.runs import TrackedRun, recent_runs
 from fer_pipeline.experiments.version_info import VersionMetadata, version_metadata
 from fer_pipeline.model_info import ModelInfo
@@ -157,7 +158,7 @@ def _tracked() -> bool:
     Asking MLflow for one that is missing would create it, which takes seconds.
     """
     file = mlflow_store.store_file()
-    return file is None or file.exists()
+    return file is None or file.exists() or misplaced_store(file) is not None
 
 
 def _version_metadata(name: str, alias: str, faults: list[str]) -> VersionMetadata | None:
