@@ -1,6 +1,6 @@
 """Environment defaults: no telemetry, servers on loopback, readable logs.
 
-A variable that the user has set wins.
+A variable that the user has set wins. Proxies are not asked for loopback, where the servers of this machine are.
 """
 
 from __future__ import annotations
@@ -34,11 +34,22 @@ DEFAULTS: Final = MappingProxyType(
     }
 )
 
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
 
 def apply() -> None:
-    """Set each variable of `DEFAULTS` that is not set yet.
+    """Set each variable of `DEFAULTS` that is not set yet, and add loopback to NO_PROXY.
 
     Entry points call it before they import the tools.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    _bypass_proxies()
+
+
+def _bypass_proxies() -> None:
+    # A proxy answers for its own 127.0.0.1, and Prefect would wait two minutes for the server that it has started here.
+    named = [part.strip() for name in ("no_proxy", "NO_PROXY") for part in os.environ.get(name, "").split(",")]
+    if "*" not in named:  # httpx knows the asterisk alone, not in a list
+        hosts = ",".join(dict.fromkeys(part for part in (*named, *LOOPBACK) if part))
+        os.environ.update(no_proxy=hosts, NO_PROXY=hosts)  # programs differ in which of the two they read

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,31 @@ def test_what_the_user_has_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     environment.apply()
     assert os.environ["MLFLOW_LOGGING_LEVEL"] == "DEBUG"
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "hosts"),
+    [
+        ("", "", "127.0.0.1,localhost,::1"),
+        ("example.org, 127.0.0.1", "", "example.org,127.0.0.1,localhost,::1"),
+        ("a.org", "b.org", "a.org,b.org,127.0.0.1,localhost,::1"),
+    ],
+)
+def test_loopback_bypasses_proxies(lower: str, upper: str, hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy is asked for a server on this machine, and those of the user's exceptions stay."""
+    monkeypatch.setenv("no_proxy", lower)
+    monkeypatch.setenv("NO_PROXY", upper)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    environment.apply()
+    assert (os.environ["no_proxy"], os.environ["NO_PROXY"]) == (hosts, hosts)
+    for address in ("127.0.0.1:4200", "localhost:4200"):
+        assert urllib.request.proxy_bypass_environment(address)
+    assert not urllib.request.proxy_bypass_environment("files.example.com")
+
+
+def test_a_user_without_proxies_for_any_host_keeps_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    environment.apply()
+    assert os.environ["no_proxy"] == "*"
+    assert "NO_PROXY" not in os.environ

@@ -39,7 +39,7 @@ def store_file() -> Path | None:
 
     None where the registry is a server or another database.
     """
-    if not mlflow.tracking.is_tracking_uri_set() and mlflow.get_tracking_uri().startswith("sqlite:"):
+    if "MLFLOW_TRACKING_URI" not in os.environ and mlflow.get_tracking_uri().startswith("sqlite:"):
         # MLflow's own default is the same file as a percent-encoded path, which SQLite takes literally.
         mlflow.set_tracking_uri(WORKSPACE_STORE)
     try:
