@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from fer_pipeline.cli.options import errors, results
 from fer_pipeline.config.params import load_params
-from fer_pipeline.errors import ModelError, ParamsError
+from fer_pipeline.errors import ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.workspace.layout import PARAMS, REPORTS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
@@ -161,6 +162,8 @@ def fetch(
     if what != YUNET_NAME:
         raise ParamsError(f"{what} cannot be fetched, expected {YUNET_NAME}")
     target = to or user_yunet()
+    if target is None:
+        raise ToolUnavailableError(f"user {os.getuid()} has no home: give a path as --to, or set XDG_DATA_HOME to a folder")
     new = fetch_yunet(target, url or YUNET_URL)
     results.print(f"{'fetched' if new else 'already there:'} {target}, SHA-256 as pinned", markup=False)
 

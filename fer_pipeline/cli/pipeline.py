@@ -28,6 +28,9 @@ def run(
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
     from fer_pipeline.promotion.summary import Summary
+    from fer_pipeline.workspace.homes import check_homes
+
+    check_homes("Prefect", "BentoML")
     from flows.training import train_champion
 
     summary = train_champion(data, str(votes) if votes else None, profile, wait)

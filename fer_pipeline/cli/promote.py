@@ -23,6 +23,9 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
 
     champion.challenger(Path.cwd(), version)  # a wrong number is told at once, before Prefect is loaded and its server started
     from fer_pipeline.promotion.decision import Decision
+    from fer_pipeline.workspace.homes import check_homes
+
+    check_homes("Prefect", "BentoML")
     from flows.promotion import promote_challenger
 
     decision = promote_challenger(version)

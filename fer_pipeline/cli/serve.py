@@ -11,6 +11,7 @@ import typer
 
 from fer_pipeline.cli.options import results
 from fer_pipeline.errors import ModelError
+from fer_pipeline.workspace.homes import check_homes
 from fer_pipeline.workspace.layout import BUNDLE, CHALLENGER, SHADOW_LOG
 
 
@@ -38,6 +39,7 @@ def serve(
     from fer_pipeline.model_info import ModelInfo
     from fer_pipeline.promotion import champion
 
+    check_homes("BentoML")
     tag = champion.champion_tag(Path.cwd())
     if tag is None:
         raise ModelError("there is no packaged champion yet: run `fer run` first")

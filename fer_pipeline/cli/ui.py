@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fer_pipeline.cli.options import results
+from fer_pipeline.workspace.homes import check_homes
 from fer_pipeline.workspace.layout import MLFLOW_DATABASE
 
 app = typer.Typer(help="Open the MLflow or the Prefect user interface.", no_args_is_help=True)
@@ -45,6 +46,7 @@ def prefect(port: Port = 4200) -> None:
 
     Example: `fer ui prefect --port 4200`
     """
+    check_homes("Prefect")
     results.print(f"Prefect: open http://127.0.0.1:{port} (Ctrl-C ends it)")
     _become("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
 

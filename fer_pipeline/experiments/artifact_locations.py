@@ -54,9 +54,7 @@ def follow_workspace(file: Path) -> None:
         changes = [
             (table, column, location, new)
             for table, column in _columns(connection)
-            for (location,) in connection.execute(
-                f"SELECT DISTINCT {column} FROM {table} WHERE {column} LIKE '%/{MLFLOW_ARTIFACTS}/%'"
-            )
+            for (location,) in connection.execute(f"SELECT DISTINCT {column} FROM {table}")
             if (new := _present_location(location, own)) is not None
         ]
     if not changes:
@@ -88,10 +86,10 @@ def _columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     return [(table, column) for table, column in _COLUMNS if table in tables]
 
 
-def _present_location(location: str, own: Path) -> str | None:
+def _present_location(location: str | None, own: Path) -> str | None:
     """Return the location below the folder `own` that takes the place of this one; None where it stays as it is."""
-    found = _LOCATION.fullmatch(location)
-    if found is None or location.startswith(f"{own.as_uri()}/"):
+    found = _LOCATION.fullmatch(location or "")
+    if location is None or found is None or location.startswith(f"{own.as_uri()}/"):
         return None
     root, tail = _path(found["root"]), found["tail"]
     if root == own and "%" not in str(own):

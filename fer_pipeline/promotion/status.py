@@ -143,7 +143,7 @@ def workspace_status(root: Path) -> Status:
         runs=runs,
         bundle=bundle,
         drift=drift,
-        disk={name: _size(place) for name, place in places.items() if place.exists()},
+        disk={name: _size(place) for name, place in places.items() if place is not None and _is_readable(place)},
         disk_free=shutil.disk_usage(root).free,
         working=holder(root / RUN_LOCK),
         unreachable=unreachable,
@@ -217,6 +217,13 @@ def _data_version(root: Path) -> str | None:
         return dvc.data_version(root)
     except SourceError:
         return None
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # BentoML's folder may lie in a home that this user may not search
+        return False
 
 
 def _size(path: Path) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.detection.yunet import YUNET_SHA256
 from fer_pipeline.workspace.files import replaced_file
+from fer_pipeline.workspace.homes import user_home
 from fer_pipeline.workspace.layout import YUNET
 
 YUNET_URL = (
@@ -47,16 +48,24 @@ def find_yunet(file: Path | None = None) -> Path | None:
 
     None where there is none. The file is not checked: see `yunet.published_yunet`.
     """
-    return file or next((known for known in (YUNET, user_yunet()) if known.is_file()), None)
+    return file or next((known for known in (YUNET, user_yunet()) if known is not None and _is_there(known)), None)
 
 
-def user_yunet() -> Path:
+def user_yunet() -> Path | None:
     """Return the path of YuNet's file in the user's data folder.
 
-    That is XDG_DATA_HOME, or ~/.local/share.
+    That is XDG_DATA_HOME, or ~/.local/share; None where the user has no home.
     """
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "fer-pipeline" / "face_detection_yunet_2023mar.onnx"
+    home = user_home()
+    data = os.environ.get("XDG_DATA_HOME") or (home / ".local" / "share" if home else None)
+    return Path(data) / "fer-pipeline" / "face_detection_yunet_2023mar.onnx" if data else None
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a folder above it may not be searched
+        return False
 
 
 def _content(url: str, target: Path) -> bytes:

@@ -56,7 +56,7 @@ def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str]
         if tag == tested and store.is_packaged(tag):  # before the lock: a roll-back waits for no build
             return tag
         # A roll-back does not wait for a training, and both may build; no bento is deleted while another process tests it.
-        with exclusive(store.store_folder(), f"packaging {tag}", _BUILD_WAIT_SECONDS):
+        with exclusive(store.writable_store(), f"packaging {tag}", _BUILD_WAIT_SECONDS):
             if not store.is_packaged(tag):
                 store.run_bentoml("build", "--bentofile", "bentofile.yaml", "--version", name, cwd=context)
             try:

@@ -12,13 +12,23 @@ import sys
 from pathlib import Path
 
 from fer_pipeline.errors import ModelError
+from fer_pipeline.workspace.homes import check_homes, tool_home
 
 _LOG_LINES = 30
 
 
-def store_folder() -> Path:
-    """Return the folder in which BentoML keeps the bentos of this user."""
-    return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml") / "bentos"
+def store_folder() -> Path | None:
+    """Return the folder in which BentoML keeps the bentos of this user; None where the user has no home."""
+    home = tool_home("BentoML")
+    return home / "bentos" if home else None
+
+
+def writable_store() -> Path:
+    """Return BentoML's folder of bentos. Raises `ToolUnavailableError` where it cannot be written."""
+    check_homes("BentoML")
+    folder = store_folder()
+    assert folder is not None  # the check has found it
+    return folder
 
 
 def is_packaged(tag: str) -> bool:

@@ -1,0 +1,49 @@
+"""Folders below the user's home in which Prefect and BentoML keep their state."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final, Literal
+
+from fer_pipeline.errors import ToolUnavailableError
+
+Tool = Literal["Prefect", "BentoML"]
+
+_FOLDERS: Final[dict[Tool, tuple[str, str]]] = {"Prefect": ("PREFECT_HOME", ".prefect"), "BentoML": ("BENTOML_HOME", "bentoml")}
+
+
+def user_home() -> Path | None:
+    """Return the home of this user; None where HOME is not set and the user has no entry in the list of users."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def tool_home(tool: Tool) -> Path | None:
+    """Return the folder of a tool: that of its variable, or else the one below the user's home. None without a home."""
+    variable, name = _FOLDERS[tool]
+    home = user_home()
+    if named := os.environ.get(variable):
+        return Path(named).expanduser() if home else Path(named)
+    return home / name if home else None
+
+
+def check_homes(*tools: Tool) -> None:
+    """Raise `ToolUnavailableError` where one of the tools could not write its folder.
+
+    The tools themselves fail in the middle of their work: Prefect after two minutes, and without a cause.
+    """
+    for tool in tools:
+        variable, folder = _FOLDERS[tool][0], tool_home(tool)
+        advice = f'name a folder that this user may write: `export {variable}="$PWD/data/.{tool.lower()}"`'
+        if folder is None:
+            raise ToolUnavailableError(f"{tool} has no folder: HOME is not set, and user {os.getuid()} has no home; {advice}")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                list(folder.iterdir())
+        except OSError as error:
+            raise ToolUnavailableError(f"{tool} cannot use its folder {folder} ({error.strerror}): {advice}") from error
