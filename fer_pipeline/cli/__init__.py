@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +26,7 @@ def main() -> None:
     A process that a flow started ends when the process of the flow ends.
     """
     environment.apply()
+    _show_any_name()
     if OWNER_VARIABLE in os.environ:
         end_with(os.environ[OWNER_VARIABLE])
     from fer_pipeline.cli.app import app  # typer and rich are imported after the environment is set
@@ -33,7 +37,7 @@ def main() -> None:
 def run_command(command: Callable[[], object]) -> None:
     """Call a command line; turn errors and Ctrl-C into a message and an exit code.
 
-    The errors are `FerError` and a full disk; others keep their stack trace.
+    The stack trace of an error that is neither a `FerError` nor a full disk goes to a file, which the message names.
     """
     from fer_pipeline.cli.options import errors
 
@@ -43,7 +47,7 @@ def run_command(command: Callable[[], object]) -> None:
         _fail(error)
     except OSError as error:
         if not _is_full(error):
-            raise
+            _fail(_unexpected(error))
         _fail(
             ToolUnavailableError(
                 f"the disk is full, or a file larger than allowed ({error}): free space, then give the same command again; what "
@@ -53,6 +57,26 @@ def run_command(command: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         errors.print("[bold red]stopped.[/] Finished stages are kept; the same command goes on from there.")
         sys.exit(130)
+    except Exception as error:
+        _fail(_unexpected(error))
+
+
+def _show_any_name() -> None:
+    """Let the output show names that its encoding does not have, as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _unexpected(error: Exception) -> FerError:
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    try:
+        descriptor, log = tempfile.mkstemp(prefix="fer-error-", suffix=".log")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write("".join(traceback.format_exception(error)))
+    except OSError as unwritten:
+        return FerError(f"unexpected: {what} (its stack trace cannot be stored: {unwritten.strerror})")
+    return FerError(f"unexpected: {what}; its stack trace is in {log}: name that file when you report it")
 
 
 def _fail(error: FerError) -> NoReturn:

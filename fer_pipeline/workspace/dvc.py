@@ -58,7 +58,10 @@ def git_commit(root: Path) -> str:
 
     It ends with "-dirty" where tracked code differs from the commit.
     """
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:  # git is not installed
+        return "none"
     if head.returncode:
         return "none"
     changed = subprocess.run(

@@ -223,3 +223,9 @@ def test_outside_of_a_repository_the_message_says_where_to_run(tmp_path: Path) -
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_without_git_a_commit_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without git trains models that name no commit."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert dvc.git_commit(tmp_path) == "none"
