@@ -187,3 +187,29 @@ def test_a_closed_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     words = r"faces cannot be read \(Permission denied\): change its mode or owner"
     with pytest.raises(SourceError, match=words), open_tree(tmp_path / "faces"):
         pass
+
+
+def test_encrypted_members_and_links_are_named(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "faces.zip", {"a.csv": b"1"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    words = r"faces.zip is encrypted \(a.csv\): unpack it yourself and give the folder"
+    with pytest.raises(SourceError, match=words), open_tree(path):
+        pass
+    link = zipfile.ZipInfo("happy/1.jpg")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(link, "/etc/passwd")
+    words = r"faces.zip holds a link \(happy/1.jpg\): pack the files themselves"
+    with pytest.raises(SourceError, match=words), open_tree(path):
+        pass
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(SourceError, match=r"cannot be read \(Permission denied\)"), open_tree(tmp_path):
+        pass
