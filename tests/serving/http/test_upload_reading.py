@@ -9,9 +9,11 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from fer_pipeline.serving.http import uploads
 from fer_pipeline.serving.http.uploads import BodyLimit, RefusedError, in_time, read_form, read_pictures, read_video
 from fer_pipeline.serving.settings import Limits
 
@@ -243,3 +245,56 @@ def test_other_bodies_than_forms_are_refused(kind: str) -> None:
     assert found == (415, "not_multipart", f"{words} the fields a, b")
     body = form_of([("picture", "a", PNG)])
     assert anyio.run(lambda: read_pictures(request_of(body, kind="Multipart/Form-Data; boundary=x"), "picture", 1)) == [PNG]
+
+
+def test_what_is_no_video_is_refused_after_12_bytes(tmp_path: Path) -> None:
+    scope, asked = scope_of(Limits(), "/video"), []
+
+    async def receive() -> Message:
+        asked.append(1)
+        return {"type": "http.request", "body": b"x" * 12, "more_body": True}
+
+    assert refusal(lambda: read_video(Request(scope, receive), tmp_path / "video"))[1] == "not_a_video"
+    assert len(asked) == 1
+
+
+def test_a_whole_video_may_take_ten_times_a_pause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    allowed: list[float] = []
+    monkeypatch.setattr(uploads, "in_time", lambda seconds, *what: (allowed.append(seconds), in_time(seconds, *what))[1])
+    anyio.run(video(tmp_path, MP4, seconds=7))
+    assert allowed == [70, 7]
+
+
+def test_a_request_without_a_kind_of_content_is_no_form() -> None:
+    for read in (lambda r: read_pictures(r, "picture", 1), lambda r: read_form(r, ("a",), "picture")):
+        assert refusal(lambda read=read: read(Request(scope_of(Limits()), receive_of(b""))))[1] == "not_multipart"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (pictures([("a", None, b""), ("b", None, b"")]), "Too many fields"),
+        (pictures([("picture", "a", PNG)] * 4), "Too many files"),
+        (form([("model", None, b"")] * 4), "Too many fields"),
+        (form([("picture", "a", PNG)] * 3), "Too many files"),
+        (form([("model", None, bytes(4097))]), "exceeded maximum size"),
+    ],
+)
+def test_forms_of_many_parts_are_not_read_to_the_end(call: Callable[[], Awaitable[Any]], words: str) -> None:
+    with pytest.raises(HTTPException, match=words):
+        anyio.run(call)
+
+
+def test_a_text_may_have_4096_bytes() -> None:
+    assert len(anyio.run(form([("model", None, b"m" * 4096)]))[0]["model"]) == 4096
+
+
+def test_other_connections_pass_untouched() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend([scope, receive, send])
+
+    scope, receive, send = {"type": "lifespan"}, receive_of(), receive_of()
+    anyio.run(lambda: BodyLimit(app)(scope, receive, send))  # type: ignore[arg-type]
+    assert seen == [scope, receive, send]
