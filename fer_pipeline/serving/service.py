@@ -22,6 +22,7 @@ from fer_pipeline.serving.background.prediction_logger import open_prediction_lo
 from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.background.shadow import open_shadow
 from fer_pipeline.serving.http.admission import AdmissionController
+from fer_pipeline.serving.http.bentoml_server import keep_supervisor_private, limit_websockets
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.sandbox.confinement import die_with
@@ -32,6 +33,8 @@ from fer_pipeline.serving.state import ServiceState
 
 app = create_app()
 drop_time_limit()
+keep_supervisor_private()
+limit_websockets()
 
 
 # `http.admission` limits requests, with 429; BentoML's own limit would also count the page and live cameras. Why its

@@ -22,6 +22,7 @@ from fer_pipeline.inference.smoothing import time_constants
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import check_origin
+from fer_pipeline.serving.http.errors import error_answer
 from fer_pipeline.serving.http.schemas import lineage
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.routes.frame_queue import FrameQueue, Message
@@ -39,9 +40,10 @@ JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "f
 "height": ..., "time": ...}` with the faces of `/predict` and besides `track`, `smoothed`, `smoothed_emotion` and
 `detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or `{"frame": 2, "type":
 "error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`, `rate_limited`,
-`no_decoder` or `invalid_message`. An error without a frame ends the session: `unauthorized`, `forbidden_origin`, `overloaded`,
-`idle`, `flooded` or `internal_error`. The token goes into the header `Authorization: Bearer TOKEN`, or into a
-further subprotocol, `bearer.` and the token in URL-safe base64 without padding.
+`no_decoder` or `invalid_message`. An error without a frame ends the session: `overloaded`, `idle`, `flooded` or
+`internal_error`; so does a frame far beyond the limit, with close code 1009. Messages are not compressed. The token goes into
+the header `Authorization: Bearer TOKEN`, or into a further subprotocol, `bearer.` and the token in URL-safe base64 without
+padding. The handshake is answered 401 without the token, and 403 for a page of another origin.
 """
 TOKEN_PREFIX = "bearer."
 """A browser sets no headers on a WebSocket: it offers the token, in URL-safe base64 without padding, as another subprotocol."""
@@ -51,8 +53,6 @@ DETECTION_SIDE = 320
 faces are found as at 640, in a quarter to a third of the time, which is nearly all the time that a frame takes."""
 
 _CLOSE = {
-    "unauthorized": 4401,
-    "forbidden_origin": 4403,
     "overloaded": 4429,
     "idle": 4408,
     "flooded": 4408,
@@ -66,10 +66,14 @@ router = APIRouter()
 async def live(websocket: WebSocket) -> None:
     """One camera session, from the first message, which tells the model, to the close."""
     service: ServiceState = websocket.app.state.service
-    await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
     try:
         check_origin(websocket.headers)  # browsers let any page open a WebSocket to any host
         service.admission.check_token(_token(websocket))
+    except RefusedError as error:  # before a stranger's frame is read
+        await websocket.send_denial_response(error_answer(error.status, error.code, str(error)))
+        return
+    await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
+    try:
         with service.admission.camera(), metrics.CAMERAS.track_inprogress():
             await _session(websocket, service)
     except WebSocketDisconnect:

@@ -5,7 +5,7 @@ import { $, pen, say } from "./dom.js";
 import { COLOURS } from "./emotions.js";
 import { bars } from "./faces.js";
 import { drawLines, legend } from "./plot.js";
-import { askToken, Problem, token } from "./server.js";
+import { ask, Problem, token } from "./server.js";
 
 const SIDE = 640; // longer side of what is sent: the detector looks no closer
 const PLOT_SECONDS = 20;
@@ -91,24 +91,33 @@ function connect(mine) {
   socket.binaryType = "arraybuffer";
   mine.socket = socket;
   let pause = 50;
-  let refused = "";
+  let opened = false;
+  socket.addEventListener("open", () => (opened = true));
   socket.addEventListener("message", async (event) => {
     if (session !== mine) return;
     const answer = JSON.parse(event.data);
     if (answer.type === "model") pause = 1100 / answer.limits.frames_per_second;
     else if (answer.type === "faces") show(mine, answer);
-    else if (answer.type === "error" && answer.frame === undefined) {
-      refused = answer.code;
-      return say("", answer.message);
-    }
+    else if (answer.type === "error" && answer.frame === undefined) return say("", answer.message);
     setTimeout(() => session === mine && send(mine), pause);
   });
   socket.addEventListener("close", async () => {
     if (session !== mine) return;
     const words = $("error").textContent || "The connection to the server was lost.";
     stopCamera("", words);
-    if (refused === "unauthorized" && (await askToken())) start();
+    if (!opened && (await newToken())) start();
   });
+}
+
+/** Whether the token was the fault, and a person gave another one: a script cannot see how a WebSocket was refused. */
+async function newToken() {
+  const before = token();
+  try {
+    await ask("model/device");
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+  return token() !== before;
 }
 
 async function send(mine) {

@@ -8,7 +8,10 @@ import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
+import psutil
 import pytest
 import yaml
 
@@ -16,7 +19,8 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.promotion.bundle import bento, store
 from fer_pipeline.promotion.bundle.folder import replaced_bundle
-from fer_pipeline.promotion.bundle.smoke_test import smoke_test
+from fer_pipeline.promotion.bundle.smoke_test import _predict, smoke_test
+from tests.serving.ports import open_ports
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -122,6 +126,23 @@ def test_a_bento_that_answers_with_another_model_is_no_package(
     with pytest.raises(ModelError, match="does not serve its model: it answers"):
         smoke_test(packaged.tag, other)
     assert servers() == []
+
+
+@pytest.mark.usefixtures("at_home")
+def test_a_bento_listens_on_its_own_port_alone(
+    packaged: Packaged, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bentoml serve` opens no port on which others could command the supervisor of its workers."""
+    seen: list[set[int]] = []
+
+    def look(url: str, picture: bytes) -> Any:
+        ports = [open_ports(child.pid) for child in psutil.Process().children()]
+        seen.extend(found - {httpx.URL(url).port} for found in ports if httpx.URL(url).port in found)
+        return _predict(url, picture)
+
+    monkeypatch.setattr("fer_pipeline.promotion.bundle.smoke_test._predict", look)
+    smoke_test(packaged.tag, brightness_model)
+    assert seen == [set()]
 
 
 @pytest.mark.usefixtures("at_home")

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.testclient import WebSocketDenialResponse
 
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.routes.frame_queue import MAX_UNANSWERED
 from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX
 from fer_pipeline.serving.settings import Limits
-from tests.serving.asking import app_of
+from tests.serving.asking import app_of, error_of
 from tests.serving.cameras import EMPTY, answer_to, held_recognizer
 
 
@@ -114,16 +115,24 @@ def test_a_dropped_session_frees_its_place(brightness_model: Path) -> None:
     ],
 )
 def test_a_token_is_asked_for(brightness_model: Path, headers: dict[str, str], protocols: list[str], served: bool) -> None:
+    """Without the token no session is opened: the handshake is answered 401."""
     client = TestClient(app_of(Recognizer.load(brightness_model), token="s3cret"))
-    with client.websocket_connect("/live", subprotocols=protocols, headers=headers) as socket:
-        first = socket.receive_json()
-        assert first.get("code", first["type"]) == ("model" if served else "unauthorized")
-        assert socket.accepted_subprotocol == (PROTOCOL if protocols else None)
+    session = client.websocket_connect("/live", subprotocols=protocols, headers=headers)
+    if served:
+        with session as socket:
+            assert socket.receive_json()["type"] == "model"
+            assert socket.accepted_subprotocol == (PROTOCOL if protocols else None)
+    else:
+        with pytest.raises(WebSocketDenialResponse) as refused, session:
+            pass
+        assert (refused.value.status_code, error_of(refused.value)) == (401, "unauthorized")
 
 
 def test_pages_of_other_sites_may_not_use_the_camera_service(client: TestClient) -> None:
+    """The handshake is answered 403."""
     for headers in ({"origin": "https://elsewhere.example"}, {"origin": "http://["}, {"sec-fetch-site": "cross-site"}):
-        with client.websocket_connect("/live", headers=headers) as socket:
-            assert socket.receive_json()["code"] == "forbidden_origin"
+        with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/live", headers=headers):
+            pass
+        assert (refused.value.status_code, error_of(refused.value)) == (403, "forbidden_origin")
     with client.websocket_connect("/live", headers={"origin": "http://testserver"}) as socket:
         assert socket.receive_json()["type"] == "model"

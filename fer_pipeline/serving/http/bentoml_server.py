@@ -1,0 +1,61 @@
+"""Change what BentoML's server opens to others and has no option for.
+
+The service's module calls these functions while it is imported: `bentoml serve` imports it both in the supervisor, before that
+makes its sockets, and in each worker, before that starts uvicorn. So they hold for `fer serve`, `bentoml serve` and an image.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import uvicorn
+from bentoml._internal.utils import circus
+from bentoml.exceptions import BentoMLConfigException
+
+from fer_pipeline.serving.settings import Limits
+
+_CHECK_SECONDS = 10  # between two looks at the workers; BentoML's value
+_FRAME_EXCESS = 64 * 1024  # bytes by which a frame may exceed the limit and still be answered by name
+
+
+def keep_supervisor_private() -> None:
+    """Let Circus, the supervisor of the workers, take no commands from other processes.
+
+    By default it listens on two random ports of 127.0.0.1 without a login, and any user of the machine may have it start a
+    process with the service's user and environment.
+    """
+    circus.create_standalone_arbiter = _private_arbiter
+
+
+def limit_websockets() -> None:
+    """Let uvicorn take no compressed WebSocket messages, and none that is much larger than a frame of a camera.
+
+    It would inflate them on the event loop, up to 16 MB each, before the app is asked who sends them.
+    """
+    uvicorn.Config = _Config  # type: ignore[misc]
+
+
+class _Config(uvicorn.Config):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        most = 1000 * Limits().max_camera_kilobytes + _FRAME_EXCESS
+        super().__init__(*arguments, **{**options, "ws_max_size": most, "ws_per_message_deflate": False})
+
+
+def _private_arbiter(
+    watchers: Any, *, threaded: bool = False, check_delay: float = _CHECK_SECONDS, plugins: Any = None, **options: Any
+) -> circus.Arbiter:
+    if plugins:
+        raise BentoMLConfigException(
+            "--reload is not possible here: its plugin commands the supervisor over a port that every user of this machine may "
+            "use; leave it out, and start the service again after a change"
+        )
+    name = uuid.uuid4().hex
+    kind = circus.ThreadedArbiter if threaded else circus.Arbiter
+    return kind(  # inproc: sockets of ZeroMQ that exist within this process only
+        watchers,
+        endpoint=f"inproc://control-{name}",
+        pubsub_endpoint=f"inproc://events-{name}",
+        check_delay=check_delay,
+        **options,
+    )
