@@ -42,8 +42,9 @@ def train_champion(
     root = Path.cwd()
     try:
         with exclusive(root / RUN_LOCK, "train-champion", wait_seconds):
+            known = load_params(root / PARAMS)  # a fault in it must not leave the data switched
             if profile is not None:
-                load_params(root / PARAMS).recipe(profile)  # a typo must not leave the data switched
+                known.recipe(profile)
             if votes is not None and data is None:
                 raise ParamsError(f"votes {votes} were given without data: name the data they belong to, too (--data, DATA=)")
             if data is not None:
