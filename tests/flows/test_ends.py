@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
 
 from fer_pipeline.feedback import versions
+from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import FEEDBACK
 from flows import ends
 from flows.drift import check_drift
@@ -121,3 +122,15 @@ def test_advice_without_a_message_says_where_to_look() -> None:
     from prefect.states import Failed
 
     assert ends.advice("check-drift", Failed()).startswith("It failed without a message: see its log.")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_fault_in_params_yaml_ends_a_run_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stage starts: the flow names the key before it asks DVC for anything."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("spark_master:", "master:"))
+    monkeypatch.setattr(dvc, "stage_names", lambda _: pytest.fail("a stage was asked for"))
+    state = train_champion(return_state=True)
+    assert state.is_failed()
+    assert "preprocess.spark_master" in str(state.message)

@@ -32,6 +32,7 @@ def test_an_unknown_length_and_no_limits_are_allowed() -> None:
     VideoLimits().check_frames(10**9, 1.0, "film.mp4")
 
 
-def test_the_decoder_may_read_frames_of_the_largest_size_and_their_edges() -> None:
+def test_frames_of_the_largest_size_are_decoded() -> None:
+    """With the edges that the decoder adds to them."""
     assert LIMITS.decoder_pixels > LIMITS.max_pixels
     assert "more than 100 pixels a frame" in str(LIMITS.too_large("film.mp4"))
