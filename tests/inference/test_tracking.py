@@ -176,7 +176,7 @@ def test_impossible_seconds_are_named(coast: float, forget: float) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "known"), [(0.0, True), (1.0, True), (1.01, False), (-0.01, False)])
-def test_faces_are_forgotten_after_the_time_or_when_it_jumps_back(seconds: float, known: bool) -> None:
+def test_faces_are_forgotten_when_time_passes_or_jumps_back(seconds: float, known: bool) -> None:
     tracker = FaceTracker(forget_seconds=1.0)
     tracker.detected([face(0)], 0.0)
     tracker.predicted(seconds)

@@ -117,7 +117,7 @@ def _video_stream(container: Any, path: Path, limits: VideoLimits) -> Any:
 
 
 def stated_duration(container: Any, stream: Any) -> float | None:
-    """Return the seconds from first to last frame that the header states; None where unknown."""
+    """Return the duration in seconds that the header states, None if unknown."""
     if stream.duration:
         seconds = float(stream.duration * stream.time_base)
     elif container.duration and len(container.streams) == 1:  # else it may be that of the sound
