@@ -35,9 +35,15 @@ def imported(module: str) -> set[str]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             for name in names:
                 path = "/".join(name.split(".")[1:])
-                if path and (ROOT / "fer_pipeline" / f"{path}.py").exists():
-                    found.add(path)
+                for file in (f"{path}.py", f"{path}/__init__.py"):
+                    if path and (ROOT / "fer_pipeline" / file).exists() and has_code(ROOT / "fer_pipeline" / file):
+                        found.add(file.removesuffix(".py"))
     return found
+
+
+def has_code(file: Path) -> bool:
+    """Whether a module holds more than its docstring."""
+    return len(ast.parse(file.read_text()).body) > 1
 
 
 def closure(modules: list[str]) -> set[str]:

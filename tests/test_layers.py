@@ -70,7 +70,7 @@ def test_a_breach_is_found(room: str, line: str, broken: str, tmp_path: Path) ->
         target = tmp_path / module.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    for name in ("errors", "labels", "imaging", "model_info", "schemas", "environment", "workspace/dvc", "cli/doctor"):
+    for name in ("errors", "labels", "model_info", "schemas", "environment", "workspace/dvc", "cli/doctor"):
         (tmp_path / "fer_pipeline" / f"{name}.py").touch()
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "__init__.py").touch()
@@ -90,7 +90,7 @@ def test_only_the_image_path_resizes_or_converts_colours() -> None:
     breaches = [
         f"{place(file)}:{node.lineno} uses cv2.{node.attr}"
         for file in CODE
-        if place(file) != "fer_pipeline/imaging.py"
+        if not place(file).startswith("fer_pipeline/imaging/")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
         and node.attr in RESIZERS

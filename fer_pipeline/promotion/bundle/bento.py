@@ -21,6 +21,7 @@ from fer_pipeline.workspace.locks import exclusive
 
 SERVED_CODE: Final = (
     "fer_pipeline/*.py",
+    "fer_pipeline/imaging/*.py",
     "fer_pipeline/workspace/*.py",
     "fer_pipeline/inference/**/*.py",
     "fer_pipeline/monitoring/*.py",

@@ -2,7 +2,7 @@
 
 import { FACE_SIZE, picture, resizedFace } from "./pixels.js";
 
-const TILES = 4; // of CLAHE, in each direction, as imaging.py asks of OpenCV
+const TILES = 4; // of CLAHE, in each direction, as fer_pipeline/imaging asks of OpenCV
 const CLIP = 2.0;
 
 /** Why a model with this image spec cannot run here; nothing where it can. */

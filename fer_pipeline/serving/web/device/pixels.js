@@ -1,4 +1,4 @@
-// Pictures as the server makes them (fer_pipeline/imaging.py on OpenCV), with the same resampling and rounding.
+// Pictures as the server makes them (fer_pipeline/imaging on OpenCV), with the same resampling and rounding.
 // A picture is {width, height, channels, data}, its bytes row by row; gray has one channel, colour has the four of a canvas.
 
 export const FACE_SIZE = 48;

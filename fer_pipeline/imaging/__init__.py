@@ -7,44 +7,22 @@ inside the library; BGR exists only where OpenCV reads or writes.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
-import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from fer_pipeline.errors import ImageError, ModelError
-
-UInt8Array = npt.NDArray[np.uint8]
+from fer_pipeline.imaging.decoding import ALLOWED_FORMATS as ALLOWED_FORMATS
+from fer_pipeline.imaging.decoding import MAX_PIXELS as MAX_PIXELS
+from fer_pipeline.imaging.decoding import UInt8Array as UInt8Array
+from fer_pipeline.imaging.decoding import decode as decode
 
 FACE_SIZE = 48
 """Side of a model input in pixels."""
-
-MAX_PIXELS = 50_000_000
-"""Largest image that is decoded, in pixels."""
-
-ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Image formats that are decoded, recognized by content, not by file name."""
-
-# Pillow's own limits are above ours; at the lower one it only warns, on stderr.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-_EXIF_ORIENTATION = 0x0112
-_EXIF_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -87,30 +65,6 @@ class ImageSpec:
             return cls(**values)
         except TypeError as error:
             raise ModelError(f"image spec {values!r} does not fit this code: {error}") from error
-
-
-def decode(data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-    """Decode an image to RGB uint8 (H, W, 3), upright by its EXIF orientation.
-
-    The first frame of an animation; 16-bit gray is scaled to 8 bits. `formats` are Pillow's names; only local data sets are read
-    with more than `ALLOWED_FORMATS`. Raises `ImageError` where the bytes are not an image of these formats, are truncated, or
-    have more than `max_pixels`.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(f"picture has {width}x{height} pixels, at most {max_pixels:,} are read: scale it down")
-            image.load()
-            return _rgb(_upright(image))
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"picture has too many pixels, at most {max_pixels:,} are read: scale it down") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{len(data):,} bytes that are no {', '.join(formats)} picture") from error
-    except Exception as error:  # for damaged files Pillow raises many types: struct.error, TypeError, ...
-        raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
 
 
 def to_gray(image: UInt8Array) -> UInt8Array:
@@ -264,19 +218,6 @@ def encode_png(image: UInt8Array) -> bytes:
     if not ok:
         raise ImageError(f"picture of shape {image.shape} could not be written as PNG")
     return bytes(data)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it rewrites the EXIF block, which fails on damaged ones.
-    turn = _EXIF_TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
-    return image if turn is None else image.transpose(turn)
-
-
-def _rgb(image: Image.Image) -> UInt8Array:
-    if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip to white
-        gray = np.clip(np.asarray(image).astype(np.int32) // 257, 0, 255).astype(np.uint8)
-        return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
-    return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
 def _uint8(image: Any) -> UInt8Array:
