@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,7 +33,7 @@ _PICTURES_AT_ONCE = 8
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP or BMP.", metavar="FILES...")],
+    files: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP or BMP.", metavar="FILES...", readable=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face.")] = False,
     annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
@@ -41,6 +42,8 @@ def predict(
     threshold: Threshold = 0.4,
 ) -> None:
     """Name the emotions of all faces in pictures.
+
+    A file that cannot be read is named on stderr and passed over; then the exit code is 5.
 
     Example: `fer predict holiday/*.jpg --csv > faces.csv`
     """
@@ -65,7 +68,9 @@ def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLine
     pictures = []
     for file in files:
         try:
-            pictures.append((file, imaging.decode(file.read_bytes())))
+            if file.is_fifo():  # to read it would wait for its writer
+                raise ImageError("a pipe, expected a picture")
+            pictures.append((file, imaging.decode(file.read_bytes(), on_note=partial(_note, file))))
         except (ImageError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             if isinstance(error, IsADirectoryError):
@@ -76,6 +81,10 @@ def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLine
         if annotate is not None:
             (annotate / f"{file.name}.png").write_bytes(imaging.encode_png(draw(image, faces)))
     return len(files) - len(pictures)
+
+
+def _note(file: Path, text: str) -> None:
+    errors.print(f"[yellow]note:[/] {plain(f'{file}: {text}')}")
 
 
 def _prepare(annotate: Path, files: list[Path]) -> None:
@@ -140,7 +149,7 @@ def score(
 ) -> None:
     """Name the emotions of all faces in large sets of pictures, in Spark.
 
-    The result has a Parquet row per face, and one per picture that cannot be read.
+    The result has a Parquet row per face, and one per picture that cannot be read; where there are any, the exit code is 5.
 
     A cluster needs this package on each machine, and input and output on a file system that all of them share, or in buckets:
     s3://BUCKET/NAME or gs://BUCKET/NAME, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL or
@@ -175,3 +184,5 @@ def score(
             pictures, out, portable, master=spark_master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
         )
     results.print(f"{progress.summary()}; table: {out.child(FACES).address}")
+    if progress.errors:
+        raise typer.Exit(ImageError.exit_code)

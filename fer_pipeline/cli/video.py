@@ -20,7 +20,9 @@ if TYPE_CHECKING:  # OpenCV, onnxruntime and PyAV are loaded by the command, not
 
 
 def video(
-    files: Annotated[list[Path], typer.Argument(help="Videos: MP4, MOV, MKV, WebM, AVI and more.", metavar="FILES...")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Videos: MP4, MOV, MKV, WebM, AVI and more.", metavar="FILES...", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the results; each video gets a folder of its name in it.")],
     annotated: Annotated[bool, typer.Option(help="Write the video with the faces drawn in.")] = True,
     detect_every: Annotated[int, typer.Option(help="Search each n-th frame for faces, and follow them between.", min=1)] = 5,

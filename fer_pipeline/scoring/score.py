@@ -63,7 +63,9 @@ class ScoreProgress:
         """Return one line for the terminal."""
         skipped = f", {self.skipped} of {self.chunks} chunks finished before" if self.skipped else ""
         return (
-            f"{self.pictures:,} pictures, {self.faces:,} faces, {self.errors:,} pictures that could not be read{skipped}, "
+            f"{self.pictures:,} {'picture' if self.pictures == 1 else 'pictures'}, "
+            f"{self.faces:,} {'face' if self.faces == 1 else 'faces'}, "
+            f"{self.errors:,} {'picture' if self.errors == 1 else 'pictures'} that could not be read{skipped}, "
             f"{self.seconds:.1f} s"
         )
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +54,43 @@ def test_unreadable_pictures_are_named_and_others_answered(face: str, tmp_path: 
         "3 of 4 pictures",
     ):
         assert name in done.stderr
+
+
+@pytest.mark.parametrize("command", [("predict",), ("video", "--out", "results")])
+def test_a_file_without_permission_ends_no_command(
+    command: tuple[str, ...], face: str, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser of the arguments does not refuse the others; the file is tried, and named where it cannot be read."""
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: not str(path).endswith("secret.jpg"))
+    real = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "secret.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    Path("secret.jpg").touch()
+    done = fer(*command, "secret.jpg", face, "--model", brightness_model)
+    assert done.exit_code == 5
+    assert "Permission denied" in done.stderr
+    assert "face.png" in done.output
+
+
+def test_a_pipe_is_passed_over(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    done = fer("predict", "pipe.jpg", face, "--json", "--model", brightness_model)
+    assert (done.exit_code, len(done.stdout.splitlines())) == (5, 1)
+    assert "pipe.jpg: a pipe, expected a picture" in done.stderr
+
+
+def test_stretched_values_are_told(tmp_path: Path, brightness_model: Path) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((48, 48), 700, np.uint16))
+    done = fer("predict", "deep.png", "--model", brightness_model)
+    assert done.exit_code == 0
+    assert "deep.png: 16-bit picture uses the lower 10 bits only" in done.stderr
 
 
 def test_annotated_copies_go_to_a_folder(face: str, tmp_path: Path, brightness_model: Path, drawn_face: UInt8Array) -> None:

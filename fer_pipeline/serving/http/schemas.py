@@ -141,11 +141,19 @@ class Prediction(BaseModel):
     milliseconds: float = Field(description="decoding and recognition, without waiting")
 
 
+class ErrorText(BaseModel):
+    """Why a request was not served."""
+
+    code: str = Field(examples=["undecodable_picture"])
+    message: str = Field(examples=["picture 1: picture of 50 bytes cannot be decoded: image file is truncated"])
+
+
 class BatchItem(BaseModel):
-    """The faces of one picture of a batch."""
+    """The faces of one picture of a batch, or why it cannot be read."""
 
     faces: list[Face]
-    picture: Picture
+    picture: Picture | None = Field(description="null where the picture cannot be read")
+    error: ErrorText | None = Field(None, description="why the picture cannot be read; null where it was")
 
 
 class BatchPrediction(BaseModel):
@@ -175,13 +183,6 @@ class VideoOutcome(BaseModel):
     height: int
     notes: list[str] = Field(description="what is missing or damaged")
     people: list[Person] = Field(description="those seen for half a second or more, longest first")
-
-
-class ErrorText(BaseModel):
-    """Why a request was not served."""
-
-    code: str = Field(examples=["undecodable_picture"])
-    message: str = Field(examples=["picture 1: picture of 50 bytes cannot be decoded: image file is truncated"])
 
 
 class ErrorAnswer(BaseModel):

@@ -93,10 +93,10 @@ async def read_video(request: Request, target: Path) -> None:
     _check_container(head)
 
 
-async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
+async def read_pictures(request: Request, field: str, most: int, *, check: bool = True) -> list[bytes]:
     """Return the 1 to `most` files attached under `field` of a multipart form.
 
-    Each has the signature of an allowed format.
+    Each has the signature of an allowed format; without `check` that is left to the caller, who judges them one by one.
 
     Raises `RefusedError`.
     """
@@ -109,8 +109,9 @@ async def read_pictures(request: Request, field: str, most: int) -> list[bytes]:
         pictures = [await file.read() for file in _files(form, field, most)]
     finally:
         await form.close()  # removes what had gone to disk
-    for number, data in enumerate(pictures, 1):
-        _check_signature(data, number)
+    if check:
+        for number, data in enumerate(pictures, 1):
+            check_signature(data, number)
     return pictures
 
 
@@ -142,7 +143,7 @@ async def read_form(request: Request, texts: tuple[str, ...], field: str) -> tup
     finally:
         await form.close()  # removes what had gone to disk
     if picture is not None:
-        _check_signature(picture, 1)
+        check_signature(picture, 1)
     return found, picture
 
 
@@ -171,7 +172,8 @@ def _files(form: FormData, field: str, most: int) -> list[UploadFile]:
     return files
 
 
-def _check_signature(data: bytes, number: int) -> None:
+def check_signature(data: bytes, number: int) -> None:
+    """Check that picture `number` is in an allowed format; raises `RefusedError`."""
     if not data:
         raise RefusedError(422, "empty_picture", f"picture {number} has no bytes")
     for name in ALLOWED_FORMATS:

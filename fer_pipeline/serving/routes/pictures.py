@@ -19,7 +19,7 @@ from fer_pipeline.serving.background.face_tokens import gray_face
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.schemas import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header
-from fer_pipeline.serving.http.uploads import RefusedError, read_pictures
+from fer_pipeline.serving.http.uploads import RefusedError, check_signature, read_pictures
 from fer_pipeline.serving.state import ServiceState
 
 Framing = Literal["auto", "face"]
@@ -80,17 +80,17 @@ async def predict(request: Request, framing: Framing = "auto") -> Any:
 async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     """Recognize the faces of several pictures in form fields named `pictures`.
 
-    One that cannot be read refuses the batch.
+    One that cannot be read has an `error` in place of its faces.
     """
     service: ServiceState = request.app.state.service
     with service.admission.upload():
-        batch = await read_pictures(request, "pictures", service.admission.limits.max_pictures)
+        batch = await read_pictures(request, "pictures", service.admission.limits.max_pictures, check=False)
         return await service.admission.run(
             lambda: _timed(
                 service,
                 lambda recognizer: {
                     "pictures": _noted(
-                        service, recognizer, [_predict(service, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
+                        service, recognizer, [_judge(service, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
                     )
                 },
             )
@@ -166,6 +166,20 @@ def _predict(
     metrics.count("picture", faces, time.perf_counter() - start)
     values = {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
     return seen, values
+
+
+def _judge(
+    service: ServiceState, recognizer: Recognizer, data: bytes, framing: Framing, number: int
+) -> tuple[list[Seen], dict[str, Any]]:
+    """Predict one picture of a batch; a fault of the picture is its answer."""
+    try:
+        check_signature(data, number)
+        return _predict(service, recognizer, data, framing, number)
+    except RefusedError as error:
+        if error.status == 429:  # not the picture's fault
+            raise
+        metrics.REFUSED.labels(error.code).inc()
+        return [], {"faces": [], "picture": None, "error": {"code": error.code, "message": str(error)}}
 
 
 def _annotate(service: ServiceState, recognizer: Recognizer, data: bytes) -> bytes:

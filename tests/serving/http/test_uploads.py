@@ -23,10 +23,18 @@ from tests.serving.asking import FLAT_FACE, client_of, error_of
 UInt8Array = npt.NDArray[np.uint8]
 
 
-def test_a_bad_picture_in_a_batch_is_named(client: TestClient) -> None:
-    answer = client.post("/predict/batch", files=[("pictures", FLAT_FACE), ("pictures", FLAT_FACE[:60])])
-    assert (answer.status_code, error_of(answer)) == (422, "undecodable_picture")
-    assert "picture 2" in answer.json()["error"]["message"]
+def test_the_pictures_of_a_batch_are_judged_one_by_one(client: TestClient) -> None:
+    """One that cannot be read has an error in its place; the others are answered."""
+    bad = [(FLAT_FACE[:60], "undecodable_picture"), (b"", "empty_picture"), (b"hello", "unsupported_picture")]
+    files = [("pictures", FLAT_FACE), *(("pictures", data) for data, _ in bad), ("pictures", FLAT_FACE)]
+    answer = client.post("/predict/batch?framing=face", files=files)
+    assert answer.status_code == 200
+    first, *others, last = answer.json()["pictures"]
+    for item in (first, last):
+        assert (item["faces"][0]["emotion"], item["error"]) == ("happy", None)
+    for number, ((_, code), item) in enumerate(zip(bad, others, strict=True), 2):
+        assert (item["faces"], item["picture"], item["error"]["code"]) == ([], None, code)
+        assert f"picture {number}" in item["error"]["message"]
 
 
 def test_a_batch_of_too_many_pictures_is_refused(brightness_model: Path) -> None:
