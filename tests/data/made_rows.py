@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from fer_pipeline import schemas
 from fer_pipeline.config.params import PreprocessParams
-from fer_pipeline.data.preprocess.preprocess import PreprocessMetadata, preprocess
+from fer_pipeline.data.preprocess.metadata import PreprocessMetadata
+from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.imaging import UInt8Array
 
 Row = dict[str, Any]

@@ -1,17 +1,54 @@
-"""Denoise, enhance contrast and add augmented copies, on Arrow batches."""
+"""Balance classes by augmented copies, and finish the images of all rows.
+
+`plan_variants` counts the copies in Spark; `finisher` denoises, enhances contrast and adds the copies on Arrow batches.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as sf
 
 from fer_pipeline import imaging, schemas
 from fer_pipeline.config.params import PreprocessParams
+from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
+
+
+def plan_variants(rows: DataFrame, params: PreprocessParams) -> DataFrame:
+    """Add `variants`: the number of augmented copies that class balancing needs.
+
+    Rows with a flat image get none.
+    """
+    if not params.oversample_to:
+        return rows.withColumn("variants", sf.lit(0))
+    usable = (sf.col("split") == "train") & ~sf.col("flat")
+    classes = (
+        rows.filter(sf.col("split") == "train")
+        .groupBy("label")
+        .agg(sf.count("*").alias("n"), sf.sum(usable.cast("int")).alias("m"))
+    )
+    sizes = {row["label"]: (row["n"], row["m"]) for row in classes.collect()}
+    target = math.ceil(params.oversample_to * max(n for n, _ in sizes.values()))
+    keyed = (
+        rows.withColumn("group", sf.col("label") * 2 + usable.cast("int"))
+        .withColumn("key", sf.sha2(sf.concat(sf.lit(f"{params.seed}-variant-"), sf.col("row").cast("string")), 256))
+        .withColumn("bucket", bucket_of(sf.col("key")))
+        .withColumn("size", sf.lit(1))
+    )
+    placed = rank_in_group(keyed, "group", "bucket", ["key", "row"], "size")
+    variants = sf.lit(0)
+    for label, (n, m) in sizes.items():
+        each, more = divmod(max(target - n, 0), m) if m else (0, 0)
+        number = each + (sf.col("position") <= more).cast("int")
+        variants = sf.when(usable & (sf.col("label") == label), number).otherwise(variants)
+    return placed.withColumn("variants", variants).drop("group", "key", "bucket", "size", "position", "before", "last")
 
 
 def finisher(params: PreprocessParams) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

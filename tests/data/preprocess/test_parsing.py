@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from fer_pipeline import imaging, schemas
+from fer_pipeline.data.preprocess.metadata import PreprocessMetadata
 from fer_pipeline.data.preprocess.parsing import PARSED, RowFault, parse_pixels, parse_row, parser, split_of
-from fer_pipeline.data.preprocess.preprocess import PreprocessMetadata
 from fer_pipeline.errors import FerError
 from fer_pipeline.imaging import ImageSpec
 from tests.data.made_rows import face, pixels

@@ -19,7 +19,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fer_pipeline import imaging, schemas
-from fer_pipeline.data.preprocess.preprocess import PreprocessMetadata, preprocess
+from fer_pipeline.data.preprocess.metadata import PreprocessMetadata
+from fer_pipeline.data.preprocess.preprocess import preprocess
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import ImageSpec
 from tests.data.made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
