@@ -33,8 +33,20 @@ MAX_RATIO: Final = 100
 RATIO_FREE_BYTES: Final = 64 * 2**20
 """An archive that unpacks to no more than this is not judged by its ratio: tiny or flat pictures pack very well."""
 
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp")
 """Endings of picture files, lower case."""
+
+_UNREAD_FORMATS: Final = {
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!\x1a\x07": "rar",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+"""Formats that are refused by name, by the first bytes of a file."""
+
+_SYSTEM_NAMES: Final = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+"""Folders that macOS, Windows, Linux and network drives create, lower case."""
 
 DAMAGE: Final = (EOFError, OSError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
 """What reading a damaged file or archive member raises."""
@@ -89,9 +101,12 @@ def unpacked_limit(packed_bytes: int) -> int:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file is hidden, or left behind by macOS or Windows."""
+    """Return whether a file is hidden, or made by an operating or network system."""
     parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1].lower() in ("thumbs.db", "desktop.ini")
+    return any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in parts) or parts[-1].lower() in (
+        "thumbs.db",
+        "desktop.ini",
+    )
 
 
 def _opened(path: Path, stack: ExitStack) -> Tree:
@@ -102,6 +117,11 @@ def _opened(path: Path, stack: ExitStack) -> Tree:
     if _is_tar(path):
         stream = stack.enter_context(_tar_file(path))
         return _tar_tree(path, stack.enter_context(tarfile.open(fileobj=stream, mode="r:")))
+    for magic, name in _UNREAD_FORMATS.items():
+        if _starts_with(path, magic):
+            raise SourceError(
+                f"{path} is packed as {name}, which is not read: unpack it and give the folder, or pack it as .zip or .tar.gz"
+            )
     return Tree(path, {path.name: path.stat().st_size}, lambda _: path.open("rb"))
 
 

@@ -5,6 +5,7 @@ A face is gray uint8 (48, 48). Each raw row gives exactly one parsed row, usable
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -33,11 +34,10 @@ PARSED: Final = pa.schema(
 """One row per raw row: a face, or `reason` and `detail`."""
 
 SPLIT_OF_USAGE: Final = {
-    **{word.lower(): split for word, split in schemas.USAGE_SPLITS.items()},
-    **{split: split for split in schemas.SPLITS},
+    **{word.replace("_", ""): split for split, words in schemas.SPLIT_WORDS.items() for word in words},
     schemas.FEEDBACK_USAGE.lower(): "train",
 }
-"""Split of each known usage word, lower case."""
+"""Split of each known usage word: lower case, without blanks, "_" and "-"."""
 
 PIXELS: Final = FACE_SIZE * FACE_SIZE
 
@@ -87,11 +87,11 @@ def parse_row(row: dict[str, Any], has_splits: bool) -> dict[str, Any]:
 
 
 def split_of(usage: str | None, has_splits: bool) -> str | None:
-    """Return the split that a usage word means, whatever its case.
+    """Return the split of a usage word, in any case: "PublicTest", "public_test".
 
     None for no word in a source without splits. Raises `RowFault` for an unknown word.
     """
-    word = (usage or "").strip().lower()
+    word = re.sub(r"[\s_-]+", "", (usage or "").lower())
     if not word and not has_splits:
         return None
     if word not in SPLIT_OF_USAGE:

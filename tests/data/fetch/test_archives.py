@@ -63,6 +63,10 @@ def test_archives_are_known_by_their_name(name: str, archive: bool) -> None:
         ("a/DESKTOP.INI", True),
         ("thumbs.db/1.jpg", False),
         ("a.b/1.jpg", False),
+        ("happy/@eaDir/1.jpg", True),
+        ("$RECYCLE.BIN/1.jpg", True),
+        ("System Volume Information/1.jpg", True),
+        ("lost+found/1.jpg", True),
     ],
 )
 def test_hidden_and_system_files_are_known_by_their_name(name: str, hidden: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -52,6 +54,11 @@ def encrypted(folder: Path) -> Path:
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
+    return path
+
+
+def packed_with(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
     return path
 
 
@@ -110,6 +117,14 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "tar with link": (lambda f: tarred(f / "x.tar.gz", {"happy/1.jpg": b""}, tarfile.SYMTYPE), "holds a link or device"),
     "tar with pipe": (lambda f: tarred(f / "x.tar.gz", {"happy/1.jpg": b""}, tarfile.FIFOTYPE), "holds a link or device"),
     "a name twice": (doubled, "twice"),
+    "7z": (
+        lambda f: packed_with(f / "faces.7z", b"7z\xbc\xaf\x27\x1c"),
+        "faces.7z is packed as 7z, which is not read: unpack it",
+    ),
+    "rar": (lambda f: packed_with(f / "faces.rar", b"Rar!\x1a\x07\x01"), "faces.rar is packed as rar"),
+    "bzip2": (lambda f: packed_with(f / "fer2013.csv.bz2", bz2.compress(FER2013.encode())), "packed as bzip2"),
+    "xz": (lambda f: packed_with(f / "fer2013.csv.xz", lzma.compress(FER2013.encode())), "packed as xz"),
+    "zstd": (lambda f: packed_with(f / "faces.tar.zst", b"\x28\xb5\x2f\xfd"), "packed as zstd"),
     "empty zip": (lambda f: zipped(f / "x.zip", {}), "holds no faces"),
     "archive in an archive": (
         lambda f: zipped(f / "x.zip", {"inner.zip": b"PK"}),

@@ -49,6 +49,11 @@ def test_class_folders_give_pictures_in_sorted_order(form: str, tmp_path: Path, 
     assert metadata.notes == ("1 other files, left out: root/README.txt",)
 
 
+def test_all_endings_of_jpeg_files_are_read(tmp_path: Path, fetched: Fetched) -> None:
+    _, rows = fetched(tree(tmp_path / "faces", "happy/1.jpe", "happy/2.JFIF", "happy/3.jpeg", "happy/4.jpg"))
+    assert len(rows) == 4
+
+
 def test_a_flat_tree_has_no_usage(tmp_path: Path, fetched: Fetched) -> None:
     metadata, rows = fetched(tree(tmp_path / "faces", "happy/1.jpg", "Sadness/1.jpg"))
     assert [(row["emotion"], row["usage"]) for row in rows] == [("Sadness", None), ("happy", None)]

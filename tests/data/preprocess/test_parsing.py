@@ -48,7 +48,18 @@ def test_pixels_are_read_as_they_stand() -> None:
 
 @pytest.mark.parametrize(
     ("usage", "split"),
-    [("Training", "train"), ("publictest", "validation"), (" PrivateTest ", "test"), ("VALIDATION", "validation")],
+    [
+        ("Training", "train"),
+        ("publictest", "validation"),
+        (" PrivateTest ", "test"),
+        ("VALIDATION", "validation"),
+        ("val", "validation"),
+        ("testing", "test"),
+        ("public_test", "validation"),
+        ("Public Test", "validation"),
+        ("private-test", "test"),
+        ("Train_Set", "train"),
+    ],
 )
 def test_usage_words_are_known_in_any_case(usage: str, split: str) -> None:
     assert split_of(usage, True) == split
