@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, TypeVar
 
+from fer_pipeline.data.fetch.file_kinds import IMAGE_SUFFIXES, is_hidden, starts_with, unread_packer
 from fer_pipeline.errors import SourceError
 
 MAX_MEMBERS: Final = 500_000
@@ -32,21 +33,6 @@ MAX_RATIO: Final = 100
 
 RATIO_FREE_BYTES: Final = 64 * 2**20
 """An archive that unpacks to no more than this is not judged by its ratio: tiny or flat pictures pack very well."""
-
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp")
-"""Endings of picture files, lower case."""
-
-_UNREAD_FORMATS: Final = {
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"Rar!\x1a\x07": "rar",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
-"""Formats that are refused by name, by the first bytes of a file."""
-
-_SYSTEM_NAMES: Final = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
-"""Folders that macOS, Windows, Linux and network drives create, lower case."""
 
 DAMAGE: Final = (EOFError, OSError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
 """What reading a damaged file or archive member raises."""
@@ -90,54 +76,33 @@ def open_tree(path: Path) -> Iterator[Tree]:
         yield tree
 
 
-def is_archive(name: str) -> bool:
-    """Return whether a file is an archive by its name."""
-    return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))
-
-
 def unpacked_limit(packed_bytes: int) -> int:
     """Return the most bytes that a file of `packed_bytes` may unpack to."""
     return min(MAX_UNPACKED_BYTES, max(RATIO_FREE_BYTES, MAX_RATIO * packed_bytes))
 
 
-def is_hidden(name: str) -> bool:
-    """Return whether a file is hidden, or made by an operating or network system."""
-    parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in parts) or parts[-1].lower() in (
-        "thumbs.db",
-        "desktop.ini",
-    )
-
-
 def _opened(path: Path, stack: ExitStack) -> Tree:
     if path.is_dir():
         return _folder_tree(path)
-    if _starts_with(path, b"PK"):
+    if starts_with(path, b"PK"):
         return _zip_tree(path, stack.enter_context(zipfile.ZipFile(path)))
     if _is_tar(path):
         stream = stack.enter_context(_tar_file(path))
         return _tar_tree(path, stack.enter_context(tarfile.open(fileobj=stream, mode="r:")))
-    for magic, name in _UNREAD_FORMATS.items():
-        if _starts_with(path, magic):
-            raise SourceError(
-                f"{path} is packed as {name}, which is not read: unpack it and give the folder, or pack it as .zip or .tar.gz"
-            )
+    if packer := unread_packer(path):
+        raise SourceError(
+            f"{path} is packed as {packer}, which is not read: unpack it and give the folder, or pack it as .zip or .tar.gz"
+        )
     return Tree(path, {path.name: path.stat().st_size}, lambda _: path.open("rb"))
 
 
 def _is_tar(path: Path) -> bool:
     """Whether a file, unpacked where it is gzip, starts with a tar header."""
     try:
-        with gzip.open(path) if _starts_with(path, b"\x1f\x8b") else path.open("rb") as stream:
+        with gzip.open(path) if starts_with(path, b"\x1f\x8b") else path.open("rb") as stream:
             return stream.read(512)[257:262] == b"ustar"
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return False
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    """Whether the first bytes of a file are `magic`."""
-    with path.open("rb") as stream:
-        return stream.read(len(magic)) == magic
 
 
 def _folder_tree(folder: Path) -> Tree:
@@ -199,7 +164,7 @@ def _tar_file(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     It is unpacked to a temporary file without a name where reading its images in the order of their names would seek back in
     the gzip stream, which unpacks from the start again.
     """
-    if not _starts_with(path, b"\x1f\x8b"):
+    if not starts_with(path, b"\x1f\x8b"):
         with path.open("rb") as plain:
             yield plain
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fer_pipeline.data.fetch.archives import IMAGE_SUFFIXES, Tree, is_archive
+from fer_pipeline.data.fetch.archives import Tree
 from fer_pipeline.data.fetch.csv_tables import KNOWN_SHAPES, is_table, read_header, shape_of
-from fer_pipeline.data.fetch.image_folders import is_image
+from fer_pipeline.data.fetch.file_kinds import IMAGE_SUFFIXES, is_archive, is_image
 from fer_pipeline.data.raw_table import Notes
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from fer_pipeline.data.fetch.archives import DAMAGE, IMAGE_SUFFIXES, Tree
+from fer_pipeline.data.fetch.archives import DAMAGE, Tree
+from fer_pipeline.data.fetch.file_kinds import is_image
 from fer_pipeline.data.raw_table import Notes, RawRow
 from fer_pipeline.errors import SourceError
 from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
@@ -32,11 +33,6 @@ class ImageFile:
     name: str
     emotion: str
     usage: str | None
-
-
-def is_image(name: str) -> bool:
-    """Return whether a file is an image by its name."""
-    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def names_split_or_emotion(folder: str) -> bool:

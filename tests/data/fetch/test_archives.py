@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.data.fetch import archives
-from fer_pipeline.data.fetch.archives import MAX_UNPACKED_BYTES, is_archive, is_hidden, open_tree, unpacked_limit
+from fer_pipeline.data.fetch.archives import MAX_UNPACKED_BYTES, open_tree, unpacked_limit
 from fer_pipeline.errors import SourceError
 from tests.data.fetch.packing import tarred, tree, zipped
 
@@ -42,35 +42,6 @@ def test_a_single_file_is_a_tree_of_one(content: bytes, tmp_path: Path) -> None:
         assert dict(found.sizes) == {"fer.csv": len(content)}
         assert found.open("fer.csv").read() == content
         assert found.place("fer.csv") == str(tmp_path / "fer.csv")
-
-
-@pytest.mark.parametrize(
-    ("name", "archive"),
-    [("a.zip", True), ("A.ZIP", True), ("a.tar", True), ("a.tar.gz", True), ("a.tgz", True), ("a.gz", False), ("a.csv", False)],
-)
-def test_archives_are_known_by_their_name(name: str, archive: bool) -> None:
-    assert is_archive(name) == archive
-
-
-@pytest.mark.parametrize(
-    ("name", "hidden"),
-    [
-        ("happy/1.jpg", False),
-        ("happy/.1.jpg", True),
-        (".git/1.jpg", True),
-        ("__MACOSX/1.jpg", True),
-        ("a/thumbs.db", True),
-        ("a/DESKTOP.INI", True),
-        ("thumbs.db/1.jpg", False),
-        ("a.b/1.jpg", False),
-        ("happy/@eaDir/1.jpg", True),
-        ("$RECYCLE.BIN/1.jpg", True),
-        ("System Volume Information/1.jpg", True),
-        ("lost+found/1.jpg", True),
-    ],
-)
-def test_hidden_and_system_files_are_known_by_their_name(name: str, hidden: bool) -> None:
-    assert is_hidden(name) == hidden
 
 
 @pytest.mark.parametrize(
