@@ -182,7 +182,7 @@ def _break_off(server: Server, picture: bytes) -> Iterator[str]:
     kind = "multipart/form-data; boundary=x"
     standing = []
     for path, content in (("/predict", kind), ("/video", "application/octet-stream"), ("/feedback", kind)):
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: {content}\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: {content}\r\n"
         for end in UNFINISHED:
             for stays in (False, True):
                 stream = socket.create_connection(address, timeout=10)

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from fer_pipeline.serving.http.auth import OwnPagesOnly
+from fer_pipeline.serving.http.auth import OwnHostsOnly, OwnPagesOnly
 from fer_pipeline.serving.http.errors import answer_refusals
 from fer_pipeline.serving.http.metrics import CountRequests, told
 from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
@@ -39,6 +39,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(BodyLimit)
     app.add_middleware(OwnPagesOnly)
+    app.add_middleware(OwnHostsOnly)
     app.add_middleware(RequestId)
     app.add_middleware(SafeHeaders)  # outside of the others, for their answers
     app.add_middleware(CountRequests)

@@ -66,6 +66,7 @@ class Fer:
             prediction_logger=open_prediction_logger(settings),
             shadow=open_shadow(settings),
             feedback_inbox=open_feedback_inbox(settings),
+            hosts=settings.hosts,
         )
         state.serve(model)
         self._watcher = state.watcher = ModelWatcher(model_folder, model, state.serve)

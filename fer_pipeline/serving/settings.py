@@ -6,17 +6,20 @@ values that are passed win. Both raise `ParamsError` that names the variable, it
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode
 from fer_pipeline.workspace import layout
 
 PREFIX = "FER_"
+
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:]+")
 
 # The same place relative to this file in the repository and in the bento.
 BUNDLE = Path(__file__).resolve().parents[2] / layout.BUNDLE
@@ -39,6 +42,15 @@ def _sendable(token: SecretStr) -> SecretStr:
     if not (text and text.isascii() and text.isprintable() and " " not in text):
         raise ValueError
     return token
+
+
+def _host_names(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    names = tuple(name.strip().lower() for name in value.split(",") if name.strip())
+    if not all(_HOST.fullmatch(name) for name in names):
+        raise ValueError
+    return names
 
 
 Positive = Annotated[int, BeforeValidator(_plain_number), Field(ge=1, description="a positive whole number")]
@@ -105,6 +117,12 @@ class ServiceSettings(_Environment):
         default=None,
         description="letters, digits and signs of printable ASCII, without blanks; leave it out for a service without a token",
     )
+    hosts: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_host_names),
+        Field(description="names of hosts without ports, separated by commas, such as fer.example,service"),
+    ] = ()  # besides localhost and the address that it listens on; a proxy in front passes its own name on
     reload_seconds: float | None = Field(  # how often the model's folder is looked at
         default=None, gt=0, allow_inf_nan=False, description="a positive number of seconds; leave it out to keep the model"
     )

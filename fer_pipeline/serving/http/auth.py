@@ -1,4 +1,4 @@
-"""Authorization: the optional bearer token, and the check of a page's origin."""
+"""Authorization: the optional bearer token, the check of a page's origin and of the host's name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,28 @@ from fer_pipeline.serving.http.uploads import RefusedError
 _BEARER = HTTPBearer(auto_error=False, description="The value of FER_TOKEN, where the operator has set one.")
 _READING = ("GET", "HEAD", "OPTIONS")
 _PORTS = {"http": 80, "https": 443}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class OwnHostsOnly:
+    """ASGI middleware that refuses with 421 what is addressed to another host.
+
+    A page may have its own name lead to this machine (DNS rebinding) and then read all answers; its requests bear that name.
+    Served are `localhost`, the loopback addresses, the address that the connection came to, and the names of FER_HOSTS.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            host = Headers(scope=scope).get("host", "")
+            server = scope.get("server") or ("",)
+            if _host_name(host) not in {*_LOOPBACK, server[0], *scope["app"].state.service.hosts}:
+                message = f"this service is not {host[:100]!r}: its operator may add the name to FER_HOSTS"
+                await error_answer(421, "unknown_host", message)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class OwnPagesOnly:
@@ -61,6 +83,13 @@ def check_origin(headers: Headers) -> None:
             f"a page of {(origin or 'another site')[:100]} sent this to {host[:100]}: use the service's own page, or a program "
             "that sends no Origin; a proxy must pass the Host header on",
         )
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname  # in small letters, without port and brackets
+    except ValueError:  # no address at all
+        return None
 
 
 def _same_place(origin: str, host: str) -> bool:

@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from fastapi.testclient import TestClient
+from starlette.testclient import WebSocketDenialResponse
 
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.app import WEB
 from fer_pipeline.serving.http.middleware import SECURITY_HEADERS
-from tests.serving.asking import FLAT_FACE, client_of, error_of
+from fer_pipeline.serving.settings import ServiceSettings
+from tests.serving.asking import FLAT_FACE, app_of, client_of, error_of
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -129,6 +132,49 @@ def test_pages_of_other_origins_may_send_nothing(client: TestClient, headers: di
         {"sec-fetch-site": "none"},
     ],
 )
-def test_the_own_page_and_programs_are_served(client: TestClient, headers: dict[str, str]) -> None:
+def test_the_own_page_and_programs_are_served(brightness_model: Path, headers: dict[str, str]) -> None:
+    app = app_of(Recognizer.load(brightness_model))
+    app.state.service.hosts = ("fer.example",)
+    client = TestClient(app)
     answer = client.post("/predict?framing=face", files={"picture": FLAT_FACE}, headers=headers)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "elsewhere.example",
+        "elsewhere.example:3000",
+        "localhost.elsewhere.example",
+        "127.0.0.1.elsewhere.example",
+        "10.0.0.7",
+        "[::2]:3000",
+        "[::1",
+        "",
+    ],
+)
+def test_a_name_that_was_rebound_to_this_machine_reads_nothing(client: TestClient, host: str) -> None:
+    """A page whose own name leads here is of the same origin for the browser, which would let it read each answer."""
+    for method, path in (("GET", "/model"), ("GET", "/"), ("GET", "/metrics"), ("POST", "/predict")):
+        answer = client.request(method, path, headers={"host": host, "origin": f"http://{host}"})
+        assert (answer.status_code, error_of(answer)) == (421, "unknown_host")
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    with pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/live", headers={"host": host}):
+        pass
+    assert refused.value.status_code == 421
+
+
+@pytest.mark.parametrize("host", ["localhost:3000", "127.0.0.1:3000", "[::1]:3000", "[::1]", "testserver", "FER.example:443"])
+def test_known_hosts_are_served(brightness_model: Path, host: str) -> None:
+    """Loopback, the address that the connection came to, and the names of FER_HOSTS."""
+    app = app_of(Recognizer.load(brightness_model))
+    app.state.service.hosts = ServiceSettings(hosts="Fer.example, other").hosts
+    assert TestClient(app).get("/model", headers={"host": host}).status_code == 200
+
+
+def test_hosts_are_names_without_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FER_HOSTS", "fer.example:443")
+    with pytest.raises(ParamsError, match=r"FER_HOSTS is 'fer.example:443', expected names of hosts without ports"):
+        ServiceSettings()
+    monkeypatch.setenv("FER_HOSTS", "fer.example,::1")
+    assert ServiceSettings().hosts == ("fer.example", "::1")
