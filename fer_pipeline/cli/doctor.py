@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 import typer
 
 from fer_pipeline.cli.options import results
 from fer_pipeline.config.params import load_params
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import FerError, ToolUnavailableError
+from fer_pipeline.workspace.homes import Tool, check_homes, tool_home
 from fer_pipeline.workspace.layout import PARAMS
 
 PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
+TOOLS: Final[tuple[Tool, ...]] = ("Prefect", "BentoML")
 GIBIBYTES_NEEDED = 5
 PACKAGES = (
     "prefect",
@@ -57,10 +61,18 @@ def doctor() -> None:
 
 def examine(root: Path) -> list[Finding]:
     """Return all findings about machine and workspace `root`, first to mend first."""
-    findings = [_python(), *_packages(), _java(), _disk(root), *_ports(), _git(root), _params(root)]
+    homes = [_home(tool) for tool in TOOLS]
+    findings = [_python(), *_packages(), _java(), _spark_home(), _disk(root), *homes, *_ports(), _git(root), _params(root)]
     if findings[-1].ok:
         findings.append(_data(root))
     return findings
+
+
+def check_run() -> None:
+    """Raise `ToolUnavailableError` for the first finding that would end `fer run`, of the checks that take no time."""
+    for finding in (_spark_home(), *(_home(tool) for tool in TOOLS)):
+        if not finding.ok:
+            raise ToolUnavailableError(f"{finding.subject}: {finding.message}")
 
 
 def _python() -> Finding:
@@ -102,6 +114,23 @@ def _java() -> Finding:
     return Finding("Java", True, f"{found} ({origin})")
 
 
+def _spark_home() -> Finding:
+    named = os.environ.get("SPARK_HOME")
+    if named is None:
+        return Finding("Spark", True, "that of pyspark")
+    if not (Path(named) / "bin" / "spark-submit").is_file():
+        return Finding("Spark", False, f"SPARK_HOME {named} holds no bin/spark-submit: `unset SPARK_HOME` for that of pyspark")
+    return Finding("Spark", True, f"{named} (SPARK_HOME)")
+
+
+def _home(tool: Tool) -> Finding:
+    try:
+        check_homes(tool)
+    except FerError as error:
+        return Finding(f"{tool}'s folder", False, str(error))
+    return Finding(f"{tool}'s folder", True, str(tool_home(tool)))
+
+
 def _disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free / 2**30
     if not os.access(root, os.W_OK):
@@ -128,6 +157,11 @@ def _ports() -> list[Finding]:
 def _git(root: Path) -> Finding:
     from fer_pipeline.workspace import dvc
 
+    if shutil.which("git") is None:
+        return Finding("git", False, "not installed, so models cannot name their commit: install git")
+    if dvc.git_refusal(root):
+        advice = f"`git config --global --add safe.directory {shlex.quote(str(root))}`"
+        return Finding("git", False, f"refuses this folder, whose .git belongs to another user: {advice}")
     commit = dvc.git_commit(root)
     if commit == "none":
         return Finding("git", False, "no commit here, so models cannot name theirs: `git init && git add -A && git commit`")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.layout import BUNDLE, YUNET
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
@@ -83,6 +85,21 @@ def chosen_recognizer(model: str | None, detector_file: Path | None, threshold: 
 def counted(count: int, one: str, many: str = "") -> str:
     """Join a count and its noun: "no face", "1 face", "2,000 faces"."""
     return f"{f'{count:,}' if count else 'no'} {one if count == 1 else many or one + 's'}"
+
+
+def check_port(host: str, port: int, command: str) -> None:
+    """Raise `ToolUnavailableError` where this machine cannot listen on a port of the address `host`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        other = port + 1 if port < 65535 else 3000
+        raise ToolUnavailableError(
+            f"`{command}` cannot listen on port {port} of {host} ({error.strerror}): end what uses it, or give another: "
+            f"`{command} --port {other}`"
+        ) from error
 
 
 def plain(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markdown import Markdown
 
+from fer_pipeline.cli.doctor import check_run
 from fer_pipeline.cli.options import results
 from fer_pipeline.errors import FerError
 
@@ -28,9 +29,8 @@ def run(
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
     from fer_pipeline.promotion.summary import Summary
-    from fer_pipeline.workspace.homes import check_homes
 
-    check_homes("Prefect", "BentoML")
+    check_run()
     from flows.training import train_champion
 
     summary = train_champion(data, str(votes) if votes else None, profile, wait)

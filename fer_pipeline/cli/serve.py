@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import check_port, results
 from fer_pipeline.errors import ModelError
 from fer_pipeline.workspace.homes import check_homes
 from fer_pipeline.workspace.layout import BUNDLE, CHALLENGER, SHADOW_LOG
 
 
 def serve(
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on; loopback by default.")] = "127.0.0.1",
     follow: Annotated[
         float,
@@ -47,7 +47,7 @@ def serve(
         folder = Path(os.environ.setdefault("FER_MODEL_DIR", str(Path.cwd() / BUNDLE)))
         ModelInfo.read(folder)
         os.environ["FER_RELOAD_SECONDS"] = str(follow)
-        results.print(f"a new champion in {folder} takes over within {follow:g} s")
+        results.print(f"a new champion in {folder} takes over within {follow:g} s", markup=False)
     else:
         os.environ.pop("FER_RELOAD_SECONDS", None)
     if shadow is not None:
@@ -55,10 +55,12 @@ def serve(
         challenger = os.environ.setdefault("FER_SHADOW_MODEL", str(root / CHALLENGER))
         log = os.environ.setdefault("FER_SHADOW_LOG", str(root / SHADOW_LOG))
         os.environ["FER_SHADOW_SHARE"] = str(shadow)
-        results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}")
+        results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}", markup=False)
     if workers > 1:
         others = os.environ.get("BENTOML_CONFIG_OPTIONS", "")
         os.environ["BENTOML_CONFIG_OPTIONS"] = f"{others} services.fer.workers={workers}".strip()
-    results.print(f"serving {tag} on http://{host}:{port}")
+    check_port(host, port, "fer serve")
+    shown = f"[{host}]" if ":" in host else host
+    results.print(f"serving {tag} on http://{shown}:{port}", markup=False)
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     os.execv(bentoml, [bentoml, "serve", tag, "--host", host, "--port", str(port)])

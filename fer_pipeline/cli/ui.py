@@ -11,13 +11,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import check_port, results
 from fer_pipeline.workspace.homes import check_homes
 from fer_pipeline.workspace.layout import MLFLOW_DATABASE
 
 app = typer.Typer(help="Open the MLflow or the Prefect user interface.", no_args_is_help=True)
 
-Port = Annotated[int, typer.Option(help="Port to listen on, on loopback.")]
+Port = Annotated[int, typer.Option(help="Port to listen on, on loopback.", min=1, max=65535)]
 
 
 @app.command()
@@ -36,6 +36,7 @@ def mlflow(port: Port = 5000) -> None:
     if store == own:
         with suppress(DatabaseError):  # the server says what is wrong with the file
             follow_workspace(Path.cwd() / MLFLOW_DATABASE)
+    check_port("127.0.0.1", port, "fer ui mlflow")
     results.print(f"MLflow on {store}: open http://127.0.0.1:{port} (it takes about half a minute to start; Ctrl-C ends it)")
     _become("mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
 
@@ -47,6 +48,7 @@ def prefect(port: Port = 4200) -> None:
     Example: `fer ui prefect --port 4200`
     """
     check_homes("Prefect")
+    check_port("127.0.0.1", port, "fer ui prefect")
     results.print(f"Prefect: open http://127.0.0.1:{port} (Ctrl-C ends it)")
     _become("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
 

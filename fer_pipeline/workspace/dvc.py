@@ -70,6 +70,13 @@ def git_commit(root: Path) -> str:
     return head.stdout.strip() + ("-dirty" if changed.returncode else "")
 
 
+def git_refusal(root: Path) -> bool:
+    """Return whether git refuses to work in `root`, since its .git belongs to another user."""
+    environment = {**os.environ, "LC_ALL": "C"}
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, env=environment, capture_output=True, text=True, check=False)
+    return head.returncode != 0 and "dubious ownership" in head.stderr
+
+
 def add_source(root: Path, paths: list[Path]) -> str:
     """Copy files or one folder into data/source under DVC; return the version (MD5).
 

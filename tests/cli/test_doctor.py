@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,36 @@ def test_missing_data_is_named_with_the_command_that_brings_it(tmp_path: Path) -
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "source.dvc").touch()
     assert "dvc pull" in finding(tmp_path, "data").message
+
+
+def test_a_spark_home_without_spark_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice for a broken SPARK_HOME is about SPARK_HOME."""
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    spark = finding(ROOT, "Spark")
+    assert not spark.ok
+    assert "unset SPARK_HOME" in spark.message
+
+
+@pytest.mark.parametrize(("tool", "variable"), [("Prefect", "PREFECT_HOME"), ("BentoML", "BENTOML_HOME")])
+def test_a_home_that_cannot_be_used_is_found(tool: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "below"))
+    home = finding(ROOT, f"{tool}'s folder")
+    assert not home.ok
+    assert f"export {variable}=" in home.message
+
+
+def test_a_machine_without_git_is_told_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    git = finding(ROOT, "git")
+    assert not git.ok
+    assert "install git" in git.message
+
+
+def test_a_git_folder_of_another_owner_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git's refusal is not taken for a folder without commits."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    git = finding(tmp_path, "git")
+    assert not git.ok
+    assert "safe.directory" in git.message

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from typer.testing import CliRunner
 
-from fer_pipeline.cli.options import counted
+from fer_pipeline.cli.app import app
+from fer_pipeline.cli.options import check_port, counted
 from fer_pipeline.errors import FerError, ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.model_info import ModelInfo
 from tests.fixtures.commands import fer, publish
@@ -97,3 +100,26 @@ def test_a_failed_fetch_names_the_path_of_the_file(tmp_path: Path) -> None:
 )
 def test_a_count_agrees_with_its_noun(count: int, words: tuple[str, ...], text: str) -> None:
     assert counted(count, *words) == text
+
+
+def test_a_port_that_is_in_use_is_named(tmp_path: Path) -> None:
+    """Commands that listen say that a port is taken, before they start a server."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with pytest.raises(ToolUnavailableError, match=f"`fer serve` cannot listen on port {port} of 127.0.0.1"):
+            check_port("127.0.0.1", port, "fer serve")
+    check_port("127.0.0.1", port, "fer serve")
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(ToolUnavailableError, match=r"cannot listen on port 3000 of 192\.0\.2\.1"):
+        check_port("192.0.2.1", 3000, "fer serve")
+
+
+@pytest.mark.parametrize("command", ["serve", "ui mlflow", "ui prefect"])
+@pytest.mark.parametrize("port", ["0", "80000"])
+def test_a_port_out_of_range_is_refused(command: str, port: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--port", port])
+    assert result.exit_code == 2
