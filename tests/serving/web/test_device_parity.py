@@ -4,6 +4,7 @@ import base64
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -67,6 +68,23 @@ def test_pictures_become_model_inputs_as_on_the_server(visit: Visit) -> None:
         assert fitness["size"] == quality.size
         assert fitness["sharpness"] == pytest.approx(quality.sharpness, rel=1e-6)
         assert fitness["brightness"] == pytest.approx(quality.brightness, rel=1e-6)
+
+
+def test_transparent_pixels_show_white_as_on_the_server(visit: Visit, drawn_face: UInt8Array) -> None:
+    script = """
+      const { pixelsOfFile } = await import("/web/device/decoding.js");
+      const { toGray } = await import("/web/device/pixels.js");
+      const { width, height, data } = toGray(await pixelsOfFile(new Blob([bytes(values.data)]), 1e7));
+      return [width, height, text(data)];
+    """
+    alpha = np.full(drawn_face.shape[:2], 255, np.uint8)
+    alpha[:200] = 0
+    alpha[200:220] = 128
+    ok, data = cv2.imencode(".png", np.dstack([drawn_face, alpha]))
+    assert ok
+    width, height, values = called(visit, script, data=np.frombuffer(bytes(data), np.uint8))
+    pixels = np.frombuffer(base64.b64decode(values), np.uint8).reshape(height, width)
+    np.testing.assert_allclose(pixels.astype(int), imaging.to_gray(imaging.decode(bytes(data))), atol=1)
 
 
 def test_the_cascade_finds_the_same_boxes_as_opencv(visit: Visit, drawn_face: UInt8Array) -> None:

@@ -29,7 +29,8 @@ export function pixelsOfBitmap(bitmap) {
   const pen = new OffscreenCanvas(width, high).getContext("2d", { willReadFrequently: true });
   for (let top = 0; top < height; top += high) {
     const rows = Math.min(high, height - top);
-    pen.clearRect(0, 0, width, high);
+    pen.fillStyle = "white"; // what is transparent shows it, as on the server
+    pen.fillRect(0, 0, width, high);
     pen.drawImage(bitmap, 0, -top);
     image.data.set(pen.getImageData(0, 0, width, rows).data, top * width * 4);
   }
