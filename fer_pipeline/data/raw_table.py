@@ -55,7 +55,8 @@ class Notes:
         """Count one more `finding`, and keep the first ten examples of it."""
         self.counts[finding] += 1
         if self.counts[finding] <= 10:
-            self.examples.setdefault(finding, []).append(example)
+            readable = example.encode("utf-8", "backslashreplace").decode()  # a name of a file may be no UTF-8
+            self.examples.setdefault(finding, []).append(readable)
 
     def texts(self) -> tuple[str, ...]:
         """Return one line per finding: "3 files that are no pictures: a.txt, ..."."""

@@ -74,7 +74,8 @@ def read_images(tree: Tree, images: tuple[ImageFile, ...], notes: Notes) -> Iter
     `image` is None where the file is larger than `MAX_IMAGE_BYTES` or cannot be read.
     """
     for image in images:
-        yield RawRow(image.name, image.emotion, image.usage, image=_read(tree, image.name, notes))
+        name = image.name.encode("utf-8", "backslashreplace").decode()  # files of old systems have names that are not UTF-8
+        yield RawRow(name, image.emotion, image.usage, image=_read(tree, image.name, notes))
 
 
 def digest_rows(rows: Iterator[RawRow], digest: hashlib._Hash) -> Iterator[RawRow]:
