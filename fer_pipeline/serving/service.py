@@ -21,6 +21,7 @@ from fer_pipeline.serving.background.model_watcher import ModelWatcher
 from fer_pipeline.serving.background.prediction_logger import open_prediction_logger
 from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.background.shadow import open_shadow
+from fer_pipeline.serving.http.access_log import protect_access_log
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.bentoml_server import keep_supervisor_private, limit_websockets
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
@@ -35,6 +36,7 @@ app = create_app()
 drop_time_limit()
 keep_supervisor_private()
 limit_websockets()
+protect_access_log()
 
 
 # `http.admission` limits requests, with 429; BentoML's own limit would also count the page and live cameras. Why its
