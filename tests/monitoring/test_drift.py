@@ -147,7 +147,11 @@ def test_each_comparison_says_what_was_found() -> None:
     assert bright.reason.startswith(f"median 549, was 49.5; PSI {index:.3f}, at least 0.1; corrected p ")
     assert bright.reason.endswith(", below 0.01")
     assert mix.statistic == pytest.approx(2 * (20**2 / 40 + 10**2 / 50 + 10**2 / 10))  # [[60, 40, 0], [20, 60, 20]]
-    assert mix.reason.startswith("happy 20.0 %, was 60.0 %; PSI ")
+    old, new = (np.array([*counts, 0, 0, 0, 0]) + 0.5 for counts in ([60, 40, 0], [20, 60, 20]))
+    assert mix.psi == pytest.approx(np.sum((new - old) / 103.5 * np.log(new / old)))
+    assert mix.adjusted_p == pytest.approx(4 * mix.p_value)  # the second smallest of five
+    words = f"happy 20.0 %, was 60.0 %; PSI {mix.psi:.3f}, at least 0.1; corrected p {mix.adjusted_p:.2g}, below 0.01"
+    assert mix.reason == words
     assert (mix.before, mix.now, mix.drifted) == (None, None, True)
     assert result.verdict == "drift in brightness, emotion mix"
 

@@ -65,6 +65,7 @@ def test_each_check_says_what_was_observed_and_required() -> None:
     }
     assert {name: figures[name] for name in rest} == pytest.approx(rest)
     assert decision.rows == 700
+    assert decide(new, candidate(0.7, "old"), LABELS, PARAMS).figures["ece_rise"] == pytest.approx(0.1)
 
 
 def test_gains_must_lie_above_their_margins() -> None:
