@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,7 +65,11 @@ class LocalLocation(StorageLocation):
             ) from error
 
     def open(self) -> BinaryIO:
-        return self.path.open("rb")
+        file = os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # a pipe would be waited for without end
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return file
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(self.path))
 
     @contextmanager
     def replaced(self) -> Iterator[Path]:
