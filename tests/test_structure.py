@@ -20,7 +20,12 @@ def name_of(file: Path) -> str:
 
 def test_only_the_foundations_lie_at_the_root_of_the_package() -> None:
     loose = {file.stem for file in PACKAGE if file.parent == ROOT / "fer_pipeline"}
-    assert loose == {"__init__", "environment", "errors", "imaging", "labels", "model_info", "schemas"}
+    assert loose == {"__init__", "environment", "errors", "labels", "model_info", "schemas"}
+    assert {file.stem for file in PACKAGE if file.parent == ROOT / "fer_pipeline" / "imaging"} == {  # the sixth, a folder
+        "__init__",
+        "decoding",
+        "jpeg_scans",
+    }
 
 
 def test_no_room_has_more_than_12_modules() -> None:
