@@ -266,7 +266,7 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"best.json cannot be read"):
         SearchResult.read(tmp_path)
     (tmp_path / "best.json").write_text('{"recipe": {"epochz": 3}}')
-    with pytest.raises(ParamsError, match=r"best.json holds a recipe that this code does not know \(epochz: Extra"):
+    with pytest.raises(ParamsError, match=r"best.json holds a recipe that this code does not know \(unknown key epochz"):
         SearchResult.read(tmp_path)
 
 
