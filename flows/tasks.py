@@ -8,18 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.experiments.registry import Version
-from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.promotion import champion, gate
 from fer_pipeline.promotion.decision import Decision, SmokeTest
-from fer_pipeline.workspace import dvc, layout
-from fer_pipeline.workspace.locks import exclusive
+from fer_pipeline.workspace import dvc
 from flows.artifacts import publish, report_links, show_decision
 
 
@@ -66,7 +63,7 @@ def evaluate_challenger(root: Path, challenger: Version) -> gate.GateResult:
 
 @task(task_run_name="package")
 def package(root: Path, version: Version) -> str:
-    """Builds the version's bundle and asks it for one picture."""
+    """Build the version's bundle and asks it for one picture."""
     return champion.package_version(root, version)
 
 
@@ -87,28 +84,7 @@ def set_champion(root: Path, version: Version, over: str | None) -> None:
     champion.set_champion(root, version, over)
 
 
-@task(task_run_name="search", **DATABASE_RETRIES)
-def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
-    """Searches for a recipe; a search that was killed goes on."""
-    from fer_pipeline.experiments.search import tune  # Keras takes ten seconds to import
-
-    folder, report = root / layout.TUNING, dvc.output(root, "evaluate").parent / "tuning"
-    processed, soft_labels = dvc.output(root, "preprocess"), root / layout.SOFT_LABELS
-    logger = get_run_logger()
-    with exclusive(folder, "tune-recipe", wait_seconds):
-        recipe = load_params(root / layout.PARAMS)
-        return tune.tune(processed, folder, report, recipe, soft_labels, trials=trials, on_progress=logger.info)
-
-
-@task(task_run_name="best trial")
-def publish_search(result: SearchResult) -> None:
-    """Stores the best trial as an artifact of the flow run."""
-    rows = [f"| `{key}` | {value} |" for key, value in result.values.items()]
-    text = "\n".join([result.comment, "", "| key of train | value |", "|---|---|", *rows])
-    publish("fer-search", text, {}, "The best recipe that the search has found")
-
-
 @task(task_run_name="summary")
 def publish_summary(root: Path, markdown: str) -> None:
-    """Stores the summary as an artifact of the flow run, with links to the reports."""
+    """Store the summary as an artifact of the flow run, with links to the reports."""
     publish("fer-summary", markdown, report_links(root), "Figures and the gate's decision")

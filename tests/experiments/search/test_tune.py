@@ -25,7 +25,7 @@ from fer_pipeline.errors import DivergedError, FerError, ParamsError, ToolUnavai
 from fer_pipeline.experiments.search import tune
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.training.train import OnEpoch
-from flows import tasks
+from flows import tuning
 
 ROOT = Path(__file__).parents[3]
 FACES = 84
@@ -276,7 +276,7 @@ def test_the_flow_searches_in_the_places_of_the_pipeline(tmp_path: Path, monkeyp
     called: list[tuple[Any, ...]] = []
     monkeypatch.setattr(tune, "tune", lambda *paths, trials, on_progress: called.append((*paths[:3], trials)))
     with disable_run_logger():
-        tasks.search.fn(tmp_path, 7, 0)
+        tuning.search.fn(tmp_path, 7, 0)
     data = tmp_path / "data"
     assert called == [(data / "processed", data / "tuning", data / "reports" / "tuning", 7)]
 
