@@ -38,7 +38,7 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def apply() -> None:
-    """Set each variable of `DEFAULTS` that is not set yet, and add loopback to NO_PROXY.
+    """Set the variables of `DEFAULTS` that are not set; loopback joins NO_PROXY.
 
     Entry points call it before they import the tools.
     """

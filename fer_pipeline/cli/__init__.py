@@ -62,7 +62,7 @@ def run_command(command: Callable[[], object]) -> None:
 
 
 def _show_any_name() -> None:
-    """Let the output show names that its encoding does not have, as escapes, instead of failing."""
+    """Escape names in the output that its encoding cannot express."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")

@@ -69,7 +69,10 @@ def examine(root: Path) -> list[Finding]:
 
 
 def check_run() -> None:
-    """Raise `ToolUnavailableError` for the first finding that would end `fer run`, of the checks that take no time."""
+    """Check without delay what would end `fer run`.
+
+    Raises `ToolUnavailableError` for the first finding.
+    """
     for finding in (_spark_home(), *(_home(tool) for tool in TOOLS)):
         if not finding.ok:
             raise ToolUnavailableError(f"{finding.subject}: {finding.message}")

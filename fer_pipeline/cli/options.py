@@ -88,7 +88,10 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def check_port(host: str, port: int, command: str) -> None:
-    """Raise `ToolUnavailableError` where this machine cannot listen on a port of the address `host`."""
+    """Check that this machine can listen on a port of the address `host`.
+
+    Raises `ToolUnavailableError` where it cannot.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(family, kind, protocol) as probe:

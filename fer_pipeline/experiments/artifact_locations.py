@@ -28,7 +28,7 @@ _LOCK_SECONDS = 10
 
 
 def artifact_location(file: Path, experiment: str) -> str:
-    """Return the URI of the artifacts of a new experiment, for the database `file` of a workspace.
+    """Return the artifact URI of a new experiment in the database `file`.
 
     MLflow's own default is a plain path, of which it cannot read back one that holds a percent sign.
     """
@@ -36,7 +36,7 @@ def artifact_location(file: Path, experiment: str) -> str:
 
 
 def follow_workspace(file: Path) -> None:
-    """Change artifact locations that name an earlier place of the workspace to its present one.
+    """Re-base artifact locations that name an earlier place of the workspace.
 
     `file` is the workspace's mlflow.db; its artifacts lie in mlruns beside it. A location elsewhere stays as it is where there is
     such a folder and no other workspace around it. Raises `ToolUnavailableError`, which names both places, where the file cannot
@@ -73,7 +73,10 @@ def follow_workspace(file: Path) -> None:
 
 
 def misplaced_store(file: Path) -> Path | None:
-    """Return the database that an earlier release wrote for this one, at the percent-encoded path; None where there is none."""
+    """Return the database at the percent-encoded path, None where there is none.
+
+    An earlier release wrote it there instead of at this path.
+    """
     earlier = Path(quote(str(file)))
     try:
         return earlier if earlier != file and earlier.is_file() else None
@@ -87,7 +90,10 @@ def _columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def _present_location(location: str | None, own: Path) -> str | None:
-    """Return the location below the folder `own` that takes the place of this one; None where it stays as it is."""
+    """Return the location below the folder `own` that replaces this one.
+
+    None where it stays as it is.
+    """
     found = _LOCATION.fullmatch(location or "")
     if location is None or found is None or location.startswith(f"{own.as_uri()}/"):
         return None

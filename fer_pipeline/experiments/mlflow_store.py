@@ -116,7 +116,7 @@ def _is_of_workspace(file: Path | None) -> TypeGuard[Path]:
 
 
 def _open(file: Path | None) -> None:
-    """Check the store's file once per call, and once per process that its locations are those of this workspace."""
+    """Check the store's file, and once per process its artifact locations."""
     _check_head(file)
     if not _is_of_workspace(file):
         return

@@ -71,7 +71,7 @@ def git_commit(root: Path) -> str:
 
 
 def git_refusal(root: Path) -> bool:
-    """Return whether git refuses to work in `root`, since its .git belongs to another user."""
+    """Return whether git refuses `root` since its .git has another owner."""
     environment = {**os.environ, "LC_ALL": "C"}
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, env=environment, capture_output=True, text=True, check=False)
     return head.returncode != 0 and "dubious ownership" in head.stderr

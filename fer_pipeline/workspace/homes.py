@@ -15,7 +15,10 @@ _FOLDERS: Final[dict[Tool, tuple[str, str]]] = {"Prefect": ("PREFECT_HOME", ".pr
 
 
 def user_home() -> Path | None:
-    """Return the home of this user; None where HOME is not set and the user has no entry in the list of users."""
+    """Return the home of this user, None where there is none.
+
+    That is where HOME is not set and the user has no entry in the list of users.
+    """
     try:
         return Path.home()
     except RuntimeError:
@@ -23,7 +26,10 @@ def user_home() -> Path | None:
 
 
 def tool_home(tool: Tool) -> Path | None:
-    """Return the folder of a tool: that of its variable, or else the one below the user's home. None without a home."""
+    """Return the folder of a tool, None where there is no home.
+
+    It is that of its variable, or else the one below the user's home.
+    """
     variable, name = _FOLDERS[tool]
     home = user_home()
     if named := os.environ.get(variable):

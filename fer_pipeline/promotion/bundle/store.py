@@ -18,13 +18,16 @@ _LOG_LINES = 30
 
 
 def store_folder() -> Path | None:
-    """Return the folder in which BentoML keeps the bentos of this user; None where the user has no home."""
+    """Return BentoML's folder of bentos, None where the user has no home."""
     home = tool_home("BentoML")
     return home / "bentos" if home else None
 
 
 def writable_store() -> Path:
-    """Return BentoML's folder of bentos. Raises `ToolUnavailableError` where it cannot be written."""
+    """Return BentoML's folder of bentos, which can be written.
+
+    Raises `ToolUnavailableError` where it cannot.
+    """
     check_homes("BentoML")
     folder = store_folder()
     assert folder is not None  # the check has found it

@@ -21,7 +21,10 @@ class _OneLine(logging.Filter):
 
 
 def protect_access_log() -> None:
-    """Escape what BentoML's access log is given, and shorten keys to 6 digits; call it once its logging is set up."""
+    """Escape what BentoML's access log is given; shorten keys to 6 digits.
+
+    Call it once BentoML's logging is set up.
+    """
     logger = logging.getLogger("bentoml.access")
     if not any(isinstance(one, _OneLine) for one in logger.filters):
         logger.addFilter(_OneLine())

@@ -1,4 +1,4 @@
-"""Authorization: the optional bearer token, the check of a page's origin and of the host's name."""
+"""Authorization: bearer token, origin of a page, name of the host."""
 
 from __future__ import annotations
 

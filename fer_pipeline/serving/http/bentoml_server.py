@@ -20,7 +20,7 @@ _FRAME_EXCESS = 64 * 1024  # bytes by which a frame may exceed the limit and sti
 
 
 def keep_supervisor_private() -> None:
-    """Let Circus, the supervisor of the workers, take no commands from other processes.
+    """Close the control socket of Circus, which supervises the workers.
 
     By default it listens on two random ports of 127.0.0.1 without a login, and any user of the machine may have it start a
     process with the service's user and environment.
@@ -29,7 +29,9 @@ def keep_supervisor_private() -> None:
 
 
 def limit_websockets() -> None:
-    """Let uvicorn take no compressed WebSocket messages, and none that is much larger than a frame of a camera.
+    """Refuse compressed WebSocket messages, and large ones.
+
+    The limit lies a little above the largest frame of a camera.
 
     It would inflate them on the event loop, up to 16 MB each, before the app is asked who sends them.
     """
