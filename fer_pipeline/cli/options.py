@@ -83,7 +83,7 @@ def chosen_recognizer(model: str | None, detector_file: Path | None, threshold: 
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """Join a count and its noun: "no face", "1 face", "2,000 faces"."""
+    """Join a count and its noun: "no faces", "1 face", "2,000 faces"."""
     return f"{f'{count:,}' if count else 'no'} {one if count == 1 else many or one + 's'}"
 
 

@@ -91,10 +91,10 @@ def test_a_failed_fetch_names_the_path_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "words", "text"),
     [
-        (0, ("face",), "no face"),
+        (0, ("face",), "no faces"),
         (1, ("face",), "1 face"),
         (2000, ("face",), "2,000 faces"),
-        (0, ("person", "people"), "no person"),
+        (0, ("person", "people"), "no people"),
         (3, ("person", "people"), "3 people"),
     ],
 )

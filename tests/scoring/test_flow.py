@@ -27,4 +27,4 @@ def test_the_flow_scores_with_the_bundle_or_fails(
     shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
     facts = flow.score_pictures.fn("set", "out", master=WHERE)
     assert (facts.pictures, facts.faces) == (1, 1)
-    assert "1 pictures, 1 faces" in told[0]
+    assert "1 picture, 1 face" in told[0]
