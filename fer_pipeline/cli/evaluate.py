@@ -16,7 +16,7 @@ Model = Annotated[
     typer.Option(
         parser=model_path,
         metavar="MODEL",
-        help="Folder of an exported model, shipped model (`fast`), or `champion`, `challenger`, `fer/3` of the registry.",
+        help="Folder of an exported model, pretrained model (`fast`), or `champion`, `challenger`, `fer/3` of the registry.",
     ),
 ]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]

@@ -121,13 +121,13 @@ def train(
 
 def evaluate(
     processed: Processed,
-    model: Annotated[str, typer.Option(help="Folder written by `fer train`, or the name of a shipped model: `fast`.")],
+    model: Annotated[str, typer.Option(help="Folder written by `fer train`, or the name of a pretrained model: `fast`.")],
     out: Out,
     params: Params = PARAMS,
 ) -> None:
     """Calibrate on validation, measure on test, write the report.
 
-    A shipped model is measured as it is served, on onnxruntime and with its own temperature; another one joins its figures to
+    A pretrained model is measured as it is served, on onnxruntime and with its own temperature; another one joins its figures to
     the MLflow run of its training.
 
     Example: `fer evaluate --processed data/processed --model data/model --out data/reports/evaluation`

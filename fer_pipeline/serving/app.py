@@ -14,7 +14,7 @@ from fer_pipeline.serving.http.auth import OwnHostsOnly, OwnPagesOnly
 from fer_pipeline.serving.http.errors import answer_refusals
 from fer_pipeline.serving.http.metrics import CountRequests, told
 from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
-from fer_pipeline.serving.http.schemas import Model, model_facts, refusals
+from fer_pipeline.serving.http.schemas import Model, model_metadata, refusals
 from fer_pipeline.serving.http.uploads import BodyLimit, RefusedError
 from fer_pipeline.serving.routes import admin, browser_model, feedback, live, pictures, videos
 from fer_pipeline.serving.state import ServiceState
@@ -57,7 +57,7 @@ def create_app() -> FastAPI:
         service: ServiceState = app.state.service
         logs = service.prediction_logger is not None or (service.shadow is not None and service.shadow.keeps_log)
         days = service.feedback_inbox.settings.feedback_days if service.feedback_inbox else None
-        return model_facts(
+        return model_metadata(
             service.recognizer,
             camera_temporal=service.camera_temporal,
             has_card=service.card is not None,

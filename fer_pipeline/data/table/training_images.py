@@ -169,6 +169,6 @@ def _known(folder: Path) -> ImageHashes:
 
 _MAX_SEEN_SHARE = 0.01
 _REMEDY = (
-    "set preprocess.validation_share in params.yaml to that of its training (0.02 for the shipped models) and run "
+    "set preprocess.validation_share in params.yaml to that of its training (0.02 for the pretrained models) and run "
     "`dvc repro preprocess`, or take a model that was trained on this table"
 )

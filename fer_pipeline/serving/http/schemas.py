@@ -111,9 +111,9 @@ class Lineage(BaseModel):
 
 
 class Model(Lineage):
-    """All facts of the model."""
+    """All metadata of the model."""
 
-    model_config = ConfigDict(title="ModelFacts")
+    model_config = ConfigDict(title="ModelMetadata")
 
     labels: list[str]
     image_spec: dict[str, Any]
@@ -267,7 +267,7 @@ def model_header(recognizer: Recognizer) -> dict[str, str]:
     return {"X-Model": "".join(sign if " " <= sign <= "~" else "?" for sign in words)}
 
 
-def model_facts(
+def model_metadata(
     recognizer: Recognizer, *, camera_temporal: TemporalMode, has_card: bool, logs_predictions: bool, feedback_days: int | None
 ) -> dict[str, Any]:
     """Values of `Model`."""

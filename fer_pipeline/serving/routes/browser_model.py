@@ -36,7 +36,7 @@ class DeviceFile(BaseModel):
     sent: int = Field(description="bytes that travel")
 
 
-class DeviceFacts(BaseModel):
+class DeviceMetadata(BaseModel):
     """All that decides an answer besides the three files.
 
     `model` is the one that the network belongs to.
@@ -61,8 +61,8 @@ class DeviceFacts(BaseModel):
     )
 
 
-@router.get("/device", response_model=DeviceFacts, responses=refusals(401, 404))
-def device_facts(request: Request) -> Any:
+@router.get("/device", response_model=DeviceMetadata, responses=refusals(401, 404))
+def device_metadata(request: Request) -> Any:
     """Return the model's metadata and the sizes of the files for the browser."""
     service: ServiceState = request.app.state.service
     recognizer, model = service.recognizer, _model(service)

@@ -82,12 +82,12 @@ class VideoJobs:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def start(self, folder: Path, loaded: LoadedModel | None, temporal: TemporalMode = "smooth", **facts: Any) -> str:
+    def start(self, folder: Path, loaded: LoadedModel | None, temporal: TemporalMode = "smooth", **metadata: Any) -> str:
         """Start the analysis of the video in a folder of `receiving`; its job id.
 
-        `facts` stay in its state. `temporal` is how the emotions of a face are joined over time.
+        `metadata` stays in its state. `temporal` is how the emotions of a face are joined over time.
         """
-        _write_state(folder, state="queued", temporal=temporal, **facts)
+        _write_state(folder, state="queued", temporal=temporal, **metadata)
         thread = Thread(target=self._supervise, args=(folder, loaded), name=f"video {folder.name}", daemon=True)
         self._threads = [known for known in self._threads if known.is_alive()] + [thread]
         thread.start()
