@@ -31,9 +31,8 @@ def keep_supervisor_private() -> None:
 def limit_websockets() -> None:
     """Refuse compressed WebSocket messages, and large ones.
 
-    The limit lies a little above the largest frame of a camera.
-
-    It would inflate them on the event loop, up to 16 MB each, before the app is asked who sends them.
+    The limit lies a little above the largest frame of a camera. Otherwise uvicorn would inflate messages on the event loop, up to
+    16 MB each, before the app is asked who sends them.
     """
     uvicorn.Config = _Config  # type: ignore[misc]
 
