@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from fer_pipeline.config.training import AugmentParams, TrainParams
+from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.training_images import image_hashes, read_training_images
 from fer_pipeline.errors import DataQualityError, FerError, ParamsError
@@ -18,30 +17,9 @@ from fer_pipeline.training import checkpoints
 from fer_pipeline.training.artifacts import TrainingResult, read_history, read_model, read_training, write_model
 from fer_pipeline.training.devices import hardware
 from fer_pipeline.training.train import recipe_key, train
+from tests.training.recipe import WHOLE, Killed
 
-Make = Callable[[int, int], FaceDataset]
 FACTS = {"image_spec": {"size": 48}, "source": {"synthetic": True, "name": "stripes"}}
-WHOLE = TrainParams(
-    network="compact",
-    epochs=4,
-    batch_size=28,
-    lr=0.02,
-    ema_decay=0.8,
-    mixup_alpha=0.2,
-    low_resolution_size=32,
-    low_resolution_epochs=2,
-    early_stopping_patience=3,
-    augment=AugmentParams(flip=False),  # a mirrored stripe has another label
-)
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing in the code under test may catch it."""
-
-
-@pytest.fixture(scope="module")
-def data(make_stripes: Make) -> tuple[FaceDataset, FaceDataset]:
-    return make_stripes(140, 0), make_stripes(49, 1)
 
 
 @pytest.fixture(scope="module")
