@@ -14,7 +14,8 @@ from fer_pipeline.serving.http.auth import OwnHostsOnly, OwnPagesOnly
 from fer_pipeline.serving.http.errors import answer_refusals
 from fer_pipeline.serving.http.metrics import CountRequests, told
 from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
-from fer_pipeline.serving.http.schemas import Model, model_metadata, refusals
+from fer_pipeline.serving.http.model_schemas import Model, model_metadata
+from fer_pipeline.serving.http.schemas import refusals
 from fer_pipeline.serving.http.uploads import BodyLimit, RefusedError
 from fer_pipeline.serving.routes import admin, browser_model, feedback, live, pictures, videos
 from fer_pipeline.serving.state import ServiceState

@@ -28,7 +28,8 @@ from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.sandbox.confinement import die_with
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
-from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, shared_root
+from fer_pipeline.serving.sandbox.job_files import shared_root
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.serving.settings import Limits, ServiceSettings
 from fer_pipeline.serving.state import ServiceState
 

@@ -22,7 +22,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle.folder import replaced_bundle
 from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox
-from fer_pipeline.serving.http.schemas import NOTICE, SYNTHETIC_NOTICE
+from fer_pipeline.serving.http.model_schemas import NOTICE, SYNTHETIC_NOTICE
 from fer_pipeline.serving.http.uploads import SIGNATURES
 from fer_pipeline.serving.settings import ServiceSettings
 from fer_pipeline.workspace import layout

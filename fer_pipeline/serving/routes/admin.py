@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.serving.http.auth import require_token
-from fer_pipeline.serving.http.schemas import Lineage, lineage, refusals
+from fer_pipeline.serving.http.model_schemas import Lineage, lineage
+from fer_pipeline.serving.http.schemas import refusals
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.state import ServiceState
 

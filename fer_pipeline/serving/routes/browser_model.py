@@ -17,7 +17,8 @@ from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import LEVEL_DEGREES
 from fer_pipeline.inference.tracking import COAST_SECONDS, FORGET_SECONDS
 from fer_pipeline.serving.http.auth import require_token
-from fer_pipeline.serving.http.schemas import Lineage, lineage, refusals
+from fer_pipeline.serving.http.model_schemas import Lineage, lineage
+from fer_pipeline.serving.http.schemas import refusals
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.routes import browser_files, live
 from fer_pipeline.serving.state import ServiceState

@@ -23,7 +23,7 @@ from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import check_origin
 from fer_pipeline.serving.http.errors import error_answer
-from fer_pipeline.serving.http.schemas import lineage
+from fer_pipeline.serving.http.model_schemas import lineage
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.routes.frame_queue import FrameQueue, Message
 from fer_pipeline.serving.settings import Limits

@@ -18,7 +18,8 @@ from fer_pipeline.labels import emotion_index
 from fer_pipeline.serving.background.face_tokens import gray_face
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import require_token
-from fer_pipeline.serving.http.schemas import PICTURE_REFUSALS, BatchPrediction, Prediction, lineage, model_header
+from fer_pipeline.serving.http.model_schemas import lineage, model_header
+from fer_pipeline.serving.http.schemas import PICTURE_REFUSALS, BatchPrediction, Prediction
 from fer_pipeline.serving.http.uploads import RefusedError, check_signature, read_pictures
 from fer_pipeline.serving.state import ServiceState
 

@@ -17,9 +17,11 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.http.auth import require_token
-from fer_pipeline.serving.http.schemas import VideoAnswer, VideoJob, lineage, refusals
+from fer_pipeline.serving.http.model_schemas import lineage
+from fer_pipeline.serving.http.schemas import VideoAnswer, VideoJob, refusals
 from fer_pipeline.serving.http.uploads import RefusedError, read_video
-from fer_pipeline.serving.sandbox.video_jobs import RESULT_FILES, UNFINISHED, UPLOAD, VideoJobs
+from fer_pipeline.serving.sandbox.job_files import RESULT_FILES, UNFINISHED, UPLOAD
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.serving.state import ServiceState
 
 _POLL_SECONDS = 0.3

@@ -7,14 +7,12 @@ supervises it to the end of its keeping: it waits for a slot, starts and watches
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,18 +21,26 @@ from threading import Event, Thread
 from typing import IO, Any
 
 from fer_pipeline.inference.smoothing import TemporalMode
-from fer_pipeline.inference.video.writers import FILES
 from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.sandbox.job_files import (
+    CANCEL,
+    LOG,
+    MODEL,
+    OWNER,
+    RESULT_FILES,
+    RESULTS,
+    UNFINISHED,
+    UPLOAD,
+    is_alive,
+    is_id,
+    read_state,
+    write_state,
+)
 from fer_pipeline.serving.settings import Limits
-from fer_pipeline.workspace.files import private_folder, write_json
+from fer_pipeline.workspace.files import private_folder
 
-UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
-UNFINISHED = ("queued", "running")
-RESULT_FILES = tuple(FILES)
-
-_OWNER, _CANCEL, _LOG, _MODEL = "owner", "cancel", "log", "model"
 _TICK_SECONDS = 0.2
 _RETRY_SECONDS = 60  # about the time of a video, after which there may be a place
 _PACKAGE_ROOT = Path(__file__).resolve().parents[3]
@@ -55,7 +61,7 @@ class VideoJobs:
         self._threads: list[Thread] = []
         self.model: LoadedModel | None = None
         for folder in self._folders():
-            if not _alive(folder):
+            if not is_alive(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
@@ -66,7 +72,7 @@ class VideoJobs:
         """
         with self._locked():
             folders = list(self._folders())
-            unfinished = sum(_state(folder).get("state", "queued") in UNFINISHED for folder in folders)
+            unfinished = sum(read_state(folder).get("state", "queued") in UNFINISHED for folder in folders)
             if unfinished >= self._limits.max_videos + self._limits.max_videos_waiting:
                 raise RefusedError(429, "overloaded", "too many videos at once; try again when one is done", _RETRY_SECONDS)
             if len(folders) >= self._limits.max_video_results:
@@ -75,7 +81,7 @@ class VideoJobs:
                 raise RefusedError(429, "disk_full", "there is no room for a video; try again later", _RETRY_SECONDS)
             folder = self._root / secrets.token_hex(16)
             folder.mkdir(mode=0o700)
-            (folder / _OWNER).write_text(str(os.getpid()))
+            (folder / OWNER).write_text(str(os.getpid()))
         try:
             yield folder
         except BaseException:
@@ -87,7 +93,7 @@ class VideoJobs:
 
         `metadata` stays in its state. `temporal` is how the emotions of a face are joined over time.
         """
-        _write_state(folder, state="queued", temporal=temporal, **metadata)
+        write_state(folder, state="queued", temporal=temporal, **metadata)
         thread = Thread(target=self._supervise, args=(folder, loaded), name=f"video {folder.name}", daemon=True)
         self._threads = [known for known in self._threads if known.is_alive()] + [thread]
         thread.start()
@@ -99,10 +105,10 @@ class VideoJobs:
         Raises `RefusedError` where there is none of this id.
         """
         folder = self._folder(job)
-        state = _state(folder)
+        state = read_state(folder)
         if not state:
             raise _unknown(job)
-        if state["state"] in UNFINISHED and not _alive(folder):
+        if state["state"] in UNFINISHED and not is_alive(folder):
             return {**state, "state": "failed", "error": {"code": "lost", "message": "its worker ended; send the video again"}}
         return state
 
@@ -120,9 +126,9 @@ class VideoJobs:
         """
         folder = self._folder(job)
         with suppress(FileNotFoundError):
-            (folder / _CANCEL).touch()
+            (folder / CANCEL).touch()
         end = time.monotonic() + 10
-        while folder.exists() and _alive(folder) and time.monotonic() < end:
+        while folder.exists() and is_alive(folder) and time.monotonic() < end:
             time.sleep(_TICK_SECONDS / 4)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -139,11 +145,11 @@ class VideoJobs:
 
     def _folders(self) -> Iterator[Path]:
         if self._root.is_dir():
-            yield from (path for path in self._root.iterdir() if _is_id(path.name))
+            yield from (path for path in self._root.iterdir() if is_id(path.name))
 
     def _folder(self, job: str) -> Path:
         folder = self._root / job
-        if not _is_id(job) or not folder.is_dir() or (folder / _CANCEL).exists():
+        if not is_id(job) or not folder.is_dir() or (folder / CANCEL).exists():
             raise _unknown(job)
         return folder
 
@@ -170,10 +176,10 @@ class VideoJobs:
         with slot:
             fault = self._analyse(folder, model)
         (folder / UPLOAD).unlink(missing_ok=True)
-        shutil.rmtree(folder / _MODEL, ignore_errors=True)
-        state = _state(folder)
+        shutil.rmtree(folder / MODEL, ignore_errors=True)
+        state = read_state(folder)
         if fault is not None:
-            _write_state(folder, **{**state, "state": "failed", "error": {"code": fault[0], "message": fault[1]}})
+            write_state(folder, **{**state, "state": "failed", "error": {"code": fault[0], "message": fault[1]}})
         metrics.VIDEOS.labels(fault[0] if fault else (state.get("error") or {}).get("code", "done")).inc()
 
     def _slot(self, folder: Path) -> IO[str] | None:
@@ -193,7 +199,7 @@ class VideoJobs:
     def _analyse(self, folder: Path, model: LoadedModel | None) -> tuple[str, str] | None:
         model_folder = self._model_folder.resolve()
         if model is not None:
-            model_folder = folder / _MODEL
+            model_folder = folder / MODEL
             try:
                 model_folder.mkdir()
                 model.files.write(model_folder)
@@ -203,7 +209,7 @@ class VideoJobs:
         arguments = [str(folder), str(model_folder), str(os.getpid()), self._limits.model_dump_json()]
         environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE_ROOT), "HOME": str(folder), "TMPDIR": str(folder)}
         end = time.monotonic() + 60 * self._limits.max_video_minutes
-        with (folder / _LOG).open("wb") as log:
+        with (folder / LOG).open("wb") as log:
             process = subprocess.Popen(
                 [*command, *arguments],
                 cwd=folder,
@@ -224,7 +230,7 @@ class VideoJobs:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        if _state(folder).get("state") in UNFINISHED:
+        if read_state(folder).get("state") in UNFINISHED:
             return (
                 "undecodable_video",
                 f"the video broke its decoder, or needs too much memory (exit status {process.returncode})",
@@ -232,55 +238,7 @@ class VideoJobs:
         return None
 
     def _is_unwanted(self, folder: Path) -> bool:
-        return self._closing.is_set() or (folder / _CANCEL).exists()
-
-
-def shared_root() -> Path:
-    """Return the folder that all workers of one service share.
-
-    They have the same parent. Removes the folders of services that are gone.
-    """
-    parent = Path(tempfile.gettempdir())
-    prefix = f"fer-videos-{os.getuid()}-"
-    for stale in parent.glob(f"{prefix}*"):
-        number = stale.name.removeprefix(prefix)
-        if number.isdecimal() and not _exists(int(number)) and not stale.is_symlink():
-            shutil.rmtree(stale, ignore_errors=True)
-    return parent / f"{prefix}{os.getppid()}"
-
-
-def _write_state(folder: Path, **values: Any) -> None:
-    with suppress(FileNotFoundError):  # deleted meanwhile
-        write_json(folder / STATE_FILE, {"progress": None, "frames": 0, "faces": 0, "error": None, "files": [], **values})
-
-
-def _state(folder: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return values
-
-
-def _alive(folder: Path) -> bool:
-    try:
-        return _exists(int((folder / _OWNER).read_text()))
-    except (OSError, ValueError):
-        return False
-
-
-def _exists(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _is_id(name: str) -> bool:
-    return len(name) == 32 and set(name) <= set("0123456789abcdef")
+        return self._closing.is_set() or (folder / CANCEL).exists()
 
 
 def _unknown(job: str) -> RefusedError:

@@ -20,7 +20,7 @@ from fer_pipeline.inference.smoothing import time_constants
 from fer_pipeline.inference.video.analysis import VideoOptions, VideoProgress, analyse
 from fer_pipeline.inference.video.limits import VideoLimits
 from fer_pipeline.serving.sandbox.confinement import NETWORK, die_with, limit, refuse_calls
-from fer_pipeline.serving.sandbox.video_jobs import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
+from fer_pipeline.serving.sandbox.job_files import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
 from fer_pipeline.serving.settings import Limits
 from fer_pipeline.workspace.files import write_json
 

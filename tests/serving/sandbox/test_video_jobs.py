@@ -14,8 +14,8 @@ import pytest
 
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.serving.http.schemas import lineage
-from fer_pipeline.serving.sandbox.video_jobs import shared_root
+from fer_pipeline.serving.http.model_schemas import lineage
+from fer_pipeline.serving.sandbox.job_files import shared_root
 from fer_pipeline.serving.settings import Limits
 from fer_pipeline.workspace.files import private_folder
 from tests.serving.filming import error_of
@@ -132,8 +132,9 @@ import os, time
 from pathlib import Path
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.admission import AdmissionController
-from fer_pipeline.serving.http.schemas import lineage
-from fer_pipeline.serving.sandbox.video_jobs import VideoJobs, UPLOAD
+from fer_pipeline.serving.http.model_schemas import lineage
+from fer_pipeline.serving.sandbox.job_files import UPLOAD
+from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.serving.settings import Limits
 jobs = VideoJobs(Path({str(root)!r}), Path({str(brightness_model)!r}), Limits())
 with jobs.receiving() as folder:

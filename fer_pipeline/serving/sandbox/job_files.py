@@ -1,0 +1,73 @@
+"""Files of a video's job in its private folder, and the folder of all jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from fer_pipeline.inference.video.writers import FILES
+from fer_pipeline.workspace.files import write_json
+
+UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
+OWNER, CANCEL, LOG, MODEL = "owner", "cancel", "log", "model"
+"""Names in the folder of a job: `OWNER` holds the number of the service's process, `CANCEL` exists once it is not wanted."""
+
+UNFINISHED = ("queued", "running")
+RESULT_FILES = tuple(FILES)
+
+
+def shared_root() -> Path:
+    """Return the folder that all workers of one service share.
+
+    They have the same parent. Removes the folders of services that are gone.
+    """
+    parent = Path(tempfile.gettempdir())
+    prefix = f"fer-videos-{os.getuid()}-"
+    for stale in parent.glob(f"{prefix}*"):
+        number = stale.name.removeprefix(prefix)
+        if number.isdecimal() and not _exists(int(number)) and not stale.is_symlink():
+            shutil.rmtree(stale, ignore_errors=True)
+    return parent / f"{prefix}{os.getppid()}"
+
+
+def write_state(folder: Path, **values: Any) -> None:
+    """Replace the state of a job, unless the job was deleted. Raises `OSError`."""
+    with suppress(FileNotFoundError):  # deleted meanwhile
+        write_json(folder / STATE_FILE, {"progress": None, "frames": 0, "faces": 0, "error": None, "files": [], **values})
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return the state of a job; empty where there is none."""
+    try:
+        values: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return values
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether the worker that supervises a job still runs."""
+    try:
+        return _exists(int((folder / OWNER).read_text()))
+    except (OSError, ValueError):
+        return False
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def is_id(name: str) -> bool:
+    """Whether a name has the form of a job's id: 32 hexadecimal digits."""
+    return len(name) == 32 and set(name) <= set("0123456789abcdef")
