@@ -1,62 +1,69 @@
 # A fresh machine needs Python 3.11, pip, git and make. uv is taken from PATH, else installed into .uv/.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+# Extras beside the pipeline, such as EXTRAS="s3 kaggle"; those of the last `make install` are kept.
+INSTALLED := $(shell cat .venv/.installed 2>/dev/null)
+EXTRAS ?= $(INSTALLED)
 
 .PHONY: help install run test test-slow lint types check mutants bench demo-lifecycle fuzz audit sbom vendor clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
-install: .venv/.installed ## install the locked environment
+install: .venv/.installed ## install the locked environment; EXTRAS="s3 kaggle" for more
 
 .uv/bin/uv:
 	python3 -m venv .uv
 	.uv/bin/pip install --quiet --disable-pip-version-check "uv==0.13.8"
 
+ifneq ($(strip $(EXTRAS)),$(strip $(INSTALLED)))
+.PHONY: .venv/.installed
+endif
 .venv/.installed: $(filter .uv/%,$(UV)) pyproject.toml uv.lock
-	$(UV) sync --frozen --quiet
-	@touch $@
+	$(UV) sync --frozen --quiet $(addprefix --extra ,$(EXTRAS))
+	@echo "$(EXTRAS)" > $@
 
 run: install ## raw faces to a packaged champion; DATA=path, VOTES=path and PROFILE=name are optional
-	$(UV) run --frozen fer run $(if $(DATA),--data "$(DATA)") $(if $(VOTES),--votes "$(VOTES)") $(if $(PROFILE),--profile "$(PROFILE)")
+	@.venv/bin/fer run $(if $(DATA),--data "$(DATA)") $(if $(VOTES),--votes "$(VOTES)") $(if $(PROFILE),--profile "$(PROFILE)")
 
 test: install ## the test suite, its files shared between two processes
-	$(UV) run --frozen pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: install ## the tests that take minutes each; installs the extras that some of them need
-	$(UV) run --frozen --extra postgres --extra s3 pytest -q -m slow
+test-slow: ## the tests that take minutes each; installs the extras that some of them need
+	$(MAKE) install EXTRAS="$(sort $(EXTRAS) postgres s3)"
+	.venv/bin/pytest -q -m slow
 
 mutants: install ## change the pure modules in one place at a time: which changes does no test notice? ONLY="fer_pipeline.metrics*" for some
-	$(UV) run --frozen mutmut run --max-children 2 $(ONLY)
-	$(UV) run --frozen mutmut results | sed '/not checked/d'
+	.venv/bin/mutmut run --max-children 2 $(ONLY)
+	.venv/bin/mutmut results | sed '/not checked/d'
 
 bench: install ## speed and memory
-	$(UV) run --frozen python -m benchmarks
+	.venv/bin/python -m benchmarks
 
 check: lint types ## style, layers and types; under a minute
 
 lint: install ## style, and who may import whom
-	$(UV) run --frozen ruff check .
-	$(UV) run --frozen ruff format --check .
-	$(UV) run --frozen lint-imports --no-logo
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-logo
 
 types: install ## types
-	$(UV) run --frozen mypy
+	.venv/bin/mypy
 
 demo-lifecycle: install ## a model's life with real servers on loopback: train, promote, serve, drift, feedback, shadow, rollback
-	$(UV) run --frozen python -m benchmarks.lifecycle
+	.venv/bin/python -m benchmarks.lifecycle
 
 fuzz: install $(filter .uv/%,$(UV)) ## what nobody should send, to the service; minutes, fetches schemathesis
-	$(UV) run --frozen python -m benchmarks.fuzz
+	.venv/bin/python -m benchmarks.fuzz
 
 audit: $(filter .uv/%,$(UV)) ## known vulnerabilities of the locked packages; needs api.osv.dev
 	$(UV) audit --frozen
 
 sbom: install ## sbom.cdx.json, a CycloneDX list of the locked packages with all extras, and of what the page has of others
 	$(UV) export --frozen --all-extras --no-dev --quiet --format cyclonedx1.5 --output-file sbom.cdx.json
-	$(UV) run --frozen python -m tools.sbom sbom.cdx.json
+	.venv/bin/python -m tools.sbom sbom.cdx.json
 
 vendor: install ## renew what the page has of others, at its pinned version; needs npm
-	$(UV) run --frozen python -m tools.vendor_onnxruntime
+	.venv/bin/python -m tools.vendor_onnxruntime
 
 clean: ## remove everything that runs wrote, except the data under DVC
 	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle data/challenger mutants

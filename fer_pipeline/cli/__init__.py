@@ -6,8 +6,6 @@ import errno
 import io
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +27,7 @@ def main() -> None:
     _show_any_name()
     if OWNER_VARIABLE in os.environ:
         end_with(os.environ[OWNER_VARIABLE])
-    from fer_pipeline.cli.app import app  # typer and rich are imported after the environment is set
+    from fer_pipeline.cli.app import app  # typer is imported after the environment is set
 
     run_command(app)
 
@@ -37,10 +35,9 @@ def main() -> None:
 def run_command(command: Callable[[], object]) -> None:
     """Call a command line; turn errors and Ctrl-C into a message and an exit code.
 
-    The stack trace of an error that is neither a `FerError` nor a full disk goes to a file, which the message names.
+    The stack trace of an error that is neither a `FerError` nor a full disk goes to a file, which the message names. What only an
+    error needs is imported where one occurs.
     """
-    from fer_pipeline.cli.options import errors
-
     try:
         command()
     except FerError as error:
@@ -55,6 +52,8 @@ def run_command(command: Callable[[], object]) -> None:
             )
         )
     except KeyboardInterrupt:
+        from fer_pipeline.cli.options import errors
+
         errors.print("[bold red]stopped.[/] Finished stages are kept; the same command goes on from there.")
         sys.exit(130)
     except Exception as error:
@@ -69,6 +68,9 @@ def _show_any_name() -> None:
 
 
 def _unexpected(error: Exception) -> FerError:
+    import tempfile
+    import traceback
+
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     try:
         descriptor, log = tempfile.mkstemp(prefix="fer-error-", suffix=".log")

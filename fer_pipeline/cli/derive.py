@@ -154,7 +154,7 @@ def adjust_logits(
     processed: Processed = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = ADJUSTED,
 ) -> None:
-    """Shift a model's logits by class, so that it finds rare emotions more often.
+    """Shift a model's logits by class, to find rare emotions more often.
 
     The offsets are chosen on validation for macro-F1.
 

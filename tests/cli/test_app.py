@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,29 @@ finally:
         "numpy",
     ):
         assert f"'{package}'" not in done.stdout
+
+
+def test_without_arguments_fer_prints_its_help_at_little_cost(tmp_path: Path) -> None:
+    def cost() -> float:
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
+    costs = []
+    for _ in range(3):
+        before = cost()
+        done = fer(cwd=tmp_path)
+        costs.append(cost() - before)
+        assert done.returncode == 0
+        assert "predict" in done.stdout
+    assert min(costs) < 0.3  # seconds of CPU time; 1.0 when all commands were imported
+
+
+def test_fer_tells_its_version(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert fer("--version", cwd=tmp_path).stdout == f"fer-pipeline {project['version']}\n"
+
+
+def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:
+    done = fer("predikt", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Did you mean 'predict'?" in done.stderr

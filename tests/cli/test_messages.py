@@ -20,9 +20,13 @@ FILES = ("README.md", "params.yaml", "dvc.yaml", "prefect.yaml", "bentofile.yaml
 COMMANDS = get_command(app)
 EARLIER = ROOT / "fer_pipeline" / "cli" / "renamed.py"
 
-_QUOTED = re.compile(r"`(?:[A-Z_]+=\S+ )*(?:uv run )?fer ([a-z][^`]*)`")
-_RUN = re.compile(r"uv run fer ([a-z][^`\n]*)")
+_QUOTED = re.compile(r"`(?:[A-Z_]+=\S+ )*fer ([a-z][^`]*)`")
+_RUN = re.compile(r"^fer ([a-z][^`\n]*)", re.MULTILINE)
 _STAGE = re.compile(r"cmd: fer ([^\n]+)")
+
+
+def read(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def texts() -> list[Path]:
@@ -60,13 +64,20 @@ def unknown(line: str) -> str | None:
     return f"no options {options - known}" if options - known else None
 
 
-NAMED = {file: found for file in texts() if (found := set(commands_in(file.read_text(encoding="utf-8", errors="replace"))))}
+NAMED = {file: found for file in texts() if (found := set(commands_in(read(file))))}
 
 
 @pytest.mark.parametrize("file", NAMED, ids=lambda file: str(file.relative_to(ROOT)))
 def test_each_command_that_a_file_names_exists(file: Path) -> None:
     found = {line: unknown(line) for line in NAMED[file]}
     assert not {line: fault for line, fault in found.items() if fault}
+
+
+def test_no_text_for_people_runs_a_command_through_uv() -> None:
+    """After `make install` commands work as printed on a machine without uv: `. .venv/bin/activate`, then `fer ...`."""
+    inside = ("Makefile", "Dockerfile", "compose.yaml")
+    for_people = [file for file in texts() if file.name not in inside]
+    assert [str(file.relative_to(ROOT)) for file in for_people if re.search(r"\buv (run|sync)\b", read(file))] == []
 
 
 def test_commands_are_named_all_over_the_project() -> None:
@@ -86,5 +97,5 @@ def test_commands_are_found_over_lines_of_code() -> None:
 
 def test_no_file_names_a_command_by_its_earlier_name() -> None:
     old = re.compile(rf"\bfer (?:{'|'.join(sorted(RENAMED, key=len, reverse=True))})\b")
-    found = {str(file.relative_to(ROOT)): old.findall(file.read_text(encoding="utf-8", errors="replace")) for file in texts()}
+    found = {str(file.relative_to(ROOT)): old.findall(read(file)) for file in texts()}
     assert not {file: names for file, names in found.items() if names}

@@ -28,7 +28,7 @@ from fer_pipeline.workspace.server_process import free_port, running_server
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 pytest.importorskip("moto.server", reason="needs the development packages")
-boto3 = pytest.importorskip("boto3", reason="needs the extra: uv sync --extra s3")
+boto3 = pytest.importorskip("boto3", reason="needs the extra: make test-slow")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_an_mlflow_server_keeps_models_in_the_store(
 
 
 def test_a_data_version_goes_to_the_store_and_comes_back(store: Any, tmp_path: Path) -> None:
-    pytest.importorskip("dvc_s3", reason="needs the extra: uv sync --extra s3")
+    pytest.importorskip("dvc_s3", reason="needs the extra: make test-slow")
     root = tmp_path / "workspace"
     root.mkdir()
 

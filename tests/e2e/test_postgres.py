@@ -59,7 +59,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_models_live_in_an_mlflow_server_on_postgresql(
     database: str, brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("psycopg", reason="needs the extra: uv sync --extra postgres")
+    pytest.importorskip("psycopg", reason="needs the extra: make test-slow")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]

@@ -21,7 +21,7 @@ from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.serving.settings import Limits
 from tests.serving.asking import app_with, state_of
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make install")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDS_CHROMIUM = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

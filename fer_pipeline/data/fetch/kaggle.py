@@ -34,7 +34,10 @@ def download(dataset: str, out: Path) -> Path:
         from kagglehub.exceptions import DataCorruptionError, KaggleApiHTTPError, UnauthenticatedError
         from requests import RequestException  # the client that kagglehub uses and whose errors it lets through
     except ModuleNotFoundError as error:
-        raise ToolUnavailableError(f"{dataset}: package {error.name} is not installed: run `uv sync --extra kaggle`") from error
+        raise ToolUnavailableError(
+            f"{dataset}: package {error.name} is not installed: run "
+            "`pip install 'fer-pipeline[kaggle]'`, in a clone `make install EXTRAS=kaggle`"
+        ) from error
     handle = match["handle"]
     target = out / handle.split("/")[1]
     try:

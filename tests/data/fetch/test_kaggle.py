@@ -63,7 +63,7 @@ def test_a_malformed_name_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(ToolUnavailableError, match=r"kagglehub.*uv sync --extra kaggle"):
+    with pytest.raises(ToolUnavailableError, match=r"kagglehub.*make install EXTRAS=kaggle"):
         download("kaggle:a/b", tmp_path)
 
 

@@ -20,7 +20,7 @@ from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox
 from fer_pipeline.serving.settings import ServiceSettings
 from tests.serving.asking import app_with, state_of
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: uv sync --group dev")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make install")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
