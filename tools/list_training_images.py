@@ -30,7 +30,7 @@ def list_images(
 
     folder = model_path(model)
     count = add_training_images(folder, ProcessedTable.open(processed))
-    results.print(f"{folder} now names the {count:,} pictures of the train split of {processed}", markup=False)
+    results.print(f"{folder} now names the {count:,} pictures of the train split of {processed}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 
 from fer_pipeline import environment
 from fer_pipeline.cli import run_command
-from fer_pipeline.cli.options import errors, results
+from fer_pipeline.cli.options import errors, labelled, results
 from fer_pipeline.workspace.layout import EXPORT, MODEL, PARAMS, PROCESSED, REPORTS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
@@ -47,7 +47,7 @@ def publish(
             tolerance=tolerance,
         )
     for report in shipped.stale:
-        results.print(f"[yellow]left out of the card:[/] {reports / report} was measured for another model")
+        results.print(labelled("left out of the card:", "yellow", f"{reports / report} was measured for another model"))
     size = sum((shipped.folder / file).stat().st_size for file in shipped.model.files) / 1e6
     results.print(
         f"{shipped.folder}: {size:.1f} MB, accuracy {shipped.model.metrics['accuracy']:.4f} on test as stored; with weights in "

@@ -13,5 +13,5 @@ _Item = TypeVar("_Item")
 
 def progress_bar(items: Sequence[_Item], description: str) -> Iterator[_Item]:
     """Yield the items one by one; a terminal shows how many are done."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     yield from track(items, description, console=console, transient=True, disable=not console.is_terminal)

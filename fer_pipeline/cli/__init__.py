@@ -52,9 +52,9 @@ def run_command(command: Callable[[], object]) -> None:
             )
         )
     except KeyboardInterrupt:
-        from fer_pipeline.cli.options import errors
+        from fer_pipeline.cli.options import errors, labelled
 
-        errors.print("[bold red]stopped.[/] Finished stages are kept; the same command goes on from there.")
+        errors.print(labelled("stopped.", "bold red", "Finished stages are kept; the same command goes on from there."))
         sys.exit(130)
     except Exception as error:
         _fail(_unexpected(error))
@@ -82,9 +82,9 @@ def _unexpected(error: Exception) -> FerError:
 
 
 def _fail(error: FerError) -> NoReturn:
-    from fer_pipeline.cli.options import errors
+    from fer_pipeline.cli.options import errors, labelled
 
-    errors.print(f"[bold red]error:[/] {_escape(str(error))}")
+    errors.print(labelled("error:", "bold red", str(error)))
     error_file = os.environ.get("FER_ERROR_FILE")
     if error_file:  # a stage that a flow started: the flow shows the message, too
         with suppress(OSError):  # that disk may be full as well
@@ -95,9 +95,3 @@ def _fail(error: FerError) -> NoReturn:
 def _is_full(error: OSError) -> bool:
     # The writers of HDF5 and of folders (`shutil.Error`) have the number in their message only.
     return error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -83,7 +83,6 @@ def _distill_offline(
     results.print(
         f"soft labels {taught.fingerprint} for {taught.rows:,} rows in {out}, version {version}; the teachers agree with "
         f"{100 * taught.agreement:.1f} % of the labels. params.yaml now trains with {weight:g} of them; commit it and {out}.dvc",
-        markup=False,
     )
 
 
@@ -101,7 +100,6 @@ def _distill_online(models: list[str], weight: float, processed: Path, out: Path
     results.print(
         f"{len(models)} teachers {fingerprint} in {out}, version {version}. params.yaml now trains with {weight:g} of them, all "
         f"epochs at full size; commit it and {out}.dvc",
-        markup=False,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import typer
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import labelled, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.workspace.homes import Tool, check_homes, tool_home
@@ -53,8 +53,8 @@ def doctor() -> None:
     """
     findings = examine(Path.cwd())
     for finding in findings:
-        mark = "[green]ok[/]  " if finding.ok else "[red]fix[/] "
-        results.print(f"{mark} {finding.subject}: {finding.message}")
+        mark = ("ok  ", "green") if finding.ok else ("fix ", "red")
+        results.print(labelled(*mark, f"{finding.subject}: {finding.message}"))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.options import model_path, results
+from fer_pipeline.cli.options import labelled, model_path, results
 from fer_pipeline.workspace.layout import EXPORT, MODEL, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
 
@@ -47,12 +47,12 @@ def evaluate_dataset(
         result = evaluate(path, labels, model, target, part=part, faces=faces)
     data = result.data
     for name, rows in result.left_out.items():
-        results.print(f"[yellow]left out:[/] {rows:,} pictures: {name}, which is none of the model's labels")
+        results.print(labelled("left out:", "yellow", f"{rows:,} pictures: {name}, which is none of the model's labels"))
     if result.lacking:
-        results.print(f"[yellow]left out of the averages:[/] {', '.join(result.lacking)}, which {data.title} lacks")
+        results.print(labelled("left out of the averages:", "yellow", f"{', '.join(result.lacking)}, which {data.title} lacks"))
     for count, what in ((len(result.unreadable), "cannot be read"), (len(result.without_face), "have no face that was found")):
         if count:
-            results.print(f"[yellow]left out:[/] {count:,} pictures that {what}")
+            results.print(labelled("left out:", "yellow", f"{count:,} pictures that {what}"))
     results.print(
         f"accuracy {result.accuracy.estimate:.4f}, macro-F1 {result.macro_f1.estimate:.4f} on {result.rows:,} pictures of "
         f"{data.title} ({data.part}); report: {target / 'report.html'}"
@@ -104,5 +104,5 @@ def card(
     with exclusive(out, "fer card"):
         write_card(out, metadata, card_sections(metadata))
     for name in metadata.stale:
-        results.print(f"[yellow]left out:[/] {reports / name} was measured for another model")
+        results.print(labelled("left out:", "yellow", f"{reports / name} was measured for another model"))
     results.print(f"{out / CARD_FILE} and {MARKDOWN_FILE}")

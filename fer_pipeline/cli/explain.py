@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.evaluate import Model, Processed
-from fer_pipeline.cli.options import chosen_detector, chosen_model, model_path, results
+from fer_pipeline.cli.options import chosen_detector, chosen_model, labelled, model_path, results
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.layout import EXPORT, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
@@ -67,7 +67,7 @@ def explain_report(
     with exclusive(out, "fer explain-report"):
         compared = compare_methods(model, processed, out, sample_size=pictures, seed=seed)
     for method, reason in compared.absent.items():
-        results.print(f"[yellow]left out:[/] {method}: {reason}")
+        results.print(labelled("left out:", "yellow", f"{method}: {reason}"))
     for row in compared.rows:
         verdict = "" if row.method not in METHODS else "  trusted" if row.trusted else "  not trusted"
         results.print(f"{row.method:10} insertion {row.insertion_auc:.3f}, deletion {row.deletion_auc:.3f}{verdict}")

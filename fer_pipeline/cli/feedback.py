@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from fer_pipeline.cli.options import errors, results
+from fer_pipeline.cli.options import errors, labelled, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FeedbackError, ParamsError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
@@ -73,11 +74,12 @@ def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
         f"accepted: {len(held)}, version {metadata['version']}; {metadata['joined_by_next_run']} join with the next `fer run`"
     )
     if metadata["deleted_but_in_raw_table"]:
-        results.print(f"[yellow]{metadata['deleted_but_in_raw_table']} deleted ones still stand in {RAW}:[/] {_CLEAR}")
+        results.print(labelled(f"{metadata['deleted_but_in_raw_table']} deleted ones still stand in {RAW}:", "yellow", _CLEAR))
     if metadata["withdrawn"]:
-        results.print(f"[yellow]{metadata['withdrawn']} were taken back after acceptance:[/] `fer feedback purge` deletes them")
+        withdrawn = f"{metadata['withdrawn']} were taken back after acceptance:"
+        results.print(labelled(withdrawn, "yellow", "`fer feedback purge` deletes them"))
     for name in damaged:
-        results.print(f"[red]damaged:[/] {inbox / name}")
+        results.print(labelled("damaged:", "red", str(inbox / name)))
 
 
 @app.command(name="list")
@@ -121,7 +123,8 @@ def review(
     for item in found.items:
         colour = {"passes": "green", "doubtful": "yellow", "refused": "red"}[item.verdict]
         change = f"{item.correction.answered} -> {item.correction.corrected}"
-        results.print(f"{item.correction.id}  [{colour}]{item.verdict:8}[/]  {change}  {'; '.join(item.faults + item.doubts)}")
+        verdict = (f"{item.verdict:8}", colour)
+        results.print(Text.assemble(f"{item.correction.id}  ", verdict, f"  {change}  {'; '.join(item.faults + item.doubts)}"))
     results.print(f"{len(found.items)} corrections with a picture; page: {page}")
 
 
@@ -153,7 +156,7 @@ def accept(
         done = versions.accept(corrections, Path.cwd(), found, None if all_passing else named)
     for item in found.items:
         if all_passing and not item.passes:
-            results.print(f"[yellow]left:[/] {item.correction.id} {'; '.join(item.faults + item.doubts)}")
+            results.print(labelled("left:", "yellow", f"{item.correction.id} {'; '.join(item.faults + item.doubts)}"))
     if not done.ids:
         results.print(f"nothing to accept; {FEEDBACK} stays at version {done.version}")
         return

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markdown import Markdown
-from rich.markup import escape
 from rich.table import Table
 
 from fer_pipeline.cli.options import errors, results
@@ -140,7 +139,7 @@ def register(
     with exclusive(RUN_LOCK, "fer models register"), errors.status("registering …"):
         version, new = register_pretrained(Path.cwd(), name)
     what = "registered as" if new else "is already"
-    results.print(f"{name} {what} {version}, alias challenger; `fer promote` judges it", markup=False)
+    results.print(f"{name} {what} {version}, alias challenger; `fer promote` judges it")
 
 
 @app.command()
@@ -165,7 +164,7 @@ def fetch(
     if target is None:
         raise ToolUnavailableError(f"user {os.getuid()} has no home: give a path as --to, or set XDG_DATA_HOME to a folder")
     new = fetch_yunet(target, url or YUNET_URL)
-    results.print(f"{'fetched' if new else 'already there:'} {target}, SHA-256 as pinned", markup=False)
+    results.print(f"{'fetched' if new else 'already there:'} {target}, SHA-256 as pinned")
 
 
 def _compare_answers(first: Version, second: Version, out: Path, *, as_json: bool) -> None:
@@ -181,16 +180,16 @@ def _compare_answers(first: Version, second: Version, out: Path, *, as_json: boo
     for measure in result.measures[:2]:
         change = measure.change
         interval = f"{100 * change.estimate:+.2f} [{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
-        table.add_row(measure.name, f"{measure.a:.4f}", f"{measure.b:.4f}", escape(interval))
+        table.add_row(measure.name, f"{measure.a:.4f}", f"{measure.b:.4f}", interval)
     table.add_row("ECE", *(f"{value:.4f}" for value in result.ece), f"{100 * (result.ece[1] - result.ece[0]):+.2f}")
     for one in result.classes:
         change = one.recall.change
         interval = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
-        table.add_row(f"recall of {one.emotion}", f"{one.recall.a:.4f}", f"{one.recall.b:.4f}", escape(interval))
+        table.add_row(f"recall of {one.emotion}", f"{one.recall.a:.4f}", f"{one.recall.b:.4f}", interval)
     results.print(table, soft_wrap=False)
     only = f"only the first right on {result.test.only_a:,} rows, only the second on {result.test.only_b:,}"
     results.print(f"McNemar's test: p = {result.test.p_value:.2g}; {only}")
-    results.print(escape(result.verdict))
+    results.print(result.verdict)
     results.print(f"page: {out / REPORT_FILE}")
 
 

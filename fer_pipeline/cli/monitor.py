@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import labelled, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.environment import LOG_VARIABLE
 from fer_pipeline.errors import MonitoringError
@@ -47,7 +47,7 @@ def drift(
         bounds = load_params(PARAMS).drift
         found = check(log, model, processed, out, bounds, start, until, widen=since is None)
     for one in found.result.comparisons:
-        results.print(f"{'[red]drift[/]' if one.drifted else '[green]ok[/]   '} {one.name}: {one.reason}")
+        results.print(labelled(*(("drift", "red") if one.drifted else ("ok   ", "green")), f"{one.name}: {one.reason}"))
     if not found.result.judged:
         raise MonitoringError(f"{found.message}; page: {found.page}")
     results.print(f"{found.message}; page: {found.page}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.layout import BUNDLE, YUNET
@@ -16,8 +17,9 @@ if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `
     from fer_pipeline.inference.detection.faces import FaceDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
-results = Console(highlight=False, soft_wrap=True)
-errors = Console(highlight=False, soft_wrap=True, stderr=True)
+# Paths and messages are printed as they are: names may hold brackets and colons, which rich would take for markup and emoji.
+results = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+errors = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True)
 
 Model = Annotated[
     str | None,
@@ -46,11 +48,15 @@ def chosen_model(model: str | None) -> Path:
 
     found = find_model(model)
     info = ModelInfo.read(found.folder)
-    errors.print(f"model: {found.origin} ({info.network} {info.fingerprint})", style="dim", markup=False)
+    errors.print(f"model: {found.origin} ({info.network} {info.fingerprint})", style="dim")
     if info.synthetic:
         errors.print(
-            "[yellow]note:[/] this model was trained on generated faces: it is for trying the pipeline, not real pictures "
-            "(--model fast is the pretrained one, trained on real ones)"
+            labelled(
+                "note:",
+                "yellow",
+                "this model was trained on generated faces: it is for trying the pipeline, not real pictures (--model fast is "
+                "the pretrained one, trained on real ones)",
+            )
         )
     return found.folder
 
@@ -105,8 +111,6 @@ def check_port(host: str, port: int, command: str) -> None:
         ) from error
 
 
-def plain(text: str) -> str:
-    """Escape the markup of rich in `text`."""
-    from rich.markup import escape
-
-    return escape(text)
+def labelled(label: str, style: str, text: str) -> Text:
+    """Return a line that begins with a label in a style of rich, such as "red"."""
+    return Text.assemble((label, style), f" {text}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from fer_pipeline.cli.options import (
     Detector,
@@ -19,7 +20,7 @@ from fer_pipeline.cli.options import (
     chosen_recognizer,
     counted,
     errors,
-    plain,
+    labelled,
     results,
 )
 from fer_pipeline.errors import ImageError, ParamsError
@@ -75,7 +76,7 @@ def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLine
             reason = error.strerror if isinstance(error, OSError) else error
             if isinstance(error, IsADirectoryError):
                 reason = f"a folder, expected a picture: give {file}/*.jpg, or all that is in it to `fer score --input {file}`"
-            errors.print(f"[bold red]error:[/] {plain(f'{file}: {reason}')}")
+            errors.print(labelled("error:", "bold red", f"{file}: {reason}"))
     for (file, image), faces in zip(pictures, recognizer.recognize_many([image for _, image in pictures]), strict=True):
         show(file, faces)
         if annotate is not None:
@@ -84,7 +85,7 @@ def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLine
 
 
 def _note(file: Path, text: str) -> None:
-    errors.print(f"[yellow]note:[/] {plain(f'{file}: {text}')}")
+    errors.print(labelled("note:", "yellow", f"{file}: {text}"))
 
 
 def _prepare(annotate: Path, files: list[Path]) -> None:
@@ -104,16 +105,15 @@ def _prepare(annotate: Path, files: list[Path]) -> None:
 class _Words:
     def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
         count = counted(len(faces), "face") if faces else "no face found"
-        results.print(f"[bold]{plain(str(file))}[/]: {count}")
+        results.print(Text.assemble((str(file), "bold"), f": {count}"))
         for face in faces:
             x1, y1, x2, y2 = face.box_xyxy or (0.0, 0.0, 0.0, 0.0)
             ranked = sorted(face.as_dict()["probabilities"].items(), key=lambda pair: -pair[1])[:3]
             turn = f", picture turned by {face.rotation} degrees" if face.rotation else ""
-            doubts = f" [yellow]({', '.join(face.reasons)})[/]" if face.reasons else ""
-            results.print(
-                f"  [bold]{face.emotion}[/]{doubts}  {', '.join(f'{name} {100 * p:.0f} %' for name, p in ranked)}"
-                f"  at {x1:.0f},{y1:.0f} size {x2 - x1:.0f}x{y2 - y1:.0f}{turn}"
-            )
+            doubts = f" ({', '.join(face.reasons)})" if face.reasons else ""
+            likely = ", ".join(f"{name} {100 * p:.0f} %" for name, p in ranked)
+            where = f"at {x1:.0f},{y1:.0f} size {x2 - x1:.0f}x{y2 - y1:.0f}{turn}"
+            results.print(Text.assemble("  ", (face.emotion, "bold"), (doubts, "yellow"), f"  {likely}  {where}"))
 
 
 class _JsonLines:

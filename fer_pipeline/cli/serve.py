@@ -47,7 +47,7 @@ def serve(
         folder = Path(os.environ.setdefault("FER_MODEL_DIR", str(Path.cwd() / BUNDLE)))
         ModelInfo.read(folder)
         os.environ["FER_RELOAD_SECONDS"] = str(follow)
-        results.print(f"a new champion in {folder} takes over within {follow:g} s", markup=False)
+        results.print(f"a new champion in {folder} takes over within {follow:g} s")
     else:
         os.environ.pop("FER_RELOAD_SECONDS", None)
     if shadow is not None:
@@ -55,12 +55,12 @@ def serve(
         challenger = os.environ.setdefault("FER_SHADOW_MODEL", str(root / CHALLENGER))
         log = os.environ.setdefault("FER_SHADOW_LOG", str(root / SHADOW_LOG))
         os.environ["FER_SHADOW_SHARE"] = str(shadow)
-        results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}", markup=False)
+        results.print(f"the challenger in {challenger} is run on {shadow:g} of the requests, and compared in {log}")
     if workers > 1:
         others = os.environ.get("BENTOML_CONFIG_OPTIONS", "")
         os.environ["BENTOML_CONFIG_OPTIONS"] = f"{others} services.fer.workers={workers}".strip()
     check_port(host, port, "fer serve")
     shown = f"[{host}]" if ":" in host else host
-    results.print(f"serving {tag} on http://{shown}:{port}", markup=False)
+    results.print(f"serving {tag} on http://{shown}:{port}")
     bentoml = str(Path(sys.executable).with_name("bentoml"))
     os.execv(bentoml, [bentoml, "serve", tag, "--host", host, "--port", str(port)])

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import labelled, results
 from fer_pipeline.workspace.layout import CHALLENGER, SHADOW_LOG
 
 app = typer.Typer(help="A challenger that judges what the service gets, without answering.", no_args_is_help=True)
@@ -87,6 +87,6 @@ def report(
         for models, faces in found.others.items():
             results.print(f"left out: {faces:,} faces of {models}")
         for file in found.unreadable:
-            results.print(f"[yellow]cannot be read:[/] {file}")
+            results.print(labelled("cannot be read:", "yellow", str(file)))
     if result.low < at_least:
         raise typer.Exit(DISAGREEMENT_EXIT_CODE)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import labelled, results
 from fer_pipeline.config.params import load_params, recipe_fingerprint
 from fer_pipeline.workspace.files import write_text
 from fer_pipeline.workspace.layout import PARAMS, SOFT_LABELS, TEACHERS
@@ -38,7 +38,7 @@ def fetch(
         metadata = fetch_source(source, out, load_params(params).fetch, feedback)
     results.print(f"{metadata.rows:,} rows from {metadata.name} ({metadata.kind})")
     for note in metadata.notes:
-        results.print(f"[yellow]note:[/] {note}")
+        results.print(labelled("note:", "yellow", note))
 
 
 def preprocess(
@@ -76,7 +76,7 @@ def validate(
     if stamp is not None:
         write_text(stamp, "passed\n")
     for warning in result.warnings:
-        results.print(f"[yellow]warning:[/] {warning}")
+        results.print(labelled("warning:", "yellow", warning))
     results.print(f"{result.passed} checks passed, {len(result.warnings)} warnings; page: {out / 'index.html'}")
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import labelled, results
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.layout import BUNDLE
 
@@ -46,21 +46,21 @@ def _print(now: Status) -> None:
     lines.add_column(style="bold", no_wrap=True)
     lines.add_column(overflow="fold")
     if now.unreachable:
-        lines.add_row("[red]MLflow[/]", escape(now.unreachable))
+        lines.add_row(Text("MLflow", "red"), now.unreachable)
     lines.add_row("champion", _champion(now.champion) if now.champion else nobody)
     lines.add_row("challenger", _challenger(now.challenger) if now.challenger else nobody)
     lines.add_row("bundle", _bundle(now.bundle) if now.bundle else f"none in {BUNDLE}")
     lines.add_row(
         "drift", _drift(now.drift) if now.drift else "no result: `fer monitor drift` checks what the service has logged"
     )
-    lines.add_row("data in use", escape(f"{now.source}, version {now.data_version or 'none: not fetched yet'}"))
+    lines.add_row("data in use", f"{now.source}, version {now.data_version or 'none: not fetched yet'}")
     used = ", ".join(f"{name} {_megabytes(size)}" for name, size in now.disk.items()) or "nothing yet"
     lines.add_row("disk", f"{used}; {_megabytes(now.disk_free)} free")
-    lines.add_row("at work", escape(now.working) if now.working else "nobody")
+    lines.add_row("at work", now.working or "nobody")
     for fault in now.faults:
-        lines.add_row("[red]fault[/]", escape(fault))
+        lines.add_row(Text("fault", "red"), fault)
     for advice in now.advice:
-        lines.add_row("[yellow]next[/]", escape(advice))
+        lines.add_row(Text("next", "yellow"), advice)
     results.print(lines, soft_wrap=False)
     if now.runs:
         table = Table("last runs", "id", "started", "min", "result", "val acc", "test acc", "test F1", collapse_padding=True)
@@ -86,7 +86,7 @@ def _champion(version: VersionMetadata) -> str:
         words.append(", ".join(measured) + (f" on {figures['rows']:,.0f} rows" if "rows" in figures else ""))
     if version.synthetic:
         words.append("trained on synthetic faces: for trying the pipeline, not for real pictures")
-    return escape("\n".join(words))
+    return "\n".join(words)
 
 
 def _challenger(version: VersionMetadata) -> str:
@@ -94,20 +94,19 @@ def _challenger(version: VersionMetadata) -> str:
     return f"version {version.number}, {version.network}{figures}, gate: {version.gate or 'not evaluated yet'}"
 
 
-def _bundle(bundle: Bundle) -> str:
+def _bundle(bundle: Bundle) -> Text:
     if bundle.fault:
-        return f"[red]damaged:[/] {escape(bundle.fault)}"
+        return labelled("damaged:", "red", bundle.fault)
     if bundle.of_champion is None:
-        whose = f"placed as {escape(bundle.placed_as)}" if bundle.placed_as else "of an unknown version"
+        whose = (f"placed as {bundle.placed_as}" if bundle.placed_as else "of an unknown version", "")
     else:
-        whose = "the champion's" if bundle.of_champion else "[yellow]not the champion's[/]"
-    return f"{BUNDLE}: {bundle.network}, model {bundle.fingerprint}, {whose}"
+        whose = ("the champion's", "") if bundle.of_champion else ("not the champion's", "yellow")
+    return Text.assemble(f"{BUNDLE}: {bundle.network}, model {bundle.fingerprint}, ", whose)
 
 
-def _drift(drift: Drift) -> str:
-    whose = " [yellow](of another model than the champion)[/]" if drift.of_champion is False else ""
-    verdict = escape(drift.verdict)
-    return f"{f'[red]{verdict}[/]' if drift.drifted else verdict}, {escape(drift.span)}{whose}"
+def _drift(drift: Drift) -> Text:
+    whose = " (of another model than the champion)" if drift.of_champion is False else ""
+    return Text.assemble((drift.verdict, "red" if drift.drifted else ""), f", {drift.span}", (whose, "yellow"))
 
 
 def _since(moment: str | None) -> str:
@@ -124,7 +123,7 @@ def _cells(run: RunLine) -> list[str]:
     result = f"{run.status}: {run.failure}" if run.failure else run.status
     started = f"{datetime.fromisoformat(run.started).astimezone():%m-%d %H:%M}"
     minutes = "" if run.minutes is None else f"{run.minutes:.0f}"
-    return [escape(cell) for cell in (run.name, run.run_id[:8], started, minutes, result.lower(), *figures)]
+    return [run.name, run.run_id[:8], started, minutes, result.lower(), *figures]
 
 
 def _megabytes(size: int) -> str:

@@ -39,13 +39,12 @@ def tune(
             load_params(PARAMS),
             SOFT_LABELS,
             trials=trials,
-            on_progress=lambda line: errors.print(line, markup=False),
+            on_progress=lambda line: errors.print(line),
         )
     best = ", ".join(f"{key} {value}" for key, value in result.values.items())
     results.print(
         f"trial {result.trial} is the best of {result.trials}: validation {result.metric} {result.value:.4f} after "
         f"{result.epochs} epochs ({best}); page: {out / 'report.html'}; keep it with `fer profile save NAME --from-tuning`",
-        markup=False,
     )
 
 
@@ -85,7 +84,7 @@ def label_noise(
             recipe.shortened(epochs) if epochs else recipe,
             folds=folds,
             seed=seed,
-            on_progress=lambda line: errors.print(line, markup=False),
+            on_progress=lambda line: errors.print(line),
         )
         faces = ProcessedTable.open(processed).split("train")
         noise, check = write_noise(out, faces, predicted)

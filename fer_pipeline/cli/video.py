@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
-from fer_pipeline.cli.options import Detector, Model, Threshold, chosen_recognizer, counted, errors, plain, results
+from fer_pipeline.cli.options import Detector, Model, Threshold, chosen_recognizer, counted, errors, labelled, results
 from fer_pipeline.errors import ParamsError, VideoError
 
 if TYPE_CHECKING:  # OpenCV, onnxruntime and PyAV are loaded by the command, not by `fer --help`
@@ -95,20 +96,20 @@ def video(
                     if summary.skipped and not all((folder / name).is_file() for name in (PARQUET_FILE, REPORT_FILE)):
                         _tables_and_page(folder, summary)
             except VideoError as error:
-                errors.print(f"[bold red]error:[/] {plain(str(error))}")
+                errors.print(labelled("error:", "bold red", str(error)))
                 bad += 1
                 continue
             if not summary.complete and has_finished_results(folder):
-                errors.print(
-                    f"[bold red]stopped.[/] {folder} holds the finished results of an earlier run still; those of this one, "
-                    f"up to {summary.seconds:.1f} s, were dropped: give another --out to have both"
+                kept = (
+                    f"{folder} holds the finished results of an earlier run still; those of this one, up to "
+                    f"{summary.seconds:.1f} s, were dropped: give another --out to have both"
                 )
+                errors.print(labelled("stopped.", "bold red", kept))
                 raise typer.Exit(130)
             _tell(summary, folder)
             if cancelled.is_set():
-                errors.print(
-                    f"[bold red]stopped.[/] {folder} holds the results up to {summary.seconds:.1f} s, all files readable"
-                )
+                written = f"{folder} holds the results up to {summary.seconds:.1f} s, all files readable"
+                errors.print(labelled("stopped.", "bold red", written))
                 raise typer.Exit(130)
     if bad:
         errors.print(f"{bad} of {counted(len(files), 'video')} could not be read")
@@ -134,14 +135,14 @@ def _ctrl_c() -> Iterator[threading.Event]:
 @contextmanager
 def _bar(name: str) -> Iterator[Any]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[words]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors) as progress:
-        task = progress.add_task(plain(name), total=None, words="")
+        task = progress.add_task(name, total=None, words="")
 
         def advance(done: VideoProgress) -> None:
             words = f"{counted(done.frames, 'frame')}, {counted(done.faces, 'face')}"
@@ -162,17 +163,18 @@ def _tell(summary: VideoSummary, folder: Path) -> None:
     from fer_pipeline.workspace.files import REPORT_FILE
 
     if summary.skipped:
-        results.print(f"[bold]{plain(summary.source)}[/]: finished before, skipped; results in {folder}")
+        results.print(Text.assemble((summary.source, "bold"), f": finished before, skipped; results in {folder}"))
         return
     people = summary.people
-    results.print(
-        f"[bold]{plain(summary.source)}[/]: {counted(summary.frames, 'frame')}, {counted(summary.faces, 'face')}, "
-        f"{counted(len(people), 'person', 'people')}; report: {folder / REPORT_FILE}"
+    found = (
+        f": {counted(summary.frames, 'frame')}, {counted(summary.faces, 'face')}, {counted(len(people), 'person', 'people')}; "
+        f"report: {folder / REPORT_FILE}"
     )
+    results.print(Text.assemble((summary.source, "bold"), found))
     for person in people:
         shares = ", ".join(
             f"{label} {100 * share:.0f} %" for label, share in sorted(person.shares.items(), key=lambda x: -x[1])[:3]
         )
         results.print(f"  person {person.track}: seen {person.seen:.1f} s; {shares}")
     for note in summary.notes:
-        results.print(f"  [yellow]note:[/] {plain(note)}")
+        results.print(labelled("  note:", "yellow", note))

@@ -54,7 +54,7 @@ def distill_offline(
     check_teachers(teachers, table)
     faces = table.split("train")
     total: npt.NDArray[np.float64] = np.zeros((len(faces), 1))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True, markup=False, emoji=False), transient=True) as progress:
         task = progress.add_task("running the teachers", total=len(classifiers) * tta_views)
         for classifier in classifiers.values():
             for view in islice(tta.tta_views(faces.images), tta_views):

@@ -14,7 +14,7 @@ class EpochProgress:
     """Show the steps of the whole run and the time left; `callback` advances it."""
 
     def __init__(self, epochs: int, steps: int, done: int) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -40,7 +40,7 @@ class EpochProgress:
 
     def message(self, message: str) -> None:
         """Print one line above the bar."""
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(message, highlight=False, soft_wrap=True)
 
     def epoch_done(self, figures: dict[str, float]) -> None:
         """Print the metrics of an epoch."""

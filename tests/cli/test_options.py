@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -7,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from rich.console import Console
+from rich.table import Table
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app
-from fer_pipeline.cli.options import check_port, counted
+from fer_pipeline.cli.options import check_port, counted, errors, labelled, results
 from fer_pipeline.errors import FerError, ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.model_info import ModelInfo
 from tests.fixtures.commands import fer, publish
+
+PACKAGE = Path(__file__).parents[2] / "fer_pipeline"
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -123,3 +129,29 @@ def test_an_address_of_another_machine_is_named() -> None:
 def test_a_port_out_of_range_is_refused(command: str, port: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--port", port])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("console", [results, errors], ids=["results", "errors"])
+@pytest.mark.parametrize("name", ["[1]", "[bold]b[/]", "[/x]", "[/]", ":smile:", "[link=x]"])
+def test_any_name_is_printed_as_it_is(console: Console, name: str) -> None:
+    """Brackets in a path are no markup, and words between colons no emoji: in lines, after labels, in tables."""
+    table = Table("folder")
+    table.add_row(f"/tmp/{name}")
+    with console.capture() as shown:
+        for line in (f"/tmp/{name}", labelled("note:", "yellow", f"/tmp/{name}"), table):
+            console.print(line)
+    assert shown.get().count(f"/tmp/{name}") == 3
+
+
+def test_no_console_reads_markup() -> None:
+    """Each console of the package prints text as it is, and no text of the package counts on markup."""
+    markup = re.compile(r"\[/\]|\[(bold |dim )?(bold|dim|red|green|yellow)\]")
+    found = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Console":
+                if {"markup=False", "emoji=False"} - {ast.unparse(keyword) for keyword in node.keywords}:
+                    found.append(f"{file.name}:{node.lineno}: {ast.unparse(node)}")
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and markup.search(node.value):
+                found.append(f"{file.name}:{node.lineno}: {node.value}")
+    assert found == []
