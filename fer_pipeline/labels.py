@@ -5,6 +5,8 @@ This module imports nothing of the project. A model artifact carries its own cop
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -87,15 +89,58 @@ Mollahosseini et al. 2017.
 """
 
 
+CONTEMPT: Final = "contempt"
+"""The eighth emotion of FER+, AffectNet and CK+, which FER-2013 lacks."""
+
+NUMBERINGS: Final[Mapping[str, Mapping[int, str]]] = MappingProxyType(
+    {
+        "fer2013": MappingProxyType(dict(enumerate(EMOTIONS))),
+        "ferplus": MappingProxyType({i: SYNONYMS.get(name, name) for i, name in enumerate(FERPLUS_EMOTIONS)}),
+        "affectnet": AFFECTNET_CODES,
+        "rafdb": RAFDB_CODES,
+        "ckplus": CKPLUS_CODES,
+        "alphabetical7": MappingProxyType(dict(enumerate(sorted(EMOTIONS)))),
+        "alphabetical8": MappingProxyType(dict(enumerate(sorted((*EMOTIONS, CONTEMPT))))),
+    }
+)
+"""What a number means as a label in each data set.
+
+The alphabetical ones are those of tools that number class folders by their names, with and without contempt.
+"""
+
+
+def numbering_codes(numbering: str) -> Mapping[int, str]:
+    """Return the emotion of each number in a numbering.
+
+    `numbering` is a key of `NUMBERINGS`, or the emotions in their order from 0, separated by commas. Raises `ValueError`.
+    """
+    if numbering in NUMBERINGS:
+        return NUMBERINGS[numbering]
+    names = [common_name(word) for word in numbering.split(",")]
+    wrong = [name for name in names if name not in (*EMOTIONS, CONTEMPT)]
+    if wrong or len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"numbering {numbering!r}, expected {', '.join(NUMBERINGS)}, or each emotion once in the order from 0, such as "
+            "neutral,happy,sad,surprise,fear,disgust,angry"
+        )
+    return dict(enumerate(names))
+
+
+def label_number(label: str) -> int | None:
+    """Return the whole number that a label is, 3 for "3" and "3.0"; else None."""
+    match = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?", label.strip())
+    return int(match[1]) if match else None
+
+
 def emotion_index(name: str) -> int:
-    """Return the class id 0..6 of an emotion given by name, synonym or digit.
+    """Return the class id 0..6 of an emotion: name, synonym, or "3", "3.0".
 
     Case and surrounding spaces are ignored. Raises `ValueError` for any other text.
     """
-    word = name.strip().lower()
-    if word.isdecimal() and word.isascii() and int(word) < len(EMOTIONS):
-        return int(word)
-    word = SYNONYMS.get(word, word)
+    number = label_number(name)
+    if number is not None and number < len(EMOTIONS):
+        return number
+    word = common_name(name)
     if word not in EMOTIONS:
         raise ValueError(f"label {name!r} is not one of 0-{len(EMOTIONS) - 1}, {', '.join(EMOTIONS)}")
     return EMOTIONS.index(word)

@@ -36,7 +36,7 @@ def fetch(
 
     with exclusive(out, "fer fetch"):
         metadata = fetch_source(source, out, load_params(params).fetch, feedback)
-    results.print(f"{metadata.rows:,} rows from {metadata.name} ({metadata.kind})")
+    results.print(f"{metadata.rows:,} rows from {metadata.name} ({metadata.kind}); labels: {metadata.labels}")
     for note in metadata.notes:
         results.print(labelled("note:", "yellow", note))
 

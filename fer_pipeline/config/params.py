@@ -18,6 +18,7 @@ from fer_pipeline.config.base import Count, Natural, Positive, Section, Share, e
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.labels import numbering_codes
 from fer_pipeline.workspace.layout import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
 
 
 class FetchParams(Section):
-    """The source of the raw faces, and the version of the accepted corrections."""
+    """The source of the raw faces, its labels, and the version of the corrections.
+
+    `numbering` says what numbers mean as labels: a key of `labels.NUMBERINGS`, the emotions in their order from 0 with commas
+    between, or "ask", which refuses numbered class folders. `contempt` is "refuse", "drop", or the emotion that it counts as.
+    """
 
     source: str = str(SYNTHETIC)
+    numbering: str = "ask"
+    contempt: Literal["refuse", "drop", "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"] = "refuse"
     feedback: Annotated[str, Field(pattern="^(none|[0-9a-f]{12})$")] = "none"
 
     @model_validator(mode="before")
@@ -43,6 +50,13 @@ class FetchParams(Section):
                 f"remove that key; to use those faces, set fetch.source to {SYNTHETIC}"
             )
         return values
+
+    @field_validator("numbering")
+    @classmethod
+    def _known_numbering(cls, value: str) -> str:
+        if value != "ask":
+            numbering_codes(value)
+        return value
 
 
 class PreprocessParams(Section):
@@ -208,6 +222,14 @@ def parse_params(values: Mapping[str, Any], origin: str = "params") -> Params:
         return Params.model_validate(values)
     except ValidationError as error:
         raise ParamsError(f"{origin}: {explained(error, Params)}") from error
+
+
+def parse_fetch(values: Mapping[str, Any]) -> FetchParams:
+    """Check plain values of the section fetch. Raises `ParamsError`."""
+    try:
+        return FetchParams.model_validate(values)
+    except ValidationError as error:
+        raise ParamsError(f"fetch: {explained(error, FetchParams)}") from error
 
 
 def with_current_names(values: Mapping[str, str]) -> dict[str, str]:

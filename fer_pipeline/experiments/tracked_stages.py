@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fer_pipeline.config import editing
-from fer_pipeline.config.params import Params, recipe_fingerprint
+from fer_pipeline.config.params import FetchParams, Params, parse_fetch, recipe_fingerprint
 from fer_pipeline.data.fetch import fetch
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
@@ -18,18 +18,23 @@ from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import PARAMS, SOURCE, SYNTHETIC
 
 
-def use_data(root: Path, path: Path, votes: Path | None) -> str:
-    """Make a path, or `synthetic`, the source in params.yaml; return what was done."""
+def use_data(root: Path, path: Path, votes: Path | None, numbering: str = "ask", contempt: str = "refuse") -> str:
+    """Make a path, or `synthetic`, the source in params.yaml; return what was done.
+
+    `numbering` and `contempt` are those of `FetchParams`; they belong to this source, so those of the one before are replaced.
+    Raises `ParamsError` for unknown ones.
+    """
     parameter_file = root / PARAMS
+    labels = {"numbering": numbering, "contempt": contempt}
     if str(path) == "synthetic":
         if votes is not None:
             raise ParamsError(f"votes {votes} were given with synthetic faces, which have none: leave them out")
-        fetch.check(root / SYNTHETIC)
-        editing.write_values(parameter_file, {"fetch.source": str(SYNTHETIC)})
+        fetch.check(root / SYNTHETIC, FetchParams())
+        editing.write_values(parameter_file, {"fetch": {"source": str(SYNTHETIC), **labels}})
         return "the source is now the embedded synthetic faces"
-    fetch.check(path)
+    fetch.check(path, parse_fetch(labels))
     version = dvc.add_source(root, [path, *([votes] if votes else [])])
-    editing.write_values(parameter_file, {"fetch.source": str(SOURCE)})
+    editing.write_values(parameter_file, {"fetch": {"source": str(SOURCE), **labels}})
     return f"{SOURCE} holds {path.name}, version {version}; commit {SOURCE}.dvc and {PARAMS} to keep it"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fer_pipeline.data.fetch.archives import Tree, open_tree
 from fer_pipeline.data.fetch.contents import contents_of, no_single_source, note_unused
 from fer_pipeline.data.fetch.csv_tables import read_header, read_rows, shape_of, with_votes
 from fer_pipeline.data.fetch.image_folders import digest_rows, find_images, names_split_or_emotion, read_images
+from fer_pipeline.data.fetch.label_reader import LabelReader
 from fer_pipeline.data.raw_table import Notes, RawRow, write_rows
 from fer_pipeline.data.synthetic.generator import raw_rows
 from fer_pipeline.errors import SourceError
@@ -49,6 +50,7 @@ class SourceMetadata:
     """Metadata of a source that was read.
 
     `kind` is "fer2013-csv", "icml-csv", "challenge-csv", "image-folder" or "synthetic"; `seed` is that of synthetic faces.
+    `labels` says how labels were read, such as "names", or as numbers of which data set.
     `notes` are sentences about what was left out and other findings.
     """
 
@@ -57,6 +59,7 @@ class SourceMetadata:
     files: tuple[FileMetadata, ...]
     rows: int
     rows_per_usage: dict[str, int]
+    labels: str
     has_votes: bool
     synthetic: bool
     seed: int | None
@@ -76,6 +79,7 @@ class _Found:
     name: str
     rows: Iterator[RawRow]
     files: Callable[[], tuple[FileMetadata, ...]]  # called when all rows are read: pictures are hashed on the way
+    labels: Callable[[], str]  # likewise
     has_votes: bool = False
 
 
@@ -91,7 +95,7 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
     notes = Notes()
     drawn = SyntheticSource.read(source) if SyntheticSource.is_source(source) else None
     with ExitStack() as stack:
-        found = _drawn(source, drawn) if drawn else _chosen(source, stack, notes)
+        found = _drawn(source, drawn) if drawn else _chosen(source, stack, params, notes)
         joined = _corrections(corrections, params.feedback)
         folder = stack.enter_context(replaced_folder(out))
         per_usage = write_rows(chain(found.rows, joined.rows), folder / FACES_FILE)
@@ -101,6 +105,7 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
             files=(*found.files(), *joined.files()),
             rows=per_usage.total(),
             rows_per_usage=dict(per_usage),
+            labels=found.labels(),
             has_votes=found.has_votes,
             synthetic=drawn is not None,
             seed=drawn.seed if drawn else None,
@@ -123,21 +128,21 @@ def _corrections(folder: Path | None, version: str) -> _Joined:
     )
 
 
-def check(source: Path) -> None:
+def check(source: Path, params: FetchParams) -> None:
     """Raise the `SourceError` that `fetch` would raise before it reads rows."""
     with ExitStack() as stack:
         if SyntheticSource.is_source(source):
             SyntheticSource.read(source)
         else:
-            _chosen(source, stack, Notes())
+            _chosen(source, stack, params, Notes())
 
 
 def _drawn(source: Path, drawn: SyntheticSource) -> _Found:
     rows = raw_rows(drawn.faces, drawn.seed)
-    return _Found("synthetic", "synthetic faces", rows, lambda: (_file_metadata(source, source.name),))
+    return _Found("synthetic", "synthetic faces", rows, lambda: (_file_metadata(source, source.name),), lambda: "names")
 
 
-def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
+def _chosen(source: Path, stack: ExitStack, params: FetchParams, notes: Notes) -> _Found:
     """Open the one data set in a source.
 
     Raises `SourceError` where there is none, or more than one.
@@ -155,8 +160,9 @@ def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
     if len(votes) > 1:
         raise SourceError(f"{source} holds several files of FER+ votes ({', '.join(name for _, name in votes)}): keep one")
     note_unused(content, notes)
+    labels = LabelReader(source, params, notes)
     if content.images:
-        return _images(tree, votes, notes)
+        return _images(tree, votes, labels)
     name = content.tables[0]
     rows = read_rows(tree, name, notes)
     if votes:
@@ -164,24 +170,41 @@ def _chosen(source: Path, stack: ExitStack, notes: Notes) -> _Found:
     files = {_place(tree, name), *(_place(*vote) for vote in votes)}
     kind = shape_of(read_header(tree, name)) or ""
     title = _place(tree, name).name
-    return _Found(kind, title, rows, lambda: tuple(_file_metadata(path, path.name) for path in sorted(files)), bool(votes))
+    return _Found(
+        kind,
+        title,
+        labels.table_rows(rows),
+        lambda: tuple(_file_metadata(path, path.name) for path in sorted(files)),
+        labels.summary,
+        bool(votes),
+    )
 
 
-def _images(tree: Tree, votes: list[tuple[Tree, str]], notes: Notes) -> _Found:
+def _images(tree: Tree, votes: list[tuple[Tree, str]], labels: LabelReader) -> _Found:
     if votes:
         raise SourceError(
             f"{tree.origin} holds pictures and FER+ votes ({votes[0][1]}): votes join by row of a FER-2013 CSV, and pictures "
             "have no such order; take the votes away, or give the CSV"
         )
-    images = find_images(tree)
-    rows = read_images(tree, images, notes)
+    found = find_images(tree)
+    labels.check_classes({image.emotion for image in found})
+    images = tuple(
+        replace(image, emotion=label) for image in found if (label := labels.label(image.emotion, image.name)) is not None
+    )
+    if not images:
+        raise SourceError(f"{tree.origin} has pictures of contempt alone, which fetch.contempt leaves out: nothing remains")
+    rows = read_images(tree, images, labels.notes)
     if tree.origin.is_file():
-        return _Found("image-folder", tree.origin.name, rows, lambda: (_file_metadata(tree.origin, tree.origin.name),))
+        return _Found(
+            "image-folder", tree.origin.name, rows, lambda: (_file_metadata(tree.origin, tree.origin.name),), labels.summary
+        )
     digest = hashlib.sha256()
     size = sum(tree.sizes[image.name] for image in images)
     counted = f"{len(images):,} pictures"
     rows = digest_rows(rows, digest)
-    return _Found("image-folder", _folder_name(tree), rows, lambda: (FileMetadata(counted, size, digest.hexdigest()),))
+    return _Found(
+        "image-folder", _folder_name(tree), rows, lambda: (FileMetadata(counted, size, digest.hexdigest()),), labels.summary
+    )
 
 
 def _folder_name(tree: Tree) -> str:

@@ -13,7 +13,7 @@ from fer_pipeline.data.fetch.archives import DAMAGE, Tree
 from fer_pipeline.data.fetch.file_kinds import is_image
 from fer_pipeline.data.raw_table import Notes, RawRow
 from fer_pipeline.errors import SourceError
-from fer_pipeline.labels import EMOTIONS, SYNONYMS, emotion_index
+from fer_pipeline.labels import CONTEMPT, EMOTIONS, SYNONYMS, common_name, label_number
 from fer_pipeline.schemas import SPLIT_WORDS
 
 MAX_IMAGE_BYTES: Final = 20 * 2**20
@@ -27,7 +27,7 @@ SPLIT_FOLDERS: Final = {word: split for split, words in SPLIT_WORDS.items() for 
 class ImageFile:
     """One image file, with label and split of its folders.
 
-    `emotion` is the name of the class folder; `usage` is None without split folders.
+    `emotion` is the name of the class folder, or what it means; `usage` is None without split folders.
     """
 
     name: str
@@ -39,11 +39,7 @@ def names_split_or_emotion(folder: str) -> bool:
     """Return whether a folder has the name of a split or of an emotion."""
     if folder.lower() in SPLIT_FOLDERS:
         return True
-    try:
-        emotion_index(folder)
-    except ValueError:
-        return False
-    return True
+    return _is_class(folder)
 
 
 def find_images(tree: Tree) -> tuple[ImageFile, ...]:
@@ -99,17 +95,18 @@ def _read(tree: Tree, name: str, notes: Notes) -> bytes | None:
         return None
 
 
+def _is_class(folder: str) -> bool:
+    """Return whether a folder is named by an emotion, contempt included, or a number."""
+    return label_number(folder) is not None or common_name(folder) in (*EMOTIONS, CONTEMPT)
+
+
 def _placed(tree: Tree, name: str) -> tuple[ImageFile, PurePosixPath]:
     *above, folder = PurePosixPath(name).parent.parts or ("",)
     if not folder:
         raise SourceError(f"{tree.origin}: {name} lies in no class folder: expected train/<emotion>/*.jpg or <emotion>/*.jpg")
-    try:
-        emotion_index(folder)
-    except ValueError as error:
+    if not _is_class(folder):
         near = difflib.get_close_matches(folder.strip().lower(), [*EMOTIONS, *SYNONYMS], n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else "move it away, or rename it"
-        raise SourceError(
-            f"{tree.origin}: folder {folder!r} ({name}) is no emotion, expected {', '.join(EMOTIONS)}: {hint}"
-        ) from error
+        raise SourceError(f"{tree.origin}: folder {folder!r} ({name}) is no emotion, expected {', '.join(EMOTIONS)}: {hint}")
     usage = SPLIT_FOLDERS.get(above[-1].strip().lower()) if above else None
     return ImageFile(name, folder, usage), PurePosixPath(*(above[:-1] if usage else above))

@@ -19,9 +19,9 @@ from tests.data.fetch.packing import Fetched
 def fetched(tmp_path: Path) -> Fetched:
     """Fetches a source and reads the result back."""
 
-    def run(source: Path) -> tuple[SourceMetadata, list[dict[str, Any]]]:
+    def run(source: Path, **params: str) -> tuple[SourceMetadata, list[dict[str, Any]]]:
         out = tmp_path / "out" / "raw"
-        metadata = fetch(source, out, FetchParams())
+        metadata = fetch(source, out, FetchParams(**params))
         table = pq.read_table(out / "faces.parquet")
         assert table.schema.equals(schemas.RAW)
         assert json.loads((out / "source.json").read_text())["rows"] == table.num_rows == metadata.rows

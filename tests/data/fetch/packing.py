@@ -13,7 +13,7 @@ from typing import Any
 from fer_pipeline.data.fetch.fetch import SourceMetadata
 from fer_pipeline.labels import FERPLUS_COLUMNS
 
-Fetched = Callable[[Path], tuple[SourceMetadata, list[dict[str, Any]]]]
+Fetched = Callable[..., tuple[SourceMetadata, list[dict[str, Any]]]]
 
 PIXELS = " ".join(str(i % 256) for i in range(48 * 48))
 FER2013 = f"emotion,pixels,Usage\n0,{PIXELS},Training\n3,{PIXELS},PublicTest\n6,{PIXELS},PrivateTest\n"

@@ -64,7 +64,7 @@ def test_each_csv_shape_is_told_by_its_header(
 
 def test_rows_are_kept_as_they_are_found_and_not_judged(tmp_path: Path, fetched: Fetched) -> None:
     lines = [
-        f"7,{PIXELS},Training",
+        f"9,{PIXELS},Training",
         f"angry,{PIXELS},Elsewhere",
         f"1,{PIXELS.rsplit(' ', 1)[0]},Training",
         "2,256 -1 x,Training",
@@ -78,7 +78,7 @@ def test_rows_are_kept_as_they_are_found_and_not_judged(tmp_path: Path, fetched:
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "\n".join(lines) + "\n")
     metadata, rows = fetched(tmp_path / "fer2013.csv")
     assert [row["name"].split(":")[1] for row in rows] == ["2", "3", "4", "5", "7", "8", "9", "10", "11"]
-    assert [row["emotion"] for row in rows] == ["7", "angry", "1", "2", "3", "4", "", "5", "6"]
+    assert [row["emotion"] for row in rows] == ["9", "angry", "1", "2", "3", "4", "", "5", "6"]
     assert [row["usage"] for row in rows] == [
         "Training",
         "Elsewhere",

@@ -15,7 +15,7 @@ from tests.data.fetch.packing import Fetched, tarred, tree, zipped
 IMAGE_TREE = (
     "root/Test/ANGER/1.PNG",
     "root/Test/surprised/2.webp",
-    "root/Training/0/3.bmp",
+    "root/Training/Fear/3.bmp",
     "root/Training/Happiness/4.jpg",
     "root/Training/Happiness/10.jpeg",
     "root/val/neutral/5.png",
@@ -41,7 +41,7 @@ def test_class_folders_give_pictures_in_sorted_order(form: str, tmp_path: Path, 
     metadata, rows = fetched(source)
     assert [row["name"] for row in rows] == sorted(IMAGE_TREE)
     assert [row["image"] for row in rows] == [name.encode() for name in sorted(IMAGE_TREE)]
-    assert [row["emotion"] for row in rows] == ["ANGER", "surprised", "0", "Happiness", "Happiness", "neutral"]
+    assert [row["emotion"] for row in rows] == ["ANGER", "surprised", "Fear", "Happiness", "Happiness", "neutral"]
     assert [row["usage"] for row in rows] == ["test", "test", "train", "train", "train", "validation"]
     assert {row["pixels"] for row in rows} == {None}
     assert metadata.kind == "image-folder"
