@@ -37,6 +37,9 @@ RATIO_FREE_BYTES: Final = 64 * 2**20
 DAMAGE: Final = (EOFError, OSError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
 """What reading a damaged file or archive member raises."""
 
+_ZIP: Final = b"PK"
+"""First bytes of a zip."""
+
 Info = TypeVar("Info")
 
 
@@ -84,7 +87,7 @@ def unpacked_limit(packed_bytes: int) -> int:
 def _opened(path: Path, stack: ExitStack) -> Tree:
     if path.is_dir():
         return _folder_tree(path)
-    if starts_with(path, b"PK"):
+    if starts_with(path, _ZIP):
         return _zip_tree(path, stack.enter_context(zipfile.ZipFile(path)))
     if _is_tar(path):
         stream = stack.enter_context(_tar_file(path))
@@ -94,6 +97,11 @@ def _opened(path: Path, stack: ExitStack) -> Tree:
             f"{path} is packed as {packer}, which is not read: unpack it and give the folder, or pack it as .zip or .tar.gz"
         )
     return Tree(path, {path.name: path.stat().st_size}, lambda _: path.open("rb"))
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a file is a .zip, .tar or .tar.gz by its content."""
+    return starts_with(path, _ZIP) or _is_tar(path)
 
 
 def _is_tar(path: Path) -> bool:

@@ -29,6 +29,7 @@ KNOWN_SHAPES: Final = (
 
 Shape = Literal["fer2013-csv", "icml-csv", "challenge-csv", "unlabelled", "votes"]
 
+_COLUMNS: Final = ("emotion", "pixels", "usage")
 _VOTES_HEADER: Final = ("usage", "image name", *(name.lower() for name in FERPLUS_COLUMNS))
 
 
@@ -50,19 +51,20 @@ def read_header(tree: Tree, name: str) -> tuple[str, ...]:
 def shape_of(header: tuple[str, ...]) -> Shape | None:
     """Return which known table has this header, or None.
 
-    "unlabelled" is test.csv of the challenge, which has no labels.
+    Columns are found by name, in any order; further ones, such as an index, are not read. "unlabelled" is test.csv of the
+    challenge, which has no labels.
     """
-    match plain_names(header):
-        case ("pixels",):
-            return "unlabelled"
-        case ("emotion", "pixels"):
-            return "challenge-csv"
-        case ("emotion", "pixels", "usage"):
-            return "fer2013-csv"
-        case ("emotion", "usage", "pixels"):
-            return "icml-csv"
-        case names:
-            return "votes" if names == _VOTES_HEADER else None
+    names = plain_names(header)
+    if names == _VOTES_HEADER:
+        return "votes"
+    known = tuple(name for name in names if name in _COLUMNS)
+    if "pixels" not in known or len(set(known)) < len(known):
+        return None
+    if "emotion" not in known:
+        return "unlabelled"
+    if "usage" not in known:
+        return "challenge-csv"
+    return "icml-csv" if known.index("usage") < known.index("pixels") else "fer2013-csv"
 
 
 def plain_names(header: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,6 +81,9 @@ def read_rows(tree: Tree, name: str, notes: Notes) -> Iterator[RawRow]:
     called = _short(name)
     lines = _lines(tree, name, notes)
     columns = plain_names(next(lines)[1])
+    for name in columns:
+        if name not in _COLUMNS:
+            notes.add("columns, not read", name or "(without a name)")
     usage = None if "usage" in columns else "Training"
     number = 1
     for number, cells in lines:
@@ -151,7 +156,8 @@ def _lines(tree: Tree, name: str, notes: Notes | None = None) -> Iterator[tuple[
 
 def _short(name: str) -> str:
     """Return the name of a table, wherever it lies and however it is packed."""
-    return PurePosixPath(name).name.removesuffix(".gz")
+    readable = name.encode("utf-8", "backslashreplace").decode()  # a name in a tar may be no UTF-8
+    return PurePosixPath(readable).name.removesuffix(".gz")
 
 
 def _cells(line: str, *, keep_blanks: bool) -> tuple[str, ...]:

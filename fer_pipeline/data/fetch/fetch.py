@@ -150,12 +150,12 @@ def _chosen(source: Path, stack: ExitStack, params: FetchParams, notes: Notes) -
     tree = stack.enter_context(open_tree(source))
     content = contents_of(tree)
     votes = [(tree, name) for name in content.votes]
-    if content.archives and source.is_dir() and len(content.candidates) == 1:
+    if source.is_dir() and content.candidates == content.archives and len(content.archives) == 1:
         note_unused(content, notes)
         tree = stack.enter_context(open_tree(source / content.archives[0]))
         content = contents_of(tree)
         votes += [(tree, name) for name in content.votes]
-    if len(content.candidates) != 1 or content.archives:
+    if len(content.data) != 1:
         raise SourceError(no_single_source(tree, content))
     if len(votes) > 1:
         raise SourceError(f"{source} holds several files of FER+ votes ({', '.join(name for _, name in votes)}): keep one")

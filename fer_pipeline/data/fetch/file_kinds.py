@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-IMAGE_SUFFIXES: Final = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES: Final = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp"),
+    *(".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"),
+)
 """Endings of picture files, lower case."""
 
 _UNREAD_FORMATS: Final = {
@@ -16,6 +19,17 @@ _UNREAD_FORMATS: Final = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 """Formats that are refused by name, by the first bytes of a file."""
+
+_UNREAD_ENDINGS: Final = {
+    ".7z": "7z",
+    ".rar": "rar",
+    ".bz2": "bzip2",
+    ".tbz2": "bzip2",
+    ".xz": "xz",
+    ".txz": "xz",
+    ".zst": "zstd",
+}
+"""The same, by the endings of their names."""
 
 _SYSTEM_NAMES: Final = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 """Folders that macOS, Windows, Linux and network drives create, lower case."""
@@ -29,6 +43,11 @@ def is_image(name: str) -> bool:
 def is_archive(name: str) -> bool:
     """Return whether a file is an archive by its name."""
     return name.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz"))
+
+
+def foreign_packer(name: str) -> str | None:
+    """Return the packer of a file by its name, such as "7z", where it is not read."""
+    return _UNREAD_ENDINGS.get(PurePosixPath(name).suffix.lower())
 
 
 def is_hidden(name: str) -> bool:

@@ -109,4 +109,6 @@ def _placed(tree: Tree, name: str) -> tuple[ImageFile, PurePosixPath]:
         hint = f"did you mean {near[0]!r}?" if near else "move it away, or rename it"
         raise SourceError(f"{tree.origin}: folder {folder!r} ({name}) is no emotion, expected {', '.join(EMOTIONS)}: {hint}")
     usage = SPLIT_FOLDERS.get(above[-1].strip().lower()) if above else None
-    return ImageFile(name, folder, usage), PurePosixPath(*(above[:-1] if usage else above))
+    while usage and above and SPLIT_FOLDERS.get(above[-1].strip().lower()) == usage:  # some archives hold train/train
+        above.pop()
+    return ImageFile(name, folder, usage), PurePosixPath(*above)

@@ -125,6 +125,12 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "bzip2": (lambda f: packed_with(f / "fer2013.csv.bz2", bz2.compress(FER2013.encode())), "packed as bzip2"),
     "xz": (lambda f: packed_with(f / "fer2013.csv.xz", lzma.compress(FER2013.encode())), "packed as xz"),
     "zstd": (lambda f: packed_with(f / "faces.tar.zst", b"\x28\xb5\x2f\xfd"), "packed as zstd"),
+    "two tables in a zip": (
+        lambda f: zipped(f / "x.zip", {"a.csv": FER2013.encode(), "b.csv": FER2013.encode()}),
+        r"x.zip holds 2 sources \(a.csv, b.csv\): unpack it and give one of them",
+    ),
+    "7z in a folder": (names("a/faces.7z", "README.md"), "a/faces.7z is packed as 7z, which is not read: unpack it"),
+    "rar in a zip": (lambda f: zipped(f / "x.zip", {"faces.RAR": b"Rar!"}), "faces.RAR is packed as rar"),
     "empty zip": (lambda f: zipped(f / "x.zip", {}), "holds no faces"),
     "archive in an archive": (
         lambda f: zipped(f / "x.zip", {"inner.zip": b"PK"}),
@@ -153,7 +159,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "two files of votes": (files(a=FER2013, b=VOTES, c=VOTES), r"several files of FER\+ votes \(b.csv, c.csv\)"),
     "table and pictures": (
         lambda f: files(a=FER2013)(tree(f / "x", "happy/1.jpg")),
-        r"holds 2 sources \(a.csv, 1 pictures\)",
+        r"holds 2 sources \(a.csv, 1 pictures\): give one",
     ),
     "votes with pictures": (lambda f: files(a=VOTES)(tree(f / "x", "happy/1.jpg")), "pictures and FER\\+ votes"),
     "two archives": (

@@ -46,7 +46,7 @@ def test_class_folders_give_pictures_in_sorted_order(form: str, tmp_path: Path, 
     assert {row["pixels"] for row in rows} == {None}
     assert metadata.kind == "image-folder"
     assert metadata.rows_per_usage == {"test": 2, "train": 3, "validation": 1}
-    assert metadata.notes == ("1 other files, left out: root/README.txt",)
+    assert metadata.notes == ("1 other files (.txt), left out: root/README.txt",)
 
 
 def test_all_endings_of_jpeg_files_are_read(tmp_path: Path, fetched: Fetched) -> None:
