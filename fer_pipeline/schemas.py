@@ -25,6 +25,9 @@ The first is the split to measure on.
 FEEDBACK_USAGE: Final = "Feedback"
 """`usage` of corrected rows, which always stay in train."""
 
+FEEDBACK_NAME: Final = "feedback/"
+"""What `name` of a corrected row begins with; it goes on with the time of acceptance and the receipt."""
+
 VOTES: Final = pa.list_(pa.int8())
 """FER+ votes of one row, ten counts in the order of `labels.FERPLUS_COLUMNS`."""
 

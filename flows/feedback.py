@@ -19,7 +19,7 @@ from prefect.states import Failed
 
 from fer_pipeline import environment
 from fer_pipeline.errors import FerError, ToolUnavailableError
-from fer_pipeline.feedback import versions
+from fer_pipeline.feedback import erasure, versions
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
 from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.layout import FEEDBACK_INBOX, RUN_LOCK
@@ -51,6 +51,7 @@ def purge_feedback(
     try:
         corrections = Corrections(root / (inbox or os.environ.get(INBOX_VARIABLE) or FEEDBACK_INBOX))
         expired = corrections.expire(datetime.now(UTC))
+        erasure.remove_old_page(root)
         with exclusive(root / RUN_LOCK, "purge-feedback", wait_seconds):
             done = versions.purge(corrections, root)
     except FerError as error:
@@ -60,7 +61,10 @@ def purge_feedback(
         f"{layout.FEEDBACK}, which holds {done.total}, version {done.version}."
     )
     if done.ids:
-        text += f" The next training takes them out of {layout.RAW}; `dvc gc` takes earlier versions out of cache and remotes."
+        text += (
+            " Tables with their faces are out of DVC's cache; the next training takes them out of "
+            f"{layout.RAW}, {layout.PROCESSED} and the quarantine, then `dvc gc --workspace --cloud` out of remotes."
+        )
     folder = root / layout.FEEDBACK
     links = {"accepted corrections": folder.absolute().as_uri()} if folder.exists() else {}
     publish("fer-feedback", text, links, "What the deletion of feedback has done")

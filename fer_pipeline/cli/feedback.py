@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from fer_pipeline.cli.options import errors, labelled, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FeedbackError, ParamsError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
-from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_INBOX, PARAMS, PROCESSED, RAW, REPORTS, RUN_LOCK
+from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_INBOX, OLD_REVIEW_PAGE, PARAMS, PROCESSED, RAW, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Receip
 IdFile = Annotated[typer.FileText | None, typer.Option("--file", help="File with one id per line, - for standard input.")]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of lines.")]
-
-PAGE = REPORTS / "feedback"
 
 
 @app.command()
@@ -107,25 +104,26 @@ def list_(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
 def review(
     inbox: Inbox = FEEDBACK_INBOX,
     processed: Processed = PROCESSED,
-    out: Annotated[Path, typer.Option(help="Folder to write: index.html with the faces, review.json.")] = PAGE,
 ) -> None:
     """Check pending corrections, and write a page with their faces.
 
-    The checks are Great Expectations'.
+    The checks are Great Expectations'. The page lies in the folder of the corrections, for its owner alone, and goes with the
+    first correction on it that is deleted.
 
     Example: `fer feedback review`
     """
     from fer_pipeline.feedback import report
 
-    found = _review(_open(inbox), processed)
-    with exclusive(out, "fer feedback review"):
-        page = report.write(out, found, inbox)
+    corrections = _open(inbox)
+    found = _review(corrections, processed)
+    if not corrections.write_page(lambda folder: report.write(folder, found, inbox)):
+        raise FeedbackError("a correction was deleted while its page was written, and the page with it: give the command again")
     for item in found.items:
         colour = {"passes": "green", "doubtful": "yellow", "refused": "red"}[item.verdict]
         change = f"{item.correction.answered} -> {item.correction.corrected}"
         verdict = (f"{item.verdict:8}", colour)
         results.print(Text.assemble(f"{item.correction.id}  ", verdict, f"  {change}  {'; '.join(item.faults + item.doubts)}"))
-    results.print(f"{len(found.items)} corrections with a picture; page: {page}")
+    results.print(f"{len(found.items)} corrections with a picture; page: {corrections.page.folder / report.PAGE_FILE}")
 
 
 @app.command()
@@ -196,7 +194,6 @@ def reject(
         )
     for one in named:
         corrections.forget(one)
-    _forget_page()
     results.print(f"{len(named)} deleted")
 
 
@@ -218,7 +215,6 @@ def delete(
         raise ParamsError("give the receipts of what to delete, or --file")
     with exclusive(RUN_LOCK, "fer feedback delete", wait):
         done = versions.delete(_open(inbox), Path.cwd(), named)
-    _forget_page()
     results.print(f"{len(named)} deleted, {len(done.ids)} of them out of {FEEDBACK}, now version {done.version}")
     if done.ids:
         results.print(_CLEAR)
@@ -236,32 +232,30 @@ def purge(inbox: Inbox = FEEDBACK_INBOX, wait: Wait = 0) -> None:
 
     with exclusive(RUN_LOCK, "fer feedback purge", wait):
         done = versions.purge(_open(inbox), Path.cwd())
-    if done.ids:
-        _forget_page()
     results.print(f"{len(done.ids)} taken out of {FEEDBACK}, which holds {done.total}, version {done.version}")
     if done.ids:
         results.print(_CLEAR)
 
 
 _CLEAR = (
-    f"`fer run` takes them out of {RAW} and {PROCESSED}; earlier versions in DVC's cache (`dvc gc --workspace`), in its "
-    "remotes (`dvc gc --workspace --cloud`) and models that learned from them keep them"
+    f"tables with their faces are out of DVC's cache; `fer run` takes them out of {RAW}, {PROCESSED} and the quarantine, and so "
+    "does `dvc repro validate`, without a training; remotes keep earlier versions until `dvc gc --workspace --cloud` after that; "
+    "models that learned from them stay as they are"
 )
 
 
 def _open(inbox: Path) -> Corrections:
     """Open the inbox, and delete what has expired."""
+    if OLD_REVIEW_PAGE.exists():
+        from fer_pipeline.feedback.erasure import remove_old_page
+
+        remove_old_page(Path.cwd())
+        errors.print(f"{OLD_REVIEW_PAGE}, a page of faces that an earlier version wrote, was removed")
     corrections = Corrections(inbox)
     expired = corrections.expire(datetime.now(UTC))
     if expired:
         errors.print(f"{expired} expired, deleted")
-        _forget_page()
     return corrections
-
-
-def _forget_page() -> None:
-    """Delete the page of the last review: it may show a face that was just deleted."""
-    shutil.rmtree(PAGE, ignore_errors=True)
 
 
 def _review(corrections: Corrections, processed: Path) -> Review:

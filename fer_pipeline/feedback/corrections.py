@@ -7,6 +7,7 @@ number of processes can share the folder. The image of a correction is stored on
     accepted/<id>.json    the image became training data; kept without the image, so that the receipt stays valid
     withdrawn/<id>.json   accepted, then withdrawn by the person; `fer feedback purge` removes the image from the data
     key                   the key with which the service signs its tokens
+    review/               the page of `fer feedback review`; removed with the first correction that it shows
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from fer_pipeline.errors import FeedbackError, ToolUnavailableError
+from fer_pipeline.feedback.review_page import ReviewPage
 from fer_pipeline.labels import EMOTIONS
 
 INBOX_VARIABLE: Final = "FER_FEEDBACK"
@@ -68,7 +70,12 @@ class Corrections:
     """A folder of corrections; it is created when the first one is written."""
 
     def __init__(self, folder: Path) -> None:
+        """Raises `ToolUnavailableError` where the folder belongs to another user."""
         self.folder = folder
+        self.page = ReviewPage(folder)
+        owner = folder.stat().st_uid if folder.exists() else os.getuid()
+        if owner != os.getuid():  # who could then not delete what this user writes
+            raise ToolUnavailableError(f"{folder} belongs to user {owner}, this is user {os.getuid()}: act as the owner")
 
     def key(self) -> bytes:
         """Return the signing key, 32 random bytes created at the first call.
@@ -127,12 +134,14 @@ class Corrections:
             return "unknown"
         deleted = _unlinked(self._file("pending", receipt))
         self._withdraw(receipt)
+        self.drop_stale_page()
         return "withdrawn" if self._file("withdrawn", receipt).exists() else "deleted" if deleted else "unknown"
 
     def forget(self, receipt: str) -> None:
         """Remove the files of an id in all states, after its image was removed everywhere."""
         for state in STATES:
             self._file(state, receipt).unlink(missing_ok=True)
+        self.drop_stale_page()
 
     def expire(self, now: datetime) -> int:
         """Delete expired pending corrections, and return their number."""
@@ -146,7 +155,28 @@ class Corrections:
                 if _expiry(file) <= now:
                     file.unlink()
                     expired += 1
+        self.drop_stale_page()
         return expired
+
+    def drop_stale_page(self) -> None:
+        """Remove the review page where a correction on it was deleted or withdrawn."""
+        if self.folder.exists():
+            with self.page.locked():
+                self.page.drop_stale(self._is_kept)
+
+    def write_page(self, write: Callable[[Path], object]) -> bool:
+        """Have `write` fill the folder of the review page.
+
+        Returns false where a correction on it was deleted meanwhile; the page is removed again then.
+        """
+        with self.page.locked():
+            write(self.page.folder)
+            self.page.drop_stale(self._is_kept)
+        return self.page.folder.exists()
+
+    def _is_kept(self, receipt: str) -> bool:
+        kept: tuple[State, ...] = ("pending", "accepted")
+        return is_receipt(receipt) and any(self._file(state, receipt).exists() for state in kept)
 
     def _withdraw(self, receipt: str) -> None:
         accepted, withdrawn = self._file("accepted", receipt), self._file("withdrawn", receipt)
@@ -167,7 +197,10 @@ class Corrections:
         """Create a file atomically, for its owner only; return false where it exists."""
         aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_ASIDE}")
         try:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            if target.parent != self.folder and target.parent.stat().st_mode & 0o077:  # of a copy, made without its mode
+                target.parent.chmod(0o700)
             with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
                 stream.write(content)
             try:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fer_pipeline.feedback.review import Review, Reviewed
+from fer_pipeline.feedback.review_page import ITEMS_FILE
 from fer_pipeline.reports.components import Table, Tone, bold, code, image_cell, percent, stacked, toned
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import replaced_folder, write_json
+
+PAGE_FILE: Final = "index.html"
 
 
 def write(out: Path, review: Review, inbox: Path) -> Path:
     """Write index.html with a thumbnail per correction, and review.json.
 
-    Replaces the folder `out`, and returns the page.
+    Replaces the folder `out`, for its owner alone, and returns the page.
     """
-    with replaced_folder(out) as aside:
-        write_json(aside / "review.json", {"items": [as_dict(item) for item in review.items], "damaged": list(review.damaged)})
+    with replaced_folder(out, private=True) as aside:
+        write_json(aside / ITEMS_FILE, {"items": [as_dict(item) for item in review.items], "damaged": list(review.damaged)})
         order = {"refused": 2, "doubtful": 1, "passes": 0}
         items = sorted(review.items, key=lambda item: order[item.verdict])
         counts = {verdict: sum(item.verdict == verdict for item in items) for verdict in order}
         write_page(
-            aside / "index.html",
+            aside / PAGE_FILE,
             "feedback.html",
             review=review,
             items=_item_table(items),
@@ -30,7 +33,7 @@ def write(out: Path, review: Review, inbox: Path) -> Path:
             counts=counts,
             inbox=inbox,
         )
-    return out / "index.html"
+    return out / PAGE_FILE
 
 
 def _item_table(items: list[Reviewed]) -> Table:

@@ -18,10 +18,11 @@ from fer_pipeline.data.fetch import accepted_feedback
 from fer_pipeline.data.fetch.accepted_feedback import AcceptedCorrection
 from fer_pipeline.errors import DataQualityError, FeedbackError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
+from fer_pipeline.feedback.erasure import erase_derived
 from fer_pipeline.feedback.review import Review, Reviewed
 from fer_pipeline.imaging import content_hash
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.files import replaced_folder, tidy, write_json
+from fer_pipeline.workspace.files import close_to_others, replaced_folder, tidy, write_json
 from fer_pipeline.workspace.layout import FEEDBACK, FEEDBACK_CHANGE, PARAMS
 
 
@@ -125,7 +126,7 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
             dvc.track(root, root / FEEDBACK)
             write_values(root / PARAMS, {"fetch.feedback": held_version})
         forgotten = change.get("forget", {})
-        _forget_images(root, forgotten)
+        _erase(root, forgotten)
         finished = tuple(one for one in forgotten if one not in {kept.id for kept in held})
         for one in finished:
             inbox.forget(one)
@@ -149,20 +150,27 @@ def publish(
     version = accepted_feedback.version_of(corrections)
     forgotten = dict(forget or {})
     write_json(root / FEEDBACK_CHANGE, {"from": load_params(root / PARAMS).fetch.feedback, "to": version, "forget": forgotten})
-    with replaced_folder(target) as folder:
+    with replaced_folder(target, private=True) as folder:
         accepted_feedback.write(folder, corrections, images)
+    dvc.close_cache(root)
     dvc.track(root, target)
+    close_to_others(target)
     write_values(root / PARAMS, {"fetch.feedback": version})
-    _forget_images(root, forgotten)
+    _erase(root, forgotten)
     (root / FEEDBACK_CHANGE).unlink()
     return version
 
 
-def _forget_images(root: Path, forgotten: Mapping[str, str]) -> None:
-    """Remove images from DVC's cache, except those that data/feedback still holds."""
+def _erase(root: Path, forgotten: Mapping[str, str]) -> None:
+    """Remove images and what was made of them.
+
+    Those that data/feedback still holds are kept.
+    """
     if forgotten:
-        held = {_md5(file.read_bytes()) for file in (root / FEEDBACK).rglob("*.png")}
+        files = [*(root / FEEDBACK).rglob("*.png")]
+        held = {_md5(file.read_bytes()) for file in files}
         dvc.forget(root, [one for one in forgotten.values() if one not in held])
+        erase_derived(root, forgotten.keys() - {file.stem for file in files})
 
 
 def _md5(data: bytes) -> str:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.workspace.files import replaced_folder
-from fer_pipeline.workspace.layout import DVC_LOCK, DVC_STAGES, SOURCE
+from fer_pipeline.workspace.layout import DVC_CACHE, DVC_LOCK, DVC_STAGES, SOURCE
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
@@ -124,6 +125,26 @@ def forget(root: Path, hashes: list[str]) -> None:
         for one in hashes:
             if cache.exists(one):
                 cache.delete(one)
+
+
+def forget_files(root: Path, is_forgotten: Callable[[Path], bool]) -> None:
+    """Remove files for which the function is true from DVC's local cache."""
+    with _repo(root) as repo:
+        cache = repo.cache.local
+        for one in list(cache.all()):
+            if is_forgotten(Path(cache.oid_to_path(one))):
+                cache.delete(one)
+
+
+def close_cache(root: Path) -> None:
+    """Give DVC's cache to its owner alone (0700).
+
+    One outside of the workspace, or configured to be shared, stays as it is.
+    """
+    with _repo(root) as repo:
+        if Path(repo.cache.local.path).is_relative_to(root / DVC_CACHE) and not repo.config["cache"].get("shared"):
+            (root / DVC_CACHE).mkdir(mode=0o700, parents=True, exist_ok=True)
+            (root / DVC_CACHE).chmod(0o700)
 
 
 def data_version(root: Path) -> str:

@@ -42,18 +42,23 @@ def replaced_file(target: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
+def replaced_folder(target: Path, *, private: bool = False) -> Iterator[Path]:
     """Yield an empty folder that replaces `target` when the block ends well.
 
     When the block fails, the new folder is removed and the old one stays. All that needs room on the disk comes before the end of
-    the block, after which there are two renames. Raises `ToolUnavailableError` where the place cannot be written.
+    the block, after which there are two renames. A `private` folder is for its owner alone (0700), and so are its files (0600).
+    Raises `ToolUnavailableError` where the place cannot be written.
     """
     tidy(target)
     old = _folder_beside(target, "old") / "content"
     aside = None
     try:
         aside = _folder_beside(target, "new")
+        if not private:
+            aside.chmod(0o755)  # other outputs are for everyone who may read the workspace
         yield aside
+        if private:
+            close_to_others(aside)
         if target.exists():
             os.replace(target, old)
         try:
@@ -114,11 +119,17 @@ def private_folder(folder: Path) -> None:
         raise ToolUnavailableError(f"{folder} is not private to this user: remove it, or choose another folder")
 
 
+def close_to_others(folder: Path) -> None:
+    """Give a folder and all in it to its owner alone: 0700, files 0600."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 def _folder_beside(target: Path, kind: str) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-{os.getpid()}-", dir=target.parent))
-        folder.chmod(0o755)  # mkdtemp makes it private, but outputs are for everyone who may read the workspace
     except OSError as error:
         raise ToolUnavailableError(
             f"{target.parent} cannot be written ({error.strerror}): free space, or change its owner or mode"

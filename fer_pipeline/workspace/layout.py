@@ -61,6 +61,9 @@ FEEDBACK: Final = DATA / "feedback"
 FEEDBACK_INBOX: Final = DATA / "feedback-inbox"
 """Corrections that wait for a decision."""
 
+OLD_REVIEW_PAGE: Final = REPORTS / "feedback"
+"""Where `fer feedback review` wrote its page before it lay in the folder of the corrections."""
+
 FEEDBACK_CHANGE: Final = DATA / ".feedback-change.json"
 """Note of a change to FEEDBACK that is not finished."""
 

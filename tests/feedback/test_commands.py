@@ -11,7 +11,7 @@ from tests.feedback.correcting import Workspace, face, run
 
 def test_expired_corrections_are_removed_with_their_page(workspace: Workspace) -> None:
     workspace.give(face(80), days=-1)
-    page = workspace.root / "data" / "reports" / "feedback"
+    page = workspace.inbox.page.folder
     page.mkdir(parents=True)
     (page / "index.html").touch()
     damaged = workspace.inbox.folder / "pending" / f"{'0' * 32}.json"
@@ -29,8 +29,8 @@ def test_the_commands_can_be_scripted(workspace: Workspace) -> None:
     listed = json.loads(run("list", "--json"))
     assert {one["id"] for one in listed} == {first, second, third}
     assert "happy should be fear: 3" in run("status")
-    run("review", "--out", "page")
-    found = json.loads((workspace.root / "page" / "review.json").read_text())["items"]
+    run("review")
+    found = json.loads((workspace.inbox.page.folder / "review.json").read_text())["items"]
     assert {one["verdict"] for one in found} == {"passes"}
     accepted = run("accept", "--file", "-", feed=f"{first}\n\n")
     assert "1 accepted" in accepted

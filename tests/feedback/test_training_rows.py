@@ -46,7 +46,7 @@ def test_a_correction_becomes_a_training_row_and_is_deleted(workspace: Workspace
     for seed in range(30):
         workspace.give(face(100 + seed), EMOTIONS[seed % 7])
     assert receipt in run("review")
-    page = (workspace.root / "data/reports/feedback/index.html").read_text()
+    page = (workspace.inbox.page.folder / "index.html").read_text()
     assert receipt in page
     assert "data:image/png" in page
     assert "31 accepted" in run("accept", "--all-passing")

@@ -19,7 +19,7 @@ from fer_pipeline.data.raw_table import RawRow
 from fer_pipeline.errors import ImageError, SourceError
 from fer_pipeline.imaging import content_hash, decode, to_gray
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.schemas import FEEDBACK_USAGE
+from fer_pipeline.schemas import FEEDBACK_NAME, FEEDBACK_USAGE
 from fer_pipeline.workspace.layout import FEEDBACK
 
 INDEX_FILE: Final = "corrections.jsonl"
@@ -115,7 +115,7 @@ def rows(folder: Path, corrections: Sequence[AcceptedCorrection]) -> Iterator[Ra
         data = _image(folder, correction)
         if correction.emotion not in EMOTIONS:
             raise SourceError(f"{folder / INDEX_FILE} has the label {correction.emotion!r}, expected {', '.join(EMOTIONS)}")
-        yield RawRow(name=f"feedback/{correction.file}", emotion=correction.emotion, usage=FEEDBACK_USAGE, image=data)
+        yield RawRow(name=f"{FEEDBACK_NAME}{correction.file}", emotion=correction.emotion, usage=FEEDBACK_USAGE, image=data)
 
 
 def ids_in(raw: Path) -> frozenset[str]:

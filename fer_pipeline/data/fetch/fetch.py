@@ -97,7 +97,7 @@ def fetch(source: Path, out: Path, params: FetchParams, corrections: Path | None
     with ExitStack() as stack:
         found = _drawn(source, drawn) if drawn else _chosen(source, stack, params, notes)
         joined = _corrections(corrections, params.feedback)
-        folder = stack.enter_context(replaced_folder(out))
+        folder = stack.enter_context(replaced_folder(out, private=params.feedback != accepted_feedback.NO_VERSION))
         per_usage = write_rows(chain(found.rows, joined.rows), folder / FACES_FILE)
         metadata = SourceMetadata(
             kind=found.kind,

@@ -47,7 +47,11 @@ def preprocess(raw: Path, out: Path, quarantine: Path, params: PreprocessParams)
     """
     start = time.monotonic()
     source, rows_in, has_splits, has_feedback = _read_source(raw)
-    with spark_session(params.spark_master) as spark, replaced_folder(quarantine) as aside_bad, replaced_folder(out) as aside:
+    with (
+        spark_session(params.spark_master) as spark,
+        replaced_folder(quarantine, private=has_feedback) as aside_bad,  # for its owner alone, where people gave their faces
+        replaced_folder(out, private=has_feedback) as aside,
+    ):
         _size_shuffles(spark, rows_in)
         scratch = aside / "scratch"
         rows = _spark_read(spark, raw / "faces.parquet")
