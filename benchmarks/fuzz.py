@@ -31,6 +31,7 @@ from websockets.sync.client import connect
 
 from benchmarks.load import ROOT, Server, served
 from benchmarks.service import chosen, jpeg
+from fer_pipeline.imaging import ALLOWED_FORMATS
 
 SCHEMATHESIS = "schemathesis@4.32.5"
 TOKEN = "s3cret"
@@ -68,7 +69,7 @@ def broken(data: bytes, times: int, seed: int) -> Iterator[bytes]:
 
 def pictures(photo: Image.Image) -> Iterator[bytes]:
     """Yield broken pictures of each format, and decompression bombs."""
-    for seed, form in enumerate(("JPEG", "PNG", "WEBP", "BMP")):
+    for seed, form in enumerate(form for form in ALLOWED_FORMATS if form in Image.SAVE):
         buffer = io.BytesIO()
         photo.resize((200, 150)).save(buffer, form)
         yield from broken(buffer.getvalue(), 30, seed)

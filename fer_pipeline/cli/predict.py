@@ -34,7 +34,15 @@ _PICTURES_AT_ONCE = 8
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Pictures: JPEG, PNG, WebP or BMP.", metavar="FILES...", readable=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Pictures: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, and HEIC with the package pillow-heif; the first frame of "
+            "several.",
+            metavar="FILES...",
+            readable=False,
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face.")] = False,
     annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,

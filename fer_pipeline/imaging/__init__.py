@@ -17,6 +17,7 @@ import numpy as np
 
 from fer_pipeline.errors import ImageError, ModelError
 from fer_pipeline.imaging.decoding import ALLOWED_FORMATS as ALLOWED_FORMATS
+from fer_pipeline.imaging.decoding import HEIF_BRANDS as HEIF_BRANDS
 from fer_pipeline.imaging.decoding import MAX_PIXELS as MAX_PIXELS
 from fer_pipeline.imaging.decoding import UInt8Array as UInt8Array
 from fer_pipeline.imaging.decoding import decode as decode

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging.jpeg_scans import JpegScans
@@ -31,11 +31,22 @@ Each scan passes over all pixels again. Encoders write about 10; a file of 600 k
 MAX_RLE_PIXELS = 1_000_000
 """Largest run-length encoded BMP: Pillow decodes it pixel by pixel in Python."""
 
-ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""Image formats that are decoded, recognized by content, not by file name."""
+ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
+"""Image formats that are decoded, recognized by content, not by file name.
+
+HEIF is what iPhones write (.heic); it needs the package pillow-heif.
+"""
 
 # Pillow's own limits are above ours; at the lower one it only warns, on stderr.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What is wrong with a TIFF is said by the error, or does not matter.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+
+# One thread for each picture: pictures are decoded side by side, and the confined decoders may start no thread.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+"""What follows "ftyp" at byte 4 of a HEIF file; the last two are those of AVIF files as well."""
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_TURNS = {
@@ -67,18 +78,19 @@ def decode(
     channel are scaled to 8; where only the lower 8, 10 or 12 are used, these are, and `on_note` is called with a sentence that
     says so; without it the sentence is logged, once a process. A JPEG that lacks nothing but its end marker is complete.
 
-    `formats` are Pillow's names; only local data sets are read with more than `ALLOWED_FORMATS`. Raises `ImageError` where the
-    bytes are not an image of these formats, are truncated, have more than `max_pixels`, or need much more work than a photograph
-    of that size (`MAX_SCANS`, `MAX_RLE_PIXELS`).
+    `formats` are Pillow's names. Raises `ImageError` where the bytes are not an image of these formats, are truncated, have more
+    than `max_pixels`, or need much more work than a photograph of that size (`MAX_SCANS`, `MAX_RLE_PIXELS`); also for HEIF where
+    pillow-heif is not installed.
     """
     try:
+        readable = _with_plugin(data, formats)
         jpeg = JpegScans.read(data, MAX_SCANS) if data.startswith(b"\xff\xd8") else JpegScans()
         if jpeg.count > MAX_SCANS:
             raise ImageError(f"JPEG has more than {MAX_SCANS} scans, which no photograph has: save it anew")
-        image = _decode(data + _END_OF_JPEG if jpeg.lacks_end else data, formats, max_pixels, jpeg.count, on_note or _log_once)
+        image = _decode(data + _END_OF_JPEG if jpeg.lacks_end else data, readable, max_pixels, jpeg.count, on_note or _log_once)
         if jpeg.lacks_end:
             # libjpeg fills up what is missing without an error. What follows changes the pixels only where data are missing.
-            other = _decode(data + _OTHER_DATA + _END_OF_JPEG, formats, max_pixels, jpeg.count, on_note or _log_once)
+            other = _decode(data + _OTHER_DATA + _END_OF_JPEG, readable, max_pixels, jpeg.count, on_note or _log_once)
             if not np.array_equal(image, other):
                 raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: image file is truncated")
         return image
@@ -90,6 +102,23 @@ def decode(
         raise ImageError(f"{len(data):,} bytes that are no {', '.join(formats)} picture") from error
     except Exception as error:  # for damaged files Pillow raises many types: struct.error, TypeError, ...
         raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
+
+
+def _with_plugin(data: bytes, formats: tuple[str, ...]) -> tuple[str, ...]:
+    """Register the plugin for HEIF where it is needed; else leave HEIF out."""
+    if "HEIF" not in formats:
+        return formats
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        try:
+            import pillow_heif  # an extra, and only for such pictures
+        except ImportError as error:
+            raise ImageError(
+                "HEIC picture, which is read with the package pillow-heif only: `pip install 'fer-pipeline[heic]'`, or save it "
+                "as JPEG"
+            ) from error
+        pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=0)
+        return formats
+    return tuple(name for name in formats if name != "HEIF")
 
 
 def _decode(data: bytes, formats: tuple[str, ...], max_pixels: int, scans: int, on_note: _Note) -> UInt8Array:
@@ -118,6 +147,8 @@ def _check_work(image: Image.Image, scans: int) -> None:
 
 def _eight_bits(image: Image.Image, data: bytes, on_note: _Note) -> Image.Image:
     """Scale an image of 16 bits a channel to 8; return any other as it is."""
+    if image.mode == "F":
+        raise ImageError("picture of floating-point values, whose range is not known: save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):  # gray, which Pillow's own conversion would clip to white
         return Image.fromarray(_scaled(np.asarray(image).astype(np.int32), on_note))
     if image.format != "PNG" or data[24] != 16:

@@ -22,7 +22,9 @@ from fer_pipeline.scoring.faces import PICTURES, BatchFunction
 from fer_pipeline.scoring.storage import storage_location
 from fer_pipeline.scoring.storage.location import StorageLocation
 
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp"})
+SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
+)
 
 PARTS: Final = pa.schema(
     [

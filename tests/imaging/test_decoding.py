@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ import pytest
 from PIL import BmpImagePlugin, Image
 
 from fer_pipeline.errors import ImageError
-from fer_pipeline.imaging import decode, decoding, to_gray
+from fer_pipeline.imaging import ALLOWED_FORMATS, decode, decoding, to_gray
 from fer_pipeline.inference.detection.haar import HaarDetector
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -193,3 +194,43 @@ def test_only_the_first_frame_of_an_animation_is_decoded(format_: str) -> None:
     if format_ == "PNG":
         cut = data[: data.index(b"fdAT") + 8]
         np.testing.assert_array_equal(decode(cut), first)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "TIFF", "AVIF", "HEIF"])
+def test_the_first_of_several_pages_is_read(format_: str) -> None:
+    first, second = (Image.new("RGB", (64, 48), colour) for colour in ("red", "blue"))
+    image = decode(saved(first, format_, save_all=True, append_images=[second]))
+    assert image.shape == (48, 64, 3)
+    assert np.abs(image.astype(int) - [255, 0, 0]).max() < 12
+
+
+@pytest.mark.parametrize("format_", ALLOWED_FORMATS)
+def test_each_format_is_bound_before_it_is_decoded(format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = saved(Image.new("RGB", (100, 50)), format_)
+    assert decode(data, max_pixels=5000).shape == (50, 100, 3)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("decoding was reached"))
+    with pytest.raises(ImageError, match="100x50 pixels, at most 4,999"):
+        decode(data, max_pixels=4999)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "TIFF", "AVIF", "HEIF"])
+def test_a_format_that_is_not_asked_for_is_not_read(format_: str) -> None:
+    with pytest.raises(ImageError, match="no JPEG, PNG picture"):
+        decode(saved(Image.new("RGB", (20, 20)), format_), ("JPEG", "PNG"))
+
+
+def test_heic_without_its_package_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # an import of it fails
+    with pytest.raises(ImageError, match=r"pillow-heif only: `pip install 'fer-pipeline\[heic\]'`"):
+        decode(saved(Image.new("RGB", (20, 20)), "HEIF"))
+    assert decode(saved(Image.new("RGB", (20, 20)), "AVIF")).shape == (20, 20, 3)
+
+
+def test_a_picture_of_floating_point_values_is_refused() -> None:
+    with pytest.raises(ImageError, match="floating-point values"):
+        decode(saved(Image.fromarray(np.full((4, 4), 0.5, np.float32)), "TIFF"))
+
+
+def test_a_gray_tiff_of_16_bits_is_scaled() -> None:
+    image = Image.fromarray(np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16))
+    assert decode(saved(image, "TIFF"))[:, :, 0].tolist() == [[0, 100], [200, 255]]

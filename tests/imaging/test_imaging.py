@@ -35,7 +35,10 @@ def exif(orientation: int) -> bytes:
     return block.tobytes()
 
 
-@pytest.mark.parametrize(("format_", "options"), [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize(
+    ("format_", "options"),
+    [("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"})],
+)
 def test_lossless_formats_decode_to_the_very_pixels(format_: str, options: dict[str, Any]) -> None:
     image = picture_of(5, 7)
     np.testing.assert_array_equal(imaging.decode(encoded(image, format_, **options)), image)
@@ -85,7 +88,7 @@ def test_each_colour_mode_becomes_three_channels(mode: str) -> None:
     [
         (b"", "no JPEG, PNG, WEBP, BMP"),
         (b"hello", "no JPEG, PNG, WEBP, BMP"),
-        (b"GIF89a" + bytes(100), "no JPEG, PNG, WEBP, BMP"),
+        (b"<svg>" + bytes(100), "no JPEG, PNG, WEBP, BMP, GIF, TIFF, AVIF, HEIF picture"),
         (b"\x89PNG\r\n\x1a\n", "cannot be decoded|no JPEG"),
         (encoded(picture_of(40, 40), "PNG")[:-40], "cannot be decoded"),
         (encoded(picture_of(40, 40), "JPEG")[:300], "cannot be decoded|no JPEG"),
@@ -117,13 +120,13 @@ def test_too_many_pixels_are_refused_before_decoding(width: int, height: int, wo
 
 
 @given(
-    seed=st.sampled_from(["PNG", "JPEG", "WEBP", "BMP"]),
+    seed=st.sampled_from(imaging.ALLOWED_FORMATS),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=12),
     kept=st.integers(0, 5000),
 )
 def test_damaged_files_decode_or_raise_an_image_error(seed: str, changes: list[tuple[int, int]], kept: int) -> None:
     """Damaged files decode or raise an image error and nothing else."""
-    options = {} if seed == "BMP" else {"exif": exif(6)}
+    options = {} if seed in ("BMP", "GIF") else {"exif": exif(6)}
     data = bytearray(encoded(picture_of(12, 9), seed, **options))
     for position, value in changes:
         data[position % len(data)] = value

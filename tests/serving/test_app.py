@@ -84,7 +84,7 @@ def test_a_batch_keeps_no_picture_that_is_answered(brightness_model: Path, tmp_p
     assert peak < 50_000_000
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("format_", ALLOWED_FORMATS)
 def test_each_allowed_format_is_read(client: TestClient, format_: str) -> None:
     buffer = io.BytesIO()
     Image.new("L", (48, 48), 125).save(buffer, format_)

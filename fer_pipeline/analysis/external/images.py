@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from fer_pipeline.errors import ImageError, SourceError
-from fer_pipeline.imaging import ALLOWED_FORMATS, FACE_SIZE, UInt8Array, crop, decode
+from fer_pipeline.imaging import FACE_SIZE, UInt8Array, crop, decode
 from fer_pipeline.labels import common_name
 from fer_pipeline.schemas import SPLIT_WORDS
 
@@ -22,7 +22,6 @@ Framing = Literal["face", "scene"]
 """Whether an image is a cropped face, or a scene in which a detector must find the face first."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_FORMATS = (*ALLOWED_FORMATS, "TIFF")  # JAFFE and parts of CK+ come as TIFF
 _Code = TypeVar("_Code", int, str)
 _Row = TypeVar("_Row")
 
@@ -120,7 +119,7 @@ def decode_file(file: Path, box_xyxy: tuple[float, float, float, float] | None =
         data = file.read_bytes()
     except OSError as error:
         raise ImageError(f"{file} cannot be read: {error.strerror}") from error
-    image = decode(data, _FORMATS)
+    image = decode(data)
     return image if box_xyxy is None else crop(image, box_xyxy)
 
 

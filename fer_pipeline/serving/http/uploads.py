@@ -12,11 +12,23 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fer_pipeline.errors import FerError
-from fer_pipeline.imaging import ALLOWED_FORMATS
+from fer_pipeline.imaging import ALLOWED_FORMATS, HEIF_BRANDS
 from fer_pipeline.serving.settings import Limits
 
-SIGNATURES = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",), "WEBP": (b"RIFF",), "BMP": (b"BM",)}
-"""First bytes of each format of `imaging.ALLOWED_FORMATS`; WebP has "WEBP" at byte 8 besides."""
+SIGNATURES = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "WEBP": (b"RIFF",),
+    "BMP": (b"BM",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "AVIF": (b"ftypavif", b"ftypavis"),
+    "HEIF": tuple(b"ftyp" + brand for brand in HEIF_BRANDS),
+}
+"""First bytes of each format of `imaging.ALLOWED_FORMATS`.
+
+Those of AVIF and HEIF begin at byte 4; WebP has "WEBP" at byte 8 besides.
+"""
 
 CONTAINERS = {"MP4 or MOV": (4, b"ftyp"), "WebM or MKV": (0, b"\x1aE\xdf\xa3"), "AVI": (8, b"AVI ")}
 """Position and bytes by which each container that is read is known."""
@@ -177,7 +189,7 @@ def check_signature(data: bytes, number: int) -> None:
     if not data:
         raise RefusedError(422, "empty_picture", f"picture {number} has no bytes")
     for name in ALLOWED_FORMATS:
-        if data.startswith(SIGNATURES[name]) and (name != "WEBP" or data[8:12] == b"WEBP"):
+        if data.startswith(SIGNATURES[name], 4 if name in ("AVIF", "HEIF") else 0) and (name != "WEBP" or data[8:12] == b"WEBP"):
             return
     raise RefusedError(415, "unsupported_picture", f"picture {number} is none of {', '.join(ALLOWED_FORMATS)}")
 

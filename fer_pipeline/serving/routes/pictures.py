@@ -32,7 +32,11 @@ router = APIRouter(dependencies=[Depends(require_token)], tags=["pictures"])
 
 
 def _form(path: str, field: str, several: bool = False) -> dict[str, Any]:
-    file = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP or BMP"}
+    file = {
+        "type": "string",
+        "format": "binary",
+        "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF or BMP; of several frames the first",
+    }
     schema = {
         "type": "object",
         "required": [field],

@@ -109,11 +109,13 @@ def _confine(owner: int, told: int, memory_megabytes: int) -> None:
             resource.RLIMIT_AS: 1_000_000 * memory_megabytes,
             resource.RLIMIT_FSIZE: 0,
             resource.RLIMIT_NOFILE: 0,  # those that are open stay
-            resource.RLIMIT_NPROC: 0,
             resource.RLIMIT_CORE: 0,
         }
     )
-    os.write(told, bytes([allow_only(COMPUTING)]))
+    filtered = allow_only(COMPUTING)
+    if not filtered:  # the filter refuses other processes; this limit, threads as well, without which no HEIC is read
+        limit({resource.RLIMIT_NPROC: 0})
+    os.write(told, bytes([filtered]))
     os.close(told)
 
 
@@ -151,10 +153,13 @@ def _allow_processor_time(seconds: int) -> None:
 
 def _warm_up() -> None:
     # Pillow imports the readers of the formats when it first meets them, which a decoder could not.
+    with suppress(ImageError):  # no such picture, but its signature: imports and registers the reader, where it is installed
+        decode(b"\0\0\0\x18ftypheic")
     for name in ALLOWED_FORMATS:
-        picture = io.BytesIO()
-        Image.new("RGB", (8, 8)).save(picture, name, exif=Image.Exif())
-        decode(picture.getvalue())
+        if name in Image.SAVE:
+            picture = io.BytesIO()
+            Image.new("RGB", (8, 8)).save(picture, name, exif=Image.Exif())
+            decode(picture.getvalue())
     with suppress(ImageError):
         decode(b"no picture")
     gc.freeze()  # what the collector does not touch stays shared with the decoders

@@ -182,11 +182,11 @@ def test_pictures_come_in_their_order() -> None:
         ([("picture", "a", PNG)] * 3, 2, 422, "too_many_pictures", "more than 2 picture(s) in the field 'picture'"),
         ([("picture", "a", b"")], 2, 422, "empty_picture", "picture 1 has no bytes"),
         (
-            [("picture", "a", PNG), ("picture", "a", b"GIF89a")],
+            [("picture", "a", PNG), ("picture", "a", b"<svg>")],
             2,
             415,
             "unsupported_picture",
-            "picture 2 is none of JPEG, PNG, WEBP, BMP",
+            "picture 2 is none of JPEG, PNG, WEBP, BMP, GIF, TIFF, AVIF, HEIF",
         ),
         ([("picture", "a", b"RIFF....WAVE")], 2, 415, "unsupported_picture", "picture 1 is none of"),
         ([("picture", "a", b".\xff\xd8\xff")], 2, 415, "unsupported_picture", "picture 1 is none of"),
