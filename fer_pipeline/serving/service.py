@@ -23,7 +23,7 @@ from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.background.shadow import open_shadow
 from fer_pipeline.serving.http.access_log import protect_access_log
 from fer_pipeline.serving.http.admission import AdmissionController
-from fer_pipeline.serving.http.bentoml_server import keep_supervisor_private, limit_websockets
+from fer_pipeline.serving.http.bentoml_server import keep_supervisor_private, limit_stalled_readers, limit_websockets
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.sandbox.confinement import die_with
@@ -37,6 +37,7 @@ app = create_app()
 drop_time_limit()
 keep_supervisor_private()
 limit_websockets()
+limit_stalled_readers()
 protect_access_log()
 
 

@@ -54,6 +54,7 @@ def _host_names(value: Any) -> Any:
 
 
 Positive = Annotated[int, BeforeValidator(_plain_number), Field(ge=1, description="a positive whole number")]
+Percent = Annotated[int, BeforeValidator(_plain_number), Field(ge=1, le=100, description="a whole number, 1 to 100")]
 NotNegative = Annotated[int, BeforeValidator(_plain_number), Field(ge=0, description="a whole number, 0 or more")]
 Folder = Annotated[
     Annotated[Path, AfterValidator(_absolute)] | None,
@@ -86,15 +87,18 @@ class Limits(_Environment):
     max_upload_megabytes: Positive = 10  # of a whole request
     max_pictures: Positive = 16  # of one batch
     max_uploads: Positive = 32  # requests whose upload is being received or waits; the next one gets 429
+    client_share_percent: Percent = 50  # of all places for uploads, videos, streams, files and cameras, one address
+    max_stall_seconds: Positive = 20  # without progress of an upload, or of a reader, after which the request is ended
     max_waiting: NotNegative = 1  # of these, received and waiting for a recognizer; the next one gets 429
     parallel: Positive = 2  # recognitions at the same time, one thread each
     max_decode_seconds: Positive = 20  # for one picture, after which its decoder is killed and the picture refused
     max_decode_memory_megabytes: Positive = 1500  # address space of an image decoder; 50 million pixels need 1200
-    max_upload_seconds: Positive = 60  # for a picture; a video has ten times as long, without a pause of this
+    max_upload_seconds: Positive = 60  # for a picture; a video has ten times as long
     max_cameras: Positive = 4  # live sessions at the same time; they share one thread, so they cannot starve the pictures
     max_camera_fps: Positive = 30  # of one session; frames beyond it are refused
     max_camera_kilobytes: Positive = 600  # of one frame
     max_camera_pixels: Positive = 2_100_000  # of one frame; enough for 1920x1080
+    max_camera_frame_seconds: Positive = 2  # of work on one frame, after which the session is ended
     max_camera_idle_seconds: Positive = 30  # without a frame, after which a session is closed
     max_video_megabytes: Positive = 200
     max_video_seconds: Positive = 300  # of play

@@ -77,6 +77,7 @@ def test_a_file_without_permission_ends_no_command(
     assert "face.png" in done.output
 
 
+@pytest.mark.attack
 def test_a_pipe_is_passed_over(face: str, tmp_path: Path, brightness_model: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     done = fer("predict", "pipe.jpg", face, "--json", "--model", brightness_model)

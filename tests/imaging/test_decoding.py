@@ -135,6 +135,7 @@ def many_scans(count: int, size: tuple[int, int] = (64, 64)) -> bytes:
     return data[:-2] + (count - data.count(b"\xff\xda")) * last + data[-2:]
 
 
+@pytest.mark.attack
 def test_a_jpeg_of_thousands_of_scans_is_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its scans are counted before, and nothing of it is opened."""
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("decoding was reached"))
@@ -143,6 +144,7 @@ def test_a_jpeg_of_thousands_of_scans_is_never_decoded(monkeypatch: pytest.Monke
             decode(data)
 
 
+@pytest.mark.attack
 def test_scans_hidden_behind_odd_markers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fill bytes, restart markers, reserved markers and comments between the scans hide none."""
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("decoding was reached"))
@@ -159,6 +161,7 @@ def test_scans_hidden_behind_odd_markers_are_counted(monkeypatch: pytest.MonkeyP
             decode(data.replace(b"\xff\xda", between + b"\xff\xda"))
 
 
+@pytest.mark.attack
 def test_scans_count_more_in_a_large_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred passes over a small picture are quick, over a large one they are not."""
     assert decode(many_scans(100)).shape == (64, 64, 3)

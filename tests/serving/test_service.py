@@ -132,7 +132,10 @@ def test_a_blocked_decoder_is_refused_and_replaced(served: TestClient) -> None:
         for decoder in decoders():
             decoder.suspend()
         camera.send_bytes(frame.getvalue())
-        assert camera.receive_json()["code"] == "invalid_image_frame"
+        assert camera.receive_json()["code"] == "too_slow"
+        assert camera.receive()["code"] == 4408
+    with served.websocket_connect("/live") as camera:
+        camera.receive_json()
         camera.send_bytes(frame.getvalue())
         assert camera.receive_json()["type"] == "faces"
 

@@ -1,6 +1,7 @@
 """Admission control: token, rate, queue and concurrency limits of a worker.
 
-What is too much is refused at once with 429. Limits count per worker process.
+What is too much is refused at once with 429. Limits count per worker process. Of the places for uploads, streams, files of the
+model and cameras, one address may have a share only.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ import hmac
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
+from starlette.requests import HTTPConnection
 
+from fer_pipeline.serving.http.places import Places, client_address
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.settings import Limits
 
@@ -43,7 +46,10 @@ class AdmissionController:
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT)  # of work, without waiting
-        self._counts = {"uploads": 0, "work": 0, "cameras": 0, "listeners": 0, "downloads": 0}
+        percent = limits.client_share_percent
+        self._uploads, self._cameras = Places(limits.max_uploads, percent), Places(limits.max_cameras, percent)
+        self._listeners, self._downloads = Places(MAX_LISTENERS, percent), Places(MAX_DOWNLOADS, percent)
+        self._work = Places(limits.parallel + limits.max_waiting)  # without shares: one client may use the whole machine
 
     @property
     def has_token(self) -> bool:
@@ -58,30 +64,30 @@ class AdmissionController:
         if self._token is not None and not hmac.compare_digest((given or "").encode(), self._token.encode()):
             raise RefusedError(401, "unauthorized", "this service needs its token: send the header `Authorization: Bearer TOKEN`")
 
-    def upload(self) -> AbstractContextManager[None]:
+    def upload(self, request: HTTPConnection) -> AbstractContextManager[None]:
         """Count an upload while the block runs.
 
-        Raises `RefusedError` (429) at `max_uploads`.
+        Raises `RefusedError` (429) at `max_uploads`, or at the share of the request's address.
         """
-        return self._counted("uploads", self.limits.max_uploads)
+        return self._uploads.taken(client_address(request))
 
-    def listener(self) -> AbstractContextManager[None]:
+    def listener(self, request: HTTPConnection) -> AbstractContextManager[None]:
         """Count an event stream while the block runs.
 
-        Raises `RefusedError` (429) at `MAX_LISTENERS`.
+        Raises `RefusedError` (429) at `MAX_LISTENERS`, or at the share of the request's address.
         """
-        return self._counted("listeners", MAX_LISTENERS)
+        return self._listeners.taken(client_address(request))
 
-    def download(self) -> AbstractContextManager[None]:
+    def download(self, request: HTTPConnection) -> AbstractContextManager[None]:
         """Count a model file that is sent while the block runs.
 
-        Raises `RefusedError` (429) at `MAX_DOWNLOADS`.
+        Raises `RefusedError` (429) at `MAX_DOWNLOADS`, or at the share of the request's address.
         """
-        return self._counted("downloads", MAX_DOWNLOADS)
+        return self._downloads.taken(client_address(request))
 
-    def camera(self) -> AbstractContextManager[None]:
+    def camera(self, session: HTTPConnection) -> AbstractContextManager[None]:
         """Count a live session while the block runs. Raises `RefusedError` (429)."""
-        return self._counted("cameras", self.limits.max_cameras)
+        return self._cameras.taken(client_address(session))
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run `work` on a thread. Raises `RefusedError` (429) where too many wait already."""
@@ -93,26 +99,15 @@ class AdmissionController:
             finally:
                 self._recent_seconds.append(time.monotonic() - start)
 
-        with self._counted("work", self.limits.parallel + self.limits.max_waiting):
+        with self._work.taken("", self._queue_seconds()):
             return await anyio.to_thread.run_sync(timed, limiter=self._threads)
 
     async def run_for_camera(self, work: Callable[[], T]) -> T:
         """Run `work` on the one thread that all cameras share in turn."""
         return await anyio.to_thread.run_sync(work, limiter=self._camera_thread)
 
-    @contextmanager
-    def _counted(self, kind: str, limit: int) -> Iterator[None]:
-        if self._counts[kind] >= limit:  # runs on the event loop's thread alone, so nothing can slip in between
-            seconds = self._queue_seconds() if kind == "work" else 1  # how long uploads and cameras last is not known
-            raise RefusedError(429, "overloaded", f"too many requests at once; try again in {seconds} s", seconds)
-        self._counts[kind] += 1
-        try:
-            yield
-        finally:
-            self._counts[kind] -= 1
-
     def _queue_seconds(self) -> int:
         """Seconds until the present work is done, estimated from recent work: 1 to 60."""
         recent = tuple(self._recent_seconds)
         mean = sum(recent) / len(recent) if recent else 0.0
-        return min(max(1, math.ceil(mean * self._counts["work"] / self.limits.parallel)), _LONGEST_RETRY_SECONDS)
+        return min(max(1, math.ceil(mean * len(self._work) / self.limits.parallel)), _LONGEST_RETRY_SECONDS)

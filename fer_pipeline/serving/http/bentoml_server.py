@@ -6,6 +6,7 @@ makes its sockets, and in each worker, before that starts uvicorn. So they hold 
 
 from __future__ import annotations
 
+import socket
 import uuid
 from typing import Any
 
@@ -35,6 +36,24 @@ def limit_websockets() -> None:
     16 MB each, before the app is asked who sends them.
     """
     uvicorn.Config = _Config  # type: ignore[misc]
+
+
+def limit_stalled_readers() -> None:
+    """End connections whose other side reads nothing, after `max_stall_seconds`.
+
+    The kernel does that, also for what the server has sent already and only the kernel still holds: the time of TCP_USER_TIMEOUT
+    runs while nothing is acknowledged, or the window stays closed (RFC 5482; Linux). Otherwise who never reads holds a place, a
+    connection and a buffer for ever.
+    """
+    uvicorn.Server = _Server  # type: ignore[misc]
+
+
+class _Server(uvicorn.Server):
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            for listening in sockets or ():  # connections inherit it
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * Limits().max_stall_seconds)
+        super().run(sockets)
 
 
 class _Config(uvicorn.Config):

@@ -34,6 +34,9 @@ CONTAINERS = {"MP4 or MOV": (4, b"ftyp"), "WebM or MKV": (0, b"\x1aE\xdf\xa3"), 
 """Position and bytes by which each container that is read is known."""
 
 
+MIN_PROGRESS = 16_000
+"""Bytes of an upload that must come within `max_stall_seconds`, unless it ends: 6.4 kbit/s with 20 s."""
+
 _ROOM_SECONDS = 300  # a disk is seldom cleared sooner
 
 
@@ -51,9 +54,9 @@ class RefusedError(FerError):
 
 
 class BodyLimit:
-    """ASGI middleware that refuses a body over the size limit with 413.
+    """ASGI middleware that refuses bodies that are too large or stand still.
 
-    Bytes are counted as they come.
+    Bytes are counted as they come: 413 over the size limit, 408 where less than `MIN_PROGRESS` come in `max_stall_seconds`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -67,14 +70,24 @@ class BodyLimit:
         most = limits.max_video_megabytes if scope["path"] == "/video" else limits.max_upload_megabytes
         allowed = most * 1_000_000
         announced = Headers(scope=scope).get("content-length", "0")
-        received = 0
+        received = fresh = 0
+        left = float(limits.max_stall_seconds)  # of waiting, until some progress
+        ended = scope["method"] in ("GET", "HEAD")  # these have no body
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, fresh, left, ended
             if announced.isdecimal() and int(announced) > allowed:
                 raise _too_large(most)
-            message = await receive()
-            received += len(message.get("body", b""))
+            if ended:  # what may come is the end of the connection
+                return await receive()
+            start = anyio.current_time()
+            with in_time(left, f"has sent less than {MIN_PROGRESS} bytes in", limits.max_stall_seconds):
+                message = await receive()
+            left -= anyio.current_time() - start
+            size = len(message.get("body", b""))
+            received, fresh, ended = received + size, fresh + size, not message.get("more_body", False)
+            if fresh >= MIN_PROGRESS:
+                fresh, left = 0, float(limits.max_stall_seconds)
             if received > allowed:
                 raise _too_large(most)
             return message
@@ -88,10 +101,8 @@ async def read_video(request: Request, target: Path) -> None:
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise RefusedError(415, "not_a_video", "send the bytes of the video as the body itself, not as a form")
     head = b""
-    most, pause = 10 * limits.max_upload_seconds, limits.max_upload_seconds
-    with in_time(most), in_time(pause, "paused for") as waiting, target.open("wb") as file:
+    with in_time(10 * limits.max_upload_seconds), target.open("wb") as file:
         async for chunk in request.stream():
-            waiting.deadline = anyio.current_time() + pause
             if len(head) < 12:
                 head += chunk[:12]
                 if len(head) >= 12:
@@ -160,13 +171,13 @@ async def read_form(request: Request, texts: tuple[str, ...], field: str) -> tup
 
 
 @contextmanager
-def in_time(seconds: float, what: str = "took") -> Iterator[anyio.CancelScope]:
-    """Raises `RefusedError` where the block takes longer; its deadline may be moved."""
+def in_time(seconds: float, what: str = "took more than", told: float | None = None) -> Iterator[None]:
+    """Raises `RefusedError` where the block takes longer; `told` is what it says."""
     try:
-        with anyio.fail_after(seconds) as scope:
-            yield scope
+        with anyio.fail_after(seconds):
+            yield
     except TimeoutError as error:
-        raise RefusedError(408, "too_slow", f"the upload {what} more than {seconds:.0f} s") from error
+        raise RefusedError(408, "too_slow", f"the upload {what} {seconds if told is None else told:.0f} s") from error
 
 
 def _files(form: FormData, field: str, most: int) -> list[UploadFile]:

@@ -106,7 +106,7 @@ def device_metadata(request: Request) -> Any:
 
 
 async def _downloading(request: Request) -> AsyncIterator[None]:
-    with request.app.state.admission.download():
+    with request.app.state.admission.download(request):
         yield  # until the whole response is sent, or its receiver is gone
 
 

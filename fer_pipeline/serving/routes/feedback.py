@@ -77,7 +77,7 @@ async def correct(request: Request, framing: Framing = "auto") -> Any:
     """
     service: ServiceState = request.app.state.service
     inbox = _inbox(service)
-    with service.admission.upload():
+    with service.admission.upload(request):
         texts, picture = await read_form(request, _TEXTS, "picture")
         said, emotion = _said(inbox, texts)
         _check_consent(texts.get("consent", "false"), picture)

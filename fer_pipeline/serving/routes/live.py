@@ -26,6 +26,7 @@ from fer_pipeline.serving.http.errors import error_answer
 from fer_pipeline.serving.http.model_schemas import lineage
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.routes.frame_queue import FrameQueue, Message
+from fer_pipeline.serving.sandbox.image_decoder import SlowImageError
 from fer_pipeline.serving.settings import Limits
 from fer_pipeline.serving.state import ServiceState
 
@@ -40,10 +41,10 @@ JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "f
 "height": ..., "time": ...}` with the faces of `/predict` and besides `track`, `smoothed`, `smoothed_emotion` and
 `detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or `{"frame": 2, "type":
 "error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`, `rate_limited`,
-`no_decoder` or `invalid_message`. An error without a frame ends the session: `overloaded`, `idle`, `flooded` or
-`internal_error`; so does a frame far beyond the limit, with close code 1009. Messages are not compressed. The token goes into
-the header `Authorization: Bearer TOKEN`, or into a further subprotocol, `bearer.` and the token in URL-safe base64 without
-padding. The handshake is answered 401 without the token, and 403 for a page of another origin.
+`no_decoder` or `invalid_message`. An error without a frame ends the session: `overloaded`, `share_taken`, `idle`,
+`flooded`, `too_slow` or `internal_error`; so does a frame far beyond the limit, with close code 1009. Messages are not
+compressed. The token goes into the header `Authorization: Bearer TOKEN`, or into a further subprotocol, `bearer.` and the
+token in URL-safe base64 without padding. The handshake is answered 401 without the token, and 403 for a page of another origin.
 """
 TOKEN_PREFIX = "bearer."
 """A browser sets no headers on a WebSocket: it offers the token, in URL-safe base64 without padding, as another subprotocol."""
@@ -56,6 +57,8 @@ _CLOSE = {
     "overloaded": 4429,
     "idle": 4408,
     "flooded": 4408,
+    "share_taken": 4429,
+    "too_slow": 4408,
     "internal_error": 1011,
 }
 
@@ -74,7 +77,7 @@ async def live(websocket: WebSocket) -> None:
         return
     await websocket.accept(PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
     try:
-        with service.admission.camera(), metrics.CAMERAS.track_inprogress():
+        with service.admission.camera(websocket), metrics.CAMERAS.track_inprogress():
             await _session(websocket, service)
     except WebSocketDisconnect:
         pass
@@ -132,7 +135,12 @@ async def _session(websocket: WebSocket, service: ServiceState) -> None:
                     if recognizer is not stream.recognizer:  # another model took over
                         stream.recognizer = recognizer
                         await tell(recognizer)
-                    values = await _answer(service, stream, message)
+                    try:
+                        values = await _answer(service, stream, message)
+                    except RefusedError as error:  # of this session, by what it sent
+                        faults.append(error)
+                        tasks.cancel_scope.cancel()
+                        return
                     metrics.CAMERA_FRAMES.labels(values.get("code", values["type"])).inc()
                     await websocket.send_json({"frame": message.number, **values})
 
@@ -153,11 +161,16 @@ async def _answer(service: ServiceState, stream: FaceStream, message: Message) -
         assert message.answer is not None
         return message.answer
 
+    limits = service.admission.limits
+    most = limits.max_camera_frame_seconds
+
     def work() -> dict[str, Any]:
         start = time.perf_counter()
-        image = service.decoder.decode(frame, ("JPEG",), service.admission.limits.max_camera_pixels)
+        image = service.decoder.decode(frame, ("JPEG",), limits.max_camera_pixels, most)
         faces = stream.update(image, message.seconds)
         seconds = time.perf_counter() - start
+        if seconds > most:
+            raise _too_slow(most)
         metrics.count("camera", [face.face for face in faces], seconds)
         return {
             "type": "faces",
@@ -170,10 +183,19 @@ async def _answer(service: ServiceState, stream: FaceStream, message: Message) -
 
     try:
         return await service.admission.run_for_camera(work)
+    except SlowImageError as error:
+        raise _too_slow(most) from error
     except ImageError as error:
         return {"type": "error", "code": "invalid_image_frame", "message": str(error)}
-    except RefusedError as error:  # no decoder now; the next frame may find one
-        return {"type": "error", "code": error.code, "message": str(error)}
+    except RefusedError as error:
+        if error.status == 429:  # no decoder now; the next frame may find one
+            return {"type": "error", "code": error.code, "message": str(error)}
+        raise
+
+
+def _too_slow(seconds: int) -> RefusedError:
+    message = f"a frame took more than {seconds} s of work, in which other cameras wait: send smaller or simpler frames"
+    return RefusedError(408, "too_slow", message)
 
 
 async def _close(websocket: WebSocket, code: str, message: str) -> None:

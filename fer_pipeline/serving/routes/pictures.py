@@ -67,7 +67,7 @@ async def predict(request: Request, framing: Framing = "auto") -> Any:
     With `framing=face` the whole picture is taken as one face.
     """
     service: ServiceState = request.app.state.service
-    with service.admission.upload():
+    with service.admission.upload(request):
         (data,) = await read_pictures(request, "picture", 1)
         return await service.admission.run(
             lambda: _timed(
@@ -88,7 +88,7 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     One that cannot be read has an `error` in place of its faces.
     """
     service: ServiceState = request.app.state.service
-    with service.admission.upload():
+    with service.admission.upload(request):
         batch = await read_pictures(request, "pictures", service.admission.limits.max_pictures, check=False)
         return await service.admission.run(
             lambda: _timed(
@@ -111,7 +111,7 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
 async def annotated(request: Request) -> Response:
     """Return the picture as PNG, with boxes and emotions drawn in."""
     service: ServiceState = request.app.state.service
-    with service.admission.upload():
+    with service.admission.upload(request):
         (data,) = await read_pictures(request, "picture", 1)
         recognizer = service.recognizer
         png = await service.admission.run(lambda: _annotate(service, recognizer, data))
@@ -134,7 +134,7 @@ async def explain(
     Each part is covered in turn, and red is where the answer falls most.
     """
     service: ServiceState = request.app.state.service
-    with service.admission.upload():
+    with service.admission.upload(request):
         (data,) = await read_pictures(request, "picture", 1)
         recognizer = service.recognizer
         png, emotion = await service.admission.run(lambda: _explain(service, recognizer, data, framing, face))

@@ -18,6 +18,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.model_schemas import lineage
+from fer_pipeline.serving.http.places import client_address
 from fer_pipeline.serving.http.schemas import VideoAnswer, VideoJob, refusals
 from fer_pipeline.serving.http.uploads import RefusedError, read_video
 from fer_pipeline.serving.sandbox.job_files import RESULT_FILES, UNFINISHED, UPLOAD
@@ -90,7 +91,7 @@ async def send(
 ) -> Any:
     """Takes a video in, as the body itself, and analyses it in the background."""
     service: ServiceState = request.app.state.service
-    with service.admission.upload(), service.jobs.receiving() as folder:
+    with service.admission.upload(request), service.jobs.receiving(client_address(request)) as folder:
         await read_video(request, folder / UPLOAD)
         model = service.jobs.model  # read once: another model may take over any time
         job = service.jobs.start(folder, model, temporal, model=lineage(model.recognizer if model else service.recognizer))
@@ -105,7 +106,7 @@ async def state(request: Request, job: JobId) -> Any:
 
 
 async def _listening(request: Request) -> AsyncIterator[None]:
-    with request.app.state.admission.listener():
+    with request.app.state.admission.listener(request):
         yield  # until the whole response is sent, or its receiver is gone
 
 

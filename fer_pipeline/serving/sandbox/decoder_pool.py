@@ -13,7 +13,8 @@ from fer_pipeline.errors import ImageError, ToolUnavailableError
 from fer_pipeline.imaging import ALLOWED_FORMATS, MAX_PIXELS, UInt8Array
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import RefusedError
-from fer_pipeline.serving.sandbox.fork_server import BrokenDecoderError, Decoder, ForkServer
+from fer_pipeline.serving.sandbox.fork_server import BrokenDecoderError, Decoder, ForkServer, SlowDecoderError
+from fer_pipeline.serving.sandbox.image_decoder import SlowImageError
 from fer_pipeline.serving.settings import Limits
 
 _RETRY_SECONDS = 5
@@ -37,12 +38,22 @@ class DecoderPool:
             self._idle.put(decoder)
         if not all(decoder.filtered for decoder in started):
             logger.warning("this kernel filters no system calls: a decoder of pictures that is broken into can reach the network")
+        if not all(decoder.left_root for decoder in started):
+            logger.warning(
+                "this root may become no other user: run the service as a plain user, so that nobody breaks in as root"
+            )
 
-    def decode(self, data: bytes, formats: tuple[str, ...] = ALLOWED_FORMATS, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    def decode(
+        self,
+        data: bytes,
+        formats: tuple[str, ...] = ALLOWED_FORMATS,
+        max_pixels: int = MAX_PIXELS,
+        max_seconds: float | None = None,
+    ) -> UInt8Array:
         """What `imaging.decode` returns of the same arguments, and what it raises.
 
-        Raises `ImageError` also where the picture breaks its decoder, or takes more time or memory than a picture may, and
-        `RefusedError` (429) where no decoder can be started now.
+        Raises `ImageError` also where the picture breaks its decoder or takes more memory than a picture may, `SlowImageError`
+        where it takes more time or more than `max_seconds`, and `RefusedError` (429) where no decoder can be started now.
         """
         decoder, kept = self._idle.get(), None
         try:
@@ -51,12 +62,14 @@ class DecoderPool:
                     self._fork_server.ended(decoder)
                 decoder = self._started()
             try:
-                image = decoder.decode(data, formats, max_pixels, self._seconds)
+                seconds = self._seconds if max_seconds is None else min(max_seconds, self._seconds)
+                image = decoder.decode(data, formats, max_pixels, seconds)
             except BrokenDecoderError as error:
                 status = self._fork_server.ended(decoder)
                 metrics.BROKEN_DECODERS.inc()
                 logger.warning("a picture of %d bytes ended its decoder (%s; status %s)", len(data), error, status)
-                raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
+                kind = SlowImageError if isinstance(error, SlowDecoderError) else ImageError
+                raise kind(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
             except ImageError:
                 kept = decoder
                 raise

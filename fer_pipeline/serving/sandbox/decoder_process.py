@@ -22,12 +22,14 @@ from PIL import Image
 
 from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS, decode
-from fer_pipeline.serving.sandbox.confinement import COMPUTING, allow_only, die_with, limit
+from fer_pipeline.serving.sandbox.confinement import die_with, leave_root, limit
+from fer_pipeline.serving.sandbox.seccomp import allow_only
+from fer_pipeline.serving.sandbox.system_calls import COMPUTING, signal_itself
 
 # Between the service and this process.
 START, END = b"+", b"-"
-STARTED = struct.Struct("!I?")
-"""Answer to `START` and a socket: the decoder's process, and whether the kernel filters its system calls."""
+STARTED = struct.Struct("!I??")
+"""Answer to `START` and a socket: the decoder's process, whether the kernel filters its calls, and whether it is not root."""
 ENDING, ENDED = struct.Struct("!I"), struct.Struct("!i")
 """What follows `END`, and the answer: a decoder, which is killed, and its exit status, negative for a signal."""
 
@@ -51,9 +53,9 @@ def main(memory_megabytes: int, seconds: int) -> None:
         while True:
             order, sockets, _, _ = socket.recv_fds(caller, 1, 1)
             if order == START:
-                decoder, filtered = _forked(sockets[0], memory_megabytes, seconds)
+                decoder, *confined = _forked(sockets[0], memory_megabytes, seconds)
                 decoders.add(decoder)
-                caller.sendall(STARTED.pack(decoder, filtered))
+                caller.sendall(STARTED.pack(decoder, *confined))
             elif order == END:
                 (decoder,) = ENDING.unpack(received(caller, ENDING.size))
                 caller.sendall(ENDED.pack(_ended(decoder) if decoder in decoders else 0))  # else it is one of a process before
@@ -74,7 +76,7 @@ def received(stream: socket.socket, count: int) -> bytes:
     return bytes(parts)
 
 
-def _forked(file: int, memory_megabytes: int, seconds: int) -> tuple[int, bool]:
+def _forked(file: int, memory_megabytes: int, seconds: int) -> tuple[int, bool, bool]:
     owner = os.getpid()
     ready, told = os.pipe()
     decoder = os.fork()
@@ -88,9 +90,9 @@ def _forked(file: int, memory_megabytes: int, seconds: int) -> tuple[int, bool]:
             os._exit(0)
     os.close(file)
     os.close(told)
-    filtered = os.read(ready, 1) == b"\1"
+    filtered, left_root = os.read(ready, 2).ljust(2, b"\0")
     os.close(ready)
-    return decoder, filtered
+    return decoder, bool(filtered), bool(left_root)
 
 
 def _ended(decoder: int) -> int:
@@ -99,6 +101,7 @@ def _ended(decoder: int) -> int:
 
 
 def _confine(owner: int, told: int, memory_megabytes: int) -> None:
+    left_root = leave_root()
     die_with(owner)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):  # libraries print what they think of a picture
@@ -112,10 +115,10 @@ def _confine(owner: int, told: int, memory_megabytes: int) -> None:
             resource.RLIMIT_CORE: 0,
         }
     )
-    filtered = allow_only(COMPUTING)
+    filtered = allow_only((*COMPUTING, signal_itself(os.getpid())))
     if not filtered:  # the filter refuses other processes; this limit, threads as well, without which no HEIC is read
         limit({resource.RLIMIT_NPROC: 0})
-    os.write(told, bytes([filtered]))
+    os.write(told, bytes([filtered, left_root]))
     os.close(told)
 
 

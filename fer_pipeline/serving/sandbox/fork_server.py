@@ -41,12 +41,17 @@ class BrokenDecoderError(Exception):
     """A picture broke or blocked its decoder."""
 
 
+class SlowDecoderError(BrokenDecoderError):
+    """A picture took more time than it may."""
+
+
 class Decoder:
     """One process; not safe for several threads."""
 
-    def __init__(self, process: int, filtered: bool, stream: socket.socket) -> None:
+    def __init__(self, process: int, filtered: bool, left_root: bool, stream: socket.socket) -> None:
         self.process = process
         self.filtered = filtered
+        self.left_root = left_root
         self._stream = stream
 
     def is_gone(self) -> bool:
@@ -73,7 +78,7 @@ class Decoder:
                 raise BrokenDecoderError(f"its decoder answers with {width}x{height} pixels")
             return self._received(3 * height * width, end).reshape(height, width, 3)
         except TimeoutError as error:
-            raise BrokenDecoderError(f"it takes more than {seconds:g} s") from error
+            raise SlowDecoderError(f"it takes more than {seconds:g} s") from error
         except (OSError, EOFError) as error:
             raise BrokenDecoderError("it breaks its decoder, or needs too much time or memory") from error
 
@@ -142,11 +147,11 @@ class ForkServer:
         try:
             with theirs:
                 socket.send_fds(caller, [START], [theirs.fileno()])
-            process, filtered = STARTED.unpack(received(caller, STARTED.size))
+            process, filtered, left_root = STARTED.unpack(received(caller, STARTED.size))
         except BaseException:
             own.close()
             raise
-        return Decoder(process, filtered, own)
+        return Decoder(process, filtered, left_root, own)
 
     def _opened(self) -> socket.socket:
         own, theirs = socket.socketpair()

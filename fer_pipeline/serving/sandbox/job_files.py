@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,8 +15,11 @@ from fer_pipeline.inference.video.writers import FILES
 from fer_pipeline.workspace.files import write_json
 
 UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
-OWNER, CANCEL, LOG, MODEL = "owner", "cancel", "log", "model"
-"""Names in the folder of a job: `OWNER` holds the number of the service's process, `CANCEL` exists once it is not wanted."""
+OWNER, CLIENT, CANCEL, LOG, MODEL = "owner", "client", "cancel", "log", "model"
+"""Names in the folder of a job.
+
+`OWNER` holds the number of the service's process, `CLIENT` a hash of who sent the video; `CANCEL` exists once it is not wanted.
+"""
 
 UNFINISHED = ("queued", "running")
 RESULT_FILES = tuple(FILES)
@@ -39,6 +43,24 @@ def write_state(folder: Path, **values: Any) -> None:
     """Replace the state of a job, unless the job was deleted. Raises `OSError`."""
     with suppress(FileNotFoundError):  # deleted meanwhile
         write_json(folder / STATE_FILE, {"progress": None, "frames": 0, "faces": 0, "error": None, "files": [], **values})
+
+
+def note_sender(folder: Path, client: str) -> None:
+    """Note that this worker took the video of a job, from this address."""
+    (folder / OWNER).write_text(str(os.getpid()))
+    (folder / CLIENT).write_text(_hash(folder, client))
+
+
+def is_of(folder: Path, client: str) -> bool:
+    """Whether the video of a job came from this address."""
+    try:
+        return (folder / CLIENT).read_text() == _hash(folder, client)
+    except OSError:
+        return False
+
+
+def _hash(folder: Path, client: str) -> str:
+    return hashlib.blake2b(client.encode(), key=folder.name.encode(), digest_size=16).hexdigest()
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -7,12 +7,11 @@ supervises it to the end of its keeping: it waits for a slot, starts and watches
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,27 +22,32 @@ from typing import IO, Any
 from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.http import metrics
+from fer_pipeline.serving.http.places import share_of
 from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.sandbox import landlock
 from fer_pipeline.serving.sandbox.job_files import (
     CANCEL,
     LOG,
     MODEL,
-    OWNER,
     RESULT_FILES,
     RESULTS,
     UNFINISHED,
     UPLOAD,
     is_alive,
     is_id,
+    is_of,
+    note_sender,
     read_state,
     write_state,
 )
+from fer_pipeline.serving.sandbox.video_worker import start_worker
 from fer_pipeline.serving.settings import Limits
 from fer_pipeline.workspace.files import private_folder
 
+logger = logging.getLogger(__name__)
+
 _TICK_SECONDS = 0.2
 _RETRY_SECONDS = 60  # about the time of a video, after which there may be a place
-_PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 
 
 class VideoJobs:
@@ -60,28 +64,34 @@ class VideoJobs:
         self._closing = Event()
         self._threads: list[Thread] = []
         self.model: LoadedModel | None = None
+        if landlock.version() < 2 and os.getuid() != 0:
+            logger.warning("this kernel has no Landlock: a video that breaks into its process can read the files of this user")
         for folder in self._folders():
             if not is_alive(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def receiving(self) -> Iterator[Path]:
+    def receiving(self, client: str = "") -> Iterator[Path]:
         """Make a private folder for a video; remove it where the block fails.
 
-        Raises `RefusedError` where too many are unfinished or kept, or the disk is too full.
+        `client` is the address that sends it. Raises `RefusedError` where too many are unfinished or kept, of all or of this
+        address, or the disk is too full.
         """
         with self._locked():
             folders = list(self._folders())
-            unfinished = sum(read_state(folder).get("state", "queued") in UNFINISHED for folder in folders)
-            if unfinished >= self._limits.max_videos + self._limits.max_videos_waiting:
+            unfinished = [folder for folder in folders if read_state(folder).get("state", "queued") in UNFINISHED]
+            most = self._limits.max_videos + self._limits.max_videos_waiting
+            if len(unfinished) >= most:
                 raise RefusedError(429, "overloaded", "too many videos at once; try again when one is done", _RETRY_SECONDS)
             if len(folders) >= self._limits.max_video_results:
                 raise RefusedError(429, "too_many_results", "too many results are kept; delete one, or try later", _RETRY_SECONDS)
+            self._check_share(client, unfinished, most, "received or analysed")
+            self._check_share(client, folders, self._limits.max_video_results, "kept")
             if shutil.disk_usage(self._root).free < 3_000_000 * self._limits.max_video_megabytes:
                 raise RefusedError(429, "disk_full", "there is no room for a video; try again later", _RETRY_SECONDS)
             folder = self._root / secrets.token_hex(16)
             folder.mkdir(mode=0o700)
-            (folder / OWNER).write_text(str(os.getpid()))
+            note_sender(folder, client)
         try:
             yield folder
         except BaseException:
@@ -142,6 +152,12 @@ class VideoJobs:
             thread.join()
         if not any(self._folders()):
             shutil.rmtree(self._root, ignore_errors=True)
+
+    def _check_share(self, client: str, folders: list[Path], most: int, words: str) -> None:
+        share = share_of(most, self._limits.client_share_percent)
+        if sum(is_of(folder, client) for folder in folders) >= share:
+            message = f"{share} video(s) of your address are {words}, which is its share; delete one, or try later"
+            raise RefusedError(429, "share_taken", message, _RETRY_SECONDS)
 
     def _folders(self) -> Iterator[Path]:
         if self._root.is_dir():
@@ -205,20 +221,9 @@ class VideoJobs:
                 model.files.write(model_folder)
             except OSError as error:
                 return "disk_full", f"there is no room for the video's model ({error.strerror}); try again later"
-        command = [sys.executable, "-P", "-m", "fer_pipeline.serving.sandbox.video_worker"]
-        arguments = [str(folder), str(model_folder), str(os.getpid()), self._limits.model_dump_json()]
-        environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE_ROOT), "HOME": str(folder), "TMPDIR": str(folder)}
         end = time.monotonic() + 60 * self._limits.max_video_minutes
         with (folder / LOG).open("wb") as log:
-            process = subprocess.Popen(
-                [*command, *arguments],
-                cwd=folder,
-                env={**environment, "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = start_worker(folder, model_folder, self._limits.model_dump_json(), log)
             try:
                 while process.poll() is None:
                     if self._is_unwanted(folder):

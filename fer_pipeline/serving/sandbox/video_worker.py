@@ -1,7 +1,8 @@
 """Process that decodes and analyses one uploaded video; see `video_jobs`.
 
-It limits itself before it touches the video, so that a bomb ends this process and nothing else; the decoder opens local files
-only, a network is refused where the kernel can, and it dies with the worker that started it.
+It confines itself before it opens the video, so that a bomb ends this process and nothing else, and what breaks into the decoder
+finds little: no network, no other process, of all files only the libraries, the model and the job's folder, and no root. It dies
+with the worker that started it.
 """
 
 from __future__ import annotations
@@ -9,72 +10,76 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
 import sys
-import time
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from fer_pipeline.errors import VideoError
-from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import time_constants
-from fer_pipeline.inference.video.analysis import VideoOptions, VideoProgress, analyse
-from fer_pipeline.inference.video.limits import VideoLimits
-from fer_pipeline.serving.sandbox.confinement import NETWORK, die_with, limit, refuse_calls
-from fer_pipeline.serving.sandbox.job_files import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
-from fer_pipeline.serving.settings import Limits
-from fer_pipeline.workspace.files import write_json
+from fer_pipeline.errors import ToolUnavailableError
+from fer_pipeline.serving.sandbox import landlock, seccomp
+from fer_pipeline.serving.sandbox.confinement import die_with, enclose, leave_root, limit
+from fer_pipeline.serving.sandbox.system_calls import NETWORK, OTHER_PROCESSES, SYSTEM, signal_itself
 
-_TELL_SECONDS = 0.25
 _RESULT_BYTES = 500_000_000  # of one file
+_PACKAGE = Path(__file__).resolve().parents[2]
+_SYSTEM_FILES = (
+    "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime", "/proc/cpuinfo", "/sys/devices/system/cpu",
+    "/dev/null", "/dev/urandom",
+)  # fmt: skip
 
 
-def main(folder: Path, model_folder: Path, owner: int, limits: Limits) -> None:
-    """Analyse the video of a job's folder; its state file holds the progress."""
-    _confine(limits, owner)
-    state: dict[str, Any] = json.loads((folder / STATE_FILE).read_text())  # what else was noted when it came stays
-    state.update(state="running", progress=0.0, frames=0, faces=0, error=None, files=[])
-    told = 0.0
+def main(folder: Path, model_folder: Path, owner: int, limits: dict[str, int]) -> None:
+    """Analyse the video of a job's folder; its state file holds the progress.
 
-    def tell(progress: VideoProgress) -> None:
-        nonlocal told
-        state.update(progress=progress.fraction, frames=progress.frames, faces=progress.faces)
-        if time.monotonic() - told >= _TELL_SECONDS:
-            told = time.monotonic()
-            write_json(folder / STATE_FILE, state)
-
-    write_json(folder / STATE_FILE, state)
-    smoothing, dwell = time_constants(state["temporal"])
-    most = VideoLimits(limits.max_video_pixels, limits.max_video_seconds, limits.max_video_frames, limits.max_video_fps)
-    options = VideoOptions(smoothing_seconds=smoothing, dwell_seconds=dwell, limits=most)
-    try:
-        summary = analyse(folder / UPLOAD, Recognizer.load(model_folder), folder / RESULTS, options=options, on_progress=tell)
-    except VideoError as error:
-        state.update(state="failed", error={"code": "undecodable_video", "message": str(error)})
-    except MemoryError:
-        state.update(state="failed", error={"code": "undecodable_video", "message": "the video needs too much memory"})
-    else:
-        state.update(state="done", progress=1.0, frames=summary.frames, faces=summary.faces)
-        state["files"] = [name for name in RESULT_FILES if (folder / RESULTS / name).is_file()]
-        state["summary"] = {
-            "seconds": summary.seconds,
-            "width": summary.info.width,
-            "height": summary.info.height,
-            "notes": list(summary.notes),
-            "people": [{"track": p.track, "first": p.first, "last": p.last, "seconds": p.seconds} for p in summary.people],
-        }
-    (folder / UPLOAD).unlink()
-    write_json(folder / STATE_FILE, state)
-
-
-def _confine(limits: Limits, owner: int) -> None:
+    `limits` are the values of `settings.Limits`.
+    """
     die_with(owner)
-    refuse_calls(NETWORK)
     os.umask(0o077)
     os.nice(5)  # pictures and cameras first
+    _limit(limits)
+    # What these files import starts threads, which Landlock must precede.
+    landlock.restrict(readable=(*_library_folders(), *map(Path, _SYSTEM_FILES), model_folder), writable=(folder,))
+    from fer_pipeline.serving.sandbox.video_analysis import analyse_job, load
+
+    recognizer = load(model_folder)
+    folder = enclose(folder)
+    leave_root()
+    die_with(owner)
+    seccomp.refuse((*NETWORK, *OTHER_PROCESSES, *SYSTEM, signal_itself(os.getpid())._replace(equal=False)))
+    analyse_job(folder, recognizer, limits)
+
+
+def start_worker(folder: Path, model_folder: Path, limits: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start the process of a job's video; `limits` is the JSON of `settings.Limits`."""
+    arguments = [str(folder), str(model_folder), str(os.getpid()), limits]
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE.parent), "HOME": str(folder), "TMPDIR": str(folder)}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__, *arguments],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _library_folders() -> set[Path]:
+    numpy = find_spec("numpy")
+    if numpy is None or numpy.origin is None:
+        raise ToolUnavailableError("numpy is not installed: install fer-pipeline with what it needs")
+    packages = Path(numpy.origin).parents[1]
+    # The folder of this package may hold data besides, as the root of a repository does.
+    listed = {Path(entry).resolve() for entry in sys.path if entry} - set(_PACKAGE.parents)
+    return {_PACKAGE, packages, Path(sys.prefix), Path(sys.base_prefix), *listed}
+
+
+def _limit(limits: dict[str, int]) -> None:
     limit(
         {
-            resource.RLIMIT_AS: 1_000_000 * limits.max_video_memory_megabytes,
-            resource.RLIMIT_CPU: 60 * limits.max_video_minutes * (os.cpu_count() or 1),
+            resource.RLIMIT_AS: 1_000_000 * limits["max_video_memory_megabytes"],
+            resource.RLIMIT_CPU: 60 * limits["max_video_minutes"] * (os.cpu_count() or 1),
             resource.RLIMIT_FSIZE: _RESULT_BYTES,
             resource.RLIMIT_NOFILE: 256,
             resource.RLIMIT_CORE: 0,
@@ -83,4 +88,4 @@ def _confine(limits: Limits, owner: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), Limits(**json.loads(sys.argv[4])))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))

@@ -131,6 +131,7 @@ def test_a_refusal_names_what_is_wrong(content: bytes, reason: str, tmp_path: Pa
         VideoInfo.read(tmp_path / "film")
 
 
+@pytest.mark.attack
 def test_a_pipe_or_a_folder_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     for path in (tmp_path, tmp_path / "pipe.mp4"):

@@ -9,6 +9,7 @@ from fer_pipeline.scoring.storage.local import LocalLocation
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.attack
 def test_a_pipe_named_like_a_picture_is_refused(tmp_path: Path) -> None:
     """Opening a pipe that nobody writes to would wait without end."""
     os.mkfifo(tmp_path / "face.png")

@@ -3,11 +3,14 @@ from __future__ import annotations
 import io
 import logging
 
+import pytest
 from bentoml._internal.server.http.access import AccessLogMiddleware
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from fer_pipeline.serving.http.access_log import protect_access_log
+
+pytestmark = pytest.mark.attack
 
 KEY = "0123456789abcdef0123456789abcdef"
 

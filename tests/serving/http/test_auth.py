@@ -101,6 +101,7 @@ def test_only_the_page_may_be_kept_by_caches(client: TestClient) -> None:
         {"sec-fetch-site": "cross-site", "origin": "http://testserver"},
     ],
 )
+@pytest.mark.attack
 def test_pages_of_other_origins_may_send_nothing(client: TestClient, headers: dict[str, str]) -> None:
     for method, path in (
         ("POST", "/predict"),
@@ -153,6 +154,7 @@ def test_the_own_page_and_programs_are_served(brightness_model: Path, headers: d
         "",
     ],
 )
+@pytest.mark.attack
 def test_a_name_that_was_rebound_to_this_machine_reads_nothing(client: TestClient, host: str) -> None:
     """A page whose own name leads here is of the same origin for the browser, which would let it read each answer."""
     for method, path in (("GET", "/model"), ("GET", "/"), ("GET", "/metrics"), ("POST", "/predict")):

@@ -7,11 +7,13 @@ import re
 import socket
 import struct
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from bentoml._internal.utils import circus
@@ -26,15 +28,16 @@ from benchmarks.load import Server, served
 from fer_pipeline.serving.http.bentoml_server import keep_supervisor_private
 from tests.serving.ports import open_ports
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.attack]
 
 TOKEN = "s3cret"
+LIMITS = {"FER_MAX_CAMERA_KILOBYTES": "100", "FER_MAX_STALL_SECONDS": "2"}
 
 
 @pytest.fixture(scope="module")
 def server(brightness_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     scratch = tmp_path_factory.mktemp("scratch")
-    with served(brightness_model, TMPDIR=str(scratch), FER_TOKEN=TOKEN, FER_MAX_CAMERA_KILOBYTES="100") as started:
+    with served(brightness_model, TMPDIR=str(scratch), FER_TOKEN=TOKEN, **LIMITS) as started:
         yield started
     assert list(scratch.iterdir()) == []
 
@@ -108,6 +111,36 @@ def test_a_stranger_gets_no_websocket(server: Server, headers: dict[str, str], s
     with pytest.raises(InvalidStatus) as refused:
         connect(f"ws://127.0.0.1:{server.port}/live", additional_headers=headers)
     assert refused.value.response.status_code == status
+
+
+def test_readers_that_never_read_lose_their_places(server: Server) -> None:
+    """64 of them were all that the service sends model files to; the attacker has an address of its own."""
+    head = f"GET /model/runtime HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    greedy = []
+    for _ in range(64):
+        reader = socket.socket()
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.bind(("127.0.0.2", 0))
+        reader.settimeout(20)
+        reader.connect(("127.0.0.1", server.port))
+        reader.sendall(head.encode())
+        greedy.append(reader)
+    statuses = [reader.recv(12)[9:] for reader in greedy]
+    assert sorted(statuses) == [b"200"] * 32 + [b"429"] * 32
+    held = {
+        (reader.getpeername(), reader.getsockname()) for reader, status in zip(greedy, statuses, strict=True) if status == b"200"
+    }
+    address, headers = f"http://127.0.0.1:{server.port}/model/runtime", {"Authorization": f"Bearer {TOKEN}"}
+    assert httpx.get(address, headers=headers).status_code == 200
+    end = time.monotonic() + 20
+    while held & {(each.laddr, each.raddr) for each in psutil.net_connections("tcp") if each.status == psutil.CONN_ESTABLISHED}:
+        assert time.monotonic() < end, "readers that read nothing keep their connections"
+        time.sleep(0.2)
+    via = httpx.HTTPTransport(local_address="127.0.0.2")
+    with httpx.Client(transport=via, headers=headers) as again:
+        assert again.get(address).status_code == 200
+    for reader in greedy:
+        reader.close()
 
 
 def test_reload_is_refused_since_it_needs_a_port() -> None:

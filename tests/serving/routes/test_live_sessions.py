@@ -1,22 +1,27 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse
 
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.routes.frame_queue import MAX_UNANSWERED
 from fer_pipeline.serving.routes.live import PROTOCOL, TOKEN_PREFIX
+from fer_pipeline.serving.sandbox.image_decoder import InProcessDecoder, SlowImageError
 from fer_pipeline.serving.settings import Limits
 from tests.serving.asking import app_of, error_of
 from tests.serving.cameras import EMPTY, answer_to, held_recognizer
 
 
+@pytest.mark.attack
 def test_who_sends_without_end_and_reads_nothing_is_cut_off(brightness_model: Path) -> None:
     recognizer, detector = held_recognizer(brightness_model)
     with TestClient(app_of(recognizer, Limits(max_camera_fps=1000))).websocket_connect("/live") as socket:
@@ -76,6 +81,36 @@ def test_messages_that_are_no_frames_do_not_hold_a_place(brightness_model: Path,
     pytest.fail("1.6 s without a frame, and the session goes on")
 
 
+@pytest.mark.parametrize("slow", ["decoding", "recognition"])
+@pytest.mark.attack
+def test_a_frame_of_too_much_work_ends_its_session(brightness_model: Path, slow: str) -> None:
+    """It holds the thread of all cameras no longer than its limit; the next session is answered."""
+    recognizer, detector = held_recognizer(brightness_model)
+    app = app_of(recognizer, Limits(max_cameras=1, max_camera_frame_seconds=1))
+    asked: list[float | None] = []
+
+    class SlowDecoder(InProcessDecoder):
+        def decode(self, data: bytes, *arguments: Any) -> UInt8Array:
+            asked.append(arguments[-1])
+            if len(asked) == 1 and slow == "decoding":
+                raise SlowImageError("as the pool says after that time")
+            return super().decode(data, *arguments)
+
+    app.state.service.decoder = SlowDecoder()
+    client = TestClient(app)
+    threading.Timer(1.2 if slow == "recognition" else 0.0, detector.sign.set).start()
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        answer = answer_to(socket, EMPTY)
+        assert (answer["type"], answer["code"]) == ("error", "too_slow")
+        assert "more than 1 s of work" in answer["message"]
+        assert socket.receive()["code"] == 4408
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        assert answer_to(socket, EMPTY)["type"] == "faces"
+    assert asked == [1, 1]
+
+
 def test_an_internal_error_ends_the_session(brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of ours ends the session by name and frees its place."""
     client = TestClient(app_of(Recognizer.load(brightness_model), Limits(max_cameras=1)))
@@ -114,6 +149,7 @@ def test_a_dropped_session_frees_its_place(brightness_model: Path) -> None:
         ({}, [PROTOCOL, TOKEN_PREFIX + "%%%"], False),
     ],
 )
+@pytest.mark.attack
 def test_a_token_is_asked_for(brightness_model: Path, headers: dict[str, str], protocols: list[str], served: bool) -> None:
     """Without the token no session is opened: the handshake is answered 401."""
     client = TestClient(app_of(Recognizer.load(brightness_model), token="s3cret"))
@@ -128,6 +164,7 @@ def test_a_token_is_asked_for(brightness_model: Path, headers: dict[str, str], p
         assert (refused.value.status_code, error_of(refused.value)) == (401, "unauthorized")
 
 
+@pytest.mark.attack
 def test_pages_of_other_sites_may_not_use_the_camera_service(client: TestClient) -> None:
     """The handshake is answered 403."""
     for headers in ({"origin": "https://elsewhere.example"}, {"origin": "http://["}, {"sec-fetch-site": "cross-site"}):

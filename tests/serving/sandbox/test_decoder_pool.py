@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import ALLOWED_FORMATS
 from fer_pipeline.serving.http.uploads import RefusedError
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
+from fer_pipeline.serving.sandbox.image_decoder import SlowImageError
 from fer_pipeline.serving.settings import Limits
 
 ROOT = Path(__file__).parents[3]
@@ -136,6 +138,7 @@ def test_a_decoder_has_only_its_socket_open(two: tuple[DecoderPool, psutil.Proce
         status = Path(f"/proc/{decoder.pid}/status").read_text()
         assert "Seccomp:\t2" in status
         assert "NoNewPrivs:\t1" in status
+        assert os.getuid() != 0 or "Uid:\t65534\t65534" in status
         targets = [str(link.readlink()).split(":")[0] for link in Path(f"/proc/{decoder.pid}/fd").iterdir()]
         assert sorted(targets) == ["/dev/null", "/dev/null", "/dev/null", "socket"]
         assert "onnxruntime" not in Path(f"/proc/{decoder.pid}/maps").read_text()
@@ -153,6 +156,15 @@ def test_a_picture_that_blocks_its_decoder_is_refused() -> None:
         assert sandbox.decode(SMALL).shape == (30, 40, 3)
         assert len(nursery.children()) == 1
         assert nursery.children() != [decoder]
+
+
+def test_a_caller_may_allow_less_time() -> None:
+    """So a frame of a camera does not hold the thread of all cameras for as long as a picture may take."""
+    with opened(max_decode_seconds=20) as (sandbox, nursery):
+        nursery.children()[0].suspend()
+        with pytest.raises(SlowImageError, match=r"it takes more than 0\.2 s"):
+            sandbox.decode(SMALL, max_seconds=0.2)
+        assert sandbox.decode(SMALL).shape == (30, 40, 3)
 
 
 def test_a_picture_that_kills_its_decoder_is_refused() -> None:

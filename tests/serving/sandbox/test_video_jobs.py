@@ -32,7 +32,7 @@ def test_a_job_is_found_and_ended_from_another_worker(services: Any, long_film: 
 
 
 def test_videos_wait_for_their_turn_and_one_too_many_gets_429(services: Any, long_film: bytes) -> None:
-    service = services(Limits(max_videos=1, max_videos_waiting=1))
+    service = services(Limits(max_videos=1, max_videos_waiting=1, client_share_percent=100))
     first, second = service.send(long_film), service.send(long_film)
     service.wait(first, "running")
     assert service.state(second)["state"] == "queued"
