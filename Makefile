@@ -52,7 +52,8 @@ types: install ## types
 demo-lifecycle: install ## a model's life with real servers on loopback: train, promote, serve, drift, feedback, shadow, rollback
 	.venv/bin/python -m benchmarks.lifecycle
 
-fuzz: install $(filter .uv/%,$(UV)) ## what nobody should send, to the service; minutes, fetches schemathesis
+fuzz: install $(filter .uv/%,$(UV)) ## attacks, and what nobody should send to the service; minutes, fetches schemathesis
+	.venv/bin/pytest -q -m attack
 	.venv/bin/python -m benchmarks.fuzz
 
 audit: $(filter .uv/%,$(UV)) ## known vulnerabilities of the locked packages; needs api.osv.dev
