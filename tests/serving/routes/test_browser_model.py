@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.requests import HTTPConnection
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.smoothing import DWELL_SECONDS
@@ -21,8 +22,8 @@ from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.serving.app import WEB
 from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.background.model_watcher import ModelWatcher
-from fer_pipeline.serving.http import admission
 from fer_pipeline.serving.http.middleware import WORKER
+from fer_pipeline.serving.http.places import Places
 from fer_pipeline.serving.routes import browser_files
 from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME, WASM, free_sides, haar_cascade
 from fer_pipeline.workspace.files import replaced_folder
@@ -125,8 +126,8 @@ def test_the_runtime_is_unpacked_once_for_each_of_its_two_forms(service: Service
 
 
 def test_downloads_are_counted_while_they_last(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "MAX_DOWNLOADS", 1)
-    with service.state.admission.download():
+    monkeypatch.setattr(service.state.admission, "_downloads", Places(1))
+    with service.state.admission.download(HTTPConnection({"type": "http"})):
         refused = service.client.get("/model/network")
     assert (refused.status_code, error_of(refused)) == (429, "overloaded")
     for _ in range(2):

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from fer_pipeline.serving.http.admission import AdmissionController
+from fer_pipeline.serving.http.places import Places
 from fer_pipeline.serving.settings import Limits
 from tests.serving.filming import error_of
 
@@ -95,7 +96,7 @@ def test_streams_of_events_are_counted_while_they_last(services: Any, film: byte
     assert service.http.get(f"/video/{job}/events").status_code == 200
     assert seen[-1] == 1
     assert len(admission._listeners) == 0
-    monkeypatch.setattr("fer_pipeline.serving.http.admission.MAX_LISTENERS", 0)
+    monkeypatch.setattr(admission, "_listeners", Places(0))
     assert error_of(service.http.get(f"/video/{job}/events")) == (429, "overloaded")
 
 
