@@ -6,6 +6,7 @@ A variable that the user has set wins. Proxies are not asked for loopback, where
 from __future__ import annotations
 
 import os
+import pwd
 from types import MappingProxyType
 from typing import Final
 
@@ -40,11 +41,23 @@ LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 def apply() -> None:
     """Set the variables of `DEFAULTS` that are not set; loopback joins NO_PROXY.
 
-    Entry points call it before they import the tools.
+    USER is set for a user without a name, as of a container that was started with a number. Entry points call it before they
+    import the tools.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     _bypass_proxies()
+    if not has_user_entry():
+        os.environ.setdefault("USER", f"uid-{os.getuid()}")  # the tools ask getpass.getuser(), which fails without
+
+
+def has_user_entry() -> bool:
+    """Return whether the list of users knows this user."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _bypass_proxies() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import getpass
 import os
+import pwd
 import urllib.request
 from pathlib import Path
 
@@ -57,3 +59,20 @@ def test_a_user_without_proxies_for_any_host_keeps_that(monkeypatch: pytest.Monk
     environment.apply()
     assert os.environ["no_proxy"] == "*"
     assert "NO_PROXY" not in os.environ
+
+
+@pytest.mark.parametrize(("user", "name"), [(None, f"uid-{os.getuid()}"), ("builder", "builder")])
+def test_a_user_without_a_name_gets_one(user: str | None, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tools that ask who runs them get an answer where the list of users has none."""
+
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    if user:
+        monkeypatch.setenv("USER", user)
+    environment.apply()
+    assert getpass.getuser() == name

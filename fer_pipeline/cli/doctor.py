@@ -116,12 +116,12 @@ def _java() -> Finding:
 
 
 def _spark_home() -> Finding:
-    named = os.environ.get("SPARK_HOME")
-    if named is None:
-        return Finding("Spark", True, "that of pyspark")
-    if not (Path(named) / "bin" / "spark-submit").is_file():
-        return Finding("Spark", False, f"SPARK_HOME {named} holds no bin/spark-submit: `unset SPARK_HOME` for that of pyspark")
-    return Finding("Spark", True, f"{named} (SPARK_HOME)")
+    from fer_pipeline.data.spark.session import check_spark_home
+
+    try:
+        return Finding("Spark", True, check_spark_home())
+    except FerError as error:
+        return Finding("Spark", False, str(error))
 
 
 def _home(tool: Tool) -> Finding:

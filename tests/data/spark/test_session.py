@@ -16,6 +16,8 @@ from fer_pipeline.data.spark.errors import spark_errors
 from fer_pipeline.data.spark.session import java_home, java_version, spark_session
 from fer_pipeline.errors import ToolUnavailableError
 
+ROOT = Path(__file__).parents[3]
+
 
 @pytest.fixture(autouse=True)
 def no_java_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +109,40 @@ def test_the_user_s_spark_defaults_come_first(tmp_path: Path) -> None:
         "Spark failed: OSError: [Errno 28] No space left on device: free space where the outputs lie, or in Spark's scratch "
         "folder (SPARK_LOCAL_DIRS, /tmp by default), and run again",
     ]
+
+
+AS_SOMEBODY = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
+WITHOUT_A_NAME = """
+import getpass, os
+from fer_pipeline import environment
+from fer_pipeline.data.spark.session import spark_session
+environment.apply()
+with spark_session("local[1]") as spark:
+    print(os.getuid(), getpass.getuser(), spark.range(3).count())
+"""
+
+
+@pytest.mark.skipif(subprocess.run([*AS_SOMEBODY, "true"], check=False).returncode != 0, reason="no user namespaces here")
+def test_a_user_without_a_name_gets_a_session(tmp_path: Path) -> None:
+    """A number that the list of users does not know, as in a container, and no HOME. Takes a Java of its own."""
+    known = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME", "USERNAME", "LNAME")}
+    command = [*AS_SOMEBODY, sys.executable, "-c", WITHOUT_A_NAME]
+    done = subprocess.run(command, env=known, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["12345", "uid-12345", "3"]), done.stderr
+
+
+def test_a_spark_home_without_spark_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message is about SPARK_HOME, not about Java."""
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    with pytest.raises(ToolUnavailableError, match="`unset SPARK_HOME`"), spark_session("local[1]"):
+        pass
+
+
+def test_a_folder_in_which_nothing_can_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /tmp is mounted noexec, the message says so and names TMPDIR."""
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.X_OK)
+    with pytest.raises(ToolUnavailableError, match=r"no program can be started .* export TMPDIR="):
+        java_home(tmp_path)
 
 
 def test_a_master_that_does_not_exist_is_named() -> None:
