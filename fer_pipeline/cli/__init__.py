@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from fer_pipeline import environment
 from fer_pipeline.errors import FerError, ToolUnavailableError
+from fer_pipeline.workspace.names import printable
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, end_with
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -88,7 +89,8 @@ def _fail(error: FerError) -> NoReturn:
     error_file = os.environ.get("FER_ERROR_FILE")
     if error_file:  # a stage that a flow started: the flow shows the message, too
         with suppress(OSError):  # that disk may be full as well
-            Path(error_file).write_text(f"{error.exit_code}\n{error}", encoding="utf-8")
+            message = printable(str(error), keep="\n")  # the flow's log goes to a terminal, too
+            Path(error_file).write_text(f"{error.exit_code}\n{message}", encoding="utf-8")
     sys.exit(error.exit_code)
 
 

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.layout import BUNDLE, YUNET
+from fer_pipeline.workspace.names import printable
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
     from fer_pipeline.inference.detection.faces import FaceDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
+
+class _Console(Console):
+    """A console on which names of files give the terminal no orders."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text, keep="\n\t"))
+
+
 # Paths and messages are printed as they are: names may hold brackets and colons, which rich would take for markup and emoji.
-results = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-errors = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True)
+results = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+errors = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True)
 
 Model = Annotated[
     str | None,

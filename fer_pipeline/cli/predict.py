@@ -25,6 +25,7 @@ from fer_pipeline.cli.options import (
 )
 from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.workspace.locks import exclusive
+from fer_pipeline.workspace.names import cell
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the command, not by `fer --help`
     from fer_pipeline.inference.face_emotion import FaceEmotion
@@ -44,7 +45,7 @@ def predict(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face; odd names are escaped.")] = False,
     annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
     model: Model = None,
     detector: Detector = None,
@@ -133,13 +134,14 @@ class _CsvRows:
     def __init__(self) -> None:
         from fer_pipeline.inference.face_table import FACE_COLUMNS
 
-        self._writer = csv.DictWriter(sys.stdout, ["file", *FACE_COLUMNS])
+        # Texts are quoted: a spreadsheet that splits at semicolons finds no cell within a name.
+        self._writer = csv.DictWriter(sys.stdout, ["file", *FACE_COLUMNS], quoting=csv.QUOTE_NONNUMERIC)
         self._writer.writeheader()
 
     def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
         from fer_pipeline.inference.face_table import face_rows
 
-        for row in face_rows(faces, file=file):
+        for row in face_rows(faces, file=cell(str(file))):
             self._writer.writerow({name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()})
 
 

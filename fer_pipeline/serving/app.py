@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from fer_pipeline.serving.http.auth import OwnHostsOnly, OwnPagesOnly
+from fer_pipeline.serving.http.auth import OwnHostsOnly, OwnPagesOnly, require_token
 from fer_pipeline.serving.http.errors import answer_refusals
 from fer_pipeline.serving.http.metrics import CountRequests, told
 from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
@@ -78,8 +78,8 @@ def create_app() -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(WEB / "index.html")
 
-    @app.get("/metrics", include_in_schema=False)
-    def metrics() -> Response:
+    @app.get("/metrics", include_in_schema=False, dependencies=[Depends(require_token)])
+    def metrics() -> Response:  # with a token: on a quiet service a counter that moves tells a person's answer
         return Response(told(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     app.mount("/web", StaticFiles(directory=WEB), name="web")

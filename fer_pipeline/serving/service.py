@@ -23,15 +23,22 @@ from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.background.shadow import open_shadow
 from fer_pipeline.serving.http.access_log import protect_access_log
 from fer_pipeline.serving.http.admission import AdmissionController
+from fer_pipeline.serving.http.auth import OwnHostsOnly
 from fer_pipeline.serving.http.bentoml_server import keep_supervisor_private, limit_stalled_readers, limit_websockets
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.sandbox.confinement import die_with
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
-from fer_pipeline.serving.sandbox.job_files import shared_root
+from fer_pipeline.serving.sandbox.job_files import name_shared_root, shared_root
 from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.serving.settings import Limits, ServiceSettings
 from fer_pipeline.serving.state import ServiceState
+
+
+def _is_worker() -> bool:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == "_bentoml_impl.worker.service"
+
 
 app = create_app()
 drop_time_limit()
@@ -39,6 +46,8 @@ keep_supervisor_private()
 limit_websockets()
 limit_stalled_readers()
 protect_access_log()
+if not _is_worker():
+    name_shared_root()  # the workers inherit it
 
 
 # `http.admission` limits requests, with 429; BentoML's own limit would also count the page and live cameras. Why its
@@ -92,6 +101,5 @@ class Fer:
         forget_worker()
 
 
-def _is_worker() -> bool:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec is not None and spec.name == "_bentoml_impl.worker.service"
+# Around BentoML's own routes, too: /livez, /readyz, /docs.json.
+Fer.add_asgi_middleware(OwnHostsOnly, owner=app)

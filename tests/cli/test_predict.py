@@ -119,3 +119,21 @@ def test_a_path_for_copies_that_is_no_folder_is_named(face: str, brightness_mode
 
 def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> None:
     assert isinstance(fer("predict", face, "--json", "--csv", "--model", brightness_model).exception, ParamsError)
+
+
+NAMES = ("=HYPERLINK(1).png", "-1+1.png", "a;=1.png", "\x1b[2J\u202e.png")
+
+
+def test_names_are_neither_formulas_nor_escape_sequences(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    for name in NAMES:
+        shutil.copy(tmp_path / face, tmp_path / name)
+    (tmp_path / "\x1b]0;owned\x07.png").touch()  # no picture
+    files = ["--csv", "--model", brightness_model, "--", *NAMES, "\x1b]0;owned\x07.png"]
+    done = fer("predict", *files)
+    rows = [*csv.DictReader(io.StringIO(done.stdout))]
+    assert [row["file"] for row in rows] == ["'=HYPERLINK(1).png", "'-1+1.png", "a;=1.png", r"\x1b[2J\u202e.png"]
+    cells = [one for row in csv.reader(io.StringIO(done.stdout), delimiter=";") for one in row]
+    assert not [one for one in cells if one.startswith(("=", "+", "-", "@"))]
+    for output in (done.stdout, done.stderr, fer("predict", *files[1:]).output):
+        assert output.replace("\n", "").replace("\r", "").isprintable()
+    assert r"error: \x1b]0;owned" in done.stderr

@@ -87,6 +87,16 @@ def test_images_have_a_version(service: dict[str, Any]) -> None:
         assert service["image"] == f"fer-pipeline:{version}"
 
 
+def test_images_of_others_have_a_digest_or_are_named() -> None:
+    """A tag may be moved to another image; the head of the file names those that still have a tag alone."""
+    head = TEXT.split("\nname: fer-pipeline\n")[0]
+    images = [service["image"] for service in SERVICES.values() if "build" not in service]
+    images += re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    tagged = [image for image in images if not re.search(r"@sha256:[0-9a-f]{64}$", image)]
+    assert all(re.search(rf"{re.escape(image)}\b.*tag alone", head) for image in tagged)
+    assert len(tagged) < len(images)
+
+
 def test_secrets_have_no_default_and_are_documented() -> None:
     """Every secret is a variable without default that the head of the file names."""
     head, body = TEXT.split("\nname: fer-pipeline\n")

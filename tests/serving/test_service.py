@@ -87,6 +87,14 @@ def test_our_routes_and_those_of_bentoml_answer_side_by_side(served: TestClient)
         assert socket.receive_json()["type"] == "model"
 
 
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/docs.json", "/metrics"])
+def test_no_route_answers_to_a_foreign_host(served: TestClient, path: str) -> None:
+    """Those of BentoML neither: a page may have its name lead to this machine."""
+    answer = served.get(path, headers={"Host": "evil.example"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (421, "unknown_host")
+    assert served.get(path, headers={"Host": "localhost"}).status_code == 200
+
+
 def test_metrics_do_not_grow_with_the_paths_that_callers_make_up(served: TestClient) -> None:
     def counted() -> float:
         label = re.escape('fer_requests_total{route="/video/{job}",status="404"}')

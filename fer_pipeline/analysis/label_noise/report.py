@@ -22,6 +22,7 @@ from fer_pipeline.reports.components import Table, Thumbnail, count, fixed, perc
 from fer_pipeline.reports.figures import draw_matrix, themed
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE, replaced_folder, write_json
+from fer_pipeline.workspace.names import cell
 
 TABLE_FILE = "suspicious.csv"
 FIGURES_FILE = "noise.json"
@@ -180,10 +181,10 @@ def _pairs(faces: FaceDataset, noise: LabelNoise) -> list[dict[str, Any]]:
 
 def _write_table(path: Path, faces: FaceDataset, noise: LabelNoise) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(["id", "name", "given", "suggested", "self_confidence", "margin"])
         for row in noise.ranking:
             names = EMOTIONS[faces.labels[row]], EMOTIONS[noise.suggested[row]]
             writer.writerow(
-                [faces.ids[row], faces.names[row], *names, f"{noise.self_confidence[row]:.5f}", f"{noise.margin[row]:.5f}"]
+                [faces.ids[row], cell(faces.names[row]), *names, f"{noise.self_confidence[row]:.5f}", f"{noise.margin[row]:.5f}"]
             )

@@ -87,6 +87,7 @@ def unpacked_limit(packed_bytes: int) -> int:
 def _opened(path: Path, stack: ExitStack) -> Tree:
     if path.is_dir():
         return _folder_tree(path)
+    _check_regular(path, path.stat().st_mode)
     if starts_with(path, _ZIP):
         return _zip_tree(path, stack.enter_context(zipfile.ZipFile(path)))
     if _is_tar(path):
@@ -113,6 +114,11 @@ def _is_tar(path: Path) -> bool:
         return False
 
 
+def _check_regular(file: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):  # to read a pipe would wait for its writer, to read a device may never end
+        raise SourceError(f"{file} is a pipe, socket or device, expected a file: remove it, or copy its content into a file")
+
+
 def _folder_tree(folder: Path) -> Tree:
     sizes: dict[str, int] = {}
     seen: set[str] = set()
@@ -122,7 +128,9 @@ def _folder_tree(folder: Path) -> Tree:
         seen.add(real)
         folders[:] = [name for name in folders if not is_hidden(name)]
         for file in (Path(place, name) for name in files if not is_hidden(name)):
-            sizes[file.relative_to(folder).as_posix()] = file.stat().st_size
+            status = file.stat()
+            _check_regular(file, status.st_mode)
+            sizes[file.relative_to(folder).as_posix()] = status.st_size
             if len(sizes) > MAX_MEMBERS:
                 raise SourceError(f"{folder} holds more than {MAX_MEMBERS:,} files: give the folder of the faces alone")
     return Tree(folder, dict(sorted(sizes.items())), lambda name: (folder / name).open("rb"))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import re
 
+from fer_pipeline.workspace.names import printable
+
 _KEY = re.compile(r"([0-9a-f]{6})[0-9a-f]{26}")  # of a video or a correction
 _LONGEST = 500  # characters of one value
 
@@ -31,5 +33,4 @@ def protect_access_log() -> None:
 
 
 def _safe(text: str) -> str:
-    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text[:_LONGEST])
-    return _KEY.sub(r"\1...", shown)
+    return _KEY.sub(r"\1...", printable(text[:_LONGEST]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Request, Security
+from fastapi import FastAPI, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,17 +24,19 @@ class OwnHostsOnly:
     """ASGI middleware that refuses with 421 what is addressed to another host.
 
     A page may have its own name lead to this machine (DNS rebinding) and then read all answers; its requests bear that name.
-    Served are `localhost`, the loopback addresses, the address that the connection came to, and the names of FER_HOSTS.
+    Served are `localhost`, the loopback addresses, the address that the connection came to, and the names of FER_HOSTS, which the
+    state of `owner` has. Left out, that is the app that the middleware is in.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, owner: FastAPI | None = None) -> None:
         self._app = app
+        self._owner = owner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             host = Headers(scope=scope).get("host", "")
             server = scope.get("server") or ("",)
-            if _host_name(host) not in {*_LOOPBACK, server[0], *scope["app"].state.service.hosts}:
+            if _host_name(host) not in {*_LOOPBACK, server[0], *(self._owner or scope["app"]).state.service.hosts}:
                 message = f"this service is not {host[:100]!r}: its operator may add the name to FER_HOSTS"
                 await error_answer(421, "unknown_host", message)(scope, receive, send)
                 return

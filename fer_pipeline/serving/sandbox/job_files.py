@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from contextlib import suppress
@@ -24,19 +25,29 @@ OWNER, CLIENT, CANCEL, LOG, MODEL = "owner", "client", "cancel", "log", "model"
 UNFINISHED = ("queued", "running")
 RESULT_FILES = tuple(FILES)
 
+_NAME_VARIABLE = "FER_VIDEOS_NAME"  # random; set by the service itself
+
+
+def name_shared_root() -> None:
+    """Choose the name of the folder of videos for this process and its children.
+
+    Another user who could guess it would make it first, and no video could be stored.
+    """
+    os.environ[_NAME_VARIABLE] = secrets.token_hex(8)
+
 
 def shared_root() -> Path:
     """Return the folder that all workers of one service share.
 
-    They have the same parent. Removes the folders of services that are gone.
+    They have the same parent, which called `name_shared_root`. Removes the folders of services that are gone.
     """
     parent = Path(tempfile.gettempdir())
     prefix = f"fer-videos-{os.getuid()}-"
     for stale in parent.glob(f"{prefix}*"):
-        number = stale.name.removeprefix(prefix)
+        number = stale.name.removeprefix(prefix).partition("-")[0]
         if number.isdecimal() and not _exists(int(number)) and not stale.is_symlink():
             shutil.rmtree(stale, ignore_errors=True)
-    return parent / f"{prefix}{os.getppid()}"
+    return parent / f"{prefix}{os.getppid()}-{os.environ[_NAME_VARIABLE]}"
 
 
 def write_state(folder: Path, **values: Any) -> None:

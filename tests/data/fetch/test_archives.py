@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -188,3 +189,14 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path: Path, monkeypa
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(SourceError, match=r"cannot be read \(Permission denied\)"), open_tree(tmp_path):
         pass
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["faces.csv", "train/happy/1.png"])
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path, name: str) -> None:
+    pipe = tmp_path / name
+    pipe.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(pipe)
+    for source in (pipe, tmp_path):
+        with pytest.raises(SourceError, match="pipe, socket or device"), open_tree(source):
+            pass

@@ -180,3 +180,12 @@ def test_hosts_are_names_without_ports(monkeypatch: pytest.MonkeyPatch) -> None:
         ServiceSettings()
     monkeypatch.setenv("FER_HOSTS", "fer.example,::1")
     assert ServiceSettings().hosts == ("fer.example", "::1")
+
+
+def test_metrics_need_the_token(brightness_model: Path) -> None:
+    """On a quiet service a counter that moves tells what a person was answered."""
+    client = client_of(Recognizer.load(brightness_model), token="s3cret")
+    assert client.get("/metrics").status_code == 401
+    told = client.get("/metrics", headers={"Authorization": "Bearer s3cret"})  # as Prometheus sends it
+    assert "fer_requests_total" in told.text
+    assert client_of(Recognizer.load(brightness_model)).get("/metrics").status_code == 200  # where the operator has set none

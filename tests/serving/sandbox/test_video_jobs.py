@@ -15,7 +15,7 @@ import pytest
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http.model_schemas import lineage
-from fer_pipeline.serving.sandbox.job_files import shared_root
+from fer_pipeline.serving.sandbox.job_files import name_shared_root, shared_root
 from fer_pipeline.serving.settings import Limits
 from fer_pipeline.workspace.files import private_folder
 from tests.serving.filming import error_of
@@ -165,7 +165,25 @@ def test_the_folder_of_videos_is_private(tmp_path: Path) -> None:
 def test_workers_of_one_service_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of one service share a folder and those of dead services go."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    dead = tmp_path / f"fer-videos-{os.getuid()}-4194999"
-    dead.mkdir()
-    assert shared_root() == tmp_path / f"fer-videos-{os.getuid()}-{os.getppid()}"
-    assert not dead.exists()
+    monkeypatch.setenv("FER_VIDEOS_NAME", "")
+    name_shared_root()
+    dead = [tmp_path / f"fer-videos-{os.getuid()}-4194999{end}" for end in ("", "-0123456789abcdef")]
+    for folder in dead:
+        folder.mkdir()
+    assert shared_root() == shared_root()
+    assert not any(folder.exists() for folder in dead)
+
+
+def test_a_foreign_folder_stops_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user makes the folder first, under the name that can be foreseen; process numbers can."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("FER_VIDEOS_NAME", "")
+    (tmp_path / f"fer-videos-{os.getuid()}-{os.getppid()}").mkdir(mode=0o777)
+    first = shared_root_of_a_service()
+    private_folder(first)
+    assert shared_root_of_a_service() != first
+
+
+def shared_root_of_a_service() -> Path:
+    name_shared_root()
+    return shared_root()
