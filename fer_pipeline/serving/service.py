@@ -102,4 +102,4 @@ class Fer:
 
 
 # Around BentoML's own routes, too: /livez, /readyz, /docs.json.
-Fer.add_asgi_middleware(OwnHostsOnly, owner=app)
+Fer.add_asgi_middleware(OwnHostsOnly, owner=app)  # type: ignore[attr-defined]

@@ -124,6 +124,7 @@ def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> Non
 NAMES = ("=HYPERLINK(1).png", "-1+1.png", "a;=1.png", "\x1b[2J\u202e.png")
 
 
+@pytest.mark.attack
 def test_names_are_neither_formulas_nor_escape_sequences(face: str, tmp_path: Path, brightness_model: Path) -> None:
     for name in NAMES:
         shutil.copy(tmp_path / face, tmp_path / name)

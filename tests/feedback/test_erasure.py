@@ -28,6 +28,8 @@ from flows.feedback import purge_feedback
 from tests.feedback.correcting import Workspace, face, run, write_csv
 from tests.feedback.searching import holding, open_to_others
 
+pytestmark = pytest.mark.attack
+
 PENDING = {
     "service": lambda workspace, receipt: workspace.inbox.delete(receipt),
     "delete": lambda _, receipt: run("delete", receipt),

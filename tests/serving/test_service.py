@@ -87,6 +87,7 @@ def test_our_routes_and_those_of_bentoml_answer_side_by_side(served: TestClient)
         assert socket.receive_json()["type"] == "model"
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/docs.json", "/metrics"])
 def test_no_route_answers_to_a_foreign_host(served: TestClient, path: str) -> None:
     """Those of BentoML neither: a page may have its name lead to this machine."""

@@ -191,6 +191,7 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path: Path, monkeypa
         pass
 
 
+@pytest.mark.attack
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", ["faces.csv", "train/happy/1.png"])
 def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path, name: str) -> None:

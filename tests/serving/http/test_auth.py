@@ -182,6 +182,7 @@ def test_hosts_are_names_without_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ServiceSettings().hosts == ("fer.example", "::1")
 
 
+@pytest.mark.attack
 def test_metrics_need_the_token(brightness_model: Path) -> None:
     """On a quiet service a counter that moves tells what a person was answered."""
     client = client_of(Recognizer.load(brightness_model), token="s3cret")

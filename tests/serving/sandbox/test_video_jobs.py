@@ -174,6 +174,7 @@ def test_workers_of_one_service_share_a_folder(tmp_path: Path, monkeypatch: pyte
     assert not any(folder.exists() for folder in dead)
 
 
+@pytest.mark.attack
 def test_a_foreign_folder_stops_no_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another user makes the folder first, under the name that can be foreseen; process numbers can."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
