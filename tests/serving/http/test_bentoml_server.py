@@ -131,13 +131,13 @@ def test_readers_that_never_read_lose_their_places(server: Server) -> None:
         (reader.getpeername(), reader.getsockname()) for reader, status in zip(greedy, statuses, strict=True) if status == b"200"
     }
     address, headers = f"http://127.0.0.1:{server.port}/model/runtime", {"Authorization": f"Bearer {TOKEN}"}
-    assert httpx.get(address, headers=headers).status_code == 200
+    assert httpx.get(address, headers=headers, timeout=60).status_code == 200
     end = time.monotonic() + 20
     while held & {(each.laddr, each.raddr) for each in psutil.net_connections("tcp") if each.status == psutil.CONN_ESTABLISHED}:
         assert time.monotonic() < end, "readers that read nothing keep their connections"
         time.sleep(0.2)
     via = httpx.HTTPTransport(local_address="127.0.0.2")
-    with httpx.Client(transport=via, headers=headers) as again:
+    with httpx.Client(transport=via, headers=headers, timeout=60) as again:
         assert again.get(address).status_code == 200
     for reader in greedy:
         reader.close()
