@@ -88,13 +88,13 @@ def _distill_offline(
 
 def _distill_online(models: list[str], weight: float, processed: Path, out: Path) -> None:
     from fer_pipeline.data.table.reader import ProcessedTable
-    from fer_pipeline.data.table.training_images import check_teachers
+    from fer_pipeline.data.table.training_images import check_unseen
     from fer_pipeline.experiments.tracked_stages import use_teachers
     from fer_pipeline.training.teachers import store_teachers
 
     with exclusive(RUN_LOCK, "fer distill --online"):
         chosen = _chosen(models)
-        check_teachers(chosen, ProcessedTable.open(processed))
+        check_unseen({f"teacher {name}": folder for name, folder in chosen.items()}, ProcessedTable.open(processed))
         fingerprint = store_teachers(out, chosen)
         version = use_teachers(Path.cwd(), out, weight, fingerprint)
     results.print(

@@ -106,7 +106,7 @@ def train(
     Example: `KERAS_BACKEND=jax fer train --processed data/processed --out data/model --checkpoints data/checkpoints`
     """
     if untracked:
-        from fer_pipeline.training.untracked import train_untracked
+        from fer_pipeline.training.train import train_untracked
 
         with exclusive(out, "fer train"):
             result = train_untracked(processed, out, checkpoints, load_params(params).train, soft_labels, teachers)

@@ -28,6 +28,9 @@ class Section(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     """Key of an earlier version -> key of today, of this section alone."""
 
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Keys that version 0.1.0 did not have; their defaults do what it did."""
+
     @classmethod
     def with_current_keys(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Rename the keys of earlier versions in a stored section; other keys stay."""
@@ -45,11 +48,12 @@ class Section(BaseModel):
 def fingerprint(section: Section) -> str:
     """Return 12 hex digits of the SHA-256 of a section's canonical JSON.
 
-    Each key has the first name it ever had: a renamed key changes no fingerprint, and a training that an earlier version began is
-    resumed.
+    Each key has the first name it ever had, and an added key counts where it is not at its default: a new version changes no
+    fingerprint, and a training that an earlier one began is resumed.
     """
     first = {today: earlier for earlier, today in section.renamed.items()}
-    values = section.model_dump(mode="json", by_alias=True)
+    unused = {key for key in section.added if getattr(section, key) == type(section).model_fields[key].default}
+    values = section.model_dump(mode="json", by_alias=True, exclude=unused)
     text = json.dumps({first.get(key, key): value for key, value in values.items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

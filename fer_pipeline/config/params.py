@@ -123,9 +123,13 @@ class ExportParams(Section):
 
 
 class PromoteParams(Section):
-    """The gate between challenger and champion."""
+    """The gate between challenger and champion.
+
+    `standard` is what an answer is judged by: the given label, or the emotion with most FER+ votes, on rows that have one.
+    """
 
     model_name: str = "fer"
+    standard: Literal["labels", "votes"] = "labels"
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     min_accuracy_gain: float = 0.0
     min_macro_f1_gain: float = 0.0

@@ -48,7 +48,9 @@ class TransferParams(Section):
 class TrainParams(Section):
     """The recipe of a training.
 
-    Learning rates are per step of one batch, shares and probabilities in 0..1.
+    Learning rates are per step of one batch, shares and probabilities in 0..1. `vote_share` is the share of a row's FER+ votes in
+    its target, the rest is its label. `initial_model` is "none" or the name of a pretrained model of the same network,
+    whose weights training begins with.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {  # since December 2026; in params.yaml, training.json, best.json
@@ -59,9 +61,11 @@ class TrainParams(Section):
         "votes_weight": "vote_loss_weight",
         "ema": "ema_decay",
     }
+    added: ClassVar[frozenset[str]] = frozenset({"initial_model", "vote_share"})
 
     profile: str = "smoke"
     network: str = "compact"
+    initial_model: str = "none"
     epochs: Count = 20
     batch_size: Count = 128
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -74,6 +78,7 @@ class TrainParams(Section):
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
     mixup_off_share: Share = 0.2
     class_weights: Literal["none", "balanced", "sqrt"] = "none"
+    vote_share: Share = 0.0
     vote_loss_weight: Annotated[float, Field(ge=0)] = 0.0
     soft_label_weight: Share = 0.0
     soft_labels_hash: str = "none"

@@ -14,6 +14,7 @@ from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.result import Evaluation, Subset
 from fer_pipeline.evaluation.tta import TTA_VIEWS, tta_views
+from fer_pipeline.evaluation.votes import COVERAGES, vote_metrics
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
@@ -21,6 +22,10 @@ from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.curves import precision_recall, roc, thinned
 from fer_pipeline.metrics.intervals import share_interval
+from fer_pipeline.metrics.votes import MIN_LEARNED, VoteShares, accuracy_at, cross_entropy, share_calibration_error
+
+BY_VOTES = 0.5
+"""Share of the votes in the targets from which a model is calibrated on votes."""
 
 PredictLogits = Callable[[UInt8Array], npt.NDArray[np.float32]]
 """A function from images uint8 (N, 48, 48, 1) to logits float32 (N, 7)."""
@@ -37,11 +42,14 @@ def measure(
     """Measure everything that the report shows.
 
     `calibrate_on` is the validation split, on which the temperatures are fitted and which is measured, too, or the temperature
-    of a finished model. Test labels are used for measuring only. `training` and `history` are for the report and may be empty
-    where none is written. Raises `ModelError` where a logit is not finite.
+    of a finished model. A model whose recipe in `training` has a `vote_share` of at least `BY_VOTES` is calibrated on the votes
+    of the validation rows, others on their labels. Test labels and votes are used for measuring only. `training` and `history`
+    may be empty where no report is written. Raises `ModelError` where a logit is not finite, or validation has no votes to
+    calibrate such a model.
     """
     logits = _logits(predict, test.images)
-    calibration, on_validation = _calibrated(predict, calibrate_on)
+    by_votes = training.get("params", {}).get("vote_share", 0.0) >= BY_VOTES
+    calibration, on_validation = _calibrated(predict, calibrate_on, by_votes=by_votes)
     probabilities = classification.softmax(logits, calibration["temperature"])
     predictions = logits.argmax(axis=1)
     table = classification.confusion(test.labels, predictions)
@@ -53,9 +61,9 @@ def measure(
         _subset("rows with such a copy", ~test.unseen, test, predictions, params),
     )
     figures = _flat_metrics(test, probabilities, table, subsets)
-    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece, **on_validation}
+    figures |= {"ece": after.ece, "ece_uncalibrated": before.ece, **on_validation, **vote_metrics(test, probabilities)}
     if params.test_time_augmentation:
-        temperature, on_validation = _calibrated_mean(predict, calibrate_on)
+        temperature, on_validation = _calibrated_mean(predict, calibrate_on, by_votes=by_votes)
         figures |= _tta_metrics(test, _mean_logits(predict, test.images), temperature, params) | on_validation
     return Evaluation(
         test=test,
@@ -76,26 +84,51 @@ def measure(
     )
 
 
-def _calibrated(predict: PredictLogits, calibrate_on: FaceDataset | float) -> tuple[dict[str, Any], dict[str, float]]:
+def _calibrated(
+    predict: PredictLogits, calibrate_on: FaceDataset | float, *, by_votes: bool
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Content of calibration.json, and metrics of the validation split if it was read."""
     if not isinstance(calibrate_on, FaceDataset):
         return {"temperature": calibrate_on, "fitted_on": "the validation split of its own training"}, {}
     logits, labels = _logits(predict, calibrate_on.images), calibrate_on.labels
-    temperature = fit_temperature(logits, labels)
-    before, after = classification.softmax(logits), classification.softmax(logits, temperature)
+    rows, targets = _calibration_targets(calibrate_on, by_votes=by_votes)
+    temperature = fit_temperature(logits[rows], targets)
+    before, after = classification.softmax(logits[rows]), classification.softmax(logits[rows], temperature)
     calibration = {
         "temperature": temperature,
         "fitted_on": "validation",
-        "rows": len(labels),
-        "nll_before": classification.nll(labels, before),
-        "nll_after": classification.nll(labels, after),
-        "ece_before": classification.reliability(labels, before).ece,
-        "ece_after": classification.reliability(labels, after).ece,
+        "standard": "votes" if by_votes else "labels",
+        "rows": len(targets),
+        "nll_before": cross_entropy(targets, before),
+        "nll_after": cross_entropy(targets, after),
+        "ece_before": share_calibration_error(targets, before),
+        "ece_after": share_calibration_error(targets, after),
     }
     return calibration, {"validation_accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
-def _calibrated_mean(predict: PredictLogits, calibrate_on: FaceDataset | float) -> tuple[float | None, dict[str, float]]:
+def _calibration_targets(
+    validation: FaceDataset, *, by_votes: bool
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.floating[Any]]]:
+    """Rows (N,) to calibrate on, and the target of each (M, 7).
+
+    Votes: rows with at least `MIN_LEARNED`. Labels: all rows.
+    """
+    if not by_votes:
+        return np.ones(len(validation), bool), np.eye(len(EMOTIONS))[validation.labels]
+    votes = VoteShares.of(validation.votes) if validation.votes is not None else None
+    if votes is None or not (votes.counts >= MIN_LEARNED).any():
+        raise ModelError(
+            "the model learned from FER+ votes (train.vote_share), but no validation row has votes to calibrate it: give them "
+            "with the data (`fer data add PATH --votes fer2013new.csv`)"
+        )
+    chosen = votes.counts >= MIN_LEARNED
+    return chosen, votes.shares[chosen]
+
+
+def _calibrated_mean(
+    predict: PredictLogits, calibrate_on: FaceDataset | float, *, by_votes: bool
+) -> tuple[float | None, dict[str, float]]:
     """Temperature and validation metrics of the mean over ten views.
 
     None and empty where the validation split was not read.
@@ -104,7 +137,8 @@ def _calibrated_mean(predict: PredictLogits, calibrate_on: FaceDataset | float) 
         return None, {}
     mean = _mean_logits(predict, calibrate_on.images)
     right = float((mean.argmax(axis=1) == calibrate_on.labels).mean())
-    return fit_temperature(mean, calibrate_on.labels), {"validation_accuracy_tta": right}
+    rows, targets = _calibration_targets(calibrate_on, by_votes=by_votes)
+    return fit_temperature(mean[rows], targets), {"validation_accuracy_tta": right}
 
 
 def _logits(predict: PredictLogits, images: UInt8Array) -> npt.NDArray[np.float32]:
@@ -165,6 +199,7 @@ def _flat_metrics(
         "top2": classification.top_k_accuracy(test.labels, probabilities),
         "nll": classification.nll(test.labels, probabilities),
         "brier": classification.brier(test.labels, probabilities),
+        **{f"accuracy_at_{percent}": accuracy_at(percent / 100, test.labels, probabilities) for percent in COVERAGES},
     }
     for prefix, values in (
         ("recall", classification.recalls(table)),

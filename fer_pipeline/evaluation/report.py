@@ -88,6 +88,7 @@ def write_report(path: Path, evaluation: Evaluation, figures: Mapping[str, Figur
         usages=evaluation.test.usages,
         copies=_copies(evaluation),
         augmented=_augmented(evaluation.metrics),
+        votes=_votes(evaluation.metrics),
         classes=_classes(evaluation),
         majority={"name": EMOTIONS[int(support.argmax())], "share": float(support.max() / support.sum())},
         confused=_confused(evaluation),
@@ -140,6 +141,40 @@ def _augmented(metrics: Mapping[str, float]) -> Table:
             ece = metrics.get(f"ece{suffix}")
             rows.append((name, *shares, "" if ece is None else fixed(ece)))
     return Table(("answers", "accuracy, % (95 %)", "macro-F1, % (95 %)", "ECE"), tuple(rows))
+
+
+def _votes(metrics: Mapping[str, float]) -> Table:
+    """Figures against labels and FER+ votes; empty where no row has votes."""
+    if "vote_rows" not in metrics:
+        return Table((), ())
+    rows = []
+    for name, share, prefix, rows_key in (
+        ("given label", "accuracy", "", "rows"),
+        ("emotion with most FER+ votes", "vote_agreement", "vote_", "vote_rows"),
+    ):
+        key = f"{prefix}divergence"
+        rows.append(
+            (
+                name,
+                count(int(metrics[rows_key])),
+                interval(_stored_interval(metrics, share)),
+                *(percent(metrics[f"{share}_at_{coverage}"]) for coverage in (90, 80)),
+                percent(metrics[f"{prefix}macro_f1"]),
+                fixed(metrics[f"{prefix}ece"]),
+                fixed(metrics[key]) if key in metrics else "",
+            )
+        )
+    header = (
+        "judged by",
+        "rows",
+        "right, % (95 %)",
+        "of the surest 90 %",
+        "of the surest 80 %",
+        "macro-F1, %",
+        "ECE",
+        "KL, nats",
+    )
+    return Table(header, tuple(rows))
 
 
 def _stored_interval(metrics: Mapping[str, float], name: str) -> Interval:

@@ -10,7 +10,6 @@ from fer_pipeline.config.params import FetchParams, Params, parse_fetch, recipe_
 from fer_pipeline.data.fetch import fetch
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
-from fer_pipeline.data.table.training_images import training_image_hashes
 from fer_pipeline.errors import FerError, ParamsError
 from fer_pipeline.experiments import runs
 from fer_pipeline.training.checkpoints import discard
@@ -67,6 +66,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     Returns a summary in one line.
     """
     from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
+    from fer_pipeline.training.initial import learned_images
     from fer_pipeline.training.train import train
 
     table = ProcessedTable.open(processed)
@@ -79,6 +79,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
         "data": source["name"],
         "synthetic": str(source["synthetic"]).lower(),
     }
+    learned = learned_images(table, params.train)
     train_set, validation_set = load_training_faces(processed, soft_labels, params.train)
     memo = checkpoints.with_name(".training-run.json")
     recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
@@ -96,7 +97,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
             ),
             teachers=teachers,
         )
-        write_model(out, result, params.train, table.metadata, training_image_hashes(table), run_id=run_id)
+        write_model(out, result, params.train, table.metadata, learned, run_id=run_id)
     except FerError as error:
         runs.fail_run(run_id, str(error))
         raise

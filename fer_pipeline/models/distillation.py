@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import write_soft_labels
-from fer_pipeline.data.table.training_images import check_teachers
+from fer_pipeline.data.table.training_images import check_unseen
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.evaluation import tta
 from fer_pipeline.evaluation.tta import TTA_VIEWS
@@ -51,7 +51,7 @@ def distill_offline(
     classifiers = {name: EmotionClassifier.load(path, THREADS) for name, path in teachers.items()}
     for name, classifier in classifiers.items():
         classifier.info.check_table(table.metadata, model=f"teacher {name}", table=processed)
-    check_teachers(teachers, table)
+    check_unseen({f"teacher {name}": folder for name, folder in teachers.items()}, table)
     faces = table.split("train")
     total: npt.NDArray[np.float64] = np.zeros((len(faces), 1))
     with Progress(console=Console(stderr=True, markup=False, emoji=False), transient=True) as progress:

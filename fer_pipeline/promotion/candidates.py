@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from fer_pipeline.config.params import load_params
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import seen_in_training
-from fer_pipeline.errors import ModelError
+from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.exports import local_export, training_images
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.metrics.votes import VoteShares
 from fer_pipeline.model_info import MODEL_FILE
 from fer_pipeline.promotion.comparison import Comparison, compare
 from fer_pipeline.promotion.decision import Candidate
@@ -37,7 +38,8 @@ class EvaluationSet:
     """The test split in use, and the rows of it that versions are evaluated on.
 
     `unseen` is bool (N,) over the rows of the split. `unseen` is false for rows with a copy among the training images of a
-    version, and for exact copies of an earlier test row: a copy is not independent evidence. `metadata` is the content of
+    version, and for exact copies of an earlier test row: a copy is not independent evidence. Where answers are judged by FER+
+    votes, the labels are the emotions with most votes, and `unseen` is false for rows without one. `metadata` is the content of
     facts.json; `unknown_training_data` holds the run ids of models without a list of their training images.
     """
 
@@ -57,15 +59,19 @@ class EvaluationSet:
         return self.faces.labels[self.unseen]
 
 
-def shared_evaluation_set(processed: Path, versions: Sequence[registry.Version]) -> EvaluationSet:
+def shared_evaluation_set(processed: Path, versions: Sequence[registry.Version], standard: str) -> EvaluationSet:
     """Select the test rows that none of the versions was trained on.
 
-    Raises `ModelError` where no row is left.
+    `standard` is "labels" or "votes", as `promote.standard`. Raises `ModelError` where no row is left, `ParamsError` where rows
+    are to be judged by votes and have none.
     """
     table = ProcessedTable.open(processed)
     faces = table.split("test")
+    judged = np.ones(len(faces), bool)
+    if standard == "votes":
+        faces, judged = _judged_by_votes(faces)
     lists = {version.run_id: training_images(version) for version in versions}
-    unseen = faces.copy_rank == 0
+    unseen = judged & (faces.copy_rank == 0)
     for known in lists.values():
         if known is not None:
             unseen &= ~seen_in_training(faces, table, "test", known)
@@ -113,7 +119,7 @@ def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: 
     if str(a) == str(b):
         raise ModelError(f"both are {a}: name two versions (`fer models list`)")
     params = load_params(root / PARAMS).promote
-    rows = shared_evaluation_set(dvc.output(root, "preprocess"), [a, b])
+    rows = shared_evaluation_set(dvc.output(root, "preprocess"), [a, b], params.standard)
     first, second = (evaluate_candidate(version, rows) for version in (a, b))
     result = compare(first, second, rows.labels, params)
     source = rows.metadata["source"]
@@ -124,11 +130,26 @@ def compare_versions(root: Path, a: registry.Version, b: registry.Version, out: 
         second,
         rows.images,
         rows.faces.ids[rows.unseen],
-        data=source["name"],
+        data=data_name(source["name"], params.standard),
         synthetic=source["synthetic"],
         confidence=params.confidence,
     )
     return result
+
+
+def data_name(source: str, standard: str) -> str:
+    """Name the data of a decision, with the standard where that is not the labels."""
+    return source if standard == "labels" else f"{source}, judged by FER+ votes"
+
+
+def _judged_by_votes(faces: FaceDataset) -> tuple[FaceDataset, npt.NDArray[np.bool_]]:
+    votes = VoteShares.of(faces.votes) if faces.votes is not None else None
+    if votes is None or not votes.judged.any():
+        raise ParamsError(
+            "promote.standard is votes, but no test row can be judged by FER+ votes: give them with the data (`fer data add PATH "
+            "--votes fer2013new.csv`), or set promote.standard to labels"
+        )
+    return replace(faces, labels=votes.plurality), votes.judged
 
 
 def _answers(classifier: EmotionClassifier, images: UInt8Array) -> npt.NDArray[np.float64]:

@@ -14,7 +14,7 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.registry import ROLLED_BACK_TAG
 from fer_pipeline.metrics.classification import Ints
-from fer_pipeline.promotion.candidates import evaluate_candidate, shared_evaluation_set
+from fer_pipeline.promotion.candidates import data_name, evaluate_candidate, shared_evaluation_set
 from fer_pipeline.promotion.checks import SUPERSEDED, decide
 from fer_pipeline.promotion.comparison import compare
 from fer_pipeline.promotion.decision import ALREADY_CHAMPION, Candidate, Check, Decision, SmokeTest
@@ -78,7 +78,7 @@ def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
         check = Check("history", False, f"rolled back on {when}", required)
         return GateResult(Decision(str(challenger), str(current_champion), (check,)))
     versions = [challenger, *([current_champion] if current_champion else [])]
-    rows = shared_evaluation_set(dvc.output(root, "preprocess"), versions)
+    rows = shared_evaluation_set(dvc.output(root, "preprocess"), versions, params.standard)
     pictures = params.corruption_pictures if current_champion else 0  # they only serve to compare two
     new, *old = (evaluate_candidate(version, rows, pictures, params.seed) for version in versions)
     source = rows.metadata["source"]
@@ -87,7 +87,7 @@ def evaluate_challenger(root: Path, challenger: registry.Version) -> GateResult:
             f"{challenger} was trained on {new.kind}, and the test split in use ({source['name']}) is of the other kind: make "
             "the data it was trained on the source again (`fer data add`, `fer run`)"
         )
-    measured = Measured(new, old[0] if old else None, rows.labels, source["name"], params)
+    measured = Measured(new, old[0] if old else None, rows.labels, data_name(source["name"], params.standard), params)
     return GateResult(measured.decide(None), measured)
 
 

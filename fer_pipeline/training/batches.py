@@ -16,6 +16,7 @@ from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS, FERPLUS_EMOTIONS
+from fer_pipeline.metrics.votes import VoteShares
 
 Floats = npt.NDArray[np.float32]
 Batch = tuple[tuple[npt.NDArray[Any], Floats], dict[str, Floats], dict[str, Floats]]
@@ -44,7 +45,7 @@ class Batches(keras.utils.PyDataset):
     `labels.FERPLUS_EMOTIONS`; `weights` (B,) has the same names, 0 for votes that a row lacks. Batches are full ones (rows that
     are left over come in other epochs), or a single smaller one where there are fewer rows.
 
-    With `params.soft_label_weight` the labels' targets have that share of the rows' soft labels.
+    The targets "labels" are given labels, votes or a mixture; see `label_targets`.
 
     Raises `ParamsError` where votes are to be learned and no row has any, or labels softened without soft labels.
     """
@@ -100,21 +101,31 @@ def vote_shares(faces: FaceDataset) -> Floats:
 
     Raises `ParamsError` where no row has votes.
     """
-    if faces.votes is None:
-        raise ParamsError(
-            "train.vote_loss_weight is above 0, but no row has FER+ votes: give them with the data (`fer data add PATH --votes "
-            "fer2013new.csv`), or set train.vote_loss_weight to 0"
-        )
-    votes = np.nan_to_num(faces.votes[:, : len(FERPLUS_EMOTIONS)])
+    votes = np.nan_to_num(
+        _votes(faces, "train.vote_loss_weight is above 0", "train.vote_loss_weight to 0")[:, : len(FERPLUS_EMOTIONS)]
+    )
     shares: Floats = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     return shares
 
 
-def label_targets(faces: FaceDataset, weight: float) -> Floats:
-    """Compute the label targets (N, 7): given labels mixed with soft labels.
+def label_targets(faces: FaceDataset, params: TrainParams) -> Floats:
+    """Compute the targets (N, 7) of the emotions: probabilities that sum to 1.
 
-    `weight` is the share of the soft labels, 0 to 1. Raises `ParamsError` where it is above 0 and the rows have none.
+    The given label is first mixed with the row's soft label, by `params.soft_label_weight`, then with the row's votes, by
+    `params.vote_share`; `VoteShares.targets` treats rows with few votes.
+
+    Raises `ParamsError` where votes or soft labels are asked for and no row has any.
     """
+    labels = _softened_labels(faces, params.soft_label_weight)
+    share = params.vote_share
+    if not share:
+        return labels
+    votes = VoteShares.of(_votes(faces, f"train.vote_share is {share:g}", "train.vote_share to 0")).targets(faces.labels)
+    mixed: Floats = (1 - share) * labels + np.float32(share) * votes
+    return mixed
+
+
+def _softened_labels(faces: FaceDataset, weight: float) -> Floats:
     given = np.eye(len(EMOTIONS), dtype=np.float32)[faces.labels]
     if not weight:
         return given
@@ -124,6 +135,15 @@ def label_targets(faces: FaceDataset, weight: float) -> Floats:
         )
     mixed: Floats = (1 - weight) * given + np.float32(weight) * faces.soft_labels
     return mixed
+
+
+def _votes(faces: FaceDataset, reason: str, remedy: str) -> Floats:
+    if faces.votes is None:
+        raise ParamsError(
+            f"{reason}, but no row has FER+ votes: give them with the data (`fer data add PATH --votes fer2013new.csv`), or set "
+            f"{remedy}"
+        )
+    return faces.votes
 
 
 def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:
@@ -138,7 +158,7 @@ def class_weights(labels: npt.NDArray[np.int64], kind: str) -> Floats:
 
 
 def _table(faces: FaceDataset, params: TrainParams) -> Table:
-    targets = {LABELS: label_targets(faces, params.soft_label_weight)}
+    targets = {LABELS: label_targets(faces, params)}
     weights = {LABELS: class_weights(faces.labels, params.class_weights)[faces.labels]}
     if params.vote_loss_weight:
         targets[VOTES] = vote_shares(faces)

@@ -17,13 +17,17 @@ import numpy as np
 from fer_pipeline.config.base import fingerprint
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
+from fer_pipeline.model_info import file_sha256
 from fer_pipeline.training import checkpoints
-from fer_pipeline.training.artifacts import TrainingResult
+from fer_pipeline.training.artifacts import KERAS_FILE, TrainingResult, write_model
 from fer_pipeline.training.batches import Batches, steps_per_epoch, vote_shares
 from fer_pipeline.training.devices import data_parallel, hardware
+from fer_pipeline.training.initial import initial_folder, learned_images, set_initial_weights
 from fer_pipeline.training.learner import Learner
 from fer_pipeline.training.networks.zoo import build
 from fer_pipeline.training.progress import EpochProgress
@@ -51,8 +55,8 @@ def train(
     Under JAX all devices in sight share each batch.
 
     Raises `DataQualityError` where training lacks a class, `DivergedError` where the loss is no longer finite, `ParamsError`
-    where the network does not fit the recipe or the batch cannot be split over the devices, `ToolUnavailableError` where the
-    checkpoint cannot be written.
+    where the network or the initial model does not fit the recipe or the batch cannot be split over the devices,
+    `ToolUnavailableError` where the checkpoint cannot be written.
     """
     _check_classes(data_train)
     keras.utils.set_random_seed(params.seed)
@@ -64,6 +68,7 @@ def train(
     started = time.monotonic()
     with data_parallel(batch_size), EpochProgress(params.epochs, steps, state.epoch) as progress:
         learner = Learner(params, learning_rates(params, steps), teachers)
+        set_initial_weights(learner.network, params)
         if message:
             progress.message(message)
         for past in state.history:
@@ -107,13 +112,34 @@ def train(
     )
 
 
+def train_untracked(
+    processed: Path, out: Path, checkpoint_folder: Path, params: TrainParams, soft_labels: Path, teachers: Path
+) -> TrainingResult:
+    """Train on the processed table without MLflow and DVC, and write the model.
+
+    Replaces the folder `out`; its training.json names no MLflow run.
+
+    Resumes from `checkpoint_folder`, and removes it in the end. `soft_labels` is read where the recipe softens labels, `teachers`
+    where it has teachers. Raises what `train` raises, and `SourceError` where the table or the soft labels cannot be read.
+    """
+    table = ProcessedTable.open(processed)
+    learned = learned_images(table, params)
+    result = train(*load_training_faces(processed, soft_labels, params), params, checkpoint_folder, teachers=teachers)
+    write_model(out, result, params, table.metadata, learned, run_id=None)
+    checkpoints.discard(checkpoint_folder)
+    return result
+
+
 def recipe_key(data_train: FaceDataset, data_validation: FaceDataset, params: TrainParams) -> str:
     """Compute 12 hex digits that identify recipe, backend and data.
 
     Votes count where they are learned.
     """
     parts = [fingerprint(params), keras.backend.backend(), data_train.fingerprint, data_validation.fingerprint]
-    if params.vote_loss_weight:
+    initial = initial_folder(params)
+    if initial is not None:
+        parts.append(file_sha256(initial / KERAS_FILE))
+    if params.vote_loss_weight or params.vote_share:
         parts.append(hashlib.sha256(vote_shares(data_train).tobytes()).hexdigest())
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 

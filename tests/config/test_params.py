@@ -151,6 +151,12 @@ def test_a_renamed_key_of_train_changes_no_fingerprint() -> None:
     assert fingerprint(recipe) == "06cecd7223bd"  # as version 0.1.0 computed it
 
 
+def test_an_added_key_counts_where_it_is_not_at_its_default() -> None:
+    recipe = TrainParams(vote_loss_weight=0.4)
+    assert fingerprint(recipe) == fingerprint(recipe.with_values({"vote_share": 0.0}))
+    assert fingerprint(recipe) != fingerprint(recipe.with_values({"vote_share": 0.5}))
+
+
 def test_a_stored_section_is_read_with_old_and_new_keys() -> None:
     """Unknown keys stay errors, and the fingerprint is the one that the old key gave."""
     current = PreprocessParams.from_stored({"drop_non_faces": 5, "seed": 3, "spark_master": "local[2]"})

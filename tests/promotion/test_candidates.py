@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -12,10 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from fer_pipeline.cli.app import app as fer
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import image_hashes, write_training_images
-from fer_pipeline.errors import ModelError
+from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.imaging import ImageSpec
+from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
 from fer_pipeline.models.baseline.hog import FEATURES, hog_logistic
 from fer_pipeline.promotion import candidates, champion, gate
@@ -75,3 +79,23 @@ def test_versions_without_common_rows_are_not_compared(registered: Path, levels:
     with pytest.raises(ModelError, match="expects image spec"):
         candidates.compare_versions(registered, version(1), version(2), out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("standard", ["labels", "votes"])
+def test_answers_are_judged_by_labels_or_by_votes(make_processed: Callable[..., Path], tmp_path: Path, standard: str) -> None:
+    """By votes, rows without votes are left out, and the labels are what most votes say."""
+    folder = make_processed(tmp_path / "processed", {"train": 7, "test": 14})
+    table = ProcessedTable.open(folder)
+    votes = np.full((14, 10), np.nan, np.float32)
+    votes[:5] = [0, 8, 0, 0, 0, 0, 0, 0, 2, 0]
+    faces = replace(table.split("test"), votes=votes)
+    with mock.patch.object(ProcessedTable, "split", return_value=faces):
+        rows = candidates.shared_evaluation_set(folder, [], standard)
+    expected = faces.labels if standard == "labels" else np.full(5, EMOTIONS.index("happy"))
+    np.testing.assert_array_equal(rows.labels, expected)
+
+
+def test_judging_by_votes_needs_votes(make_processed: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_processed(tmp_path / "processed", {"train": 7, "test": 14})
+    with pytest.raises(ParamsError, match=r"promote\.standard is votes, but no test row.*--votes fer2013new\.csv"):
+        candidates.shared_evaluation_set(folder, [], "votes")

@@ -13,6 +13,7 @@ from keras import ops
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.training.batches import Batches, Table, class_weights, compose, label_targets, steps_per_epoch, vote_shares
 
 Make = Callable[[int, int], FaceDataset]
@@ -100,11 +101,11 @@ def test_an_epoch_has_full_batches_and_at_least_one(rows: int, batch_size: int, 
 def test_label_targets_mix_given_and_soft_labels(make_stripes: Make) -> None:
     faces = make_stripes(7, 0)
     given, soft = np.eye(7, dtype=np.float32)[faces.labels], np.full((7, 7), 1 / 7, np.float32)
-    np.testing.assert_array_equal(label_targets(faces, 0.0), given)
-    mixed = label_targets(replace(faces, soft_labels=soft), 0.25)
+    np.testing.assert_array_equal(label_targets(faces, TrainParams()), given)
+    mixed = label_targets(replace(faces, soft_labels=soft), TrainParams(soft_label_weight=0.25))
     np.testing.assert_allclose(mixed, 0.75 * given + 0.25 / 7, rtol=1e-6)
     with pytest.raises(ParamsError, match=r"train.soft_label_weight is 0.25, but the rows came without soft labels"):
-        label_targets(faces, 0.25)
+        label_targets(faces, TrainParams(soft_label_weight=0.25))
 
 
 def test_votes_for_unknown_and_no_face_do_not_count(make_stripes: Make) -> None:
@@ -116,3 +117,17 @@ def test_votes_for_unknown_and_no_face_do_not_count(make_stripes: Make) -> None:
 def test_a_class_without_rows_gets_a_finite_weight() -> None:
     weights = class_weights(np.array([0, 0, 0, 1]), "balanced")
     np.testing.assert_allclose(weights[:3], [2 / 3, 2, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, [1, 0]), (1.0, [0.25, 0.75]), (0.5, [0.625, 0.375])])
+def test_target_is_label_votes_or_a_mixture(make_stripes: Make, share: float, expected: list[float]) -> None:
+    faces = make_stripes(7, 0)
+    happy, sad = EMOTIONS.index("happy"), EMOTIONS.index("sad")
+    faces = replace(faces, labels=np.full(7, happy), votes=np.tile(np.float32([0, 2, 0, 6, 0, 0, 0, 1, 1, 0]), (7, 1)))
+    found = label_targets(faces, TrainParams(vote_share=share))
+    np.testing.assert_allclose(found[:, [happy, sad]], [expected] * 7)
+
+
+def test_target_of_votes_needs_votes(make_stripes: Make) -> None:
+    with pytest.raises(ParamsError, match=r"train\.vote_share is 1, but no row has FER\+ votes.*train\.vote_share to 0"):
+        label_targets(make_stripes(7, 0), TrainParams(vote_share=1.0))

@@ -32,9 +32,23 @@ _NAMES: Final = {
     "accuracy_tta_dedup": "accuracy with test-time augmentation, pictures without such a copy",
     "macro_f1_tta_dedup": "macro-F1 with test-time augmentation, pictures without such a copy",
     "validation_accuracy_tta": "accuracy on validation with test-time augmentation",
+    "accuracy_at_80": "accuracy of the 80 % most confident answers",
+    "accuracy_at_90": "accuracy of the 90 % most confident answers",
+    "vote_agreement": "agreement with the emotion of most FER+ votes",
+    "vote_agreement_dedup": "the same, pictures without such a copy",
+    "vote_macro_f1": "macro-F1 against the emotion of most FER+ votes",
+    "vote_divergence": "Kullback-Leibler divergence of the answers from the votes, in nats",
+    "vote_total_variation": "distance of the answers from the votes (total variation)",
+    "vote_ece": "ECE against the shares of FER+ votes",
+    "vote_agreement_at_80": "agreement of the 80 % most confident answers",
+    "vote_agreement_at_90": "agreement of the 90 % most confident answers",
+    "vote_rows": "pictures with at least five such votes and no tie",
     "ece_tta": "ECE with test-time augmentation and a temperature of its own",
 }
-_SHARES: Final = ("accuracy", "macro_f1", "weighted_f1", "top2", "validation_accuracy")
+_SHARES: Final = (
+    *("accuracy", "macro_f1", "weighted_f1", "top2", "validation_accuracy", "accuracy_at_80", "accuracy_at_90"),
+    *("vote_agreement", "vote_macro_f1", "vote_agreement_at_80", "vote_agreement_at_90"),
+)
 _LOST: Final = (("rows_unreadable", "unreadable"), ("rows_without_face", "without a face found"))
 
 
@@ -46,7 +60,13 @@ def results(metadata: CardMetadata) -> Section:
         if key not in found:
             continue
         value, low, high = found.pop(key), found.pop(f"{key}_low", None), found.pop(f"{key}_high", None)
-        text = percent(value) if key.removesuffix("_dedup").removesuffix("_tta") in _SHARES else f"{value:.3f}"
+        text = (
+            percent(value)
+            if key.removesuffix("_dedup").removesuffix("_tta") in _SHARES
+            else f"{value:,.0f}"
+            if key == "vote_rows"
+            else f"{value:.3f}"
+        )
         rows.append((name, text, "" if low is None or high is None else _between(low, high)))
     rows += [(key.replace("_", " "), f"{value:,.4g}", "") for key, value in found.items()]
     return Section("Results on the test split", (Table(("figure", "value", "95 % interval"), tuple(rows)),))

@@ -62,11 +62,18 @@ def predict_out_of_fold(
     Writes out_of_fold.parquet and out_of_fold.json into `folder`; resumes per fold and epoch. Folds keep duplicates together.
     The temperature of a fold's model is fitted on the validation split, which none of the models was trained on (early
     stopping, where the recipe has it, chooses on it). Finished folds of the same parameters, data and seed are kept;
-    `on_progress` gets a line per fold. Soft labels and distillation are switched off. Raises what `train` raises, and
-    `DataQualityError` where there are too few groups.
+    `on_progress` gets a line per fold. Initial model, votes, soft labels and distillation are switched off. Raises what `train`
+    raises, and `DataQualityError` where there are too few groups.
     """
     params = params.with_values(
-        {"soft_label_weight": 0.0, "soft_labels_hash": "none", "distillation_weight": 0.0, "teachers_hash": "none"}
+        {
+            "initial_model": "none",
+            "vote_share": 0.0,
+            "soft_label_weight": 0.0,
+            "soft_labels_hash": "none",
+            "distillation_weight": 0.0,
+            "teachers_hash": "none",
+        }
     )  # these were made with the rows whose labels are checked
     table = ProcessedTable.open(processed)
     faces, validation = table.split("train"), table.split("validation")
@@ -127,7 +134,7 @@ def _fold(
     on_progress(f"fold {fold}: training on {len(rest):,} rows, without {len(held_out):,}")
     checkpoints = folder / "checkpoints"
     result = train(rest, validation, params, checkpoints)
-    temperature = fit_temperature(_logits(result.network, validation), validation.labels)
+    temperature = fit_temperature(_logits(result.network, validation), np.eye(len(EMOTIONS))[validation.labels])
     probabilities = classification.softmax(_logits(result.network, held_out), temperature)
     metadata = {
         "key": key,

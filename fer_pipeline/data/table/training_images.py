@@ -137,13 +137,14 @@ def load_held_out(table: ProcessedTable, models: Mapping[str, Path]) -> FaceData
     return faces.rows(unseen)
 
 
-def check_teachers(teachers: Mapping[str, Path], table: ProcessedTable) -> None:
-    """Check that no teacher was trained on validation or test rows of the table.
+def check_unseen(models: Mapping[str, Path], table: ProcessedTable) -> None:
+    """Check that no model was trained on validation or test rows of the table.
 
-    A student learns what its teachers know. Raises `ModelError` for such a teacher and for one without a list. A share of 0.01 is
-    allowed: without the FER+ votes, for example, a few rows go into another split.
+    `models` are folders by name, such as "teacher fast", of models that another one is to learn from: a student learns what its
+    teachers know. Raises `ModelError` for a model that knows such rows and for one without a list. A share of 0.01 is allowed:
+    without the FER+ votes, for example, a few rows go into another split.
     """
-    lists = {name: _known(folder) for name, folder in teachers.items()}
+    lists = {name: _known(folder) for name, folder in models.items()}
     for split in ("validation", "test"):
         faces = table.split(split)
         fresh = ~faces.in_train
@@ -151,8 +152,8 @@ def check_teachers(teachers: Mapping[str, Path], table: ProcessedTable) -> None:
             seen = int((seen_in_training(faces, table, split, known) & fresh).sum())
             if seen > _MAX_SEEN_SHARE * len(faces):
                 raise ModelError(
-                    f"teacher {name} learned from {seen:,} of the {len(faces):,} {split} rows of {table.path}; its student would "
-                    f"be measured and calibrated on pictures that its teacher knows: {_REMEDY}"
+                    f"{name} learned from {seen:,} of the {len(faces):,} {split} rows of {table.path}; what learns from it would "
+                    f"be measured and calibrated on pictures that it knows: {_REMEDY}"
                 )
 
 

@@ -22,6 +22,7 @@ from fer_pipeline.experiments.search.report import write_search
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.experiments.search.study import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
 from fer_pipeline.training.checkpoints import discard
+from fer_pipeline.training.initial import learned_images
 from fer_pipeline.training.train import recipe_key, train
 from fer_pipeline.workspace import dvc
 
@@ -46,7 +47,9 @@ def tune(
 
     Raises `FerError` where no trial was complete, and what `train` raises but for `DivergedError`, which only ends a trial.
     """
-    source = ProcessedTable.open(processed).metadata["source"]
+    table = ProcessedTable.open(processed)
+    source = table.metadata["source"]
+    learned_images(table, params.train)  # refuses an initial model that knows the validation rows
     faces = load_training_faces(processed, soft_labels, params.train)
     check_space(params.train, params.tune)
     search = Search(folder, study_name(*faces, params), params.tune)

@@ -12,7 +12,7 @@ import pytest
 from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import (
-    check_teachers,
+    check_unseen,
     image_hashes,
     joined_training_images,
     load_held_out,
@@ -99,7 +99,7 @@ def test_model_without_list_is_refused_wherever_it_is_needed(
     for refused in (
         lambda: load_test(ProcessedTable.open(processed), *models.values()),
         lambda: load_held_out(ProcessedTable.open(processed), models),
-        lambda: check_teachers(models, ProcessedTable.open(processed)),
+        lambda: check_unseen(models, ProcessedTable.open(processed)),
         lambda: build_ensemble(models, processed, tmp_path / "out", PLAIN, {}),
         lambda: adjust_logits(brightness_model, processed, tmp_path / "out", PLAIN, 0.5),
         lambda: distill_offline(models, processed, tmp_path / "out"),
@@ -179,7 +179,7 @@ def test_drift_reference_needs_the_data_of_the_model(processed: Path, model: Pat
 
 def test_a_teacher_that_knows_validation_or_test_rows_is_refused(processed: Path, model: Path, tmp_path: Path) -> None:
     learn(model, range(28), range(28, 31), range(328, 330))  # 1 %, and test rows with a copy in train
-    check_teachers({"old": model}, ProcessedTable.open(processed))
+    check_unseen({"old": model}, ProcessedTable.open(processed))
     assert distill_offline({"old": model}, processed, tmp_path / "labels").rows == len(
         ProcessedTable.open(processed).split("train")
     )
@@ -188,5 +188,5 @@ def test_a_teacher_that_knows_validation_or_test_rows_is_refused(processed: Path
         distill_offline({"old": model}, processed, tmp_path / "others")
     learn(model, range(330, 331))
     with pytest.raises(ModelError, match="teacher old learned from 1 of the 28 test rows"):
-        check_teachers({"old": model}, ProcessedTable.open(processed))
+        check_unseen({"teacher old": model}, ProcessedTable.open(processed))
     assert not (tmp_path / "others").exists()
