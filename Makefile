@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 INSTALLED := $(shell cat .venv/.installed 2>/dev/null)
 EXTRAS ?= $(INSTALLED)
 
-.PHONY: help install run test test-slow lint types check mutants bench demo-lifecycle fuzz audit sbom vendor clean
+.PHONY: help install wheel run test test-slow lint types check mutants bench demo-lifecycle fuzz audit sbom vendor clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -21,6 +21,9 @@ endif
 .venv/.installed: $(filter .uv/%,$(UV)) pyproject.toml uv.lock
 	$(UV) sync --frozen --quiet $(addprefix --extra ,$(EXTRAS))
 	@echo "$(EXTRAS)" > $@
+
+wheel: $(filter .uv/%,$(UV)) ## dist/fer_pipeline-*.whl: recognition alone; the rest are its extras
+	$(UV) build --wheel --quiet --out-dir dist
 
 run: install ## raw faces to a packaged champion; DATA=path, VOTES=path and PROFILE=name are optional
 	@.venv/bin/fer run $(if $(DATA),--data "$(DATA)") $(if $(VOTES),--votes "$(VOTES)") $(if $(PROFILE),--profile "$(PROFILE)")

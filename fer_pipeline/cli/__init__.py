@@ -16,6 +16,7 @@ from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.workspace.names import printable
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, end_with
 
+_OF_SERVING = ("bentoml", "fastapi", "itsdangerous", "pydantic_settings", "starlette")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -52,6 +53,8 @@ def run_command(command: Callable[[], object]) -> None:
                 "was there before is kept, and so is the checkpoint of a training"
             )
         )
+    except ModuleNotFoundError as error:
+        _fail(_not_installed(error))
     except KeyboardInterrupt:
         from fer_pipeline.cli.options import errors, labelled
 
@@ -66,6 +69,14 @@ def _show_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
+
+
+def _not_installed(error: ModuleNotFoundError) -> FerError:
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "fer_pipeline", "flows"):
+        return _unexpected(error)
+    extra = "serve" if package in _OF_SERVING else "pipeline"
+    return ToolUnavailableError(f"this needs {package}, which is not installed: `pip install 'fer-pipeline[{extra}]'`")
 
 
 def _unexpected(error: Exception) -> FerError:

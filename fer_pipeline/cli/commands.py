@@ -63,7 +63,7 @@ PANELS: Final[dict[str, dict[str, Entry]]] = {
         "video": Entry("video:video", "Follow the emotions of each person through videos."),
         "explain": Entry("explain:explain", "Show which parts of a face speak for each emotion."),
         "score": Entry("predict:score", "Name the emotions of all faces in large sets of pictures, in Spark."),
-        "serve": Entry("serve:serve", "Serve the champion's bundle with BentoML."),
+        "serve": Entry("serve:serve", "Serve the champion, or a pretrained model, with BentoML."),
     },
     "Operate": {
         "monitor": Entry("monitor:app", "What the deployed model sees and answers."),

@@ -80,13 +80,14 @@ def check_run() -> None:
 
 def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
-    ok = (3, 11) <= sys.version_info[:2] < (3, 13)
-    return Finding("Python", ok, version if ok else f"{version} is not supported: use 3.11 or 3.12 (`uv python install 3.11`)")
+    ok = (3, 11) <= sys.version_info[:2] < (3, 14)
+    return Finding("Python", ok, version if ok else f"{version} is not supported: use 3.11, 3.12 or 3.13")
 
 
 def _packages() -> list[Finding]:
     findings = []
-    wanted = {re.split(r"[<>=\[; ]", line)[0]: line for line in metadata.requires("fer-pipeline") or []}
+    stated = (line.partition(";")[0].strip() for line in metadata.requires("fer-pipeline") or [])
+    wanted = {re.split(r"[<>=\[; ]", line)[0]: line for line in stated}
     for name in PACKAGES:
         try:
             version = metadata.version(name)

@@ -23,7 +23,7 @@ def explain(
         typer.Option(
             parser=model_path,
             metavar="MODEL",
-            help=f"As elsewhere; left out: what was exported to {EXPORT} if there, then the model of `fer predict`.",
+            help="As elsewhere; left out: the model of `fer predict`.",
         ),
     ] = None,
     faces: Annotated[
@@ -35,13 +35,13 @@ def explain(
 
     Example: `fer explain me.jpg --method lime --out me-explained.png`
     """
-    from fer_pipeline.analysis.explain.methods import explain_picture
+    from fer_pipeline.analysis.explain.picture import explain_picture
 
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")
     emotion, probability = explain_picture(
         picture,
-        model or (EXPORT if EXPORT.is_dir() else chosen_model(None)),
+        model or chosen_model(None),
         out,
         method=method,
         crop=faces == "crop",
@@ -62,7 +62,8 @@ def explain_report(
 
     Example: `fer explain-report --pictures 210`
     """
-    from fer_pipeline.analysis.explain.methods import METHODS, compare_methods
+    from fer_pipeline.analysis.explain.methods import compare_methods
+    from fer_pipeline.analysis.explain.picture import METHODS
 
     with exclusive(out, "fer explain-report"):
         compared = compare_methods(model, processed, out, sample_size=pictures, seed=seed)

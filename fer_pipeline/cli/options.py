@@ -37,7 +37,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         help="Pretrained model (`fast`), `champion`, `challenger` or `fer/3` of the registry, or folder of an exported model; "
-        f"left out: the champion in {BUNDLE} if there, then `fast`."
+        f"left out: the champion in {BUNDLE} if it was trained on real faces, else `fast`."
     ),
 ]
 Detector = Annotated[
@@ -61,6 +61,8 @@ def chosen_model(model: str | None) -> Path:
     found = find_model(model)
     info = ModelInfo.read(found.folder)
     errors.print(f"model: {found.origin} ({info.network} {info.fingerprint})", style="dim")
+    if found.note:
+        errors.print(labelled("note:", "yellow", found.note))
     if info.synthetic:
         errors.print(
             labelled(

@@ -28,6 +28,7 @@ def mlflow(port: Port = 5000) -> None:
     """
     from fer_pipeline.experiments.artifact_locations import follow_workspace
 
+    program = _program("mlflow")
     os.environ.setdefault(
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"
     )  # four processes of 260 MB, for judges of language models
@@ -38,7 +39,7 @@ def mlflow(port: Port = 5000) -> None:
             follow_workspace(Path.cwd() / MLFLOW_DATABASE)
     check_port("127.0.0.1", port, "fer ui mlflow")
     results.print(f"MLflow on {store}: open http://127.0.0.1:{port} (it takes about half a minute to start; Ctrl-C ends it)")
-    _become("mlflow", "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+    _become(program, "server", "--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
 
 
 @app.command()
@@ -47,12 +48,19 @@ def prefect(port: Port = 4200) -> None:
 
     Example: `fer ui prefect --port 4200`
     """
+    program = _program("prefect")
     check_homes("Prefect")
     check_port("127.0.0.1", port, "fer ui prefect")
     results.print(f"Prefect: open http://127.0.0.1:{port} (Ctrl-C ends it)")
-    _become("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    _become(program, "server", "start", "--host", "127.0.0.1", "--port", str(port))
 
 
-def _become(tool: str, *arguments: str) -> NoReturn:
-    program = str(Path(sys.executable).with_name(tool))
+def _program(tool: str) -> str:
+    program = Path(sys.executable).with_name(tool)
+    if not program.exists():
+        raise ModuleNotFoundError(name=tool)
+    return str(program)
+
+
+def _become(program: str, *arguments: str) -> NoReturn:
     os.execv(program, [program, *arguments])

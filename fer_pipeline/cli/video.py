@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,8 +58,6 @@ def video(
     from fer_pipeline.inference.smoothing import TEMPORAL_MODES
     from fer_pipeline.inference.video.analysis import VideoOptions, analyse
     from fer_pipeline.inference.video.results import has_finished_results
-    from fer_pipeline.inference.video.writers import PARQUET_FILE
-    from fer_pipeline.workspace.files import REPORT_FILE
 
     if temporal not in TEMPORAL_MODES:
         raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(TEMPORAL_MODES)}")
@@ -77,6 +76,10 @@ def video(
         dwell_seconds=dwell if temporal == "hmm" else None,
         annotate=annotated,
     )
+    if not _has_parquet():
+        errors.print(
+            labelled("note:", "yellow", "faces.parquet is left out, it needs pyarrow: `pip install 'fer-pipeline[tables]'`")
+        )
     bad = 0
     with _ctrl_c() as cancelled:
         for file in files:
@@ -92,8 +95,7 @@ def video(
                         cancelled=cancelled,
                         finish=_tables_and_page,
                     )
-                    # Results that came from Python lack these two.
-                    if summary.skipped and not all((folder / name).is_file() for name in (PARQUET_FILE, REPORT_FILE)):
+                    if summary.skipped and not _is_whole(folder):
                         _tables_and_page(folder, summary)
             except VideoError as error:
                 errors.print(labelled("error:", "bold red", str(error)))
@@ -151,11 +153,25 @@ def _bar(name: str) -> Iterator[Any]:
         yield advance
 
 
+def _has_parquet() -> bool:
+    return find_spec("pyarrow") is not None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether page and table are there: results that came from Python lack both."""
+    from fer_pipeline.inference.video.writers import PARQUET_FILE
+    from fer_pipeline.workspace.files import REPORT_FILE
+
+    return all((folder / name).is_file() for name in (REPORT_FILE, *([PARQUET_FILE] if _has_parquet() else [])))
+
+
 def _tables_and_page(folder: Path, summary: VideoSummary) -> None:
     from fer_pipeline.inference.video.report import write_report
-    from fer_pipeline.inference.video.table import write_table
 
-    write_table(folder)
+    if _has_parquet():
+        from fer_pipeline.inference.video.table import write_table
+
+        write_table(folder)
     write_report(folder, summary)
 
 

@@ -25,28 +25,34 @@ _VERSION = re.compile(r"([\w.-]+)/v?(\d+)")
 
 @dataclass(frozen=True)
 class FoundModel:
-    """Folder of an exported model, and in words where it came from."""
+    """Folder of an exported model, where it came from, and what to tell of the choice."""
 
     folder: Path
     origin: str
+    note: str = ""
 
 
 def find_model(reference: str | None) -> FoundModel:
     """Find a model in the workspace of the current folder.
 
     `reference` is a pretrained name ("fast"), an alias ("champion") or version ("fer/3") of the registry, or a folder. None: the
-    bundle of the champion, or else the default pretrained model. A version is downloaded once. Raises `ModelError` where there is
-    no such model.
+    bundle of the champion, or else the default pretrained model; that one, too, where the champion was trained on drawn faces,
+    which answers only where it is named. A version is downloaded once. Raises `ModelError` where there is no such model.
     """
-    if reference is None and BUNDLE.is_dir():
-        return FoundModel(BUNDLE, f"the champion in {BUNDLE}")
     if reference is None:
+        drawn = False
+        if BUNDLE.is_dir():
+            drawn = ModelInfo.read(BUNDLE).synthetic
+            if not drawn:
+                return FoundModel(BUNDLE, f"the champion in {BUNDLE}")
         if DEFAULT_MODEL not in pretrained_models():
             raise ModelError(
-                f"no champion in {BUNDLE}: train one with `fer run`, or give the folder of an exported model as --model; no "
-                f"pretrained model is named {DEFAULT_MODEL!r} (there are: {', '.join(pretrained_models()) or 'none'})"
+                f"no champion in {BUNDLE}{' that was trained on real faces' if drawn else ''}: train one with `fer run`, or give "
+                f"the folder of an exported model as --model; no pretrained model is named {DEFAULT_MODEL!r} (there are: "
+                f"{', '.join(pretrained_models()) or 'none'})"
             )
-        return FoundModel(pretrained_folder(DEFAULT_MODEL), f"{DEFAULT_MODEL}, pretrained")
+        note = f"the champion in {BUNDLE} was trained on drawn faces, and answers only where it is named: --model champion"
+        return FoundModel(pretrained_folder(DEFAULT_MODEL), f"{DEFAULT_MODEL}, pretrained", note if drawn else "")
     if reference in pretrained_models():
         return FoundModel(pretrained_folder(reference), f"{reference}, pretrained")
     version = _registered(reference)

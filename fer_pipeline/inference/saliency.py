@@ -50,13 +50,13 @@ def occlusion_maps(face: UInt8Array, predict: Predict) -> npt.NDArray[np.float64
     return np.asarray(total / count)
 
 
-def draw_heat_map(face: UInt8Array, importance: npt.NDArray[np.float64]) -> UInt8Array:
+def draw_heat_map(face: UInt8Array, importance: npt.NDArray[np.float64], scale: float | None = None) -> UInt8Array:
     """Draw one importance map over its face, RGB uint8 (336, 336, 3).
 
     `face` is a model input uint8 (48, 48, 1), `importance` one map of `occlusion_maps`. What raises the log-odds is yellow and
-    red, what lowers them blue.
+    red, what lowers them blue. `scale` is the importance in full colour; None: the highest of the map, at least 2.
     """
-    scale = max(_FULL_COLOUR, float(np.abs(importance).max()))
+    scale = scale or max(_FULL_COLOUR, float(np.abs(importance).max()))
     level = np.clip(128 + 127 * importance / scale, 0, 255).astype(np.uint8)
     colours = cv2.applyColorMap(level, cv2.COLORMAP_JET)[:, :, ::-1].astype(np.float64)
     opacity = 0.65 * (np.abs(importance) / scale)[:, :, np.newaxis]

@@ -12,7 +12,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fer_pipeline.reports import components
-from fer_pipeline.reports.figures import figure_uri
 from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, replaced_folder, write_json, write_text
 
 
@@ -32,8 +31,16 @@ def write_page(target: Path, template: str, **values: Any) -> None:
     for name in ("percent", "count", "fixed", "bounds", "change"):
         environment.filters[name] = getattr(components, name)
     environment.filters["image"] = components.image_uri
-    environment.filters["figure"] = figure_uri
+    environment.filters["figure"] = _figure
     write_text(target, environment.get_template(template).render(**values))
+
+
+def _figure(drawn: Any) -> str:
+    if isinstance(drawn, str):  # a data URI already
+        return drawn
+    from fer_pipeline.reports.figures import figure_uri  # matplotlib, which an installation for recognition does without
+
+    return figure_uri(drawn)
 
 
 def write_report(

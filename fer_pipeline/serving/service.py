@@ -82,7 +82,7 @@ class Fer:
             hosts=settings.hosts,
         )
         state.serve(model)
-        self._watcher = state.watcher = ModelWatcher(model_folder, model, state.serve)
+        self._watcher = state.watcher = ModelWatcher(settings.follow_dir or model_folder, model, state.serve)
         set_state(app, state)
         if settings.reload_seconds is not None:
             self._watcher.watch(settings.reload_seconds)

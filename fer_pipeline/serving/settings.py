@@ -117,6 +117,7 @@ class ServiceSettings(_Environment):
     """Model, token, and what is switched on; a folder that is None is off."""
 
     model_dir: Path = Field(default=BUNDLE, description="the folder of an exported model")
+    follow_dir: Folder = None  # from which new models are taken; None: from model_dir
     token: Annotated[SecretStr, AfterValidator(_sendable)] | None = Field(
         default=None,
         description="letters, digits and signs of printable ASCII, without blanks; leave it out for a service without a token",

@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_the_champion_answers_and_else_the_pretrained_model(face: str, tmp_path:
     shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
     assert "model: the champion in data/bundle (brightness " in fer("predict", face).stderr
     assert "model: fast, pretrained" in fer("predict", face, "--model", "fast").stderr
+
+
+def test_a_champion_of_drawn_faces_answers_only_where_named(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    publish(brightness_model, tmp_path / "weights")
+    bundle = tmp_path / "data" / "bundle"
+    shutil.copytree(brightness_model, bundle)
+    replace(ModelInfo.read(bundle), synthetic=True).write(bundle)
+    for command in (["predict", face], ["explain", face, "--out", "x.png"]):
+        done = fer(*command)
+        assert done.exit_code == 0, done.output
+        assert "note: the champion in data/bundle was trained on drawn faces, and answers only where it is named" in done.stderr
+        assert "model: fast, pretrained" in done.stderr
+    named = fer("predict", face, "--model", "data/bundle")
+    assert "note: this model was trained on generated faces" in named.stderr
 
 
 def test_a_version_of_the_registry_is_downloaded_once(

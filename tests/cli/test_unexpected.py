@@ -57,3 +57,16 @@ def test_a_name_that_the_output_cannot_show_is_escaped(encoding: str, monkeypatc
     sys.stdout.write("caf\udce9 \u4e00.png")
     sys.stdout.flush()
     assert b"caf\\udce9" in shown.getvalue()
+
+
+@pytest.mark.parametrize(("module", "extra"), [("mlflow.tracking", "pipeline"), ("bentoml", "serve")])
+def test_a_package_of_an_extra_is_named_with_its_command(module: str, extra: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> None:
+        raise ModuleNotFoundError(name=module)
+
+    with pytest.raises(SystemExit, match="8"):
+        cli.run_command(fails)
+    package = module.partition(".")[0]
+    assert capsys.readouterr().err == (
+        f"error: this needs {package}, which is not installed: `pip install 'fer-pipeline[{extra}]'`\n"
+    )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fer_pipeline.analysis.explain.faithfulness import BASELINES, Explain, Faithfulness, Maps
+from fer_pipeline.analysis.explain.faithfulness import BASELINES, Explain, Faithfulness
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.labels import EMOTIONS
@@ -22,25 +22,6 @@ from fer_pipeline.reports.figures import BLUE, GRAY, GREEN, ORANGE, SLATE, theme
 from fer_pipeline.reports.page import write_report
 
 _COLORS = (BLUE, ORANGE, GREEN, SLATE, GRAY)
-
-
-@themed
-def panel_figure(image: UInt8Array, maps: Maps, probabilities: npt.NDArray[np.float64], method: str) -> Figure:
-    """Draw one model input uint8 (48, 48, 1) and the map of each class over it.
-
-    All maps share one colour scale.
-    """
-    figure = Figure(figsize=(11, 5.8))
-    panels = figure.subplots(2, 4).flat
-    _face(next(panels), image, "model input")
-    scale = float(np.abs(maps).max())
-    best = int(probabilities.argmax())
-    for index, (name, axes) in enumerate(zip(EMOTIONS, panels, strict=True)):
-        _overlay(axes, image, maps[index], scale)
-        weight = "bold" if index == best else "normal"
-        axes.set_title(f"{name} {percent(probabilities[index])}", fontweight=weight)
-    figure.suptitle(f"{method}: red supports the emotion, blue is against it", fontsize=11)
-    return figure
 
 
 @themed

@@ -24,7 +24,7 @@ class ModelWatcher:
     """Loads what comes into the model's folder and hands it to a callback."""
 
     def __init__(self, folder: Path, model: LoadedModel, on_model: Callable[[LoadedModel], None]) -> None:
-        """Watch the folder of `model`, which is served now.
+        """Watch a folder, that of `model` as a rule, which is served now.
 
         `on_model` must make the next one answer; it may be called from any thread.
         """
@@ -60,7 +60,7 @@ class ModelWatcher:
         with self._lock:
             self._seen = file_stamps(self._folder)
             try:
-                fresh = LoadedModel.read(self._folder)
+                fresh = self._read()
             except Exception as error:
                 metrics.RELOADS.labels("failed").inc()
                 if not isinstance(error, ModelError):
@@ -90,6 +90,15 @@ class ModelWatcher:
         self._closing.set()
         for thread in self._threads:
             thread.join()
+
+    def _read(self) -> LoadedModel:
+        fresh = LoadedModel.read(self._folder)
+        if fresh.recognizer.info.synthetic and not self._model.recognizer.info.synthetic:
+            raise ModelError(
+                f"the model in {self._folder} was trained on drawn faces, and does not take over from one of real faces: "
+                "`fer serve --model champion` serves it"
+            )
+        return fresh
 
     def _start(self, seconds: float, has_cause: Callable[[], bool]) -> None:
         thread = Thread(target=self._run, args=(seconds, has_cause), name="model watcher", daemon=True)

@@ -72,7 +72,7 @@ def test_one_picture_is_explained_as_a_png(workspace: Path, drawn_face: npt.NDAr
         (["wall.png"], "no face was found"),
         (["missing.png"], "cannot be read"),
         (["face.png", "--method", "shap"], "expected one of lime"),
-        (["face.png", "--method", "gradcam"], "needs model.keras, which this model does not ship"),
+        (["face.png", "--method", "gradcam", "--model", "data/export"], "needs model.keras, which this model does not ship"),
     ):
         refused = CliRunner().invoke(app, ["explain", *arguments, "--out", "x.png"])
         assert message in str(refused.exception)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from prometheus_client import REGISTRY
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import encode_png
-from fer_pipeline.model_info import MODEL_FILE
+from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.serving.background.loaded_model import LoadedModel
+from fer_pipeline.serving.background.model_watcher import ModelWatcher
 from fer_pipeline.serving.settings import Limits
 from tests.serving.watching import ADMIT_ALL, FLAT_FACE, Service, place
 
@@ -113,6 +115,29 @@ def test_a_damaged_or_missing_model_leaves_the_old_one(service: Service, bundle:
     with pytest.raises(ModelError, match="no exported model"):
         service.watcher.reload()
     assert service.network() == "brightness"
+
+
+def test_a_model_of_drawn_faces_takes_over_from_no_other(service: Service, bundle: Path, mirrored: Path) -> None:
+    replace(ModelInfo.read(mirrored), synthetic=True).write(mirrored)
+    place(mirrored, bundle)
+    with pytest.raises(ModelError, match=r"trained on drawn faces.*fer serve --model champion"):
+        service.watcher.reload()
+    assert service.network() == "brightness"
+
+
+def test_a_model_takes_over_from_the_pretrained_one(brightness_model: Path, mirrored: Path, tmp_path: Path) -> None:
+    """As `fer serve` without a champion does it: the folder that is watched is not there yet."""
+    taken: list[LoadedModel] = []
+    watcher = ModelWatcher(tmp_path / "bundle", LoadedModel.read(brightness_model), taken.append)
+    watcher.watch(0.02)
+    time.sleep(0.1)
+    assert taken == []
+    place(mirrored, tmp_path / "bundle")
+    end = time.monotonic() + 30
+    while not taken and time.monotonic() < end:
+        time.sleep(0.02)
+    watcher.close()
+    assert [model.recognizer.info.network for model in taken] == ["mirrored"]
 
 
 def test_the_same_model_written_anew_is_no_change(service: Service, bundle: Path, brightness_model: Path) -> None:
