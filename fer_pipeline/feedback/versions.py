@@ -115,6 +115,9 @@ def settle(inbox: Corrections, root: Path) -> tuple[str, ...]:
     from params.yaml is intended, as after `git checkout` of an earlier commit: nothing is changed, and `SourceError` raised
     where the corrections are read next.
     """
+    if (root / FEEDBACK).exists() and (root / FEEDBACK).stat().st_mode & 0o077:  # of `dvc pull`, or an earlier version
+        close_to_others(root / FEEDBACK)
+        dvc.close_cache(root)
     change_file = root / FEEDBACK_CHANGE
     finished: tuple[str, ...] = ()
     if change_file.exists():

@@ -175,3 +175,14 @@ def test_tables_and_pages_of_others_are_kept(workspace: Workspace) -> None:
     assert other.exists()
     assert [one.id for one in accepted_feedback.read(FEEDBACK)] == [kept]
     assert holding(workspace.root / ".dvc", face(1011))
+
+
+def test_folders_that_were_open_are_closed(workspace: Workspace) -> None:
+    """As `dvc pull` and earlier versions leave them."""
+    workspace.give(face(1012))
+    workspace.accept()
+    opened = [workspace.root / FEEDBACK, workspace.root / ".dvc" / "cache"]
+    for folder in opened:
+        folder.chmod(0o755)
+    run("purge")
+    assert open_to_others(workspace.root, holding(workspace.root, face(1012))) == []
