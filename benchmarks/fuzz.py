@@ -51,6 +51,7 @@ SETTINGS = {
     "BENTOML_CONFIG_OPTIONS": "services.fer.workers=2",
     "FER_TOKEN": TOKEN,
     "FER_MAX_UPLOAD_SECONDS": "3",
+    "FER_CLIENT_SHARE_PERCENT": "100",  # all comes from one address
     "FER_MAX_CAMERA_IDLE_SECONDS": "3",
     "FER_MAX_VIDEOS_WAITING": "64",
     "FER_MAX_VIDEO_RESULTS": "80",
