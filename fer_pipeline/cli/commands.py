@@ -61,6 +61,7 @@ PANELS: Final[dict[str, dict[str, Entry]]] = {
     "Use": {
         "predict": Entry("predict:predict", "Name the emotions of all faces in pictures."),
         "video": Entry("video:video", "Follow the emotions of each person through videos."),
+        "camera": Entry("camera:camera", "Show a live camera in a window, with faces and emotions drawn in."),
         "explain": Entry("explain:explain", "Show which parts of a face speak for each emotion."),
         "score": Entry("predict:score", "Name the emotions of all faces in large sets of pictures, in Spark."),
         "serve": Entry("serve:serve", "Serve the champion, or a pretrained model, with BentoML."),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FER = Path(sys.executable).with_name("fer")
 COMMANDS = (
     "run", "doctor", "report", "promote", "rollback", "models list", "package", "serve", "fetch", "preprocess",
-    "validate", "train", "evaluate", "export", "predict", "video", "data add", "data download", "data status",
+    "validate", "train", "evaluate", "export", "predict", "video", "camera", "data add", "data download", "data status",
     "profile list", "profile use", "profile save", "tune", "label-noise", "distill", "ensemble", "adjust-logits",
     "ui mlflow", "ui prefect", "evaluate-dataset", "robustness", "explain", "explain-report",
     "score", "baseline", "card", "monitor drift", "models show", "models compare", "models register", "models fetch", "status",
