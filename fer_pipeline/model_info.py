@@ -62,6 +62,13 @@ class ModelInfo:
             raise ModelError(f"model has temperature {self.temperature}, expected a positive number: export it again")
 
     @property
+    def name(self) -> str:
+        """Version in the registry ("fer/3"), name of a pretrained model ("fast"), or network."""
+        if "name" in self.lineage and "version" in self.lineage:
+            return f"{self.lineage['name']}/{self.lineage['version']}"
+        return self.lineage.get("shipped_as", self.network)
+
+    @property
     def fingerprint(self) -> str:
         """First 12 hex digits of a SHA-256 of weights, temperature, labels and image spec."""
         parts = [self.sha256, self.temperature, self.labels, self.image_spec.fingerprint]

@@ -140,7 +140,7 @@ def test_the_service_needs_no_training_stack() -> None:
     _import_blocked("fer_pipeline.serving.service", blocked)
 
 
-@pytest.mark.parametrize("module", ["recognizer", "face_table"])
+@pytest.mark.parametrize("module", ["recognizer", "pictures.face_table"])
 def test_importing_the_recognizer_is_light(module: str) -> None:
     _import_blocked(
         f"fer_pipeline.inference.{module}", ("tensorflow", "keras", "pandas", "pyarrow", "pydantic", "fastapi", "bentoml")

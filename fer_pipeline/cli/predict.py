@@ -29,9 +29,12 @@ from fer_pipeline.workspace.names import cell
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the command, not by `fer --help`
     from fer_pipeline.inference.face_emotion import FaceEmotion
+    from fer_pipeline.inference.pictures.recognition import Picture
     from fer_pipeline.inference.recognizer import Recognizer
+    from fer_pipeline.model_info import ModelInfo
 
 _PICTURES_AT_ONCE = 8
+_NOT_ZERO = 0.005  # what rounds to 0 % is not worth saying
 
 
 def predict(
@@ -45,7 +48,9 @@ def predict(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per picture and line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="One CSV row per face; odd names are escaped.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="One CSV row per face, and one for a picture without; odd names are escaped.")
+    ] = False,
     annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
     model: Model = None,
     detector: Detector = None,
@@ -53,7 +58,8 @@ def predict(
 ) -> None:
     """Name the emotions of all faces in pictures.
 
-    A file that cannot be read is named on stderr and passed over; then the exit code is 5.
+    A file that cannot be read is named on stderr, and has its `error` in --json and --csv; then the exit code is 5. The fields of
+    both are in docs/outputs.md.
 
     Example: `fer predict holiday/*.jpg --csv > faces.csv`
     """
@@ -62,7 +68,7 @@ def predict(
     if annotate is not None:
         _prepare(annotate, files)
     recognizer = chosen_recognizer(model, detector, threshold)
-    show = _JsonLines() if as_json else _CsvRows() if as_csv else _Words()
+    show = (_JsonLines if as_json else _CsvRows if as_csv else _Words)(recognizer.info)
     bad = 0
     for start in range(0, len(files), _PICTURES_AT_ONCE):
         bad += _predict(files[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
@@ -72,25 +78,19 @@ def predict(
 
 
 def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
-    from fer_pipeline import imaging
-    from fer_pipeline.inference.drawing import annotate as draw
+    from fer_pipeline.imaging import encode_png
+    from fer_pipeline.inference.pictures.sources import PictureSource, read_file
 
-    pictures = []
-    for file in files:
-        try:
-            if file.is_fifo():  # to read it would wait for its writer
-                raise ImageError("a pipe, expected a picture")
-            pictures.append((file, imaging.decode(file.read_bytes(), on_note=partial(_note, file))))
-        except (ImageError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            if isinstance(error, IsADirectoryError):
-                reason = f"a folder, expected a picture: give {file}/*.jpg, or all that is in it to `fer score --input {file}`"
-            errors.print(labelled("error:", "bold red", f"{file}: {reason}"))
-    for (file, image), faces in zip(pictures, recognizer.recognize_many([image for _, image in pictures]), strict=True):
-        show(file, faces)
-        if annotate is not None:
-            (annotate / f"{file.name}.png").write_bytes(imaging.encode_png(draw(image, faces)))
-    return len(files) - len(pictures)
+    bad = 0
+    sources = [PictureSource(str(file), partial(read_file, file, partial(_note, file))) for file in files]
+    for file, picture in zip(files, recognizer.recognize_sources(sources, keep=True), strict=True):
+        show(picture)
+        if picture.error is not None:
+            errors.print(labelled("error:", "bold red", f"{file}: {picture.error}"))
+            bad += 1
+        elif annotate is not None:
+            (annotate / f"{file.name}.png").write_bytes(encode_png(picture.annotated()))
+    return bad
 
 
 def _note(file: Path, text: str) -> None:
@@ -112,37 +112,56 @@ def _prepare(annotate: Path, files: list[Path]) -> None:
 
 
 class _Words:
-    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        count = counted(len(faces), "face") if faces else "no face found"
-        results.print(Text.assemble((str(file), "bold"), f": {count}"))
-        for face in faces:
-            x1, y1, x2, y2 = face.box_xyxy or (0.0, 0.0, 0.0, 0.0)
-            ranked = sorted(face.as_dict()["probabilities"].items(), key=lambda pair: -pair[1])[:3]
-            turn = f", picture turned by {face.rotation} degrees" if face.rotation else ""
-            doubts = f" ({', '.join(face.reasons)})" if face.reasons else ""
-            likely = ", ".join(f"{name} {100 * p:.0f} %" for name, p in ranked)
-            where = f"at {x1:.0f},{y1:.0f} size {x2 - x1:.0f}x{y2 - y1:.0f}{turn}"
-            results.print(Text.assemble("  ", (face.emotion, "bold"), (doubts, "yellow"), f"  {likely}  {where}"))
+    def __init__(self, _: ModelInfo) -> None:
+        pass
+
+    def __call__(self, picture: Picture) -> None:
+        if picture.error is not None:  # it is named on stderr
+            return
+        count = counted(len(picture.faces), "face") if picture.faces else "no face found"
+        turn = f", picture turned by {picture.faces[0].rotation} degrees" if picture.faces and picture.faces[0].rotation else ""
+        results.print(Text.assemble((str(picture.file), "bold"), f": {count}{turn}"))
+        for number, face in enumerate(picture.faces, 1):
+            results.print(Text.assemble(f"  {number}  ", *_words(face)))
+
+
+def _words(face: FaceEmotion) -> list[str | tuple[str, str]]:
+    """Return a line about one face, in which each thing is said once."""
+    first, *others = [f"{name} {100 * p:.0f} %" for name, p in face.ranked[:3] if p >= _NOT_ZERO]
+    if face.emotion == face.top_emotion:
+        said: list[str | tuple[str, str]] = [(first, "bold"), *(f", {other}" for other in others)]
+    else:
+        said = [(face.emotion, "bold"), f": {', '.join((first, *others))}"]
+    doubts = [reason.replace("_", " ") for reason in face.reasons if reason != "low_confidence"]  # that is what uncertain says
+    if doubts:
+        said.append((f" ({', '.join(doubts)})", "yellow"))
+    if face.box is not None:
+        x, y, width, height = face.box
+        said.append(f"  at {x:.0f},{y:.0f} size {width:.0f}x{height:.0f}")
+    return said
 
 
 class _JsonLines:
-    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        typer.echo(json.dumps({"file": str(file), "faces": [face.as_dict() for face in faces]}))
+    def __init__(self, info: ModelInfo) -> None:
+        self._info = info
+
+    def __call__(self, picture: Picture) -> None:
+        typer.echo(json.dumps(picture.as_dict(self._info)))
 
 
 class _CsvRows:
-    def __init__(self) -> None:
-        from fer_pipeline.inference.face_table import FACE_COLUMNS
+    def __init__(self, info: ModelInfo) -> None:
+        from fer_pipeline.inference.pictures.face_table import PICTURE_COLUMNS
 
+        self._info = info
         # Texts are quoted: a spreadsheet that splits at semicolons finds no cell within a name.
-        self._writer = csv.DictWriter(sys.stdout, ["file", *FACE_COLUMNS], quoting=csv.QUOTE_NONNUMERIC)
+        self._writer = csv.DictWriter(sys.stdout, PICTURE_COLUMNS, quoting=csv.QUOTE_NONNUMERIC)
         self._writer.writeheader()
 
-    def __call__(self, file: Path, faces: list[FaceEmotion]) -> None:
-        from fer_pipeline.inference.face_table import face_rows
-
-        for row in face_rows(faces, file=cell(str(file))):
-            self._writer.writerow({name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()})
+    def __call__(self, picture: Picture) -> None:
+        for row in picture.rows(self._info):
+            texts = {name: cell(row[name]) for name in ("file", "error") if row[name] is not None}
+            self._writer.writerow({**row, **texts})
 
 
 def score(

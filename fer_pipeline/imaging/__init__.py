@@ -21,6 +21,7 @@ from fer_pipeline.imaging.decoding import HEIF_BRANDS as HEIF_BRANDS
 from fer_pipeline.imaging.decoding import MAX_PIXELS as MAX_PIXELS
 from fer_pipeline.imaging.decoding import UInt8Array as UInt8Array
 from fer_pipeline.imaging.decoding import decode as decode
+from fer_pipeline.imaging.decoding import from_pil as from_pil
 
 FACE_SIZE = 48
 """Side of a model input in pixels."""

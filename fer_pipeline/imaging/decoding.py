@@ -104,6 +104,21 @@ def decode(
         raise ImageError(f"picture of {len(data):,} bytes cannot be decoded: {error}") from error
 
 
+def from_pil(image: Image.Image, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+    """Convert a PIL image to RGB uint8 (H, W, 3), as `decode` converts that of a file.
+
+    The frame that it stands at. Raises `ImageError` where it has more than `max_pixels`, or its file cannot be read.
+    """
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"picture has {image.width}x{image.height} pixels, at most {max_pixels:,} are read: scale it down")
+    try:
+        return _pixels(image, None, _log_once)
+    except ImageError:
+        raise
+    except Exception as error:  # it reads the file only now, see `decode`
+        raise ImageError(f"PIL image cannot be read: {error}") from error
+
+
 def _with_plugin(data: bytes, formats: tuple[str, ...]) -> tuple[str, ...]:
     """Register the plugin for HEIF where it is needed; else leave HEIF out."""
     if "HEIF" not in formats:
@@ -127,11 +142,15 @@ def _decode(data: bytes, formats: tuple[str, ...], max_pixels: int, scans: int, 
         if width * height > max_pixels:
             raise ImageError(f"picture has {width}x{height} pixels, at most {max_pixels:,} are read: scale it down")
         _check_work(image, scans)
-        image.load()
-        # Not ImageOps.exif_transpose: it rewrites the EXIF block, which fails on damaged ones.
-        turn = _EXIF_TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
-        shown = _opaque(_eight_bits(image, data, on_note))
-        return np.asarray(shown if turn is None else shown.transpose(turn), dtype=np.uint8)
+        return _pixels(image, data, on_note)
+
+
+def _pixels(image: Image.Image, data: bytes | None, on_note: _Note) -> UInt8Array:
+    image.load()
+    # Not ImageOps.exif_transpose: it rewrites the EXIF block, which fails on damaged ones.
+    turn = _EXIF_TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    shown = _opaque(_eight_bits(image, data, on_note))
+    return np.asarray(shown if turn is None else shown.transpose(turn), dtype=np.uint8)
 
 
 def _check_work(image: Image.Image, scans: int) -> None:
@@ -145,13 +164,13 @@ def _check_work(image: Image.Image, scans: int) -> None:
         raise ImageError(f"run-length encoded BMP has {pixels:,} pixels, at most {MAX_RLE_PIXELS:,} are read: save it as PNG")
 
 
-def _eight_bits(image: Image.Image, data: bytes, on_note: _Note) -> Image.Image:
+def _eight_bits(image: Image.Image, data: bytes | None, on_note: _Note) -> Image.Image:
     """Scale an image of 16 bits a channel to 8; return any other as it is."""
     if image.mode == "F":
         raise ImageError("picture of floating-point values, whose range is not known: save it with 8 or 16 bits a channel")
     if image.mode.startswith("I"):  # gray, which Pillow's own conversion would clip to white
         return Image.fromarray(_scaled(np.asarray(image).astype(np.int32), on_note))
-    if image.format != "PNG" or data[24] != 16:
+    if data is None or image.format != "PNG" or data[24] != 16:
         return image
     extrema: Any = image.getextrema()  # a pair for each band
     if any(high > 15 for _, high in extrema[: 1 if image.mode == "LA" else 3]):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.errors import ParamsError
+from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.imaging import UInt8Array, crop, crop_rotated, rotate90, rotate_box90, shrink, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import DETECTION_SIDE, Box, FaceBox, FaceDetector, crop_box
 from fer_pipeline.inference.detection.selection import select_detector
 from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
-from fer_pipeline.inference.pretrained import model_folder
+from fer_pipeline.inference.pictures.recognition import Picture, Recognition
+from fer_pipeline.inference.pictures.sources import PictureSource, Source, is_several, pictures_of
+from fer_pipeline.inference.pretrained import DEFAULT_MODEL, model_folder
 from fer_pipeline.inference.quality import FacePose, FaceQuality, measure, share_outside
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
@@ -27,6 +31,7 @@ Of the predictions below it, more than 6 in 10 would be wrong.
 """
 
 _ROTATED_SIDE = 2 * DETECTION_SIDE
+_PICTURES_AT_ONCE = 8
 
 LEVEL_DEGREES = 15.0
 """Faces tilted by at most this are cropped without rotation, as in FER-2013.
@@ -68,13 +73,45 @@ class Recognizer:
         """Metadata of the model."""
         return self.classifier.info
 
-    def recognize(self, image: UInt8Array) -> list[FaceEmotion]:
-        """Recognize the faces of an RGB (H, W, 3) or gray (H, W) image, largest first.
+    def recognize(self, source: Source, *, bgr: bool = False) -> Recognition:
+        """Recognize the faces of a picture, or of several.
+
+        `source` is a path, bytes, an open file, a PIL image or an array, uint8 RGB (H, W, 3) or gray (H, W); or a folder, or a
+        list of such. With `bgr` the channels of arrays are in the order of OpenCV. Returns a list of the faces, largest first;
+        empty where there is no face.
 
         Where no face is found, the image is searched again rotated by 90, 180 and 270 degrees; the rotation with the highest
-        detection score is used. Empty where there is no face.
+        detection score is used. Raises `ImageError` where one picture cannot be read; of several it is among the `errors` of the
+        result.
         """
-        return self.recognize_many([image])[0]
+        several = is_several(source)
+        sources = pictures_of(source, bgr=bgr)
+        batches = iter(lambda: tuple(islice(sources, _PICTURES_AT_ONCE)), ())
+        pictures = [picture for batch in batches for picture in self.recognize_sources(batch, keep=not several)]
+        if not several and pictures[0].error is not None:
+            raise ImageError(pictures[0].error)
+        return Recognition(pictures, self.info)
+
+    def recognize_sources(self, sources: Sequence[PictureSource], *, keep: bool) -> Iterator[Picture]:
+        """Recognize the faces of pictures that are read now, as one batch.
+
+        Yields them in their order; one that cannot be read has an error. Without `keep` they are read again where they are drawn.
+        """
+        images: list[UInt8Array] = []
+        errors: dict[int, str] = {}
+        for number, source in enumerate(sources):
+            try:
+                images.append(source.read())
+            except ImageError as error:
+                errors[number] = str(error)
+        read = zip(images, self.recognize_many(images), strict=True)
+        for number, source in enumerate(sources):
+            if number in errors:
+                yield Picture(source.file, None, (), errors[number], read=source.read)
+                continue
+            image, faces = next(read)
+            again = partial(np.asarray, image) if keep else source.read
+            yield Picture(source.file, (image.shape[1], image.shape[0]), tuple(faces), read=again)
 
     def recognize_cut(self, image: UInt8Array) -> list[tuple[FaceEmotion, UInt8Array]]:
         """Recognize the faces of an image, each with its crop.
@@ -134,7 +171,12 @@ class Recognizer:
         crops = [crop_face(image, face, box) for image, face, box in boxes]
         rows = self._probabilities(crops)
         faces = iter(
-            (self._result(row, measure(cut, share_outside(box, image)), face), cut)
+            (
+                replace(
+                    self._result(row, measure(cut, share_outside(box, image)), face), image_size=(image.shape[1], image.shape[0])
+                ),
+                cut,
+            )
             for (image, face, box), cut, row in zip(boxes, crops, rows, strict=True)
         )
         return [[next(faces) for _ in found] for _, found in images]
@@ -169,6 +211,22 @@ class Recognizer:
         return FaceEmotion(box, score, probabilities, emotion, quality, reasons, pose=pose)
 
 
+def recognize(
+    source: Source, *, model: str | Path = DEFAULT_MODEL, bgr: bool = False, threshold: float = DEFAULT_THRESHOLD
+) -> Recognition:
+    """Recognize the faces of a picture, or of several, with a pretrained model.
+
+    `source`, `bgr` and the result are those of `Recognizer.recognize`, `model` and `threshold` those of `Recognizer.load`; a
+    model is loaded once.
+    """
+    return _loaded(model, threshold).recognize(source, bgr=bgr)
+
+
+@lru_cache(maxsize=4)
+def _loaded(model: str | Path, threshold: float) -> Recognizer:
+    return Recognizer.load(model, threshold=threshold)
+
+
 def crop_face(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
     """Crop `box`; level the eyes of a face tilted by more than `LEVEL_DEGREES`."""
     tilt = face.tilt
@@ -177,4 +235,7 @@ def crop_face(image: UInt8Array, face: FaceBox, box: Box) -> UInt8Array:
 
 def _rotated_back(face: FaceEmotion, rotated: UInt8Array, quarters: int) -> FaceEmotion:
     box = None if face.box_xyxy is None else rotate_box90(face.box_xyxy, rotated, 4 - quarters)
-    return replace(face, box_xyxy=box, rotation=90 * quarters, pose=face.pose and face.pose.rotated(quarters))
+    height, width = rotated.shape[:2]
+    size = (height, width) if quarters % 2 else (width, height)
+    pose = face.pose and face.pose.rotated(quarters)
+    return replace(face, box_xyxy=box, rotation=90 * quarters, pose=pose, image_size=size)

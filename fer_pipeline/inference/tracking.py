@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.detection.faces import Box, FaceBox
 from fer_pipeline.inference.face_emotion import FaceEmotion
+from fer_pipeline.inference.output_schema import rounded
 from fer_pipeline.labels import EMOTIONS
 
 FORGET_SECONDS = 1.0
@@ -49,7 +50,7 @@ class TrackedFace:
             "track": self.track,
             **self.face.as_dict(),
             "smoothed_emotion": self.emotion,
-            "smoothed": dict(zip(EMOTIONS, self.smoothed, strict=True)),
+            "smoothed": rounded(dict(zip(EMOTIONS, self.smoothed, strict=True))),
             "detected": self.detected,
         }
 

@@ -19,10 +19,10 @@ from fer_pipeline import imaging
 from fer_pipeline.errors import ImageError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.inference.face_emotion import FaceEmotion
-from fer_pipeline.inference.face_table import face_rows
 from fer_pipeline.inference.model_files import PortableModel
+from fer_pipeline.inference.output_schema import SCHEMA_VERSION, Field, fields
+from fer_pipeline.inference.pictures.face_table import picture_rows
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.scoring.storage import storage_location
 
 Framing = Literal["detect", "crop", "prepared"]
@@ -45,27 +45,20 @@ PICTURES: Final = pa.schema(
     ]
 )
 
-SCORES: Final = pa.schema(
-    [
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("picture", pa.string(), nullable=False),  # as given; "row 7" where the row has no id
-        pa.field("faces", pa.int32()),  # found in this picture; null where it could not be read
-        pa.field("face", pa.int32()),  # number from 1, the largest first; null where there is none, as in all that follows
-        *(pa.field(name, pa.float64()) for name in ("x", "y", "width", "height")),  # pixels; null where the picture is the face
-        pa.field("detection_score", pa.float64()),
-        pa.field("rotation", pa.int32()),  # counterclockwise degrees by which the image was rotated to find it
-        pa.field("emotion", pa.string()),  # the most probable label, or "uncertain"
-        pa.field("top_emotion", pa.string()),
-        pa.field("confidence", pa.float64()),
-        *(pa.field(name, pa.float64()) for name in EMOTIONS),  # calibrated probabilities
-        *(pa.field(name, pa.float64()) for name in ("size", "sharpness", "brightness", "outside")),
-        pa.field("reasons", pa.string()),  # what makes the result doubtful, separated by spaces
-        pa.field("network", pa.string(), nullable=False),
-        pa.field("fingerprint", pa.string(), nullable=False),  # of the model, `ModelInfo.fingerprint`
-        pa.field("error", pa.string()),  # why the image could not be read
-    ]
-)
-"""One row per face; one row for an image without face, or that cannot be read."""
+_KINDS: Final = {"text": pa.string(), "integer": pa.int32(), "number": pa.float64(), "texts": pa.string()}
+_NOT_NULL: Final = ("row", "file", "model", "fingerprint")
+
+
+def _column(field: Field) -> pa.Field:
+    kind = pa.int64() if field.column == "row" else _KINDS[field.kind]
+    return pa.field(field.column, kind, nullable=field.column not in _NOT_NULL)
+
+
+SCORES: Final = pa.schema([_column(field) for field in fields("scores")], metadata={"fer_schema_version": str(SCHEMA_VERSION)})
+"""One row per face; one row for an image without face, or that cannot be read.
+
+docs/outputs.md says what the columns hold. `file` is the name as given, "row 7" where the row has none.
+"""
 
 
 def scorer(model: PortableModel, threshold: float, framing: Framing) -> BatchFunction:
@@ -93,24 +86,22 @@ def score_image(
 
     Raises `ToolUnavailableError` where an object store fails.
     """
-    info = recognizer.info
-    name = f"row {row}" if picture is None else picture
-    common = {"row": row, "picture": name, "network": info.network, "fingerprint": info.fingerprint}
+    faces: list[FaceEmotion] = []
+    size, error = None, None
     try:
-        faces = _faces(recognizer, framing, _content(path, image))
-    except ImageError as error:
-        return [{**common, "error": str(error)}]
+        faces, size = _faces(recognizer, framing, _content(path, image))
+    except ImageError as fault:
+        error = str(fault)
     except ToolUnavailableError:  # expired keys, a network failure: not a fault of this image
         raise
     except FileNotFoundError:
-        return [{**common, "error": "cannot be read: No such file or directory"}]
-    except OSError as error:
-        return [{**common, "error": f"cannot be read: {error.strerror}"}]
-    except Exception as error:  # OpenCV and onnxruntime raise their own types; one image must not end a run of millions
-        return [{**common, "error": f"{type(error).__name__}: {error}"}]
-    if not faces:
-        return [{**common, "faces": 0}]
-    return face_rows(faces, **common, faces=len(faces))
+        error = "cannot be read: No such file or directory"
+    except OSError as fault:
+        error = f"cannot be read: {fault.strerror}"
+    except Exception as fault:  # OpenCV and onnxruntime raise their own types; one image must not end a run of millions
+        error = f"{type(fault).__name__}: {fault}"
+    name = f"row {row}" if picture is None else picture
+    return [{"row": row, **values} for values in picture_rows(faces, recognizer.info, file=name, size=size, error=error)]
 
 
 @lru_cache(maxsize=1)
@@ -130,10 +121,13 @@ def _content(path: bytes | None, image: bytes | None) -> bytes:
     return content
 
 
-def _faces(recognizer: Recognizer, framing: Framing, content: bytes) -> list[FaceEmotion]:
+def _faces(recognizer: Recognizer, framing: Framing, content: bytes) -> tuple[list[FaceEmotion], tuple[int, int]]:
+    """Return the faces of an image, and its width and height."""
     if framing == "prepared":
         if len(content) != FACE_SIZE * FACE_SIZE:
             raise ImageError(f"face of {len(content):,} bytes, expected {FACE_SIZE} * {FACE_SIZE} gray values")
-        return [recognizer.recognize_prepared(np.frombuffer(content, np.uint8).reshape(FACE_SIZE, FACE_SIZE, 1))]
+        face = recognizer.recognize_prepared(np.frombuffer(content, np.uint8).reshape(FACE_SIZE, FACE_SIZE, 1))
+        return [face], (FACE_SIZE, FACE_SIZE)
     image = imaging.decode(content)
-    return recognizer.recognize(image) if framing == "detect" else [recognizer.recognize_face(image)]
+    faces = recognizer.recognize(image) if framing == "detect" else [recognizer.recognize_face(image)]
+    return faces, (image.shape[1], image.shape[0])

@@ -18,13 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.errors import SourceError
+from fer_pipeline.inference.pictures.sources import SUFFIXES
 from fer_pipeline.scoring.faces import PICTURES, BatchFunction
 from fer_pipeline.scoring.storage import storage_location
 from fer_pipeline.scoring.storage.location import StorageLocation
-
-SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
-)
 
 PARTS: Final = pa.schema(
     [

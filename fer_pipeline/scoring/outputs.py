@@ -22,10 +22,11 @@ from fer_pipeline.scoring.storage.location import StorageLocation
 
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 
-_LAYOUT = 2
+_LAYOUT = 3
 """Layout version in run.json.
 
-Version 1 was faces/chunk=NAME/faces.parquet: readers would get those rows twice.
+Version 1 was faces/chunk=NAME/faces.parquet: readers would get those rows twice. Version 2 had the columns `picture` and
+`network` for `file` and `model`.
 """
 
 COUNTS: Final = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("pictures", "faces", "errors")])

@@ -18,12 +18,12 @@ from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.data.table.reader import METADATA_FILE, parse_metadata
 from fer_pipeline.errors import SourceError, ToolUnavailableError
 from fer_pipeline.inference.model_files import PortableModel
+from fer_pipeline.inference.pictures.sources import SUFFIXES
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.schemas import PROCESSED
 from fer_pipeline.scoring.faces import SCORES, Framing, scorer
 from fer_pipeline.scoring.inputs import (
-    SUFFIXES,
     Chunk,
     check_columns,
     image_chunks,

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.inference.face_table import FACE_COLUMNS
+from fer_pipeline.inference.pictures.face_table import PICTURE_COLUMNS
+from fer_pipeline.labels import EMOTIONS
 from tests.fixtures.commands import fer
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -25,19 +26,23 @@ def test_predict_names_the_emotion_of_each_face(face: str, empty: str, brightnes
     done = fer("predict", face, empty, "--model", brightness_model)
     assert done.exit_code == 0, done.output
     assert "face.png: 1 face\n" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("  1  ")]
+    assert not [name for name in EMOTIONS if line.count(name) > 1]  # each thing once
+    assert " 0 %" not in line
     assert "empty.png: no face found" in done.stdout
 
 
 def test_predict_as_json_is_one_object_per_line(face: str, empty: str, brightness_model: Path) -> None:
     first, second = map(json.loads, fer("predict", face, empty, "--json", "--model", brightness_model).stdout.splitlines())
     assert first["file"] == "face.png"
-    assert sum(first["faces"][0]["probabilities"].values()) == pytest.approx(1)
-    assert second == {"file": "empty.png", "faces": []}
+    assert sum(first["faces"][0]["probabilities"].values()) == pytest.approx(1, abs=0.0004)
+    assert (second["file"], second["picture"], second["faces"]) == ("empty.png", {"width": 120, "height": 90}, [])
 
 
 def test_predict_as_csv_is_one_row_per_face(face: str, empty: str, brightness_model: Path) -> None:
-    (row,) = csv.DictReader(io.StringIO(fer("predict", face, empty, "--csv", "--model", brightness_model).stdout))
-    assert list(row) == ["file", *FACE_COLUMNS]
+    row, none = csv.DictReader(io.StringIO(fer("predict", face, empty, "--csv", "--model", brightness_model).stdout))
+    assert tuple(row) == PICTURE_COLUMNS
+    assert (none["file"], none["faces"], none["emotion"]) == ("empty.png", "0", "")
     assert (row["file"], row["face"], row["rotation"]) == ("face.png", "1", "0")
     assert float(row["confidence"]) == max(float(row[name]) for name in ("happy", "sad", "surprise"))
 
@@ -46,7 +51,10 @@ def test_unreadable_pictures_are_named_and_others_answered(face: str, tmp_path: 
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     done = fer("predict", "bad.jpg", face, "missing.png", ".", "--json", "--model", brightness_model)
     assert done.exit_code == 5
-    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == ["face.png"]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [values["file"] for values in found] == ["bad.jpg", "face.png", "missing.png", "."]
+    assert [values["error"] is None for values in found] == [False, True, False, False]
+    assert (found[2]["error"]["message"], found[2]["picture"]) == ("No such file or directory", None)
     for name in (
         "bad.jpg: 10 bytes that are no",
         "missing.png: No such file",
@@ -81,7 +89,7 @@ def test_a_file_without_permission_ends_no_command(
 def test_a_pipe_is_passed_over(face: str, tmp_path: Path, brightness_model: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     done = fer("predict", "pipe.jpg", face, "--json", "--model", brightness_model)
-    assert (done.exit_code, len(done.stdout.splitlines())) == (5, 1)
+    assert (done.exit_code, len(done.stdout.splitlines())) == (5, 2)
     assert "pipe.jpg: a pipe, expected a picture" in done.stderr
 
 
@@ -132,7 +140,8 @@ def test_names_are_neither_formulas_nor_escape_sequences(face: str, tmp_path: Pa
     files = ["--csv", "--model", brightness_model, "--", *NAMES, "\x1b]0;owned\x07.png"]
     done = fer("predict", *files)
     rows = [*csv.DictReader(io.StringIO(done.stdout))]
-    assert [row["file"] for row in rows] == ["'=HYPERLINK(1).png", "'-1+1.png", "a;=1.png", r"\x1b[2J\u202e.png"]
+    names = ["'=HYPERLINK(1).png", "'-1+1.png", "a;=1.png", r"\x1b[2J\u202e.png", r"\x1b]0;owned\x07.png"]
+    assert [row["file"] for row in rows] == names
     cells = [one for row in csv.reader(io.StringIO(done.stdout), delimiter=";") for one in row]
     assert not [one for one in cells if one.startswith(("=", "+", "-", "@"))]
     for output in (done.stdout, done.stderr, fer("predict", *files[1:]).output):

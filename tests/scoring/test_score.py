@@ -23,7 +23,7 @@ def test_each_image_of_a_folder_gives_its_faces_or_an_error(
 ) -> None:
     """Each image of a folder gives its faces or what was wrong."""
     facts = score.score(pictures, tmp_path / "out", model, master=WHERE, chunk=4)
-    rows = {row["picture"]: row for row in table_of(tmp_path / "out")}
+    rows = {row["file"]: row for row in table_of(tmp_path / "out")}
     assert (facts.pictures, facts.faces, facts.errors, facts.chunks) == (9, 2, 6, 3)
     names = {"bomb.png", "cut.jpg", "deep [1]/é *.PNG", "empty.png", "gone.png", "latin-\ufffd.png", "nobody.jpg", "text.png"}
     assert set(rows) == {"a.png", *(f"b/{name}" for name in names)}
@@ -35,7 +35,7 @@ def test_each_image_of_a_folder_gives_its_faces_or_an_error(
     assert (rows["b/nobody.jpg"]["faces"], rows["b/nobody.jpg"]["face"], rows["b/nobody.jpg"]["error"]) == (0, None, None)
     assert "9000x6000 pixels" in rows["b/bomb.png"]["error"]
     assert rows["b/gone.png"]["error"] == "cannot be read: No such file or directory"
-    assert {row["network"] for row in rows.values()} == {"brightness"}
+    assert {row["model"] for row in rows.values()} == {"brightness"}
 
 
 def test_a_killed_run_resumes_after_its_last_finished_chunk(pictures: Path, tmp_path: Path, model: PortableModel) -> None:
@@ -82,7 +82,7 @@ def test_rows_of_the_processed_table_are_scored_unchanged(tmp_path: Path, model:
     facts = score.score(tmp_path / "processed", tmp_path / "out", model, master=WHERE)
     rows = table_of(tmp_path / "out")
     assert (facts.pictures, facts.faces, facts.errors, facts.chunks) == (20, 20, 0, 2)
-    assert [row["picture"] for row in rows] == [f"{n:08d}" for n in range(20)]
+    assert [row["file"] for row in rows] == [f"{n:08d}" for n in range(20)]
     classifier = Recognizer.load(brightness_model).classifier
     expected = [classifier.probabilities(image[None, :, :, None])[0].tolist() for image in images]
     assert [[row[emotion] for emotion in EMOTIONS] for row in rows] == expected
@@ -105,7 +105,7 @@ def test_a_parquet_file_is_scored_and_bad_rows_are_reported(tmp_path: Path, mode
     facts = score.score(tmp_path / "set [x].parquet", tmp_path / "out", model, master=WHERE, faces="crop")
     rows = table_of(tmp_path / "out")
     assert (facts.pictures, facts.faces, facts.errors) == (4, 2, 2)
-    assert [row["picture"] for row in rows] == ["a", "b", "row 2", "d"]
+    assert [row["file"] for row in rows] == ["a", "b", "row 2", "d"]
     assert rows[2]["error"] == "the row holds no picture"
     assert rows[3]["top_emotion"] == "angry"
 

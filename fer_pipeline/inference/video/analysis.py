@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.output_schema import SCHEMA_VERSION
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import SMOOTHING_SECONDS
 from fer_pipeline.inference.stream import FaceStream
@@ -106,7 +107,7 @@ def analyse(
     if earlier is not None and earlier.info == info:  # an earlier version of this code may have turned its frames otherwise
         return replace(earlier, skipped=True)
     with replaced_results(out) as aside:
-        builder = VideoSummaryBuilder(aside, recognizer.info.fingerprint, recognizer.detector.name, path.name, key, info)
+        builder = VideoSummaryBuilder(aside, recognizer.info, recognizer.detector.name, path.name, key, info)
         if info.tilt:
             builder.note(
                 f"{path.name} asks to be shown tilted by {info.tilt:g} degrees more than {info.rotation}: not applied, nearest "
@@ -141,7 +142,7 @@ def _analyse(
     try:
         with (
             closing(frames(path, options.limits, on_damage=builder.note)) as source,
-            VideoFiles(out, builder.info, annotated=options.annotate) as files,
+            VideoFiles(out, builder.info, recognizer.info, annotated=options.annotate) as files,
             ThreadPoolExecutor(1, "write") as writer,  # annotating and encoding run beside recognition, one batch behind
         ):
             writing: Future[None] | None = None
@@ -174,5 +175,12 @@ def _write(
 
 
 def _fingerprint(path: Path, recognizer: Recognizer, options: VideoOptions) -> str:
-    values = [file_sha256(path), recognizer.info.fingerprint, recognizer.detector.name, recognizer.threshold, asdict(options)]
+    values = [
+        SCHEMA_VERSION,
+        file_sha256(path),
+        recognizer.info.fingerprint,
+        recognizer.detector.name,
+        recognizer.threshold,
+        asdict(options),
+    ]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -65,12 +65,14 @@ class TrackSummary:
 class VideoSummary:
     """Result of one video.
 
+    `model` holds name and fingerprint of the model; `fingerprint` is that of file, model and options.
     `faces` counts faces over all frames, `notes` names what is missing or damaged. `complete` is false where the run was
     cancelled or failed; `skipped` is true where finished results existed already.
     """
 
+    schema_version: int
     source: str
-    model: str
+    model: dict[str, str]
     detector: str
     fingerprint: str
     info: VideoInfo

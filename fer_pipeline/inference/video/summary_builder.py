@@ -9,10 +9,12 @@ from typing import Any
 
 from fer_pipeline.imaging import UInt8Array, crop, encode_png, shrink
 from fer_pipeline.inference.face_emotion import UNCERTAIN
+from fer_pipeline.inference.output_schema import SCHEMA_VERSION, model_values
 from fer_pipeline.inference.tracking import FORGET_SECONDS, TrackedFace
 from fer_pipeline.inference.video.decoding import VideoInfo
 from fer_pipeline.inference.video.summary import PEAKS, SUMMARY_FILE, Peak, TrackSummary, VideoSummary
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.workspace.files import write_json
 
 _PEAK_SIDE = 96
@@ -25,13 +27,18 @@ class VideoSummaryBuilder:
     It keeps a few numbers per person, and images only of those in view.
     """
 
-    def __init__(self, out: Path, model: str, detector: str, source: str, fingerprint: str, info: VideoInfo) -> None:
+    def __init__(self, out: Path, model: ModelInfo, detector: str, source: str, fingerprint: str, info: VideoInfo) -> None:
         self.frames, self.faces, self.seconds = 0, 0, 0.0
         self.info = info
         self._out = out
         self._fixed: dict[str, Any] = {
-            "source": source, "model": model, "detector": detector, "fingerprint": fingerprint, "info": info
-        }  # fmt: skip
+            "schema_version": SCHEMA_VERSION,
+            "source": source,
+            "model": model_values(model),
+            "detector": detector,
+            "fingerprint": fingerprint,
+            "info": info,
+        }
         self._notes: list[str] = []
         self._done: list[TrackSummary] = []
         self._open: dict[int, _Person] = {}

@@ -14,22 +14,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer_pipeline.inference.video.writers import COLUMNS, JSONL_FILE, PARQUET_FILE, table_row
-from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.inference.output_schema import SCHEMA_VERSION, fields
+from fer_pipeline.inference.video.writers import JSONL_FILE, PARQUET_FILE, table_row
 from fer_pipeline.workspace.files import replaced_file, tidy
 
 GROUP_ROWS = 10_000
 """Rows of a row group, and of what is in memory at a time."""
 
 _KINDS: dict[str, pa.DataType] = {
-    **dict.fromkeys(COLUMNS, pa.float64()),
-    **dict.fromkeys((*EMOTIONS, *(f"smoothed_{emotion}" for emotion in EMOTIONS)), pa.float32()),
-    **dict.fromkeys(("frame", "track"), pa.int64()),
-    **dict.fromkeys(("emotion", "smoothed_emotion", "reasons"), pa.string()),
-    "detected": pa.bool_(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "text": pa.string(),
+    "texts": pa.string(),
+    "yes or no": pa.bool_(),
 }
 
-SCHEMA = pa.schema([(name, _KINDS[name]) for name in COLUMNS])
+SCHEMA = pa.schema(
+    [(field.column, _KINDS[field.kind]) for field in fields("video")], metadata={"fer_schema_version": str(SCHEMA_VERSION)}
+)
 """Columns of faces.parquet, those of `writers.COLUMNS`."""
 
 

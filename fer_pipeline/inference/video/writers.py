@@ -15,33 +15,28 @@ import av
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.drawing import annotate_tracked
+from fer_pipeline.inference.output_schema import columns, model_values
+from fer_pipeline.inference.pictures.face_table import face_values
 from fer_pipeline.inference.tracking import TrackedFace
 from fer_pipeline.inference.video.decoding import VideoInfo
-from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
 
 JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE = "faces.jsonl", "faces.csv", "subtitles.vtt", "annotated.webm"
 FILES = (JSONL_FILE, CSV_FILE, VTT_FILE, VIDEO_FILE)
 PARQUET_FILE = "faces.parquet"
 """Written by `table.write_table`, where pyarrow is installed."""
 
-COLUMNS = (
-    "frame", "time", "track", "detected", "x", "y", "width", "height", "detection_score", "emotion", "smoothed_emotion",
-    *EMOTIONS, *(f"smoothed_{emotion}" for emotion in EMOTIONS),
-    "size", "sharpness", "brightness", "outside", "reasons",
-)  # fmt: skip
-"""Columns of faces.csv.
+COLUMNS = columns("video")
+"""Columns of faces.csv and faces.parquet; docs/outputs.md says what they hold."""
 
-Probabilities are named by their emotion, `reasons` are separated by spaces.
-"""
-
-_DIGITS = 5
 _MILLISECONDS = Fraction(1, 1000)
 
 
 class VideoFiles:
     """Writer of the files of one video; they are readable also if it ends early."""
 
-    def __init__(self, out: Path, info: VideoInfo, *, annotated: bool) -> None:
+    def __init__(self, out: Path, info: VideoInfo, model: ModelInfo, *, annotated: bool) -> None:
+        self._model = model_values(model)
         self._resources = ExitStack()
         self._jsonl = self._opened(out / JSONL_FILE)
         self._csv_file = self._opened(out / CSV_FILE)
@@ -62,7 +57,7 @@ class VideoFiles:
     def write(self, frame: int, time: float, image: UInt8Array, faces: Sequence[TrackedFace]) -> None:
         """Add frame number `frame`, at `time` in seconds, with its faces."""
         for face in faces:
-            values = {"frame": frame, "time": round(time, 4), **_rounded(face.as_dict())}
+            values = {"frame": frame, "time": round(time, 4), **face.as_dict(), "model": self._model}
             self._jsonl.write(json.dumps(values) + "\n")
             self._csv.writerow(table_row(values))
         self._subtitles.add(time, faces)
@@ -75,17 +70,15 @@ class VideoFiles:
 
 def table_row(values: dict[str, Any]) -> list[Any]:
     """Return the values of `COLUMNS` of one line of faces.jsonl."""
-    box = values["box"] or dict.fromkeys(("x", "y", "width", "height"))
-    quality = values["quality"]
-    return [
-        *(values[name] for name in ("frame", "time", "track", "detected")),
-        *box.values(),
-        *(values[name] for name in ("detection_score", "emotion", "smoothed_emotion")),
-        *values["probabilities"].values(),
-        *values["smoothed"].values(),
-        *(quality[name] for name in ("size", "sharpness", "brightness", "outside")),
-        " ".join(values["reasons"]),
-    ]
+    row = {
+        **{name: values[name] for name in ("frame", "time", "track", "detected")},
+        **face_values(values),
+        "smoothed_emotion": values["smoothed_emotion"],
+        **{f"smoothed_{emotion}": p for emotion, p in values["smoothed"].items()},
+        "model": values["model"]["name"],
+        "fingerprint": values["model"]["fingerprint"],
+    }
+    return [row[name] for name in COLUMNS]
 
 
 class Subtitles:
@@ -151,10 +144,3 @@ def clock(seconds: float) -> str:
     milliseconds = round(1000 * seconds)
     minutes, rest = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    for name in ("probabilities", "smoothed"):
-        values[name] = {emotion: round(p, _DIGITS) for emotion, p in values[name].items()}
-    values["confidence"] = round(values["confidence"], _DIGITS)
-    return values

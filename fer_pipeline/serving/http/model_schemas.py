@@ -21,6 +21,7 @@ SYNTHETIC_NOTICE = "This model was trained on generated faces: it is for trying 
 class Lineage(BaseModel):
     """Which model answered, and what it is for."""
 
+    name: str = Field(description="version in the registry, name of the pretrained model, or network", examples=["fer/3"])
     network: str = Field(examples=["compact"])
     sha256: str = Field(description="of the ONNX file")
     fingerprint: str = Field(description="of all that decides an answer: weights, temperature, labels, image spec")
@@ -61,6 +62,7 @@ def lineage(recognizer: Recognizer) -> dict[str, Any]:
     """Values of `Lineage`."""
     info = recognizer.info
     return {
+        "name": info.name,
         "network": info.network,
         "sha256": info.sha256,
         "fingerprint": info.fingerprint,

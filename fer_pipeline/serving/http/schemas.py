@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from fer_pipeline.inference.output_schema import SCHEMA_VERSION
 from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.http.model_schemas import Lineage
 
@@ -39,6 +40,15 @@ class Box(BaseModel):
     height: float
 
 
+class RelativeBox(BaseModel):
+    """Left, top, width and height in shares of the picture's width and height."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
 class Quality(BaseModel):
     """Of the face as it was cut out."""
 
@@ -59,11 +69,12 @@ class Face(BaseModel):
     """One face."""
 
     box: Box | None = Field(description="null where the picture was sent as one face")
+    relative_box: RelativeBox | None = Field(description="the same in shares of the picture")
     detection_score: float | None = Field(description="0..1, comparable for the same detector only")
     emotion: str = Field(description='the most probable label, or "uncertain"', examples=["happy"])
     top_emotion: str = Field(description="the most probable label, however doubtful", examples=["happy"])
     confidence: float = Field(description="calibrated probability of top_emotion", examples=[0.91])
-    probabilities: dict[str, float] = Field(description="calibrated, sum 1", examples=[_PROBABILITIES])
+    probabilities: dict[str, float] = Field(description="calibrated; sum 1 within 0.0004", examples=[_PROBABILITIES])
     quality: Quality
     reasons: list[str] = Field(
         description="what makes the answer doubtful: low_confidence, small, blurry, dark, bright, cut_off", examples=[[]]
@@ -88,6 +99,7 @@ class Picture(BaseModel):
 class Prediction(BaseModel):
     """The faces of one picture, largest first; empty where none was found."""
 
+    schema_version: int = Field(SCHEMA_VERSION, description="of docs/outputs.md, which all results follow")
     faces: list[Face]
     picture: Picture
     model: Lineage
@@ -112,6 +124,7 @@ class BatchItem(BaseModel):
 class BatchPrediction(BaseModel):
     """One item per picture, in the order in which they were sent."""
 
+    schema_version: int = Field(SCHEMA_VERSION, description="of docs/outputs.md, which all results follow")
     pictures: list[BatchItem]
     model: Lineage
     milliseconds: float

@@ -1,0 +1,1 @@
+"""Pictures from anywhere, and the faces in them as lists and tables."""
