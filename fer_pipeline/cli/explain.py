@@ -27,18 +27,21 @@ def explain(
         ),
     ] = None,
     faces: Annotated[
-        str, typer.Option(help="detect (the largest face is explained) or crop (the picture is one face).")
+        str, typer.Option(help="detect (search the picture for faces) or crop (the picture is one face).")
     ] = "detect",
+    face: Annotated[int, typer.Option(help="Which face to explain: its number in `fer predict`, the largest first.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the samples of LIME.")] = 0,
 ) -> None:
     """Show which parts of a face speak for each emotion.
 
-    Example: `fer explain me.jpg --method lime --out me-explained.png`
+    Example: `fer explain me.jpg --face 2 --out me-explained.png`
     """
     from fer_pipeline.analysis.explain.picture import explain_picture
 
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")
+    if faces == "crop" and face != 1:
+        raise ParamsError(f"--face is {face}, but with --faces crop the picture is one face: leave one of both out")
     emotion, probability = explain_picture(
         picture,
         model or chosen_model(None),
@@ -47,8 +50,9 @@ def explain(
         crop=faces == "crop",
         detector=chosen_detector(None),
         seed=seed,
+        number=face,
     )
-    results.print(f"{emotion} {probability:.3f}; {out}")
+    results.print(f"{emotion} {100 * probability:.0f} %; {out}")
 
 
 def explain_report(

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline.errors import ModelError
+from fer_pipeline.errors import ImageError, ModelError, ParamsError
+from fer_pipeline.imaging import encode_png
 from tests.fixtures.commands import fer, publish
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -30,3 +31,19 @@ def test_explain_uses_the_model_that_predict_uses(face: str, tmp_path: Path, bri
     assert "model: fast, pretrained" in done.stderr
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     assert str(fer("explain", "bad.jpg", "--out", "why.png").exception).startswith("bad.jpg: 10 bytes")
+
+
+def test_any_face_of_a_picture_can_be_explained(tmp_path: Path, brightness_model: Path, drawn_face: UInt8Array) -> None:
+    """Faces are numbered as by `fer predict`; the second one is darker, and so of another emotion."""
+    (tmp_path / "two.png").write_bytes(encode_png(np.hstack([drawn_face, drawn_face[:, 100:540] // 2])))
+    lines = fer("predict", "two.png", "--model", brightness_model).stdout.splitlines()[1:]
+    explained = [fer("explain", "two.png", "--face", str(n), "--out", f"{n}.png", "--model", brightness_model) for n in (1, 2)]
+    told = [line.split()[1] for line in lines]
+    assert [done.stdout.split()[0] for done in explained] == told
+    assert len(set(told)) == 2
+    assert (tmp_path / "1.png").read_bytes() != (tmp_path / "2.png").read_bytes()
+    missing = fer("explain", "two.png", "--face", "3", "--out", "3.png", "--model", brightness_model).exception
+    assert isinstance(missing, ImageError)
+    assert "--face is 3, two.png has 2" in str(missing)
+    cut = fer("explain", "two.png", "--face", "2", "--faces", "crop", "--out", "3.png", "--model", brightness_model).exception
+    assert isinstance(cut, ParamsError)

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ImageError, ModelError, ParamsError
-from fer_pipeline.imaging import UInt8Array, decode, encode_png, to_model_input
+from fer_pipeline.imaging import UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import FaceDetector
 from fer_pipeline.inference.detection.selection import select_detector
+from fer_pipeline.inference.pictures.sources import read_file
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.saliency import draw_heat_map, occlusion_maps
 from fer_pipeline.labels import EMOTIONS
@@ -27,26 +28,35 @@ _COLUMNS, _TITLE, _GAP = 4, 40, 12  # tiles in a row; pixels
 
 
 def explain_picture(
-    picture: Path, model: Path, out: Path, *, method: str, crop: bool, detector: FaceDetector | None, seed: int
+    picture: Path,
+    model: Path,
+    out: Path,
+    *,
+    method: str,
+    crop: bool,
+    detector: FaceDetector | None,
+    seed: int,
+    number: int = 1,
 ) -> tuple[str, float]:
-    """Explain the largest face of a picture as a PNG in `out`.
+    """Explain one face of a picture as a PNG in `out`.
 
-    Returns the emotion and its probability. `crop`: the picture is one face already. `detector` None: the model's own. `seed`
-    is that of LIME's samples. Raises `ImageError` where the picture cannot be read or has no face, `ParamsError` for an
-    unknown method, `ModelError` where the method needs a file that the model lacks.
+    Returns the emotion and its probability. `crop`: the picture is one face already. `number` is that of the face, from 1, the
+    largest first. `detector` None: the model's own. `seed` is that of LIME's samples. Raises `ImageError` where the picture
+    cannot be read or has no such face, `ParamsError` for an unknown method, `ModelError` where the method needs a file that the
+    model lacks.
     """
     try:
-        image = decode(picture.read_bytes())
-    except OSError as error:
-        raise ImageError(f"{picture} cannot be read: {error.strerror}") from error
+        image = read_file(picture)
     except ImageError as error:
         raise ImageError(f"{picture}: {error}") from error
     classifier = EmotionClassifier.load(model, threads=2)
     if not crop:
-        found = Recognizer(classifier, detector or select_detector(model)).largest_face(image)
-        if found is None:
+        found = Recognizer(classifier, detector or select_detector(model)).recognize_cut(image)
+        if not found:
             raise ImageError(f"no face was found in {picture}: if it is a cropped face, add --faces crop")
-        image = found
+        if number > len(found):
+            raise ImageError(f"--face is {number}, {picture} has {len(found)}: `fer predict {picture}` numbers them")
+        _, image = found[number - 1]
     face = to_model_input(image, classifier.info.image_spec)
     maps = explainer(method, model, classifier, seed)(face)
     probabilities = classifier.probabilities(face[None])[0]
