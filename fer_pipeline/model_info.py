@@ -63,7 +63,10 @@ class ModelInfo:
 
     @property
     def name(self) -> str:
-        """Version in the registry ("fer/3"), name of a pretrained model ("fast"), or network."""
+        """Version in the registry, name of a pretrained model, or network.
+
+        "fer/3", "fast", "compact".
+        """
         if "name" in self.lineage and "version" in self.lineage:
             return f"{self.lineage['name']}/{self.lineage['version']}"
         return self.lineage.get("shipped_as", self.network)

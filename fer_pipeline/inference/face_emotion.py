@@ -63,7 +63,7 @@ class FaceEmotion:
 
     @property
     def box(self) -> Rectangle | None:
-        """Return the face in pixels of the image; None where the image was given as one face."""
+        """Return the face in pixels of the image; None where the image was the face."""
         if self.box_xyxy is None:
             return None
         x1, y1, x2, y2 = self.box_xyxy

@@ -1,4 +1,4 @@
-"""The schema of results: one list of fields for JSON, CSV, Parquet, HTTP and Python.
+"""The one schema of results, for JSON, CSV, Parquet, HTTP and Python.
 
 `docs/outputs.md` is made of it by `python -m tools.write_outputs`.
 """
@@ -117,7 +117,7 @@ def fields(table: Table) -> tuple[Field, ...]:
 
 
 def rounded(value: Any) -> Any:
-    """Round the floats of plain values to `DIGITS`; dictionaries and lists keep their order."""
+    """Round the floats in plain values, dictionaries and lists to `DIGITS`."""
     if isinstance(value, float):
         return round(value, DIGITS)
     if isinstance(value, dict):

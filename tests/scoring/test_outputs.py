@@ -33,7 +33,7 @@ def test_scores_of_an_earlier_layout_are_refused(tmp_path: Path) -> None:
     """Scores of an earlier layout are refused since readers would count them twice."""
     run = {"input": "photos", "model": "abc"}
     write_json(tmp_path / "old" / "run.json", run)
-    with pytest.raises(FerError, match=r"layout None instead of 2.*give another --output"):
+    with pytest.raises(FerError, match=r"layout None instead of 3.*give another --output"):
         claim(storage_location(tmp_path / "old"), run)
     claim(storage_location(tmp_path / "new"), run)
     claim(storage_location(tmp_path / "new"), run)

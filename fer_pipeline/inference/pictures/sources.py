@@ -55,10 +55,10 @@ def is_several(source: Source) -> bool:
 
 
 def pictures_of(source: Source, *, bgr: bool = False) -> Iterator[PictureSource]:
-    """Yield the pictures of a source; a folder's in the order of their paths, with those in its folders.
+    """Yield the pictures of a source.
 
-    `bgr` says that arrays have the channel order of OpenCV. Raises `ParamsError` for something else, and `ImageError` for a
-    folder without pictures.
+    Those of a folder come in the order of their paths, with those in its folders. `bgr` says that arrays have the channel order
+    of OpenCV. Raises `ParamsError` for something else, and `ImageError` for a folder without pictures.
     """
     if isinstance(source, (str, os.PathLike)):
         yield from _of_path(source)

@@ -40,7 +40,8 @@ def camera_frames(camera: int | str) -> Generator[UInt8Array]:
 
     `camera` is its number, from 0, or the path of its device. Raises `ToolUnavailableError` where it cannot be opened.
     """
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV would print its own lines about a camera that is not there
+    # OpenCV would print its own lines about a camera that is not there.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     capture = cv2.VideoCapture(camera)
     try:
         if not capture.isOpened():

@@ -70,7 +70,7 @@ def test_one_picture_is_explained_as_a_png(workspace: Path, drawn_face: npt.NDAr
     assert (workspace / "out" / "map.png").read_bytes().startswith(b"\x89PNG")
     for arguments, message in (
         (["wall.png"], "no face was found"),
-        (["missing.png"], "cannot be read"),
+        (["missing.png"], "missing.png: No such file"),
         (["face.png", "--method", "shap"], "expected one of lime"),
         (["face.png", "--method", "gradcam", "--model", "data/export"], "needs model.keras, which this model does not ship"),
     ):

@@ -12,7 +12,7 @@ from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.inference.video.camera import Window, camera_frames, watch
 
 
-def test_frames_are_shown_with_their_faces_until_the_window_closes(recognizer: Recognizer, spots: Any) -> None:
+def test_frames_are_shown_with_faces_until_the_window_closes(recognizer: Recognizer, spots: Any) -> None:
     shown: list[Any] = []
 
     def show(image: Any) -> bool:
