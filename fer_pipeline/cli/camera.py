@@ -27,9 +27,10 @@ def camera(
 
     Example: `fer camera --camera 1`
     """
+    from fer_pipeline.inference.live.camera import camera_frames, watch
+    from fer_pipeline.inference.live.window import Window
     from fer_pipeline.inference.smoothing import TEMPORAL_MODES, time_constants
     from fer_pipeline.inference.stream import FaceStream
-    from fer_pipeline.inference.video.camera import Window, camera_frames, watch
 
     if temporal not in TEMPORAL_MODES:
         raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(TEMPORAL_MODES)}")

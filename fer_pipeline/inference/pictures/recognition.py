@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from fer_pipeline.errors import ImageError, ParamsError
+from fer_pipeline.errors import ImageError, ParamsError, ToolUnavailableError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.drawing import annotate
 from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
@@ -104,9 +104,14 @@ class Recognition(list[FaceEmotion]):
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with a row per face, and one per picture without a face.
 
-        The columns are those of `fer predict --csv`, in docs/outputs.md.
+        The columns are those of `fer predict --csv`, in docs/outputs.md. Raises `ToolUnavailableError` where pandas is missing.
         """
-        import pandas as pd
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ToolUnavailableError(
+                f"a table needs pandas ({error}): `pip install 'fer-pipeline[tables]'`, or take as_dicts()"
+            ) from error
 
         rows = [row for picture in self.pictures for row in picture.rows(self.model)]
         return pd.DataFrame(rows, columns=list(PICTURE_COLUMNS))

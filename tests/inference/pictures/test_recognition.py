@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 import fer_pipeline
-from fer_pipeline.errors import ImageError, ParamsError
+from fer_pipeline.errors import ImageError, ParamsError, ToolUnavailableError
 from fer_pipeline.imaging import decode, encode_png
 from fer_pipeline.inference.output_schema import SCHEMA_VERSION
 from fer_pipeline.inference.pictures.face_table import PICTURE_COLUMNS
@@ -57,6 +57,13 @@ def test_a_folder_gives_all_faces_and_its_errors(brightness_model: Path, folder:
     assert table["faces"].isna().tolist() == [True, False, False]
     assert table["error"].notna().tolist() == [True, False, False]
     assert faces.as_dicts()[0]["error"] == {"code": "undecodable_picture", "message": faces.errors[0].error}
+
+
+def test_a_table_without_pandas_names_it(brightness_model: Path, drawn_face: UInt8Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = fer_pipeline.recognize(drawn_face, model=brightness_model)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ToolUnavailableError, match="a table needs pandas"):
+        faces.to_pandas()
 
 
 _REASON = "10 bytes that are no JPEG, PNG, WEBP, BMP, GIF, TIFF, AVIF, HEIF picture"

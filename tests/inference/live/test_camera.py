@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 
 from fer_pipeline.errors import ToolUnavailableError
+from fer_pipeline.inference.live.camera import camera_frames, watch
+from fer_pipeline.inference.live.window import Window
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.stream import FaceStream
-from fer_pipeline.inference.video.camera import Window, camera_frames, watch
+
+
+@pytest.fixture
+def recognizer(brightness_model: Path, blobs: Any) -> Recognizer:
+    return Recognizer.load(brightness_model, blobs)
 
 
 def test_frames_are_shown_with_faces_until_the_window_closes(recognizer: Recognizer, spots: Any) -> None:
