@@ -35,20 +35,24 @@ DEFAULTS: Final = MappingProxyType(
     }
 )
 
+NO_HOME: Final = "/nonexistent"
+"""The HOME of a user without one, as Debian has it in its list of users: MLflow cannot be imported where there is none."""
+
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def apply() -> None:
     """Set the variables of `DEFAULTS` that are not set; loopback joins NO_PROXY.
 
-    USER is set for a user without a name, as of a container that was started with a number. Entry points call it before they
-    import the tools.
+    USER and HOME are set for a user without a name, as of a container that was started with a number. Entry points call it before
+    they import the tools.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     _bypass_proxies()
     if not has_user_entry():
         os.environ.setdefault("USER", f"uid-{os.getuid()}")  # the tools ask getpass.getuser(), which fails without
+        os.environ.setdefault("HOME", NO_HOME)
 
 
 def has_user_entry() -> bool:

@@ -5,6 +5,7 @@ Retries only where another process can hold a resource (MLflow's database).
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
 DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20], "retry_condition_fn": is_passing}
 
 
+def without_empty_trace(record: logging.LogRecord) -> bool:
+    """Keep "NoneType: None" out of the log: a filter.
+
+    Prefect logs a stack trace with each failed task, also where the task has returned its state and raised nothing.
+    """
+    if record.exc_info and record.exc_info[0] is None:
+        record.exc_info = None
+    return True
+
+
 @task(task_run_name="{stage}")
 def run_stage(root: Path, stage: str) -> State[bool]:
     """Run one DVC stage.
@@ -37,6 +48,7 @@ def run_stage(root: Path, stage: str) -> State[bool]:
     try:
         ran = dvc.reproduce(root, stage)
     except FerError as error:
+        logging.getLogger("prefect.task_runs").addFilter(without_empty_trace)
         return Failed(message=str(error), data=error)
     name, message = ("Completed", "ran") if ran else ("Cached", "nothing it depends on has changed")
     return Completed(name=name, data=ran, message=message)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fer_pipeline import environment
+from fer_pipeline.workspace.homes import user_home
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_text())["deployments"]
 
@@ -69,10 +70,12 @@ def test_a_user_without_a_name_gets_one(user: str | None, name: str, monkeypatch
         raise KeyError(f"getpwuid(): uid not found: {number}")
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
     if user:
         monkeypatch.setenv("USER", user)
     environment.apply()
     assert getpass.getuser() == name
+    assert Path.home() == Path(environment.NO_HOME)
+    assert user_home() is None

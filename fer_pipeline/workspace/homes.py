@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Final, Literal
 
+from fer_pipeline.environment import NO_HOME
 from fer_pipeline.errors import ToolUnavailableError
 
 Tool = Literal["Prefect", "BentoML"]
@@ -20,9 +21,10 @@ def user_home() -> Path | None:
     That is where HOME is not set and the user has no entry in the list of users.
     """
     try:
-        return Path.home()
+        home = Path.home()
     except RuntimeError:
         return None
+    return None if home == Path(NO_HOME) else home
 
 
 def tool_home(tool: Tool) -> Path | None:

@@ -1,0 +1,37 @@
+"""Tasks of the flows, called without Prefect's server."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from fer_pipeline.errors import FerError
+from fer_pipeline.workspace import dvc
+from flows import tasks
+
+
+def test_a_failed_stage_logs_no_empty_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stage that fails has one sentence in the log; the trace of an error that was raised stays."""
+
+    def fails(*_: object) -> bool:
+        raise FerError("stage fetch: no such source")
+
+    monkeypatch.setattr(dvc, "reproduce", fails)
+    state = tasks.run_stage.fn(tmp_path, "fetch")
+    assert (state.is_failed(), state.message) == (True, "stage fetch: no such source")
+    log = logging.getLogger("prefect.task_runs")
+    log.addHandler(caplog.handler)  # Prefect's loggers do not propagate
+    try:
+        log.error("Task run failed with state: %s", state, exc_info=True)
+        try:
+            raise ZeroDivisionError("by zero")
+        except ZeroDivisionError:
+            log.error("failed", exc_info=True)
+    finally:
+        log.removeHandler(caplog.handler)
+    assert "NoneType: None" not in caplog.text
+    assert "ZeroDivisionError: by zero" in caplog.text
