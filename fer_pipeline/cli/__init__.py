@@ -18,6 +18,15 @@ from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, end_with
 
 _OF_SERVING = ("bentoml", "fastapi", "itsdangerous", "pydantic_settings", "starlette")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OTHER_PATH = "change its owner or mode, or those of the folders above it, or give another path"
+_REMEDIES = {
+    errno.EACCES: _OTHER_PATH,
+    errno.EPERM: _OTHER_PATH,
+    errno.EROFS: "its file system can only be read: give another path",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.ELOOP: "it is a link that leads back to itself: remove it",
+    errno.ENOTDIR: "one of the folders above it is a file: give another path",
+}
 
 
 def main() -> None:
@@ -37,22 +46,15 @@ def main() -> None:
 def run_command(command: Callable[[], object]) -> None:
     """Call a command line; turn errors and Ctrl-C into a message and an exit code.
 
-    The stack trace of an error that is neither a `FerError` nor a full disk goes to a file, which the message names. What only an
-    error needs is imported where one occurs.
+    The stack trace of an error that is neither a `FerError` nor a file or disk that cannot be used goes to a file, which the
+    message names. What only an error needs is imported where one occurs.
     """
     try:
         command()
     except FerError as error:
         _fail(error)
     except OSError as error:
-        if not _is_full(error):
-            _fail(_unexpected(error))
-        _fail(
-            ToolUnavailableError(
-                f"the disk is full, or a file larger than allowed ({error}): free space, then give the same command again; what "
-                "was there before is kept, and so is the checkpoint of a training"
-            )
-        )
+        _fail(_unusable(error) or _unexpected(error))
     except ModuleNotFoundError as error:
         _fail(_not_installed(error))
     except KeyboardInterrupt:
@@ -79,6 +81,19 @@ def _not_installed(error: ModuleNotFoundError) -> FerError:
     return ToolUnavailableError(f"this needs {package}, which is not installed: `pip install 'fer-pipeline[{extra}]'`")
 
 
+def _unusable(error: OSError) -> FerError | None:
+    """Return the message about a disk, file or folder that cannot be used; None for other errors of the system."""
+    # The writers of HDF5 and of folders (`shutil.Error`) have the number in their message only.
+    if error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error):
+        return ToolUnavailableError(
+            f"the disk is full, or a file larger than allowed ({error}): free space, then give the same command again; what "
+            "was there before is kept, and so is the checkpoint of a training"
+        )
+    if error.errno in _REMEDIES and error.filename is not None:
+        return ToolUnavailableError(f"{os.fsdecode(error.filename)} cannot be used ({error.strerror}): {_REMEDIES[error.errno]}")
+    return None
+
+
 def _unexpected(error: Exception) -> FerError:
     import tempfile
     import traceback
@@ -103,8 +118,3 @@ def _fail(error: FerError) -> NoReturn:
             message = printable(str(error), keep="\n")  # the flow's log goes to a terminal, too
             Path(error_file).write_text(f"{error.exit_code}\n{message}", encoding="utf-8")
     sys.exit(error.exit_code)
-
-
-def _is_full(error: OSError) -> bool:
-    # The writers of HDF5 and of folders (`shutil.Error`) have the number in their message only.
-    return error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,7 @@ if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the command, not by `f
 
 _PICTURES_AT_ONCE = 8
 _NOT_ZERO = 0.005  # what rounds to 0 % is not worth saying
+_NAME_BYTES = 255
 
 
 def predict(
@@ -89,12 +92,22 @@ def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLine
             errors.print(labelled("error:", "bold red", f"{file}: {picture.error}"))
             bad += 1
         elif annotate is not None:
-            (annotate / f"{file.name}.png").write_bytes(encode_png(picture.annotated()))
+            (annotate / _drawn_name(file)).write_bytes(encode_png(picture.annotated()))
     return bad
 
 
 def _note(file: Path, text: str) -> None:
     errors.print(labelled("note:", "yellow", f"{file}: {text}"))
+
+
+def _drawn_name(file: Path) -> str:
+    """Return the name of the annotated copy: NAME.png, shortened where no file system takes that."""
+    name = f"{file.name}.png"
+    if len(os.fsencode(name)) <= _NAME_BYTES:
+        return name
+    digest = hashlib.sha256(os.fsencode(file.name)).hexdigest()[:8]
+    end = f"-{digest}.png"
+    return os.fsencode(file.name)[: _NAME_BYTES - len(end)].decode(errors="ignore") + end
 
 
 def _prepare(annotate: Path, files: list[Path]) -> None:
@@ -103,7 +116,7 @@ def _prepare(annotate: Path, files: list[Path]) -> None:
         other = named.setdefault(file.name, file)
         if other != file:
             raise ParamsError(
-                f"{other} and {file} would both be drawn into {annotate / file.name}.png: call twice, with two folders"
+                f"{other} and {file} would both be drawn into {annotate / _drawn_name(file)}: call twice, with two folders"
             )
     try:
         annotate.mkdir(parents=True, exist_ok=True)

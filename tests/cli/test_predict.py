@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,18 @@ def test_annotated_copies_go_to_a_folder(face: str, tmp_path: Path, brightness_m
     drawn = decode((tmp_path / "drawn" / "face.png.png").read_bytes())
     assert drawn.shape == drawn_face.shape
     assert (drawn != drawn_face).any()
+
+
+def test_names_too_long_for_an_ending_are_shortened(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    """A name may have 255 bytes: of two that begin alike, each has a copy of its own; umlauts are not cut in two."""
+    names = [f"{'ä' * 125}{letter}.png" for letter in "ab"]
+    for name in names:
+        shutil.copy(face, tmp_path / name)
+    done = fer("predict", *names, "--annotate", "drawn", "--model", brightness_model)
+    assert done.exit_code == 0, done.output
+    copies = sorted(file.name for file in (tmp_path / "drawn").iterdir())
+    assert len(copies) == 2
+    assert all(re.fullmatch("ä+-[0-9a-f]{8}[.]png", name) for name in copies)
 
 
 def test_copies_that_would_overwrite_each_other_are_refused(face: str, tmp_path: Path, brightness_model: Path) -> None:

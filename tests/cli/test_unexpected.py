@@ -12,9 +12,7 @@ import pytest
 from fer_pipeline import cli
 
 
-@pytest.mark.parametrize(
-    "error", [PermissionError(13, "Permission denied", "/etc/x"), ZeroDivisionError("by zero"), KeyError("x")]
-)
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ZeroDivisionError("by zero"), KeyError("x")])
 def test_an_unexpected_error_names_the_file_of_its_trace(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -34,6 +32,26 @@ def test_an_unexpected_error_names_the_file_of_its_trace(
     log = Path(found[1]).read_text()
     assert "Traceback" in log
     assert "in fails" in log
+
+
+@pytest.mark.parametrize("made", ["file/below", "n" * 300, "loop/x", "[1]"])
+def test_a_path_that_cannot_be_used_gets_its_sentence(
+    made: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file in place of a folder, a name that is too long, a link to itself, a folder that must not be searched."""
+
+    def opens() -> None:
+        if made == "[1]":  # root may search any
+            raise PermissionError(13, "Permission denied", f"{tmp_path}/{made}")
+        (tmp_path / made).open("w")
+
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SystemExit, match="8"):
+        cli.run_command(opens)
+    said = capsys.readouterr().err
+    assert f"error: {tmp_path}/{made} cannot be used (" in said
+    assert "unexpected" not in said
 
 
 def test_a_trace_that_cannot_be_stored_still_leaves_a_sentence(

@@ -24,13 +24,14 @@ def film(tmp_path: Path, write_video: Any, drawn_face: UInt8Array) -> str:
 
 
 def test_video_writes_all_files_and_is_skipped_the_second_time(film: str, tmp_path: Path, brightness_model: Path) -> None:
-    done = fer("video", film, "--out", "results", "--model", brightness_model)
+    """The folder's name holds a colon and brackets, which are neither a protocol of FFmpeg nor markup."""
+    done = fer("video", film, "--out", "results:[1]", "--model", brightness_model)
     assert done.exit_code == 0, done.output
-    assert "film.mp4: 20 frames, 20 faces, 1 person; report: results/film/report.html" in done.stdout
-    assert {file.name for file in (tmp_path / "results" / "film").iterdir()} == {
+    assert "film.mp4: 20 frames, 20 faces, 1 person; report: results:[1]/film/report.html" in done.stdout
+    assert {file.name for file in (tmp_path / "results:[1]" / "film").iterdir()} == {
         "annotated.webm", "faces.csv", "faces.jsonl", "faces.parquet", "peaks", "report.html", "subtitles.vtt", "summary.json"
     }  # fmt: skip
-    again = fer("video", film, "--out", "results", "--model", brightness_model)
+    again = fer("video", film, "--out", "results:[1]", "--model", brightness_model)
     assert "finished before, skipped" in again.stdout
 
 

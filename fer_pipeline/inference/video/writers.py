@@ -116,7 +116,8 @@ class AnnotatedVideo:
     """
 
     def __init__(self, file: Path, info: VideoInfo) -> None:
-        self._container = av.open(str(file), "w", format="webm")
+        # FFmpeg would take what stands before a colon in a relative path as a protocol.
+        self._container = av.open(str(file.resolve()), "w", format="webm")
         self._stream: Any = self._container.add_stream("libvpx-vp9", rate=Fraction(info.fps or 25).limit_denominator(1001))
         self._stream.width, self._stream.height = info.width, info.height
         self._stream.pix_fmt = "yuv420p"
