@@ -140,7 +140,7 @@ def read_rows(folder: Path, since: datetime, until: datetime, schema: pa.Schema)
     tables, unreadable = [schema.empty_table()], []
     for file in _files(folder, since, until):
         try:
-            with pq.ParquetFile(file) as stored:
+            with pq.ParquetFile(file.absolute()) as stored:
                 tables.append(stored.read().select(schema.names).cast(schema))
         except FileNotFoundError:  # pruned meanwhile
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -27,8 +28,10 @@ def replaced_file(target: Path, *, durable: bool = False) -> Iterator[Path]:
 
     Readers see the old content or the new, never a part of it; any number of processes may write. When the block fails, the new
     file is removed and the old one stays. With `durable` the new content is on the disk before the old one goes. A process that
-    was killed leaves its file, which `tidy` removes. Raises `OSError`.
+    was killed leaves its file, which `tidy` removes. The path is absolute: Arrow and FFmpeg take a relative one with a colon
+    for a URI. Raises `OSError`.
     """
+    target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.new-{os.getpid()}-{uuid.uuid4().hex[:12]}")
     try:
@@ -47,8 +50,9 @@ def replaced_folder(target: Path, *, private: bool = False) -> Iterator[Path]:
 
     When the block fails, the new folder is removed and the old one stays. All that needs room on the disk comes before the end of
     the block, after which there are two renames. A `private` folder is for its owner alone (0700), and so are its files (0600).
-    Raises `ToolUnavailableError` where the place cannot be written.
+    Its path is absolute, as that of `replaced_file`. Raises `ToolUnavailableError` where the place cannot be written.
     """
+    target = target.absolute()
     tidy(target)
     old = _folder_beside(target, "old") / "content"
     aside = None
@@ -83,7 +87,7 @@ def tidy(target: Path) -> None:
     old one comes back.
     """
     for kind in ("old", "new"):
-        for stale in target.parent.glob(f".{target.name}.{kind}-*-*"):
+        for stale in target.parent.glob(f".{glob.escape(target.name)}.{kind}-*-*"):
             if psutil.pid_exists(int(stale.name.removeprefix(f".{target.name}.{kind}-").split("-")[0])):
                 continue
             if kind == "old" and (stale / "content").exists() and not target.exists():

@@ -24,6 +24,7 @@ def test_a_failed_stage_logs_no_empty_trace(
     state = tasks.run_stage.fn(tmp_path, "fetch")
     assert (state.is_failed(), state.message) == (True, "stage fetch: no such source")
     log = logging.getLogger("prefect.task_runs")
+    monkeypatch.setenv("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     log.addHandler(caplog.handler)  # Prefect's loggers do not propagate
     try:
         log.error("Task run failed with state: %s", state, exc_info=True)

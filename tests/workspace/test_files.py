@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fer_pipeline.errors import ToolUnavailableError
@@ -141,3 +143,18 @@ def test_a_file_that_a_killed_process_left_is_tidied_away(tmp_path: Path) -> Non
     (tmp_path / f".out.txt.new-{dead.pid}-abc").write_text("half")
     tidy(tmp_path / "out.txt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["out:1", "[1]", "a*b", "C:x [y]"])
+def test_any_name_is_replaced_and_tidied(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow writes into a folder that was named with a colon, and what a killed writer left is found below any name."""
+    table = pa.table({"row": [1, 2]})
+    monkeypatch.chdir(tmp_path)
+    with replaced_folder(Path(name)) as folder, replaced_file(folder / "rows.parquet") as aside:
+        pq.write_table(table, aside)
+    assert pq.read_table(tmp_path / name / "rows.parquet").equals(table)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".{name}.new-{dead.pid}-abc").mkdir()
+    tidy(Path(name))
+    assert [path.name for path in tmp_path.iterdir()] == [name]

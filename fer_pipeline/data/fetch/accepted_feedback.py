@@ -123,7 +123,7 @@ def ids_in(raw: Path) -> frozenset[str]:
     table = raw / "faces.parquet"
     if not table.exists():
         return frozenset()
-    found = ds.dataset(table, format="parquet").to_table(columns=["name"], filter=ds.field("usage") == FEEDBACK_USAGE)
+    found = ds.dataset(table.absolute(), format="parquet").to_table(columns=["name"], filter=ds.field("usage") == FEEDBACK_USAGE)
     return frozenset(Path(name).stem for name in found["name"].to_pylist())
 
 

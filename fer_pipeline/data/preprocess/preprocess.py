@@ -107,7 +107,7 @@ def _read_source(raw: Path) -> tuple[dict[str, Any], int, bool, bool]:
     """
     try:
         source = json.loads((raw / "source.json").read_text(encoding="utf-8"))
-        table = pq.ParquetFile(raw / "faces.parquet")
+        table = pq.ParquetFile((raw / "faces.parquet").absolute())
         if not table.schema_arrow.equals(schemas.RAW):
             raise SourceError(
                 f"{raw}/faces.parquet has columns {table.schema_arrow.names}, expected {schemas.RAW.names}: fetch again"

@@ -113,7 +113,7 @@ class ProcessedTable:
     @contextmanager
     def _readable(self) -> Iterator[ds.Dataset]:
         try:
-            yield ds.dataset(self.path / "faces", format="parquet")
+            yield ds.dataset((self.path / "faces").absolute(), format="parquet")
         except (OSError, ValueError) as error:
             raise SourceError(
                 f"{self.path / 'faces'} cannot be read as the processed table: {error}; run `fer preprocess` again"

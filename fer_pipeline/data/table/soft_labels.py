@@ -69,7 +69,7 @@ def with_soft_labels(faces: FaceDataset, folder: Path, fingerprint: str) -> Face
         )
     file = folder / SOFT_LABELS_FILE
     try:
-        table = pq.read_table(file, schema=SCHEMA).sort_by("id")
+        table = pq.read_table(file.absolute(), schema=SCHEMA).sort_by("id")
         probabilities = np.array(table["probabilities"].to_pylist(), dtype=np.float32)
         same = table["id"].to_pylist() == faces.ids.tolist() and np.array_equal(table["label"].to_numpy(), faces.labels)
     except (OSError, ValueError, KeyError) as error:

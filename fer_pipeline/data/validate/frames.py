@@ -75,7 +75,7 @@ def read(processed: Path, quarantine: Path) -> QualityData:
     try:
         metadata = json.loads((processed / "facts.json").read_text(encoding="utf-8"))
         quarantine_metadata = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
-        left_out = pq.read_table(quarantine / "rows.parquet").to_pandas()
+        left_out = pq.read_table((quarantine / "rows.parquet").absolute()).to_pandas()
     except (OSError, ValueError) as error:
         raise SourceError(f"{processed} or {quarantine} cannot be read: {error}; run `fer preprocess` first") from error
     stored = ProcessedTable.open(processed)
