@@ -66,8 +66,9 @@ sbom: install ## sbom.cdx.json, a CycloneDX list of the locked packages with all
 	$(UV) export --frozen --all-extras --no-dev --quiet --format cyclonedx1.5 --output-file sbom.cdx.json
 	.venv/bin/python -m tools.sbom sbom.cdx.json
 
-vendor: install ## renew what the page has of others, at its pinned version; needs npm
+vendor: install ## renew what the page has of others, at its pinned versions; needs npm
 	.venv/bin/python -m tools.vendor_onnxruntime
+	.venv/bin/python -m tools.vendor_centerface
 
 clean: ## remove everything that runs wrote, except the data under DVC
 	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle data/challenger mutants

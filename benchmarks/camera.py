@@ -18,19 +18,18 @@ from benchmarks.inference import milliseconds
 from benchmarks.load import Server, served
 from benchmarks.service import chosen, jpeg, verdict
 from fer_pipeline.imaging import decode, shrink
-from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.routes.live import DETECTION_SIDE, PROTOCOL
 
 FRAMES = 200
-MOST_REPLY = {"haar": 80.0, "yunet": 40.0}
+MOST_REPLY = {"centerface": 40.0, "haar": 80.0, "yunet": 40.0}
 
 
 def tables() -> Iterator[Table]:
     """Replies per detector. Raises `ModelError` for a damaged model or detector."""
-    model, yunet, picture = chosen()
-    for detector in (None, yunet) if yunet else (None,):
-        recognizer = Recognizer.load(model, published_yunet(detector) if detector else None)
+    model, detectors, picture = chosen()
+    for detector in detectors:
+        recognizer = Recognizer.load(model, detector)
         with served(model, detector, FER_MAX_CAMERA_FPS="1000") as server:
             yield _replies(server, recognizer, picture)
 

@@ -24,6 +24,7 @@ from benchmarks.inference import MODEL
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.imaging import UInt8Array, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
+from fer_pipeline.inference.detection.centerface import CenterFaceDetector
 from fer_pipeline.inference.detection.faces import FaceBox, FaceDetector, crop_box
 from fer_pipeline.inference.detection.haar import HaarDetector
 from fer_pipeline.inference.detection.yunet import published_yunet
@@ -44,9 +45,9 @@ def tables() -> Iterator[Table]:
     classifier = EmotionClassifier.load(Path(os.environ.get("BENCH_MODEL", MODEL)), threads=2)
     rows = ProcessedTable.open(PROCESSED).split("validation")
     pictures = [_on_wall(face[:, :, 0]) for face in rows.images]
-    yunet = find_yunet(Path(os.environ["BENCH_YUNET"]) if "BENCH_YUNET" in os.environ else None)
+    yunet = os.environ.get("BENCH_YUNET") or find_yunet()
     given = classifier.probabilities(rows.images).argmax(axis=1) == rows.labels
-    for detector in (HaarDetector(), published_yunet(yunet)) if yunet else (HaarDetector(),):
+    for detector in (CenterFaceDetector(), HaarDetector(), *([published_yunet(Path(yunet))] if yunet else [])):
         yield _table(classifier, detector, pictures, rows.labels, given)
 
 

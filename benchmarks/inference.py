@@ -51,7 +51,7 @@ def measure(model: Path) -> dict[str, float]:
     return {
         "classify 1 face": milliseconds(lambda: classifier.probabilities(faces[:1])),
         "classify 64 faces": milliseconds(lambda: classifier.probabilities(faces)),
-        "640x480 picture, Haar": milliseconds(lambda: recognizer.recognize(picture), 20),
+        f"640x480 picture, {recognizer.detector.name}": milliseconds(lambda: recognizer.recognize(picture), 20),
     }
 
 

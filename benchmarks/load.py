@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from fer_pipeline.inference.detection.yunet import YUNET_FILE
+from fer_pipeline.imaging import DEFAULT_DETECTOR
 from fer_pipeline.workspace.server_process import free_port, running_server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,22 +60,25 @@ class Answer:
 
 
 @contextmanager
-def served(model: Path, yunet: Path | None = None, **environment: str) -> Iterator[Server]:
+def served(model: Path, detector: str = DEFAULT_DETECTOR, **environment: str) -> Iterator[Server]:
     """Serve an exported model on a free loopback port.
 
-    With the code of this repository, and with YuNet as detector where it is given.
+    With the code of this repository. `detector` is a name, or the path of YuNet's file.
 
     Raises `ToolUnavailableError`, with the end of the server's log, where it does not become ready.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as scratch:
         folder = Path(scratch) / "model"
-        shutil.copytree(model, folder, ignore=shutil.ignore_patterns("*.keras", YUNET_FILE))
-        if yunet is not None:
-            shutil.copy2(yunet, folder / YUNET_FILE)
+        shutil.copytree(model, folder, ignore=shutil.ignore_patterns("*.keras"))
         command = [sys.executable, "-m", "bentoml", "serve", "fer_pipeline.serving.service:Fer", "--port", str(port)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FER_")}
-        settings = {"FER_MODEL_DIR": str(folder), "BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(Path(scratch) / "bentoml")}
+        settings = {
+            "FER_MODEL_DIR": str(folder),
+            "FER_DETECTOR": detector,
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": str(Path(scratch) / "bentoml"),
+        }
         started = time.perf_counter()
         with running_server(
             [*command, "--host", "127.0.0.1"],

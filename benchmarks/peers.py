@@ -28,8 +28,6 @@ from benchmarks.service import chosen, verdict
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.imaging import shrink
-from fer_pipeline.inference.detection.haar import HaarDetector
-from fer_pipeline.inference.detection.yunet import published_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.video.analysis import VideoOptions, analyse
 from fer_pipeline.inference.video.decoding import frames
@@ -82,10 +80,8 @@ def _run(command: list[str], **variables: str) -> str:
 
 def _video(scratch: Path) -> Table:
     video = Path(os.environ["BENCH_VIDEO"]).resolve() if "BENCH_VIDEO" in os.environ else _made(scratch / "made.mp4")
-    model, yunet, _ = chosen()
-    ours = {"haar": Recognizer.load(model, HaarDetector())}
-    if yunet:
-        ours["yunet"] = Recognizer.load(model, published_yunet(yunet))
+    model, detectors, _ = chosen()
+    ours = {known.detector.name: known for known in (Recognizer.load(model, detector) for detector in detectors)}
     rows: dict[str, list[dict[str, float]]] = {"fer, Haar and TFLite": [], **{f"this, {name}": [] for name in ours}}
     command = [str(environment("fer", FER_NEEDS, FER)), str(ROOT / "benchmarks" / "peer_video.py"), str(video), str(scratch)]
     quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}

@@ -27,8 +27,7 @@ from benchmarks.inference import MODEL, milliseconds, scene
 from benchmarks.load import Client, Server, closed_loop, form, open_loop, percentile, served
 from fer_pipeline.data.synthetic.generator import draw_faces
 from fer_pipeline.errors import ImageError
-from fer_pipeline.imaging import decode
-from fer_pipeline.inference.detection.yunet import published_yunet
+from fer_pipeline.imaging import DEFAULT_DETECTOR, decode
 from fer_pipeline.inference.detection.yunet_download import find_yunet
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
@@ -44,38 +43,38 @@ MAX_ANSWER, MAX_TAIL, MAX_GROWTH = 1.3, 4.0, 0.05
 
 
 def tables() -> Iterator[Table]:
-    """Answers per detector; overload, slow clients and memory with Haar.
+    """Answers per detector; overload, slow clients and memory with the default one.
 
     Raises `ModelError` for a damaged model or detector, and `ImageError` where the picture does not show one face.
     """
-    model, yunet, photo = chosen()
+    model, detectors, photo = chosen()
     picture = jpeg(photo)
-    for detector in (None, yunet) if yunet else (None,):
-        recognizer = Recognizer.load(model, published_yunet(detector) if detector else None)
+    for detector in detectors:
+        recognizer = Recognizer.load(model, detector)
         faces = len(recognizer.recognize(decode(picture)))
         if faces != 1:
             raise ImageError(f"{recognizer.detector.name} finds {faces} faces in the picture, expected one: name another photo")
         with served(model, detector, FER_CLIENT_SHARE_PERCENT="100") as server:  # all comes from one address
             yield _answers(server, recognizer, picture)
-            if detector is None:
+            if detector == DEFAULT_DETECTOR:
                 yield _overload(server, picture)
                 yield _slow_clients(server, picture)
                 yield _memory(server, picture, 60 * float(os.environ.get("BENCH_SOAK_MINUTES", "10")))
 
 
-def chosen() -> tuple[Path, Path | None, Image.Image]:
-    """Return the model's folder, YuNet's file if any, and an RGB picture.
+def chosen() -> tuple[Path, tuple[str, ...], Image.Image]:
+    """Return the model's folder, the detectors, and an RGB picture.
 
-    The picture has 640x480 pixels.
+    YuNet is among the detectors where its file is there. The picture has 640x480 pixels.
     """
-    yunet, photo = os.environ.get("BENCH_YUNET"), os.environ.get("BENCH_PICTURE")
+    yunet, photo = os.environ.get("BENCH_YUNET") or find_yunet(), os.environ.get("BENCH_PICTURE")
     if photo:
         with Image.open(photo) as file:
             picture = ImageOps.pad(ImageOps.exif_transpose(file).convert("RGB"), (640, 480))
     else:
         noise = np.random.default_rng(0).integers(-6, 7, (480, 640, 3))
         picture = Image.fromarray(np.clip(scene(draw_faces(64, 0)[0][0]) + noise, 0, 255).astype(np.uint8))
-    return MODEL, find_yunet(Path(yunet) if yunet else None), picture
+    return MODEL, (DEFAULT_DETECTOR, "haar", *([str(Path(yunet).resolve())] if yunet else [])), picture
 
 
 def jpeg(picture: Image.Image) -> bytes:

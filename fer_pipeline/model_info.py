@@ -82,7 +82,7 @@ class ModelInfo:
 
         `metadata` is that of the table; `model` and `table` name both in the error. Raises `ModelError`.
         """
-        expected, found = asdict(self.image_spec), metadata["image_spec"]
+        expected, found = self.image_spec.table_values(), metadata["image_spec"]
         if found != expected:
             raise ModelError(
                 f"{model} expects image spec {expected}, {table} holds {found}: preprocess again with the values of the "

@@ -19,7 +19,7 @@ from fer_pipeline.cli.options import labelled, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.workspace.homes import Tool, check_homes, tool_home
-from fer_pipeline.workspace.layout import PARAMS
+from fer_pipeline.workspace.layout import BUNDLE, PARAMS
 
 PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
 TOOLS: Final[tuple[Tool, ...]] = ("Prefect", "BentoML")
@@ -64,7 +64,7 @@ def examine(root: Path) -> list[Finding]:
     homes = [_home(tool) for tool in TOOLS]
     findings = [_python(), *_packages(), _java(), _spark_home(), _disk(root), *homes, *_ports(), _git(root), _params(root)]
     if findings[-1].ok:
-        findings.append(_data(root))
+        findings += [_detector(root), _data(root)]
     return findings
 
 
@@ -176,6 +176,17 @@ def _params(root: Path) -> Finding:
     except FerError as error:
         return Finding(str(PARAMS), False, str(error))
     return Finding(str(PARAMS), True, f"profile {found.train.profile}, network {found.train.network}")
+
+
+def _detector(root: Path) -> Finding:
+    from fer_pipeline.inference.detection.selection import select_detector
+
+    name = load_params(root / PARAMS).export.detector
+    try:
+        select_detector(name, root / BUNDLE)
+    except FerError as error:
+        return Finding("face detector", False, str(error))
+    return Finding("face detector", True, f"{name} (export.detector; --detector and FER_DETECTOR choose another)")
 
 
 def _data(root: Path) -> Finding:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.evaluate import Model, Processed
-from fer_pipeline.cli.options import chosen_detector, chosen_model, labelled, model_path, results
+from fer_pipeline.cli.options import chosen_model, labelled, model_path, results
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.layout import EXPORT, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
@@ -48,7 +48,7 @@ def explain(
         out,
         method=method,
         crop=faces == "crop",
-        detector=chosen_detector(None),
+        detector=None,
         seed=seed,
         number=face,
     )

@@ -144,15 +144,18 @@ def register(
 
 @app.command()
 def fetch(
-    what: Annotated[str, typer.Argument(help="`yunet`, the better and faster face detector (233 kB, MIT licence).")],
+    what: Annotated[
+        str, typer.Argument(help="`yunet`, a smaller and faster face detector than centerface (233 kB, MIT licence).")
+    ],
     url: Annotated[str | None, typer.Option(help="Address of the file; left out: OpenCV's model zoo on GitHub.")] = None,
     to: Annotated[
-        Path | None, typer.Option(help="File to write; left out: the user's data folder, from where it is used by itself.")
+        Path | None, typer.Option(help="File to write; left out: the user's data folder, where `--detector yunet` looks.")
     ] = None,
 ) -> None:
     """Download the YuNet face detector, and check its SHA-256.
 
-    `--to data/models/yunet.onnx` makes it the detector of this workspace and of the bundles packaged in it.
+    `fer predict --detector yunet` uses it. With `--to data/models/yunet.onnx` it also joins the bundles packaged in this
+    workspace, whose service uses it with `export.detector: yunet` in params.yaml or FER_DETECTOR=yunet.
 
     Example: `fer models fetch yunet`
     """

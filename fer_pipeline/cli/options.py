@@ -13,11 +13,10 @@ from rich.segment import Segment
 from rich.text import Text
 
 from fer_pipeline.errors import ToolUnavailableError
-from fer_pipeline.workspace.layout import BUNDLE, YUNET
+from fer_pipeline.workspace.layout import BUNDLE
 from fer_pipeline.workspace.names import printable
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
-    from fer_pipeline.inference.detection.faces import FaceDetector
     from fer_pipeline.inference.recognizer import Recognizer
 
 
@@ -41,10 +40,10 @@ Model = Annotated[
     ),
 ]
 Detector = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help=f"face_detection_yunet_2023mar.onnx; left out: {YUNET} if there, then what `fer models fetch yunet` fetched, "
-        "then the model's own, then Haar."
+        help="Face detector: centerface, yunet (`fer models fetch yunet`), haar, or the path of YuNet's file; "
+        "left out: the one of the model, which is centerface unless its params.yaml says otherwise."
     ),
 ]
 Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
@@ -83,23 +82,13 @@ def model_path(word: str | Path) -> Path:
     return chosen_model(model) if is_model_name(model) else Path(model)
 
 
-def chosen_detector(file: Path | None) -> FaceDetector | None:
-    """Load YuNet from a file, the workspace or the user's data folder.
-
-    None where there is none. Raises `ModelError` where the file is not the published one.
-    """
-    from fer_pipeline.inference.detection.yunet import published_yunet
-    from fer_pipeline.inference.detection.yunet_download import find_yunet
-
-    found = find_yunet(file)
-    return published_yunet(found) if found else None
-
-
-def chosen_recognizer(model: str | None, detector_file: Path | None, threshold: float) -> Recognizer:
-    """Load the recognizer of a command's options."""
+def chosen_recognizer(model: str | None, detector: str | None, threshold: float) -> Recognizer:
+    """Load the recognizer of a command's options, and name its detector on stderr."""
     from fer_pipeline.inference.recognizer import Recognizer
 
-    return Recognizer.load(chosen_model(model), chosen_detector(detector_file), threshold)
+    recognizer = Recognizer.load(chosen_model(model), detector, threshold)
+    errors.print(f"face detector: {recognizer.detector.name}", style="dim")
+    return recognizer
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -201,8 +201,6 @@ def score(
     """
     from tqdm import tqdm
 
-    from fer_pipeline.inference.detection.yunet import published_yunet
-    from fer_pipeline.inference.detection.yunet_download import find_yunet
     from fer_pipeline.inference.model_files import PortableModel
     from fer_pipeline.scoring import score
     from fer_pipeline.scoring.outputs import FACES
@@ -211,9 +209,6 @@ def score(
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")
     framing: Literal["detect", "crop"] = "crop" if faces == "crop" else "detect"
-    detector = find_yunet(detector)
-    if detector is not None:
-        published_yunet(detector)
     portable = PortableModel.read(chosen_model(model), detector)
     pictures, out = storage_location(source), storage_location(output)
     with exclusive(out.lock, "fer score"), tqdm(unit=" pictures", file=sys.stderr) as bar:

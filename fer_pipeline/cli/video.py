@@ -46,7 +46,7 @@ def video(
 
     It writes tables, subtitles, the annotated video and a report page.
 
-    Faces of less than about 8 % of the longer side (YuNet: 4 %) are not found at --detection-side 320; 640 finds faces half as
+    Faces of less than about 5 % of the longer side (haar: 8 %) are not found at --detection-side 320; 640 finds faces half as
     large in about four times the time.
 
     Results are written aside and take the place of earlier ones when they are whole. Ctrl-C ends with those up to there, all

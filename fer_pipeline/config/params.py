@@ -117,9 +117,13 @@ class EvaluateParams(Section):
 
 
 class ExportParams(Section):
-    """`tolerance`: largest absolute difference of ONNX logits from Keras logits."""
+    """`tolerance`: largest absolute difference of ONNX logits from Keras logits.
+
+    `detector` is the face detector of the bundle; it becomes part of the model's image spec.
+    """
 
     tolerance: Positive = 1e-4
+    detector: Literal["centerface", "yunet", "haar"] = "centerface"
 
 
 class PromoteParams(Section):

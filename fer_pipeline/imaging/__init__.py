@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -26,6 +26,12 @@ from fer_pipeline.imaging.decoding import from_pil as from_pil
 FACE_SIZE = 48
 """Side of a model input in pixels."""
 
+DetectorName = Literal["centerface", "yunet", "haar"]
+"""A face detector; `inference.detection` has them."""
+
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
+DEFAULT_DETECTOR: DetectorName = "centerface"
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -33,7 +39,7 @@ class ImageSpec:
 
     Stored with each model; loading a model checks its `fingerprint`. `denoise` and `contrast` are applied at 48x48, in this
     order. `crop_scale` is the side of the square crop around a detected face, in units of the FER-2013 framing (1.0 is the
-    framing of the training images).
+    framing of the training images). `detector` is the face detector of a model's bundle.
     """
 
     size: int = FACE_SIZE
@@ -41,6 +47,7 @@ class ImageSpec:
     contrast: Literal["none", "clahe"] = "none"
     crop_scale: float = 1.0
     version: int = 1
+    detector: DetectorName = DEFAULT_DETECTOR
 
     def __post_init__(self) -> None:
         if self.size != FACE_SIZE:
@@ -49,13 +56,21 @@ class ImageSpec:
             raise ModelError(f"image spec has denoise {self.denoise!r}, expected none, median or nlm")
         if self.contrast not in ("none", "clahe"):
             raise ModelError(f"image spec has contrast {self.contrast!r}, expected none or clahe")
+        if self.detector not in DETECTORS:
+            raise ModelError(f"image spec has detector {self.detector!r}, expected {', '.join(DETECTORS)}")
         if self.version != 1:
             raise ModelError(f"image spec has version {self.version}, this code knows version 1: upgrade fer-pipeline")
 
     @property
     def fingerprint(self) -> str:
         """Return the first 12 hex digits of the SHA-256 of the spec's canonical JSON."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        # Models of before the detector could be chosen keep theirs.
+        values = self.table_values() if self.detector == DEFAULT_DETECTOR else asdict(self)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+    def table_values(self) -> dict[str, Any]:
+        """Return what decides the images of a processed table: all but the detector."""
+        return {name: value for name, value in asdict(self).items() if name != "detector"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ImageSpec:
@@ -83,6 +98,14 @@ def to_gray(image: UInt8Array) -> UInt8Array:
     if image.ndim == 3 and image.shape[2] == 3:
         return _uint8(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     raise ImageError(f"picture has shape {image.shape}, expected (H, W), (H, W, 1) or (H, W, 3)")
+
+
+def to_rgb(image: UInt8Array) -> UInt8Array:
+    """Convert a gray image (H, W) or (H, W, 1) to RGB uint8 (H, W, 3).
+
+    Returns the same array where it is RGB.
+    """
+    return image if image.ndim == 3 and image.shape[2] == 3 else _uint8(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
 
 
 def to_bgr(image: UInt8Array) -> UInt8Array:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.errors import ModelError
+from fer_pipeline.imaging import DEFAULT_DETECTOR, DetectorName
+from fer_pipeline.inference.detection.selection import find_detector
 from fer_pipeline.inference.detection.yunet import YUNET_FILE
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD, Recognizer
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
@@ -16,26 +18,28 @@ PORTABLE_FILES = (MODEL_FILE, INFO_FILE, YUNET_FILE, CARD_FILE)
 
 @dataclass(frozen=True)
 class PortableModel:
-    """Name and content of each file of one exported model.
+    """Name and content of each file of one exported model, and its face detector.
 
-    Changes of its folder after `read` have no effect.
+    Changes of its folder after `read` have no effect. YuNet's file is among `files` where it is the detector.
     """
 
     files: tuple[tuple[str, bytes], ...]
+    detector: DetectorName = DEFAULT_DETECTOR
 
     @classmethod
-    def read(cls, folder: Path, detector: Path | None = None) -> PortableModel:
+    def read(cls, folder: Path, detector: str | None = None) -> PortableModel:
         """Read an exported model.
 
-        The face detector is that of its folder, or the YuNet file `detector`. Raises `ModelError` where files are missing or
-        cannot be read; `recognizer` checks whether they fit each other.
+        `detector` is a name or file as for `selection.find_detector`; None is the one of the model's image spec. Raises
+        `ModelError` where files are missing or cannot be read; `recognizer` checks whether they fit each other.
         """
-        ModelInfo.read(folder)  # here, so that the message names the folder and not a copy
-        paths = {name: folder / name for name in PORTABLE_FILES}
-        if detector is not None:
-            paths[YUNET_FILE] = detector
+        info = ModelInfo.read(folder)  # here, so that the message names the folder and not a copy
+        name, yunet = find_detector(detector or info.image_spec.detector, folder)
+        paths = {file: folder / file for file in PORTABLE_FILES}
+        if yunet is not None:
+            paths[YUNET_FILE] = yunet
         try:
-            return cls(tuple((name, path.read_bytes()) for name, path in paths.items() if path.exists()))
+            return cls(tuple((file, path.read_bytes()) for file, path in paths.items() if path.exists()), name)
         except OSError as error:
             raise ModelError(f"{folder} cannot be read: {error}; it may be changing, try again") from error
 
@@ -56,4 +60,4 @@ class PortableModel:
         """
         with tempfile.TemporaryDirectory(prefix="fer-model-") as scratch:
             self.write(Path(scratch))
-            return Recognizer.load(Path(scratch), threshold=threshold)
+            return Recognizer.load(Path(scratch), self.detector, threshold)

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ImageError, ParamsError
-from fer_pipeline.imaging import UInt8Array, crop, crop_rotated, rotate90, rotate_box90, shrink, to_model_input
+from fer_pipeline.imaging import UInt8Array, crop, crop_rotated, rotate_box90, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.detection.faces import DETECTION_SIDE, Box, FaceBox, FaceDetector, crop_box
+from fer_pipeline.inference.detection.faces import Box, FaceBox, FaceDetector, crop_box
 from fer_pipeline.inference.detection.selection import select_detector
+from fer_pipeline.inference.detection.upright import detect_upright
 from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
 from fer_pipeline.inference.pictures.recognition import Picture, Recognition
 from fer_pipeline.inference.pictures.sources import PictureSource, Source, is_several, pictures_of
@@ -30,7 +31,6 @@ DEFAULT_THRESHOLD = 0.4
 Of the predictions below it, more than 6 in 10 would be wrong.
 """
 
-_ROTATED_SIDE = 2 * DETECTION_SIDE
 _PICTURES_AT_ONCE = 8
 
 LEVEL_DEGREES = 15.0
@@ -58,15 +58,20 @@ class Recognizer:
         self.threshold = threshold
 
     @classmethod
-    def load(cls, model: str | Path, detector: FaceDetector | None = None, threshold: float = DEFAULT_THRESHOLD) -> Recognizer:
+    def load(
+        cls, model: str | Path, detector: FaceDetector | str | None = None, threshold: float = DEFAULT_THRESHOLD
+    ) -> Recognizer:
         """Load the recognizer of a model.
 
         `model` is the name of a pretrained model ("fast"), the folder of an exported model, or "champion" or "challenger" of the
-        workspace. Without a detector `select_detector` chooses one. Raises `ModelError` where there is no such name or folder, or
-        the model does not load.
+        workspace. `detector` is a detector, its name ("centerface", "yunet", "haar") or the path of YuNet's file; None is the one
+        of the model's image spec. Raises `ModelError` where there is no such name or folder, or the model does not load.
         """
         folder = model_folder(model) if isinstance(model, str) else model
-        return cls(EmotionClassifier.load(folder), detector or select_detector(folder), threshold)
+        classifier = EmotionClassifier.load(folder)
+        if detector is None or isinstance(detector, str):
+            detector = select_detector(detector or classifier.info.image_spec.detector, folder)
+        return cls(classifier, detector, threshold)
 
     @property
     def info(self) -> ModelInfo:
@@ -80,9 +85,9 @@ class Recognizer:
         list of such. With `bgr` the channels of arrays are in the order of OpenCV. Returns a list of the faces, largest first;
         empty where there is no face.
 
-        Where no face is found, the image is searched again rotated by 90, 180 and 270 degrees; the rotation with the highest
-        detection score is used. Raises `ImageError` where one picture cannot be read; of several it is among the `errors` of the
-        result.
+        Where no upright face is found, the image is searched again rotated by 90, 180 and 270 degrees
+        (`detection.upright.detect_upright`). Raises `ImageError` where one picture cannot be read; of several it is among the
+        `errors` of the result.
         """
         several = is_several(source)
         sources = pictures_of(source, bgr=bgr)
@@ -156,7 +161,7 @@ class Recognizer:
         return EMOTIONS[best] if probabilities[best] >= self.threshold else UNCERTAIN
 
     def _recognize_cut(self, images: Sequence[UInt8Array]) -> list[list[tuple[FaceEmotion, UInt8Array]]]:
-        searched = [self._detect(image) for image in images]
+        searched = [detect_upright(self.detector, image) for image in images]
         results = self._classify_found([(image, found) for image, found, _ in searched])
         return [
             [(_rotated_back(face, image, quarters), cut) for face, cut in faces] if quarters else faces
@@ -180,23 +185,6 @@ class Recognizer:
             for (image, face, box), cut, row in zip(boxes, crops, rows, strict=True)
         )
         return [[next(faces) for _ in found] for _, found in images]
-
-    def _detect(self, image: UInt8Array) -> tuple[UInt8Array, list[FaceBox], int]:
-        found = self.detector.detect(image)
-        if found:
-            return image, found, 0
-        # A detector that finds faces upside down, as YuNet does, finds a rotated face in two rotations; the upright one has the
-        # higher score. Only a small copy is rotated: rotating a large image would take longer than everything else.
-        small = shrink(image, _ROTATED_SIDE)
-        scores = {
-            quarters: max((face.score for face in self.detector.detect(rotate90(small, quarters))), default=0.0)
-            for quarters in (1, 2, 3)
-        }
-        best = max(scores, key=lambda quarters: scores[quarters])
-        if not scores[best]:
-            return image, [], 0
-        rotated = rotate90(image, best)
-        return rotated, self.detector.detect(rotated), best
 
     def _probabilities(self, crops: list[UInt8Array]) -> npt.NDArray[np.float64]:
         if not crops:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.inference.detection.faces import Box, FaceBox
+from fer_pipeline.inference.detection.faces import Box, FaceBox, iou
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.output_schema import rounded
 from fer_pipeline.labels import EMOTIONS
@@ -118,14 +118,6 @@ class FaceTracker:
         return pairs
 
 
-def iou(a: Box, b: Box) -> float:
-    """Return the intersection over union of two boxes, in 0..1."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (_area(a) + _area(b) - width * height)
-
-
 class _Track:
     """Kalman state of one face.
 
@@ -186,7 +178,3 @@ def _noise(side: float) -> npt.NDArray[np.float64]:
 
 def _side(face: FaceBox) -> float:
     return face.framing_xyxy[2] - face.framing_xyxy[0]
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])

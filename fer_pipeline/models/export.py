@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -61,7 +62,7 @@ def export(
             network=training["network"],
             sha256=file_sha256(folder / MODEL_FILE),
             temperature=float(calibration.get("temperature", math.nan)),
-            image_spec=ImageSpec.from_dict(training["image_spec"]),
+            image_spec=replace(ImageSpec.from_dict(training["image_spec"]), detector=params.detector),
             synthetic=training["synthetic"],
             data=training["source"],
             lineage=lineage,

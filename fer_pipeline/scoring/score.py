@@ -170,7 +170,7 @@ def _metadata(source: StorageLocation, table: StorageLocation) -> dict[str, Any]
 
 
 def _digest(model: PortableModel) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(model.detector.encode())
     for name, content in model.files:
         digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:12]

@@ -68,7 +68,7 @@ class Fer:
         shared = shared_root()
         reload_signal = ReloadSignal(shared)
         jobs = VideoJobs(shared, model_folder, limits)
-        model = LoadedModel.read(model_folder)
+        model = LoadedModel.read(model_folder, settings.detector)
         self._decoders = DecoderPool(limits.parallel + 1, limits)  # one more for the thread that all cameras share
         self._state = state = ServiceState(
             recognizer=model.recognizer,
@@ -82,7 +82,8 @@ class Fer:
             hosts=settings.hosts,
         )
         state.serve(model)
-        self._watcher = state.watcher = ModelWatcher(settings.follow_dir or model_folder, model, state.serve)
+        follow = settings.follow_dir or model_folder
+        self._watcher = state.watcher = ModelWatcher(follow, model, state.serve, settings.detector)
         set_state(app, state)
         if settings.reload_seconds is not None:
             self._watcher.watch(settings.reload_seconds)

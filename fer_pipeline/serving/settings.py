@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.imaging import DETECTORS
 from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode
 from fer_pipeline.workspace import layout
 
@@ -35,6 +36,12 @@ def _absolute(path: Path) -> Path:
     if not path.is_absolute():  # the workers of a packaged service run in a folder of their own
         raise ValueError(f"expected an absolute path such as {Path.cwd() / path}")
     return path
+
+
+def _detector(choice: str) -> str:
+    if choice not in DETECTORS and not Path(choice).is_absolute():
+        raise ValueError
+    return choice
 
 
 def _sendable(token: SecretStr) -> SecretStr:
@@ -118,6 +125,11 @@ class ServiceSettings(_Environment):
 
     model_dir: Path = Field(default=BUNDLE, description="the folder of an exported model")
     follow_dir: Folder = None  # from which new models are taken; None: from model_dir
+    detector: Annotated[
+        Annotated[str, AfterValidator(_detector)] | None,
+        BeforeValidator(lambda value: value or None),
+        Field(description=f"one of {', '.join(DETECTORS)}, or the absolute path of YuNet's file"),
+    ] = None  # None: the one of the model's image spec
     token: Annotated[SecretStr, AfterValidator(_sendable)] | None = Field(
         default=None,
         description="letters, digits and signs of printable ASCII, without blanks; leave it out for a service without a token",

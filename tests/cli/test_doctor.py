@@ -42,6 +42,16 @@ def test_a_folder_that_is_no_clone_gets_advice(tmp_path: Path) -> None:
     assert "run from the root" in finding(tmp_path, "params.yaml").message
 
 
+def test_the_face_detector_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert finding(ROOT, "face detector").message.startswith("centerface")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("detector: centerface", "detector: yunet"))
+    missing = finding(tmp_path, "face detector")
+    assert not missing.ok
+    assert "fer models fetch yunet" in missing.message
+
+
 def test_missing_data_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("data/synthetic.yaml", "data/source"))
     assert "fer data add" in finding(tmp_path, "data").message

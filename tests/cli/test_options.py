@@ -52,6 +52,8 @@ def test_the_champion_answers_and_else_the_pretrained_model(face: str, tmp_path:
     by_default = fer("predict", face)
     assert by_default.exit_code == 0, by_default.output
     assert "model: fast, pretrained (brightness " in by_default.stderr
+    assert "face detector: centerface\n" in by_default.stderr
+    assert "face detector: haar\n" in fer("predict", face, "--detector", "haar").stderr
     assert "face.png: 1 face\n" in by_default.stdout
     shutil.copytree(brightness_model, tmp_path / "data" / "bundle")
     assert "model: the champion in data/bundle (brightness " in fer("predict", face).stderr
@@ -95,8 +97,8 @@ def test_a_detector_that_is_not_the_published_one_is_refused(
 ) -> None:
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_bytes(b"changed")
-    option = ("--detector", place) if place == "given.onnx" else ()
-    error = fer("predict", face, "--model", brightness_model, *option).exception
+    choice = place if place == "given.onnx" else "yunet"
+    error = fer("predict", face, "--model", brightness_model, "--detector", choice).exception
     assert isinstance(error, ModelError)
     assert place in str(error)
 

@@ -258,6 +258,8 @@ def test_clahe_widens_the_contrast() -> None:
 
 def test_the_fingerprint_follows_the_values_of_the_spec() -> None:
     assert ImageSpec().fingerprint == ImageSpec.from_dict({"size": 48, "crop_scale": 1.0}).fingerprint
+    assert ImageSpec(detector="haar").fingerprint != ImageSpec().fingerprint
+    assert ImageSpec(detector="haar").table_values() == ImageSpec().table_values()
     assert ImageSpec().fingerprint != ImageSpec(denoise="median").fingerprint
 
 

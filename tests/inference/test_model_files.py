@@ -29,12 +29,18 @@ def test_later_changes_of_the_folder_have_no_effect(brightness_model: Path, tmp_
     assert (tmp_path / "copy" / MODEL_FILE).read_bytes() == content
 
 
-def test_a_given_detector_takes_the_place_of_that_of_the_folder(brightness_model: Path, tmp_path: Path) -> None:
+def test_a_given_detector_takes_the_place_of_that_of_the_folder(
+    brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = shutil.copytree(brightness_model, tmp_path / "model")
     (folder / YUNET_FILE).write_bytes(b"of the folder")
     (tmp_path / "other.onnx").write_bytes(b"given")
-    assert dict(PortableModel.read(folder).files)[YUNET_FILE] == b"of the folder"
-    assert dict(PortableModel.read(folder, tmp_path / "other.onnx").files)[YUNET_FILE] == b"given"
+    monkeypatch.setattr("fer_pipeline.inference.detection.selection.published_yunet", lambda file: None)
+    by_name, by_file = PortableModel.read(folder, "yunet"), PortableModel.read(folder, str(tmp_path / "other.onnx"))
+    assert (by_name.detector, dict(by_name.files)[YUNET_FILE]) == ("yunet", b"of the folder")
+    assert (by_file.detector, dict(by_file.files)[YUNET_FILE]) == ("yunet", b"given")
+    assert PortableModel.read(folder).detector == "centerface"
+    assert PortableModel.read(folder, "haar").recognizer().detector.name == "haar"
 
 
 def test_the_card_is_read_where_there_is_one(brightness_model: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from fer_pipeline.inference.face_emotion import UNCERTAIN
 from fer_pipeline.inference.quality import NOSE_LENGTH
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -173,20 +175,22 @@ def test_a_picture_without_faces_has_an_empty_answer(brightness_model: Path) -> 
     assert Recognizer.load(brightness_model).recognize(halves()) == []
 
 
-def test_haar_is_the_detector_that_needs_nothing(brightness_model: Path, drawn_face: UInt8Array) -> None:
+def test_centerface_is_the_detector_by_default(brightness_model: Path, drawn_face: UInt8Array) -> None:
     recognizer = Recognizer.load(brightness_model)
     (face,) = recognizer.recognize(drawn_face)
-    assert recognizer.detector.name == "haar"
-    assert face.box_xyxy is not None
+    assert recognizer.detector.name == "centerface"
+    assert face.pose is not None
 
 
-def test_a_yunet_network_beside_the_model_is_the_detector(
-    brightness_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_image_spec_names_the_detector(brightness_model: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(brightness_model, tmp_path / "model")
+    info = ModelInfo.read(folder)
+    replace(info, image_spec=replace(info.image_spec, detector="haar")).write(folder)
+    assert Recognizer.load(folder).detector.name == "haar"
+    assert Recognizer.load(folder, "centerface").detector.name == "centerface"
     (folder / YUNET_FILE).write_bytes(b"damaged")
     with pytest.raises(ModelError, match="is not a YuNet network"):  # it was taken, and nothing else in its place
-        Recognizer.load(folder)
+        Recognizer.load(folder, "yunet")
 
 
 def test_the_answer_is_uncertain_below_the_threshold(brightness_model: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_picture_is_answered_with_its_faces_and_the_model(client: TestClient, 
     values = answer.json()
     assert values["picture"] == {"width": 640, "height": 480}
     (face,) = values["faces"]
-    assert face["box"]["x"] == pytest.approx(217, abs=12)
+    assert face["box"]["x"] == pytest.approx(237, abs=12)
     assert list(face["probabilities"]) == list(EMOTIONS)
     assert values["model"]["network"] == "brightness"
     assert values["model"]["lineage"] == {"run_id": "abc"}
@@ -149,7 +149,8 @@ def test_model_facts_are_told(client: TestClient, brightness_model: Path) -> Non
     assert facts["sha256"] == info.sha256
     assert facts["labels"] == list(EMOTIONS)
     assert facts["image_spec"]["fingerprint"] == info.image_spec.fingerprint
-    assert (facts["metrics"], facts["detector"], facts["uncertain_below"]) == ({"accuracy": 0.5}, "haar", 0.4)
+    assert (facts["metrics"], facts["detector"], facts["uncertain_below"]) == ({"accuracy": 0.5}, "centerface", 0.4)
+    assert (facts["detector_origin"]["licence"], facts["detector_origin"]["training_data"][:10]) == ("MIT", "WIDER FACE")
 
 
 def test_a_model_of_synthetic_faces_says_so_in_each_answer(brightness_model: Path, tmp_path: Path) -> None:

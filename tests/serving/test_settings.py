@@ -79,6 +79,19 @@ def test_an_unknown_temporal_mode_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         ServiceSettings()
 
 
+@pytest.mark.parametrize("choice", ["haar", "/models/yunet.onnx", ""])
+def test_the_detector_comes_from_the_environment(set_environment: Any, choice: str) -> None:
+    set_environment({"FER_DETECTOR": choice})
+    assert ServiceSettings().detector == (choice or None)
+
+
+@pytest.mark.parametrize("choice", ["centreface", "models/yunet.onnx"])
+def test_an_unknown_detector_is_an_error(set_environment: Any, choice: str) -> None:
+    set_environment({"FER_DETECTOR": choice})
+    with pytest.raises(ParamsError, match=r"FER_DETECTOR is .*, expected one of centerface, yunet, haar"):
+        ServiceSettings()
+
+
 def test_the_log_of_predictions_comes_from_the_environment(tmp_path: Path, set_environment: Any) -> None:
     set_environment({"FER_PREDICTION_LOG": str(tmp_path), "FER_PREDICTION_LOG_DAYS": "7"})
     settings = ServiceSettings()

@@ -17,6 +17,7 @@ from fer_pipeline.analysis.card.figures import (
     robustness,
 )
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.inference.detection.selection import ORIGINS
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.components import BulletList, Section, Table
 
@@ -43,10 +44,13 @@ def card_sections(metadata: CardMetadata) -> tuple[Section, ...]:
 
 def _what(metadata: CardMetadata) -> Section:
     info, training = metadata.info, metadata.training
+    origin = ORIGINS[info.image_spec.detector]
     rows = (
         ("network", f"{info.network}, {training['parameters']:,} weights, {metadata.megabytes:.1f} MB as ONNX"),
         ("input", f"one face, gray, {info.image_spec.size}x{info.image_spec.size} pixels, uint8"),
         ("output", f"probabilities of {', '.join(EMOTIONS)}"),
+        ("faces in pictures are found by", f"{info.image_spec.detector}: {origin.source}"),
+        ("that detector's licence and training data", f"{origin.licence}; {origin.training_data}"),
         ("fingerprint", info.fingerprint),
         ("SHA-256 of model.onnx", info.sha256),
     )

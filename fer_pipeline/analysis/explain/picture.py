@@ -12,7 +12,6 @@ import numpy.typing as npt
 from fer_pipeline.errors import ImageError, ModelError, ParamsError
 from fer_pipeline.imaging import UInt8Array, encode_png, to_model_input
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.inference.detection.faces import FaceDetector
 from fer_pipeline.inference.detection.selection import select_detector
 from fer_pipeline.inference.pictures.sources import read_file
 from fer_pipeline.inference.recognizer import Recognizer
@@ -34,7 +33,7 @@ def explain_picture(
     *,
     method: str,
     crop: bool,
-    detector: FaceDetector | None,
+    detector: str | None,
     seed: int,
     number: int = 1,
 ) -> tuple[str, float]:
@@ -51,7 +50,8 @@ def explain_picture(
         raise ImageError(f"{picture}: {error}") from error
     classifier = EmotionClassifier.load(model, threads=2)
     if not crop:
-        found = Recognizer(classifier, detector or select_detector(model)).recognize_cut(image)
+        selected = select_detector(detector or classifier.info.image_spec.detector, model)
+        found = Recognizer(classifier, selected).recognize_cut(image)
         if not found:
             raise ImageError(f"no face was found in {picture}: if it is a cropped face, add --faces crop")
         if number > len(found):

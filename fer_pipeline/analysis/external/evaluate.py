@@ -25,7 +25,7 @@ def evaluate_dataset(path: Path, layout: str, model: Path, out: Path, *, part: s
     classifier = EmotionClassifier.load(model, threads=2)
     data = open_dataset(path, layout, part)
     detect = faces == "detect" or (faces == "auto" and data.framing == "scene")
-    recognizer = Recognizer(classifier, select_detector(model)) if detect else None
+    recognizer = Recognizer(classifier, select_detector(classifier.info.image_spec.detector, model)) if detect else None
     result = measure_dataset(
         data,
         classifier.probabilities,

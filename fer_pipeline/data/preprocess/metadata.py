@@ -53,6 +53,7 @@ def write_metadata(metadata: PreprocessMetadata, processed: Path, quarantine: Pa
     """Write facts.json into the folders of the processed table and the quarantine."""
     values = asdict(metadata)
     del values["seconds"]  # equal input must give equal files, or DVC would train again
+    values["image_spec"] = metadata.image_spec.table_values()
     write_json(processed / "facts.json", {**values, "image_spec_fingerprint": metadata.image_spec.fingerprint})
     write_json(
         quarantine / "facts.json",

@@ -60,7 +60,7 @@ class FaceDetector(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name for reports: "haar", "yunet"."""
+        """Short name for reports: "centerface", "haar", "yunet"."""
 
     def detect(self, image: UInt8Array) -> list[FaceBox]:
         """Detect the faces of an RGB (H, W, 3) or gray (H, W) image, largest first."""
@@ -81,6 +81,14 @@ def scale_box(box: Box, scale: float) -> Box:
     """Scale a box from one image size to another; returns Python floats."""
     x1, y1, x2, y2 = box
     return (float(x1 * scale), float(y1 * scale), float(x2 * scale), float(y2 * scale))
+
+
+def iou(a: Box, b: Box) -> float:
+    """Return the intersection over union of two boxes, in 0..1."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
 
 
 def largest_first(faces: Iterable[FaceBox]) -> list[FaceBox]:

@@ -43,12 +43,12 @@ def fetch_yunet(target: Path, url: str = YUNET_URL) -> bool:
     return True
 
 
-def find_yunet(file: Path | None = None) -> Path | None:
-    """Return `file`, else YuNet in the workspace, else in the user's data folder.
+def find_yunet() -> Path | None:
+    """Return YuNet in the workspace, else in the user's data folder.
 
     None where there is none. The file is not checked: see `yunet.published_yunet`.
     """
-    return file or next((known for known in (YUNET, user_yunet()) if known is not None and _is_there(known)), None)
+    return next((known for known in (YUNET, user_yunet()) if known is not None and _is_there(known)), None)
 
 
 def user_yunet() -> Path | None:
@@ -77,7 +77,7 @@ def _content(url: str, target: Path) -> bytes:
     except (OSError, HTTPException, ValueError) as error:
         raise ToolUnavailableError(
             f"{url} cannot be fetched ({error}): check the network or proxy, give another address as --url, or download the "
-            f"file elsewhere and put it at {target}; without it the Haar cascade finds the faces"
+            f"file elsewhere and put it at {target}; without it CenterFace finds the faces"
         ) from error
 
 

@@ -24,6 +24,7 @@ SERVED_CODE: Final = (
     "fer_pipeline/imaging/*.py",
     "fer_pipeline/workspace/*.py",
     "fer_pipeline/inference/**/*.py",
+    "fer_pipeline/inference/detection/vendor/*",
     "fer_pipeline/monitoring/*.py",
     "fer_pipeline/feedback/*.py",
     "fer_pipeline/serving/**/*.py",

@@ -56,12 +56,13 @@ def remove_challenger(root: Path) -> None:
 def copy_model(target: Path, model_folder: Path, root: Path, names: Mapping[str, str] | None) -> None:
     """Copy the files of an exported model that a service needs.
 
-    These are model.onnx, model.json, card and list of training images, and the workspace's YuNet where it has one.
+    These are model.onnx, model.json, card and list of training images, and the workspace's YuNet where it has one. Raises
+    `ModelError` where the model's image spec names YuNet and the workspace has none.
     """
+    info = ModelInfo.read(model_folder)
     for name in (MODEL_FILE, INFO_FILE):
         shutil.copy2(model_folder / name, target / name)
     if names:
-        info = ModelInfo.read(model_folder)
         replace(info, lineage={**info.lineage, **names}).write(target)
     for name in (CARD_FILE, TRAINING_IMAGES_FILE):  # the latter for the drift check
         if (model_folder / name).exists():
@@ -69,3 +70,8 @@ def copy_model(target: Path, model_folder: Path, root: Path, names: Mapping[str,
     detector = root / DETECTORS / YUNET_FILE
     if detector.exists():
         shutil.copy2(detector, target / YUNET_FILE)
+    elif info.image_spec.detector == "yunet":
+        raise ModelError(
+            f"export.detector is yunet, and {detector} is missing: `fer models fetch yunet --to {DETECTORS / YUNET_FILE}`, or "
+            "export with another detector"
+        )

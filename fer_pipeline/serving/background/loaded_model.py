@@ -28,13 +28,15 @@ class LoadedModel:
     stamps: FileStamps
 
     @classmethod
-    def read(cls, folder: Path) -> LoadedModel:
+    def read(cls, folder: Path, detector: str | None = None) -> LoadedModel:
         """Load an exported model and run it once on a face and on a picture.
+
+        `detector` is a name or file as for `selection.find_detector`; None is the one of the model's image spec.
 
         Raises `ModelError` where files are missing or damaged, or its answers are no probabilities.
         """
         stamps = file_stamps(folder)
-        files = PortableModel.read(folder)
+        files = PortableModel.read(folder, detector)
         recognizer = files.recognizer()
         _smoke_test(recognizer, folder)
         return cls(recognizer, files, stamps)

@@ -23,14 +23,18 @@ logger = logging.getLogger(__name__)
 class ModelWatcher:
     """Loads what comes into the model's folder and hands it to a callback."""
 
-    def __init__(self, folder: Path, model: LoadedModel, on_model: Callable[[LoadedModel], None]) -> None:
+    def __init__(
+        self, folder: Path, model: LoadedModel, on_model: Callable[[LoadedModel], None], detector: str | None = None
+    ) -> None:
         """Watch a folder, that of `model` as a rule, which is served now.
 
-        `on_model` must make the next one answer; it may be called from any thread.
+        `on_model` must make the next one answer; it may be called from any thread. `detector` is the one that
+        `LoadedModel.read` is called with.
         """
         self._folder = folder
         self._model = model
         self._on_model = on_model
+        self._detector = detector
         self._seen: FileStamps = model.stamps
         self._lock = Lock()
         self._closing = Event()
@@ -92,7 +96,7 @@ class ModelWatcher:
             thread.join()
 
     def _read(self) -> LoadedModel:
-        fresh = LoadedModel.read(self._folder)
+        fresh = LoadedModel.read(self._folder, self._detector)
         if fresh.recognizer.info.synthetic and not self._model.recognizer.info.synthetic:
             raise ModelError(
                 f"the model in {self._folder} was trained on drawn faces, and does not take over from one of real faces: "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fer_pipeline.imaging import MAX_PIXELS
+from fer_pipeline.inference.detection.selection import ORIGINS
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import TemporalMode
 
@@ -27,6 +29,7 @@ class Lineage(BaseModel):
     fingerprint: str = Field(description="of all that decides an answer: weights, temperature, labels, image spec")
     data: str = Field(description="what it was trained on")
     synthetic: bool = Field(description="trained on generated faces: for trying the pipeline, not for real pictures")
+    detector: str = Field(description="that found the faces", examples=["centerface"])
     image_spec_fingerprint: str = Field(description="of the size, denoising, contrast and cut of a face; GET /model has them")
     lineage: dict[str, str] = Field(
         description="name, version and alias in the registry as far as it was packaged from there, run id, data version, "
@@ -45,7 +48,9 @@ class Model(Lineage):
     image_spec: dict[str, Any]
     temperature: float
     metrics: dict[str, float] = Field(description="on the test split")
-    detector: str = Field(examples=["haar"])
+    detector_origin: dict[str, str] | None = Field(
+        description="source, licence and training data of the face detector; null for one that is not of this package"
+    )
     camera_temporal: TemporalMode = Field(
         description="how a camera's answers are joined over time where its session does not choose"
     )
@@ -68,6 +73,7 @@ def lineage(recognizer: Recognizer) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "data": info.data,
         "synthetic": info.synthetic,
+        "detector": recognizer.detector.name,
         "image_spec_fingerprint": info.image_spec.fingerprint,
         "lineage": info.lineage,
         "notice": f"{SYNTHETIC_NOTICE} {NOTICE}" if info.synthetic else NOTICE,
@@ -89,14 +95,14 @@ def model_metadata(
     recognizer: Recognizer, *, camera_temporal: TemporalMode, has_card: bool, logs_predictions: bool, feedback_days: int | None
 ) -> dict[str, Any]:
     """Values of `Model`."""
-    info = recognizer.info
+    info, origin = recognizer.info, ORIGINS.get(recognizer.detector.name)
     return {
         **lineage(recognizer),
         "labels": list(info.labels),
         "image_spec": {**vars(info.image_spec), "fingerprint": info.image_spec.fingerprint},
         "temperature": info.temperature,
         "metrics": info.metrics,
-        "detector": recognizer.detector.name,
+        "detector_origin": asdict(origin) if origin else None,
         "camera_temporal": camera_temporal,
         "uncertain_below": recognizer.threshold,
         "max_pixels": MAX_PIXELS,

@@ -83,7 +83,7 @@ class Face(BaseModel):
         0,
         description="degrees against the clock by which the picture was turned to find the face; the box is that as sent",
     )
-    pose: Pose | None = Field(None, description="null where the face detector knows no landmarks: with Haar, or framing=face")
+    pose: Pose | None = Field(None, description="null where the face detector knows no landmarks: with haar, or framing=face")
     feedback: str | None = Field(
         None, description="token for POST /feedback, good for an hour; null where the operator takes no corrections"
     )

@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.inference.detection import haar, yunet
+from fer_pipeline.inference.detection import centerface, haar, yunet
 from fer_pipeline.inference.detection.faces import DETECTION_SIDE
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import MODEL_FILE
@@ -38,27 +38,34 @@ def network_file(model: PortableModel) -> bytes:
 
 
 def detector_file(model: PortableModel, name: str) -> bytes:
-    """Return the file of the face detector "haar" or "yunet".
+    """Return the file of the face detector "centerface", "haar" or "yunet".
 
-    They are a cascade as JSON (`haar_cascade`), and an ONNX file for pictures of any size.
+    They are a cascade as JSON (`haar_cascade`), and ONNX files for pictures of any size.
 
     Raises `ModelError` for another name or another YuNet than the published one.
     """
+    if name == "centerface":
+        return (centerface.VENDORED / centerface.NETWORK).read_bytes()
     if name == "haar":
         return haar_cascade()
     if name == "yunet":
         return free_sides(_file(model, yunet.YUNET_FILE))
-    raise ModelError(f"the face detector {name} has no file for the page, expected haar or yunet")
+    raise ModelError(f"the face detector {name} has no file for the page, expected centerface, haar or yunet")
 
 
 def detector_facts(name: str) -> dict[str, Any]:
     """By which values the detector works; they are those of `faces`."""
+    longest_side = DETECTION_SIDE
     if name == "haar":
         values: dict[str, Any] = {"neighbours": haar.HAAR_MIN_NEIGHBOURS, "smallest": haar.HAAR_MIN_SIDE}
-    else:
+    elif name == "yunet":
         side, left, top = yunet.YUNET_FRAMING
         values = {"threshold": yunet.YUNET_MIN_SCORE, "framing": {"side": side, "left": left, "top": top}}
-    return {"name": name, "longest_side": DETECTION_SIDE, **values}
+    else:
+        longest_side = centerface.CENTERFACE_SIDE
+        width, x, y = centerface.CENTERFACE_FRAMING
+        values = {"threshold": centerface.CENTERFACE_MIN_SCORE, "framing": {"width": width, "x": x, "y": y}}
+    return {"name": name, "longest_side": longest_side, **values}
 
 
 @lru_cache(maxsize=1)

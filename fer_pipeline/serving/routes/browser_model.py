@@ -135,7 +135,9 @@ def network(request: Request) -> Response:
     "/detector",
     response_class=Response,
     dependencies=[Depends(_downloading)],
-    responses=_binary("application/octet-stream", "A Haar cascade as JSON, or YuNet as ONNX; GET /model says which."),
+    responses=_binary(
+        "application/octet-stream", "CenterFace or YuNet as ONNX, or a Haar cascade as JSON; GET /model says which."
+    ),
 )
 def detector(request: Request) -> Response:
     """The face detector that works now."""

@@ -23,12 +23,15 @@ _TELL_SECONDS = 0.25
 _UNUSED = ("av.__main__", "av.datasets")  # a command, and downloads of samples
 
 
-def load(model_folder: Path) -> Recognizer:
-    """Load the model, and all modules that the analysis imports at its first use."""
+def load(model_folder: Path, detector: str | None) -> Recognizer:
+    """Load the model, and all modules that the analysis imports at its first use.
+
+    `detector` None: the one of the model's image spec.
+    """
     for module in walk_packages(av.__path__, "av."):
         if module.name not in _UNUSED:
             import_module(module.name)
-    return Recognizer.load(model_folder)
+    return Recognizer.load(model_folder, detector)
 
 
 def analyse_job(folder: Path, recognizer: Recognizer, limits: dict[str, int]) -> None:

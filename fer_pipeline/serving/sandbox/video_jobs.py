@@ -221,9 +221,10 @@ class VideoJobs:
                 model.files.write(model_folder)
             except OSError as error:
                 return "disk_full", f"there is no room for the video's model ({error.strerror}); try again later"
+        detector = model.files.detector if model is not None else ""
         end = time.monotonic() + 60 * self._limits.max_video_minutes
         with (folder / LOG).open("wb") as log:
-            process = start_worker(folder, model_folder, self._limits.model_dump_json(), log)
+            process = start_worker(folder, model_folder, self._limits.model_dump_json(), detector, log)
             try:
                 while process.poll() is None:
                     if self._is_unwanted(folder):

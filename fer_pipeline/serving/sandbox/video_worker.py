@@ -29,10 +29,10 @@ _SYSTEM_FILES = (
 )  # fmt: skip
 
 
-def main(folder: Path, model_folder: Path, owner: int, limits: dict[str, int]) -> None:
+def main(folder: Path, model_folder: Path, owner: int, limits: dict[str, int], detector: str | None) -> None:
     """Analyse the video of a job's folder; its state file holds the progress.
 
-    `limits` are the values of `settings.Limits`.
+    `limits` are the values of `settings.Limits`. `detector` None: the one of the model's image spec.
     """
     die_with(owner)
     os.umask(0o077)
@@ -42,7 +42,7 @@ def main(folder: Path, model_folder: Path, owner: int, limits: dict[str, int]) -
     landlock.restrict(readable=(*_library_folders(), *map(Path, _SYSTEM_FILES), model_folder), writable=(folder,))
     from fer_pipeline.serving.sandbox.video_analysis import analyse_job, load
 
-    recognizer = load(model_folder)
+    recognizer = load(model_folder, detector)
     folder = enclose(folder)
     leave_root()
     die_with(owner)
@@ -50,9 +50,9 @@ def main(folder: Path, model_folder: Path, owner: int, limits: dict[str, int]) -
     analyse_job(folder, recognizer, limits)
 
 
-def start_worker(folder: Path, model_folder: Path, limits: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the process of a job's video; `limits` is the JSON of `settings.Limits`."""
-    arguments = [str(folder), str(model_folder), str(os.getpid()), limits]
+def start_worker(folder: Path, model_folder: Path, limits: str, detector: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start the process of a job's video; `limits` is the JSON of `settings.Limits`, `detector` may be empty."""
+    arguments = [str(folder), str(model_folder), str(os.getpid()), limits, detector]
     environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE.parent), "HOME": str(folder), "TMPDIR": str(folder)}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__, *arguments],
@@ -88,4 +88,4 @@ def _limit(limits: dict[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]), sys.argv[5] or None)

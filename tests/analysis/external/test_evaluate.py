@@ -46,4 +46,4 @@ def test_the_command_finds_the_face_in_pictures_of_whole_scenes(
     assert done.exit_code == 0, done.output
     assert "1 pictures that have no face that was found" in done.output
     values = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert (values["detector"], values["rows"], values["rows_without_face"]) == ("haar", 1, 1)
+    assert (values["detector"], values["rows"], values["rows_without_face"]) == ("centerface", 1, 1)

@@ -17,6 +17,9 @@ from fastapi.testclient import TestClient
 from starlette.requests import HTTPConnection
 
 from fer_pipeline.errors import ModelError, ToolUnavailableError
+from fer_pipeline.inference.detection.centerface import CENTERFACE_SIDE, NETWORK, VENDORED
+from fer_pipeline.inference.detection.haar import HaarDetector
+from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import DWELL_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.serving.app import WEB
@@ -41,6 +44,9 @@ class Service:
         self.watcher = self.state.watcher = ModelWatcher(bundle, loaded, self.state.serve)
         app = app_with(self.state)
         self.client = TestClient(app, raise_server_exceptions=False)
+
+
+CENTERFACE = (VENDORED / NETWORK).read_bytes()
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def test_the_facts_are_those_by_which_the_server_answers(service: Service, brigh
     }
     assert facts["temperature"] == 2.0
     assert facts["image_spec"] == vars(info.image_spec)
-    assert facts["detector"]["name"] == "haar"
+    assert (facts["detector"]["name"], facts["detector"]["longest_side"]) == ("centerface", CENTERFACE_SIDE)
     assert facts["temporal"]["dwell_seconds"] is None
     assert facts["runtime"]["bytes"] == 14_239_897
     assert facts["runtime"]["sent"] < 4_000_000
@@ -98,7 +104,7 @@ def test_the_device_uses_the_operators_temporal_mode(service: Service) -> None:
 
 
 def test_the_files_come_once_and_are_then_known_by_their_tags(service: Service, brightness_model: Path) -> None:
-    for name, content in (("network", (brightness_model / MODEL_FILE).read_bytes()), ("detector", haar_cascade())):
+    for name, content in (("network", (brightness_model / MODEL_FILE).read_bytes()), ("detector", CENTERFACE)):
         first = service.client.get(f"/model/{name}")
         assert first.content == content
         assert first.headers["ETag"] == f'"{hashlib.sha256(content).hexdigest()}"'
@@ -167,6 +173,12 @@ def test_a_service_without_the_files_of_its_model_says_so(service: Service) -> N
     service.state.model_files = None
     answer = service.client.get("/model/network")
     assert (answer.status_code, error_of(answer)) == (404, "no_model_files")
+
+
+def test_the_detector_in_use_is_sent(service: Service) -> None:
+    service.state.recognizer = Recognizer(service.state.recognizer.classifier, HaarDetector())
+    assert service.client.get("/model/device").json()["detector"]["name"] == "haar"
+    assert service.client.get("/model/detector").content == haar_cascade()
 
 
 def test_the_cascade_holds_opencvs_exact_numbers() -> None:

@@ -68,7 +68,7 @@ def attack(calls):
     })
 
 seccomp.refuse = attack
-video_worker.main(job, model, parent, json.loads(sys.argv[6]))
+video_worker.main(job, model, parent, json.loads(sys.argv[6]), None)
 """
 
 

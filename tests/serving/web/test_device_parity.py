@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from fer_pipeline import imaging
 from fer_pipeline.imaging import ImageSpec, UInt8Array
+from fer_pipeline.inference.detection.centerface import CenterFaceDetector
 from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.detection.haar import HaarDetector
 from fer_pipeline.inference.quality import NOSE_LENGTH, FacePose, measure
@@ -18,6 +20,7 @@ from fer_pipeline.inference.smoothing import EVIDENCE_SECONDS, MIN_PROBABILITY, 
 from fer_pipeline.inference.tracking import FaceTracker
 from fer_pipeline.labels import EMOTIONS, emotion_index
 from fer_pipeline.serving.background.loaded_model import LoadedModel
+from fer_pipeline.serving.routes import browser_files
 from fer_pipeline.serving.routes.browser_files import haar_cascade
 from tests.serving.browsing import NEEDS_CHROMIUM, Visit
 from tests.serving.devices import called, crowd, pictures
@@ -103,6 +106,40 @@ def test_the_cascade_finds_the_same_boxes_as_opencv(visit: Visit, drawn_face: UI
         assert len(expected) >= 2
         assert [face["box"] for face in found] == [pytest.approx(face.box_xyxy) for face in expected]
         assert [face["score"] for face in found] == pytest.approx([face.score for face in expected])
+
+
+def test_centerface_is_read_as_on_the_server(visit: Visit) -> None:
+    """The same outputs of the network give the same faces; the test of the page runs the network itself."""
+    random = np.random.default_rng(5)
+    rows, columns = 72, 96  # of a picture of 380x285
+    ranges = ((1, 0, 0.355), (2, 1.5, 3), (2, -1, 1), (10, 0, 1))
+    outputs = [random.uniform(low, high, (1, count, rows, columns)).astype(np.float32) for count, low, high in ranges]
+    script = """
+      const { centerFaceDetector } = await import("/web/device/centerface.js");
+      const { picture } = await import("/web/device/pixels.js");
+      const seen = [];
+      const run = async (floats, dims) => {
+        seen.push([dims, floats[0], floats[383], floats[384 * 288 + 1], floats[2 * 384 * 288 + 384]]);
+        return Object.fromEntries(["537", "538", "539", "540"].map((name, i) => [name, { data: values.outputs[i] }]));
+      };
+      const detector = centerFaceDetector(run, values.facts);
+      return [await detector.detect(picture(760, 570, 4, bytes(values.data))), seen[0]];
+    """
+    rgba = random.integers(0, 256, (570, 760, 4), dtype=np.uint8)
+    facts = {**browser_files.detector_facts("centerface"), "longest_side": 380}
+    lists = [values.ravel().tolist() for values in outputs]
+    found, (dims, first, beyond, green, blue) = called(visit, script, data=rgba, facts=facts, outputs=lists)
+    small = imaging.shrink(np.ascontiguousarray(rgba[:, :, :3]), 380)
+    assert (dims, first, beyond, green, blue) == ([1, 3, 288, 384], small[0, 0, 0], 0, small[0, 1, 1], small[1, 0, 2])
+    detector = CenterFaceDetector(longest_side=380)
+    detector._session = SimpleNamespace(run=lambda names, values: outputs)
+    expected = detector.detect(np.ascontiguousarray(rgba[:, :, :3]))
+    assert len(expected) > 5
+    for one, other in zip(found, expected, strict=True):
+        assert one["box"] == pytest.approx(other.box_xyxy, rel=1e-6)
+        assert one["framing"] == pytest.approx(other.framing_xyxy, rel=1e-6)
+        assert one["score"] == pytest.approx(other.score)
+        assert np.ravel(one["landmarks"]) == pytest.approx(np.ravel(other.landmarks), rel=1e-6)  # type: ignore[arg-type]
 
 
 def test_faces_are_followed_and_smoothed_as_on_the_server(visit: Visit) -> None:

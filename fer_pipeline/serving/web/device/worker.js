@@ -3,6 +3,7 @@
 
 import * as ort from "../vendor/onnxruntime-web/ort.wasm.bundle.min.mjs";
 import { Fault, worded } from "./faults.js";
+import { centerFaceDetector } from "./centerface.js";
 import { haarDetector } from "./haar.js";
 import { heatPicture } from "./heat.js";
 import { pixelsOfBitmap, pixelsOfFile } from "./decoding.js";
@@ -66,9 +67,11 @@ async function opened(network, name) {
 
 async function detectorOf(facts, content) {
   if (facts.name === "haar") return haarDetector(JSON.parse(new TextDecoder().decode(content)), facts);
-  if (facts.name !== "yunet") throw new Fault(`The face detector ${facts.name} is not on this device. Choose “On the server”.`);
-  const session = await opened(content, "The face detector YuNet");
-  return yunetDetector((values, dims) => session.run({ [session.inputNames[0]]: new ort.Tensor("float32", values, dims) }), facts);
+  const kinds = { centerface: centerFaceDetector, yunet: yunetDetector };
+  const kind = kinds[facts.name];
+  if (!kind) throw new Fault(`The face detector ${facts.name} is not on this device. Choose “On the server”.`);
+  const session = await opened(content, `The face detector ${facts.name}`);
+  return kind((values, dims) => session.run({ [session.inputNames[0]]: new ort.Tensor("float32", values, dims) }), facts);
 }
 
 async function logits(session, inputs) {
