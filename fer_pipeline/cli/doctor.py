@@ -73,7 +73,7 @@ def check_run() -> None:
 
     Raises `ToolUnavailableError` for the first finding.
     """
-    for finding in (_spark_home(), *(_home(tool) for tool in TOOLS)):
+    for finding in (*(_home(tool) for tool in TOOLS), _spark_home()):
         if not finding.ok:
             raise ToolUnavailableError(f"{finding.subject}: {finding.message}")
 

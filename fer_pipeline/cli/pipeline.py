@@ -28,9 +28,8 @@ def run(
 
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
+    check_run()  # before MLflow and Prefect are loaded, which takes seconds
     from fer_pipeline.promotion.summary import Summary
-
-    check_run()
     from flows.training import train_champion
 
     summary = train_champion(data, str(votes) if votes else None, profile, wait)
