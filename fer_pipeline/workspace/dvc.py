@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -24,6 +25,8 @@ from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.workspace.files import replaced_folder
 from fer_pipeline.workspace.layout import DVC_CACHE, DVC_LOCK, DVC_STAGES, SOURCE
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
+
+logger = logging.getLogger(__name__)
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
 """Names the file into which a stage command writes its error message, for the flow that started it."""
@@ -81,7 +84,8 @@ def git_refusal(root: Path) -> bool:
 def add_source(root: Path, paths: list[Path]) -> str:
     """Copy files or one folder into data/source under DVC; return the version (MD5).
 
-    Raises `SourceError` where a path is missing or two have one name; what was there before then stays.
+    DVC stores names in UTF-8 alone, so others are copied as "caf%E9.jpg", and logged. Raises `SourceError` where a path is
+    missing or cannot be copied, or two have one name; what was there before then stays.
     """
     for path in paths:
         if not path.exists():
@@ -95,11 +99,46 @@ def add_source(root: Path, paths: list[Path]) -> str:
             raise SourceError(f"{path} holds or lies in {target}, where sources are kept: give the path that the data comes from")
     with replaced_folder(target) as folder:
         for path in paths:
-            if path.is_dir():
-                shutil.copytree(path, folder / path.resolve().name)
-            else:
-                shutil.copy2(path, folder / path.name)
+            _copy(path, folder)
+        if renamed := _names_in_utf8(folder):
+            logger.warning("%d names that are no UTF-8, such as %s, were copied with %% and two digits", len(renamed), renamed[0])
     return track(root, target)
+
+
+def _copy(path: Path, folder: Path) -> None:
+    try:
+        if path.is_dir():
+            shutil.copytree(path, folder / path.resolve().name)
+        else:
+            shutil.copy2(path, folder / path.name)
+    except shutil.Error as error:
+        faults = error.args[0]
+        file, _, cause = faults[0]
+        if os.strerror(errno.ENOSPC) in cause:
+            raise
+        raise SourceError(
+            f"{len(faults)} of the files in {path} cannot be copied, the first is {file} ({cause}): change its mode or owner, or "
+            "move it away"
+        ) from error
+    except PermissionError as error:
+        raise SourceError(f"{error.filename} cannot be copied ({error.strerror}): change its mode or owner") from error
+
+
+def _names_in_utf8(folder: Path) -> list[str]:
+    """Rename files and folders below `folder` whose names are no UTF-8; return the new names."""
+    renamed = []
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            readable = re.sub(
+                "[\udc80-\udcff]", lambda match: f"%{ord(match[0]) - 0xDC00:02X}", name
+            )  # bytes that Python escaped
+            if readable == name:
+                continue
+            if os.path.lexists(Path(place, readable)):
+                raise SourceError(f"two files of {folder.name} would be called {readable!r} in UTF-8: rename one")
+            Path(place, name).rename(Path(place, readable))
+            renamed.append(readable)
+    return renamed
 
 
 def track(root: Path, path: Path) -> str:

@@ -199,6 +199,27 @@ def test_a_source_that_cannot_be_added_leaves_the_earlier_one(
     assert (root / "data" / "source" / "a.csv").read_text() == "1\n"
 
 
+def test_names_that_are_no_utf8_are_copied_readably(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """DVC stores names in UTF-8 alone."""
+    folder = tmp_path / "faces" / os.fsdecode(b"fran\xe7ais")
+    folder.mkdir(parents=True)
+    for name in (b"caf\xe9.png", "café.png".encode()):
+        (folder / os.fsdecode(name)).touch()
+    dvc.add_source(root, [tmp_path / "faces"])
+    copied = root / "data" / "source" / "faces" / "fran%E7ais"
+    assert sorted(file.name for file in copied.iterdir()) == ["caf%E9.png", "café.png"]
+    assert "2 names that are no UTF-8" in caplog.text
+
+
+def test_what_cannot_be_copied_is_named(root: Path, source: Path, tmp_path: Path) -> None:
+    dvc.add_source(root, [source])
+    (tmp_path / "faces").mkdir()
+    os.mkfifo(tmp_path / "faces" / "1.png")
+    with pytest.raises(SourceError, match=r"1 of the files in .*faces cannot be copied, the first is .*1.png .*named pipe"):
+        dvc.add_source(root, [tmp_path / "faces"])
+    assert (root / "data" / "source" / "a.csv").read_text() == "1\n"
+
+
 def test_the_data_version_is_unknown_before_the_first_fetch(root: Path) -> None:
     with pytest.raises(SourceError, match="fer run"):
         dvc.data_version(root)

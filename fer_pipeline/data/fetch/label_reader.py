@@ -132,14 +132,12 @@ def _which_numbering(origin: Path, numbers: Sequence[int]) -> str:
 
 
 def _hint(numbers: Sequence[int]) -> str:
-    """Say which word to set: each numbering that has all `numbers`, by two of them."""
-    ends = sorted({numbers[0], numbers[-1]})
+    """Say which word to set: what the numbers mean in each numbering that has them."""
     fitting = {name: codes for name, codes in NUMBERINGS.items() if set(numbers) <= set(codes)}
-    choices = "; ".join(f"{name} ({', '.join(f'{end} is {codes[end]}' for end in ends)})" for name, codes in fitting.items())
+    choices = "".join(f"{name} ({' '.join(codes[number] for number in numbers)}), " for name, codes in fitting.items())
     return (
-        "give `fer data add PATH --numbering WORD`, or set fetch.numbering in params.yaml, to "
-        f"{choices + '; or ' if choices else ''}"
-        "the emotions in their order from 0, such as neutral,happy,sad,surprise,fear,disgust,angry"
+        f"give `fer data add PATH --numbering WORD`, or set fetch.numbering in params.yaml, to {choices}"
+        f"{'or ' if choices else ''}the emotions in their order from 0, such as neutral,happy,sad,surprise,fear,disgust,angry"
     )
 
 

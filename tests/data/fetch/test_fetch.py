@@ -146,7 +146,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "contempt": (names("contempt/1.jpg", "sad/1.jpg"), "folder 'contempt' is contempt.* --contempt WORD`, or set fetch.contempt"),
     "numbered classes": (
         names("0/1.jpg", "6/1.jpg"),
-        r"0, 6 are numbers.* --numbering WORD`, or set fetch.numbering .* fer2013 \(0 is angry, 6 is neutral\); .* affectnet",
+        r"0, 6 are numbers.*--numbering WORD`.* set fetch.numbering .*fer2013 \(angry neutral\).*affectnet \(neutral angry\)",
     ),
     "numbers among names": (names("train/0/1.jpg", "train/sad/1.jpg"), "the class folders 0 are numbers"),
     "picture without a class": (names("1.jpg", "sad/1.jpg"), "1.jpg lies in no class folder"),
