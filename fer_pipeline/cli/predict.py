@@ -191,7 +191,8 @@ def score(
 ) -> None:
     """Name the emotions of all faces in large sets of pictures, in Spark.
 
-    The result has a Parquet row per face, and one per picture that cannot be read; where there are any, the exit code is 5.
+    The result has a Parquet row per face, and one per picture or Parquet file that cannot be read; where there are any, the exit
+    code is 5. Files of other kinds are counted.
 
     A cluster needs this package on each machine, and input and output on a file system that all of them share, or in buckets:
     s3://BUCKET/NAME or gs://BUCKET/NAME, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL or
@@ -221,5 +222,7 @@ def score(
             pictures, out, portable, master=spark_master, faces=framing, threshold=threshold, chunk=chunk, on_progress=advance
         )
     results.print(f"{progress.summary()}; table: {out.child(FACES).address}")
+    for note in progress.notes:
+        results.print(labelled("note:", "yellow", note))
     if progress.errors:
         raise typer.Exit(ImageError.exit_code)

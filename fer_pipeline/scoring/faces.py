@@ -41,7 +41,8 @@ PICTURES: Final = pa.schema(
         pa.field("row", pa.int64(), nullable=False),  # position in its chunk
         pa.field("picture", pa.string()),  # path below the input folder, or id of the row
         pa.field("path", pa.binary()),  # file to read, as encoded by the file system, or its URI, or
-        pa.field("image", pa.binary()),  # the bytes themselves; the other is null
+        pa.field("image", pa.binary()),  # the bytes themselves, or
+        pa.field("fault", pa.string()),  # why there is no picture; the others are null
     ]
 )
 
@@ -80,16 +81,22 @@ def scorer(model: PortableModel, threshold: float, framing: Framing) -> BatchFun
 
 
 def score_image(
-    recognizer: Recognizer, framing: Framing, row: int, picture: str | None, path: bytes | None, image: bytes | None
+    recognizer: Recognizer,
+    framing: Framing,
+    row: int,
+    picture: str | None,
+    path: bytes | None,
+    image: bytes | None,
+    missing: str | None = None,
 ) -> list[dict[str, Any]]:
     """Score one image; return its rows as values of `SCORES`.
 
-    Raises `ToolUnavailableError` where an object store fails.
+    `missing` says why there is neither a path nor an image. Raises `ToolUnavailableError` where an object store fails.
     """
     faces: list[FaceEmotion] = []
     size, error = None, None
     try:
-        faces, size = _faces(recognizer, framing, _content(path, image))
+        faces, size = _faces(recognizer, framing, _content(path, image, missing))
     except ImageError as fault:
         error = str(fault)
     except ToolUnavailableError:  # expired keys, a network failure: not a fault of this image
@@ -110,7 +117,9 @@ def _recognizer(model: PortableModel, threshold: float) -> Recognizer:
     return model.recognizer(threshold)
 
 
-def _content(path: bytes | None, image: bytes | None) -> bytes:
+def _content(path: bytes | None, image: bytes | None, missing: str | None) -> bytes:
+    if missing is not None:
+        raise ImageError(missing)
     if path is None:
         if image is None:
             raise ImageError("the row holds no picture")

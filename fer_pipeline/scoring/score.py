@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +44,7 @@ A killed run repeats at most one chunk.
 """
 
 _ORDER = ("row", "face")
+_MAX_NOTES = 10  # about files that cannot be read; the table has them all
 _METADATA_BYTES = 100_000_000
 
 
@@ -49,7 +52,7 @@ _METADATA_BYTES = 100_000_000
 class ScoreProgress:
     """Progress of a run; all counts include the chunks that an earlier run finished.
 
-    `skipped` counts those chunks.
+    `skipped` counts those chunks. `notes` are sentences about files that were left out or could not be read.
     """
 
     chunks: int = 0
@@ -58,6 +61,7 @@ class ScoreProgress:
     faces: int = 0
     errors: int = 0
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Return one line for the terminal."""
@@ -90,15 +94,19 @@ def score(
     Parquet file. `source` and `out` are on a file system that driver and executors share, or in buckets that both can access
     (`storage_location`).
 
-    Chunks whose files have changed are scored again, chunks whose files are missing are removed. Raises `SourceError` where there
-    is nothing to score, `ModelError` where the model does not load or does not fit the processed table, `FerError` where `out`
-    holds the scores of another model or input, `ToolUnavailableError` where Spark does not start or fails, or a bucket cannot be
-    used.
+    Chunks whose files have changed are scored again, chunks whose files are missing are removed. A Parquet file that cannot be
+    read beside others is one picture that cannot be read.
+
+    Raises `SourceError` where there is nothing to score, `ModelError` where the model does not load or does not fit the processed
+    table, `FerError` where `out` holds the scores of another model or input, `ToolUnavailableError` where Spark does not start or
+    fails, or a bucket cannot be used.
     """
     start = time.monotonic()
     source, out = (where if isinstance(where, StorageLocation) else storage_location(where) for where in (source, out))
     info = model.recognizer(threshold).info  # before Spark starts, so that a model that does not load fails at once
-    chunks, framing = _open(source, info, faces, chunk)
+    others: Counter[str] = Counter()
+    faults: dict[str, str] = {}
+    chunks, framing = _open(source, info, faces, chunk, others, faults)
     claim(out, {"input": source.address, "model": _digest(model), "faces": framing, "threshold": threshold, "chunk": chunk})
     finished = finished_chunks(out)
     scored = scorer(model, threshold, framing)
@@ -126,31 +134,57 @@ def score(
                 seconds=time.monotonic() - start,
             )
             on_progress(progress)
+    left_out = _left_out(others)
     if not names:
         raise SourceError(
             f"{source.address} holds no pictures ({', '.join(sorted(SUFFIXES))}) and no Parquet files (looked for in it and in "
-            "its folder faces)"
+            f"its folder faces){'; ' if left_out else ''}{left_out}"
         )
     remove_stale(out, names)
-    return progress
+    return replace(progress, notes=(*filter(None, [left_out]), *islice(faults.values(), _MAX_NOTES)))
+
+
+def _left_out(others: Counter[str]) -> str:
+    counted = ", ".join(f"{count:,} {ending}" for ending, count in others.most_common(10))
+    more = ", ..." if len(others) > 10 else ""
+    return (
+        f"{others.total():,} {'file' if others.total() == 1 else 'files'} of other kinds left out ({counted}{more})"
+        if others
+        else ""
+    )
 
 
 def _open(
-    source: StorageLocation, info: ModelInfo, faces: Literal["detect", "crop"], chunk: int
+    source: StorageLocation,
+    info: ModelInfo,
+    faces: Literal["detect", "crop"],
+    chunk: int,
+    others: Counter[str],
+    faults: dict[str, str],
 ) -> tuple[Iterable[Chunk], Framing]:
-    """The chunks of the input, and how their pictures are to be taken."""
+    """Return the chunks of the input, and how their pictures are to be taken.
+
+    `others` counts the files that are left out as they are met; `faults` gets the Parquet files that cannot be read.
+    """
     tables = tables_of(source)
     if not tables:
-        return image_chunks(source, chunk), faces
-    if tables[0].location != source and next(images_of(source), None) is not None:
+        return image_chunks(source, chunk, others), faces
+    if tables[0].location != source and next(images_of(source, Counter()), None) is not None:
         raise SourceError(f"{source.address} holds pictures and Parquet files: score them one after the other")
-    prepared = {PROCESSED.names == check_columns(table.location).names for table in tables}
+    prepared = set()
+    for table in tables:
+        try:
+            prepared.add(PROCESSED.names == check_columns(table.location).names)
+        except SourceError as error:
+            faults[table.name] = str(error)
+    if not prepared:
+        raise SourceError(next(iter(faults.values())))
     if len(prepared) > 1:
         raise SourceError(f"{source.address} holds files of the processed table and others: score them one after the other")
     if prepared == {False}:
-        return table_chunks(tables), faces
+        return table_chunks(tables, faults), faces
     info.check_image_spec(_metadata(source, tables[0].location), model="the model", table=source.address)
-    return table_chunks(tables), "prepared"
+    return table_chunks(tables, faults), "prepared"
 
 
 def _metadata(source: StorageLocation, table: StorageLocation) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fer_pipeline.analysis.external.images import (
     choose_part,
     decode_file,
     image_files,
+    images_in_numbered_folders,
     label_of,
     open_lines,
     whole_number,
@@ -46,7 +47,8 @@ def read_affectnet(path: Path, part: str | None) -> ExternalDataset:
             LabelledImage(file.relative_to(path).as_posix(), _annotated(file), partial(decode_file, file)) for file in files
         )
     else:
-        chosen, images = choose_part(list(_in_numbered_folders(path)), part, path)
+        expected = "class folder 0 to 7 of AffectNet, and there is no folder `annotations` beside `images` either"
+        chosen, images = choose_part(list(images_in_numbered_folders(path, AFFECTNET_CODES, expected)), part, path)
     return ExternalDataset("AffectNet", chosen, "face", images)
 
 
@@ -61,19 +63,6 @@ def _annotated(file: Path) -> str:
     except Exception:  # of a damaged file NumPy evaluates header and text, and raises whatever it meets, even SystemError
         return UNREADABLE
     return AFFECTNET_CODES.get(code, UNKNOWN)
-
-
-def _in_numbered_folders(path: Path) -> Iterator[tuple[str, LabelledImage]]:
-    for file in image_files(path):
-        folders = file.relative_to(path).parts[:-1]
-        codes = [folder for folder in folders if folder.isdecimal()]
-        if len(codes) != 1:
-            raise SourceError(
-                f"{file} is in no class folder 0 to 7 of AffectNet below {path}, and there is no folder `annotations` beside "
-                "`images` either: give the folder of the unpacked data set"
-            )
-        label = label_of(AFFECTNET_CODES, int(codes[0]), file)
-        yield folders[0], LabelledImage(file.relative_to(path).as_posix(), label, partial(decode_file, file))
 
 
 def _in_table(table: Path) -> Iterator[LabelledImage]:

@@ -18,6 +18,7 @@ from fer_pipeline.analysis.external.images import (
     decode_file,
     image_files,
     images_in_class_folders,
+    images_in_numbered_folders,
     label_of,
     reject_part,
     whole_number,
@@ -118,9 +119,16 @@ def _jaffe(path: Path, part: str | None) -> ExternalDataset:
 
 def _rafdb(path: Path, part: str | None) -> ExternalDataset:
     lists = sorted(path.rglob("list_patition_label.txt"))
+    if not lists and any(folder.is_dir() for code in RAFDB_CODES for folder in path.rglob(str(code))):
+        chosen, images = choose_part(
+            list(images_in_numbered_folders(path, RAFDB_CODES, "class folder 1 to 7 of RAF-DB")), part, path
+        )
+        return ExternalDataset("RAF-DB, class folders", chosen, "face", images)
     folders = sorted(folder for folder in path.rglob("aligned") if folder.is_dir())
     if not lists or not folders:
-        raise SourceError(f"{path} lacks EmoLabel/list_patition_label.txt or Image/aligned: give the folder `basic` of RAF-DB")
+        raise SourceError(
+            f"{path} lacks EmoLabel/list_patition_label.txt or Image/aligned: give the folder `basic`, or class folders 1 to 7"
+        )
     rows = []
     for line in lists[0].read_text(encoding="utf-8").splitlines():
         if not line.strip():

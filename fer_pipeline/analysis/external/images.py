@@ -59,6 +59,21 @@ def images_in_class_folders(path: Path) -> Iterator[LabelledImage]:
         yield LabelledImage(file.relative_to(path).as_posix(), common_name(file.parent.name), partial(decode_file, file))
 
 
+def images_in_numbered_folders(path: Path, codes: Mapping[int, str], expected: str) -> Iterator[tuple[str, LabelledImage]]:
+    """Yield all images below a folder, sorted, with the name of their topmost folder.
+
+    The folder that is a number is the class in `codes`. Raises `SourceError`, which says what was `expected`, where an image has
+    none or several, or another one.
+    """
+    for file in image_files(path):
+        folders = file.relative_to(path).parts[:-1]
+        numbers = [folder for folder in folders if folder.isdecimal()]
+        if len(numbers) != 1:
+            raise SourceError(f"{file} is in no {expected}: give the folder of the unpacked data set, which is not {path}")
+        label = label_of(codes, int(numbers[0]), file)
+        yield folders[0], LabelledImage(file.relative_to(path).as_posix(), label, partial(decode_file, file))
+
+
 def image_files(path: Path) -> list[Path]:
     """List all image files below a folder, sorted."""
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())

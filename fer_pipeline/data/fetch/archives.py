@@ -74,6 +74,11 @@ def open_tree(path: Path) -> Iterator[Tree]:
             raise SourceError(f"{missing} does not exist: check the path, and that DVC has brought it (`dvc pull`)") from error
         except PermissionError as error:
             raise SourceError(f"{error.filename} cannot be read ({error.strerror}): change its mode or owner") from error
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"{path} holds the name {error.object!r}, which is no UTF-8 although the archive says so: unpack it and give the "
+                "folder"
+            ) from error
         except DAMAGE as error:
             raise SourceError(f"{path} is a damaged or incomplete archive ({error}): download or copy it again") from error
         yield tree

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -100,8 +101,15 @@ def _is_class(folder: str) -> bool:
     return label_number(folder) is not None or common_name(folder) in (*EMOTIONS, CONTEMPT)
 
 
+def _without_number(folder: str) -> str:
+    """Return "angry" for "0_angry" and the like; other names as they are."""
+    match = re.fullmatch(r"\s*[0-9]+[\s._-]+(.+)", folder)
+    return match[1] if match and common_name(match[1]) in (*EMOTIONS, CONTEMPT) else folder
+
+
 def _placed(tree: Tree, name: str) -> tuple[ImageFile, PurePosixPath]:
     *above, folder = PurePosixPath(name).parent.parts or ("",)
+    folder = _without_number(folder)
     if not folder:
         raise SourceError(f"{tree.origin}: {name} lies in no class folder: expected train/<emotion>/*.jpg or <emotion>/*.jpg")
     if not _is_class(folder):

@@ -87,6 +87,19 @@ def test_raf_db_measures_its_test_rows_and_says_so(tmp_path: Path) -> None:
         open_dataset(tmp_path, "rafdb", "validation")
 
 
+def test_rafdb_is_read_from_numbered_folders(tmp_path: Path) -> None:
+    """As its copies lie: train/1 to test/7."""
+    for code, emotion in RAFDB_CODES.items():
+        for split in ("train", "test"):
+            save(tmp_path / "DATASET" / split / str(code) / "x.png", emotion)
+    (tmp_path / "train_labels.csv").write_text("image,label\nx.png,1\n")
+    result = measured(tmp_path / "DATASET", "rafdb")
+    assert (result.rows, result.data.part, result.accuracy.estimate) == (7, "test rows", 1.0)
+    save(tmp_path / "DATASET" / "train" / "stray.png", "happy")
+    with pytest.raises(SourceError, match=r"stray.png is in no class folder 1 to 7 of RAF-DB: give the folder of the unpacked"):
+        measured(tmp_path / "DATASET", "rafdb")
+
+
 def test_image_folders_with_and_without_parts(tmp_path: Path) -> None:
     for part in ("train", "test"):
         save(tmp_path / "parted" / part / "Happiness" / "1.png", "happy")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fer_pipeline.errors import SourceError
 from tests.data.fetch.packing import FER2013, PIXELS, Fetched, tarred, tree, zipped
 
 TRAIN_CSV = f'emotion,pixels\n0,"{PIXELS}"\n'
@@ -118,3 +119,17 @@ def test_names_in_a_tar_may_be_no_utf8(what: str, tmp_path: Path, fetched: Fetch
     metadata, rows = fetched(tmp_path / "x.tar")
     assert rows[0]["name"] == ("happy/caf\\udce9.jpg" if what == "pictures" else "caf\\udce9.csv:2")
     assert metadata.notes == ()
+
+
+@pytest.mark.parametrize("says_utf8", [False, True])
+def test_names_of_old_zips_are_read_or_refused(says_utf8: bool, tmp_path: Path, fetched: Fetched) -> None:
+    """Without the flag of UTF-8 they are in the code page of DOS; with it, other bytes are no names."""
+    name = "happy/cafe.jpg" if not says_utf8 else "happy/caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg"
+    path = zipped(tmp_path / "x.zip", {name: b"x"})
+    packed = name.encode().removeprefix(b"happy/")
+    path.write_bytes(path.read_bytes().replace(packed, b"caf\x82" + b"\x82" * says_utf8 + b".jpg"))
+    if says_utf8:
+        with pytest.raises(SourceError, match="which is no UTF-8 although the archive says so: unpack it"):
+            fetched(path)
+    else:
+        assert [row["name"] for row in fetched(path)[1]] == ["happy/caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg"]

@@ -98,3 +98,9 @@ def test_links_in_a_folder_are_followed_but_not_in_circles(tmp_path: Path, fetch
     (source / "fear").symlink_to(source)
     with pytest.raises(SourceError, match="leads back"):
         fetched(source)
+
+
+def test_an_emotion_may_follow_a_number(tmp_path: Path, fetched: Fetched) -> None:
+    metadata, rows = fetched(tree(tmp_path / "faces", "0_Angry/1.jpg", "3 - happiness/1.jpg", "6.neutral/1.jpg"))
+    assert [row["emotion"] for row in rows] == ["Angry", "happiness", "neutral"]
+    assert metadata.labels == "names"
