@@ -143,7 +143,7 @@ def read_parts(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and not isinstance(location, LocalLocation):
                 raise  # as likely the network as the file
-            fault = f"{location.address} cannot be read here: {error}"
+            fault = f"{location.address} cannot be read here: {' '.join(str(error).split())}"
             left = [{"row": number, "fault": fault} for number in range(row, part["first"] + part["rows"])]
             yield pa.RecordBatch.from_pylist(left, PICTURES)
 

@@ -101,7 +101,8 @@ def add_source(root: Path, paths: list[Path]) -> str:
         for path in paths:
             _copy(path, folder)
         if renamed := _names_in_utf8(folder):
-            logger.warning("%d names that are no UTF-8, such as %s, were copied with %% and two digits", len(renamed), renamed[0])
+            counted = "1 name" if len(renamed) == 1 else f"{len(renamed):,} names"
+            logger.warning("%s not in UTF-8 copied with %% and two digits, such as %s", counted, renamed[0])
     return track(root, target)
 
 

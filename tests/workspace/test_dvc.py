@@ -208,7 +208,7 @@ def test_names_that_are_no_utf8_are_copied_readably(root: Path, tmp_path: Path, 
     dvc.add_source(root, [tmp_path / "faces"])
     copied = root / "data" / "source" / "faces" / "fran%E7ais"
     assert sorted(file.name for file in copied.iterdir()) == ["caf%E9.png", "café.png"]
-    assert "2 names that are no UTF-8" in caplog.text
+    assert "2 names not in UTF-8 copied" in caplog.text
 
 
 def test_what_cannot_be_copied_is_named(root: Path, source: Path, tmp_path: Path) -> None:
