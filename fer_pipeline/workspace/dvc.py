@@ -126,7 +126,7 @@ def _copy(path: Path, folder: Path) -> None:
 
 
 def _names_in_utf8(folder: Path) -> list[str]:
-    """Rename files and folders below `folder` whose names are no UTF-8; return the new names."""
+    """Rename what is named outside UTF-8 below `folder`; return the new names."""
     renamed = []
     for place, folders, files in os.walk(folder, topdown=False):
         for name in (*files, *folders):
