@@ -82,7 +82,7 @@ def _not_installed(error: ModuleNotFoundError) -> FerError:
 
 
 def _unusable(error: OSError) -> FerError | None:
-    """Return the message about a disk, file or folder that cannot be used; None for other errors of the system."""
+    """Return the message about a file or disk that cannot be used, else None."""
     # The writers of HDF5 and of folders (`shutil.Error`) have the number in their message only.
     if error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error):
         return ToolUnavailableError(
