@@ -245,5 +245,13 @@ def encode_png(image: UInt8Array) -> bytes:
     return bytes(data)
 
 
+def encode_jpeg(image: UInt8Array, quality: int = 90) -> bytes:
+    """Encode a gray (H, W) or RGB (H, W, 3) image as JPEG, `quality` in 0..100."""
+    ok, data = cv2.imencode(".jpg", image if image.ndim == 2 else to_bgr(image), (cv2.IMWRITE_JPEG_QUALITY, quality))
+    if not ok:
+        raise ImageError(f"picture of shape {image.shape} could not be written as JPEG")
+    return bytes(data)
+
+
 def _uint8(image: Any) -> UInt8Array:
     return np.asarray(image, dtype=np.uint8)

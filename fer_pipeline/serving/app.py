@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from fer_pipeline.serving.http.auth import OwnHostsOnly, OwnPagesOnly, require_token
-from fer_pipeline.serving.http.errors import answer_refusals
+from fer_pipeline.serving.http.errors import answer_refusals, refuse_unknown_parameters
 from fer_pipeline.serving.http.metrics import CountRequests, told
 from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
 from fer_pipeline.serving.http.model_schemas import Model, model_metadata
@@ -37,6 +37,7 @@ def create_app() -> FastAPI:
         description=live.PROTOCOL_WORDS,
         docs_url=None,  # both load their scripts from elsewhere
         redoc_url=None,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.add_middleware(BodyLimit)
     app.add_middleware(OwnPagesOnly)

@@ -102,12 +102,40 @@ def test_a_batch_is_answered_in_its_order(client: TestClient) -> None:
     assert [item["faces"][0]["top_emotion"] for item in answer.json()["pictures"]] == ["angry", "neutral", "happy"]
 
 
-def test_the_annotated_picture_is_a_png_of_the_same_size(client: TestClient, drawn_face: UInt8Array) -> None:
-    answer = client.post("/annotate", files={"picture": encode_png(drawn_face)})
-    assert answer.headers["content-type"] == "image/png"
-    drawn = np.asarray(Image.open(io.BytesIO(answer.content)))
-    assert drawn.shape == drawn_face.shape
-    assert (drawn != drawn_face).any()
+@pytest.mark.parametrize(("query", "form"), [("", "jpeg"), ("?format=png", "png")])
+def test_the_annotated_picture_has_the_same_size(client: TestClient, drawn_face: UInt8Array, query: str, form: str) -> None:
+    answer = client.post(f"/annotate{query}", files={"picture": encode_png(drawn_face)})
+    assert answer.headers["content-type"] == f"image/{form}"
+    image = Image.open(io.BytesIO(answer.content))
+    assert image.format == form.upper()
+    assert np.asarray(image).shape == drawn_face.shape
+    assert np.abs(np.asarray(image).astype(int) - drawn_face).max() > 100
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "application/x-www-form-urlencoded"])
+def test_a_picture_may_be_the_body_itself(client: TestClient, kind: str) -> None:
+    for route in ("/predict", "/annotate", "/explain?framing=face"):
+        answer = client.post(route, content=FLAT_FACE, headers={"content-type": kind})
+        assert answer.status_code == 200, route
+    face = client.post("/predict?framing=face", content=FLAT_FACE, headers={"content-type": kind}).json()["faces"][0]
+    assert face["emotion"] == "happy"
+    batch = client.post("/predict/batch", content=FLAT_FACE, headers={"content-type": kind})
+    assert (batch.status_code, error_of(batch)) == (415, "not_multipart")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("POST", "/predict?frame=face", "expected framing"),
+        ("POST", "/explain?framing=face&number=2", "expected framing, face"),
+        ("GET", "/model?full=1", "this route has none"),
+    ],
+)
+def test_unknown_parameters_are_refused(client: TestClient, method: str, path: str, known: str) -> None:
+    answer = client.request(method, path, content=FLAT_FACE if method == "POST" else None, headers={"content-type": "image/png"})
+    assert (answer.status_code, error_of(answer)) == (422, "unknown_parameter")
+    assert known in answer.json()["error"]["message"]
+    assert client.get("/?from=mail").status_code == 200  # a link to the page may carry what it likes
 
 
 def test_the_model_card_may_hold_its_style_but_no_script(brightness_model: Path) -> None:

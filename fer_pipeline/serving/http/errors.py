@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.uploads import RefusedError
@@ -21,6 +23,26 @@ def error_answer(status: int, code: str, message: str, retry_seconds: int = 1) -
     retry = {"Retry-After": str(retry_seconds)}
     headers = {429: retry, 413: {"Connection": "close"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+async def refuse_unknown_parameters(connection: HTTPConnection) -> None:
+    """Refuse a request with a query parameter that its route does not have.
+
+    A dependency of the whole app: a misspelled parameter would otherwise be passed over in silence. Raises `RefusedError`.
+    """
+    route = connection.scope.get("route")
+    if not isinstance(route, APIRoute) or not route.include_in_schema:  # a link to the page may carry what it likes
+        return
+    known = _query_names(route.dependant)
+    unknown = [name for name in connection.query_params if name not in known]
+    if unknown:
+        expected = f"expected {', '.join(known)}" if known else "this route has none"
+        raise RefusedError(422, "unknown_parameter", f"parameter {unknown[0][:40]!r} is not known here: {expected}")
+
+
+def _query_names(dependant: Dependant) -> list[str]:
+    names = [parameter.alias for parameter in dependant.query_params]
+    return names + [name for inner in dependant.dependencies for name in _query_names(inner)]
 
 
 def answer_refusals(app: FastAPI) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,10 @@ CONTAINERS = {"MP4 or MOV": (4, b"ftyp"), "WebM or MKV": (0, b"\x1aE\xdf\xa3"), 
 MIN_PROGRESS = 16_000
 """Bytes of an upload that must come within `max_stall_seconds`, unless it ends: 6.4 kbit/s with 20 s."""
 
+RAW_KINDS = ("application/octet-stream", "image/", "application/x-www-form-urlencoded")
+"""Kinds of bodies that are taken as the picture itself; the last is what `curl --data-binary` says of any file."""
+
+_CHUNK_BYTES = 1 << 20
 _ROOM_SECONDS = 300  # a disk is seldom cleared sooner
 
 
@@ -96,13 +100,14 @@ class BodyLimit:
 
 
 async def read_video(request: Request, target: Path) -> None:
-    """Writes the request's body, a video, to a file. Raises `RefusedError`."""
+    """Write a video to a file: the body, or the file `video` of a form.
+
+    Raises `RefusedError`.
+    """
     limits: Limits = request.app.state.admission.limits
-    if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        raise RefusedError(415, "not_a_video", "send the bytes of the video as the body itself, not as a form")
     head = b""
     with in_time(10 * limits.max_upload_seconds), target.open("wb") as file:
-        async for chunk in request.stream():
+        async for chunk in _video_chunks(request):
             if len(head) < 12:
                 head += chunk[:12]
                 if len(head) >= 12:
@@ -116,22 +121,46 @@ async def read_video(request: Request, target: Path) -> None:
     _check_container(head)
 
 
+async def _video_chunks(request: Request) -> AsyncIterator[bytes]:
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        async for chunk in request.stream():
+            yield chunk
+        return
+    try:
+        form = await request.form(max_files=2, max_fields=1)  # it goes to disk as it comes
+    except OSError as error:
+        raise RefusedError(429, "disk_full", "there is no room for the video; try again later", _ROOM_SECONDS) from error
+    try:
+        (video,) = _files(form, "video", 1)
+        while chunk := await video.read(_CHUNK_BYTES):
+            yield chunk
+    finally:
+        await form.close()
+
+
 async def read_pictures(request: Request, field: str, most: int, *, check: bool = True) -> list[bytes]:
     """Return the 1 to `most` files attached under `field` of a multipart form.
 
-    Each has the signature of an allowed format; without `check` that is left to the caller, who judges them one by one.
+    Where `most` is 1, the picture may also be the body itself. Each has the signature of an allowed format; without `check` that
+    is left to the caller, who judges them one by one.
 
     Raises `RefusedError`.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the picture in the field {field!r}")
     limits: Limits = request.app.state.admission.limits
-    with in_time(limits.max_upload_seconds):
-        form = await request.form(max_files=most + 1, max_fields=1)
-    try:
-        pictures = [await file.read() for file in _files(form, field, most)]
-    finally:
-        await form.close()  # removes what had gone to disk
+    kind = request.headers.get("content-type", "").lower()
+    if most == 1 and kind.startswith(RAW_KINDS):
+        with in_time(limits.max_upload_seconds):
+            pictures = [await request.body()]
+    elif kind.startswith("multipart/form-data"):
+        with in_time(limits.max_upload_seconds):
+            form = await request.form(max_files=most + 1, max_fields=1)
+        try:
+            pictures = [await file.read() for file in _files(form, field, most)]
+        finally:
+            await form.close()  # removes what had gone to disk
+    else:
+        raw = f", or the picture itself as {', '.join(RAW_KINDS[:2])}" if most == 1 else ""
+        raise RefusedError(415, "not_multipart", f"expected multipart/form-data with the picture in the field {field!r}{raw}")
     if check:
         for number, data in enumerate(pictures, 1):
             check_signature(data, number)
@@ -188,10 +217,12 @@ def _files(form: FormData, field: str, most: int) -> list[UploadFile]:
             raise RefusedError(422, "not_a_file", f"{field!r} holds text; attach the file itself: addresses are not fetched")
     files = [value for value in form.getlist(field) if isinstance(value, UploadFile)]
     if not files:
-        raise RefusedError(422, "missing_picture", f"no file in the field {field!r}")
+        raise RefusedError(422, "missing_video" if field == "video" else "missing_picture", f"no file in the field {field!r}")
     if len(files) > most:
-        hint = "; several go to /predict/batch" if most == 1 else ""
-        raise RefusedError(422, "too_many_pictures", f"more than {most} picture(s) in the field {field!r}{hint}")
+        hint = "; several go to /predict/batch" if field == "picture" and most == 1 else ""
+        raise RefusedError(
+            422, f"too_many_{field.rstrip('s')}s", f"more than {most} {field.rstrip('s')}(s) in the field {field!r}{hint}"
+        )
     return files
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from fer_pipeline.errors import ImageError
-from fer_pipeline.imaging import UInt8Array, encode_png, to_model_input
+from fer_pipeline.imaging import UInt8Array, encode_jpeg, encode_png, to_model_input
 from fer_pipeline.inference.drawing import annotate
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.recognizer import Recognizer
@@ -49,20 +49,23 @@ def _form(path: str, field: str, several: bool = False) -> dict[str, Any]:
         "summary": "curl " + " ".join(f"--form {field}=@{file}" for file in files) + f" http://127.0.0.1:3000{path}",
         "value": {field: words if several else words[0]},
     }
-    content = {"multipart/form-data": {"schema": schema, "examples": {"curl": example}}}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": schema, "examples": {"curl": example}}}
+    if not several:
+        raw = {"summary": f"curl --data-binary @portrait.jpg http://127.0.0.1:3000{path}", "value": words[0]}
+        content["application/octet-stream"] = {"schema": file, "examples": {"curl": raw}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _png(description: str) -> dict[int | str, dict[str, Any]]:
+def _image(description: str, *kinds: str) -> dict[int | str, dict[str, Any]]:
     schema = {"type": "string", "format": "binary"}
     named = {"X-Model": {"description": "Version in the registry, network and fingerprint.", "schema": {"type": "string"}}}
-    answer = {"content": {"image/png": {"schema": schema}}, "description": description, "headers": named}
+    answer = {"content": {kind: {"schema": schema} for kind in kinds}, "description": description, "headers": named}
     return {**PICTURE_REFUSALS, 200: answer}
 
 
 @router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("/predict", "picture"))
 async def predict(request: Request, framing: Framing = "auto") -> Any:
-    """Recognize the faces of the picture in the form field `picture`.
+    """Recognize the faces of the picture in the form field `picture`, or in the body.
 
     With `framing=face` the whole picture is taken as one face.
     """
@@ -105,23 +108,27 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
 @router.post(
     "/annotate",
     response_class=Response,
-    responses=_png("The picture with boxes and emotions drawn in."),
+    responses=_image("The picture with boxes and emotions drawn in.", "image/jpeg", "image/png"),
     openapi_extra=_form("/annotate", "picture"),
 )
-async def annotated(request: Request) -> Response:
-    """Return the picture as PNG, with boxes and emotions drawn in."""
+async def annotated(
+    request: Request, form: Annotated[Literal["jpeg", "png"], Query(alias="format", description="of the answer")] = "jpeg"
+) -> Response:
+    """Return the picture with boxes and emotions drawn in."""
     service: ServiceState = request.app.state.service
     with service.admission.upload(request):
         (data,) = await read_pictures(request, "picture", 1)
         recognizer = service.recognizer
-        png = await service.admission.run(lambda: _annotate(service, recognizer, data))
-        return Response(png, media_type="image/png", headers=model_header(recognizer))
+        drawn = await service.admission.run(lambda: _annotate(service, recognizer, data, form))
+        return Response(drawn, media_type=f"image/{form}", headers=model_header(recognizer))
 
 
 @router.post(
     "/explain",
     response_class=Response,
-    responses=_png("The face as the network sees it; red speaks for the answer, blue against it. `X-Emotion` names the emotion."),
+    responses=_image(
+        "The face as the network sees it; red speaks for the answer, blue against it. `X-Emotion` names the emotion.", "image/png"
+    ),
     openapi_extra=_form("/explain", "picture"),
 )
 async def explain(
@@ -187,10 +194,10 @@ def _judge(
         return [], {"faces": [], "picture": None, "error": {"code": error.code, "message": str(error)}}
 
 
-def _annotate(service: ServiceState, recognizer: Recognizer, data: bytes) -> bytes:
+def _annotate(service: ServiceState, recognizer: Recognizer, data: bytes, form: Literal["jpeg", "png"]) -> bytes:
     image = _decode(service, data)
-    faces: list[FaceEmotion] = recognizer.recognize(image)
-    return encode_png(annotate(image, faces))
+    drawn = annotate(image, recognizer.recognize(image))
+    return encode_png(drawn) if form == "png" else encode_jpeg(drawn)
 
 
 def _explain(service: ServiceState, recognizer: Recognizer, data: bytes, framing: Framing, number: int) -> tuple[bytes, str]:

@@ -39,6 +39,20 @@ _BODY = {
         "required": True,
         "description": "The bytes of the video: MP4, MOV, WebM, MKV or AVI.",
         "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["video"],
+                    "additionalProperties": False,
+                    "properties": {"video": {"type": "string", "format": "binary"}},
+                },
+                "examples": {
+                    "curl": {
+                        "summary": "curl --form video=@talk.mp4 http://127.0.0.1:3000/video",
+                        "value": {"video": "(the bytes of talk.mp4)"},
+                    }
+                },
+            },
             "application/octet-stream": {
                 "schema": {"type": "string", "format": "binary"},
                 "examples": {
@@ -48,7 +62,7 @@ _BODY = {
                         "value": "(the bytes of talk.mp4)",
                     }
                 },
-            }
+            },
         },
     }
 }
@@ -89,7 +103,7 @@ async def send(
         TemporalMode, Query(description="how the emotions of a person are joined, as for `fer video`")
     ] = "smooth",
 ) -> Any:
-    """Takes a video in, as the body itself, and analyses it in the background."""
+    """Take a video in, as the body or a form, and analyse it in the background."""
     service: ServiceState = request.app.state.service
     with service.admission.upload(request), service.jobs.receiving(client_address(request)) as folder:
         await read_video(request, folder / UPLOAD)

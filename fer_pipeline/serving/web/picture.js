@@ -71,7 +71,8 @@ async function show(file, prediction) {
   if (shown) URL.revokeObjectURL(shown);
   shown = URL.createObjectURL(file);
   $("picture").src = shown;
-  await $("picture").decode().catch(() => {});
+  const visible = await $("picture").decode().then(() => true, () => false);
+  if (!visible && !onDevice()) await showDrawnThere(file);
   const { width, height } = prediction.picture;
   $("frame").classList.toggle("small", Math.max(width, height) < 200);
   $("boxes").replaceChildren(...prediction.faces.map((face, i) => face.box && box(face, i, width, height)).filter(Boolean));
@@ -86,6 +87,15 @@ async function show(file, prediction) {
   const count = prediction.faces.length;
   say(count ? `${plural(count, "face")} found; ${names}.` : `No face was found.${hint}`);
   $("picture").alt = $("status").textContent;
+}
+
+/** The picture as the server draws it, where this browser does not show its format: HEIC, TIFF. */
+async function showDrawnThere(file) {
+  const drawn = await (await ask("annotate", { method: "POST", body: form(file) })).blob();
+  URL.revokeObjectURL(shown);
+  shown = URL.createObjectURL(drawn);
+  $("picture").src = shown;
+  await $("picture").decode();
 }
 
 function box(face, index, width, height) {

@@ -68,9 +68,16 @@ def test_bodies_that_are_no_video_say_why(chunks: tuple[bytes, ...], status: int
     assert found[2].startswith(words)
 
 
-def test_a_video_in_a_form_is_refused(tmp_path: Path) -> None:
-    found = refusal(video(tmp_path, MP4, kind="Multipart/form-data; boundary=x"))
-    assert found == (415, "not_a_video", "send the bytes of the video as the body itself, not as a form")
+def test_a_video_may_come_in_a_form(tmp_path: Path) -> None:
+    def sent(*parts: tuple[str, str | None, bytes]) -> Callable[[], Awaitable[None]]:
+        return lambda: read_video(request_of(form_of(list(parts))), tmp_path / "video")
+
+    anyio.run(sent(("video", "a.mp4", MP4 + bytes(3_000_000))))
+    assert (tmp_path / "video").read_bytes() == MP4 + bytes(3_000_000)
+    assert refusal(sent())[:2] == (422, "missing_video")
+    assert refusal(sent(("file", "a.mp4", MP4)))[:2] == (422, "unexpected_field")
+    assert refusal(sent(("video", "a.mp4", MP4), ("video", "b.mp4", MP4)))[:2] == (422, "too_many_videos")
+    assert refusal(sent(("video", "a.mp4", b"x" * 20)))[:2] == (415, "not_a_video")
 
 
 def test_a_full_disk_asks_to_come_back_in_five_minutes() -> None:
@@ -174,8 +181,10 @@ def test_forms_with_other_fields_say_which(parts: Parts, code: str, words: str) 
 @pytest.mark.parametrize("kind", ["", "application/json", "multipart/mixed; boundary=x"])
 def test_other_bodies_than_forms_are_refused(kind: str) -> None:
     words = "expected multipart/form-data with"
-    found = refusal(lambda: read_pictures(request_of(b"", kind=kind), "picture", 1))
+    found = refusal(lambda: read_pictures(request_of(b"", kind=kind), "picture", 2))
     assert found == (415, "not_multipart", f"{words} the picture in the field 'picture'")
+    one = refusal(lambda: read_pictures(request_of(b"", kind=kind), "picture", 1))
+    assert one == (*found[:2], f"{found[2]}, or the picture itself as application/octet-stream, image/")
     found = refusal(lambda: read_form(request_of(b"", kind=kind), ("a", "b"), "picture"))
     assert found == (415, "not_multipart", f"{words} the fields a, b")
     body = form_of([("picture", "a", PNG)])

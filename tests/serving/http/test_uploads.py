@@ -122,8 +122,9 @@ def test_a_form_with_other_fields_is_refused(client: TestClient, files: Any, cod
     ("body", "kind", "status"),
     [
         (b"", "", 415),
-        (FLAT_FACE, "image/png", 415),
+        (FLAT_FACE, "application/json", 415),
         (b"picture=x", "application/x-www-form-urlencoded", 415),
+        (b"", "image/png", 422),
         (b"", "multipart/form-data", 400),
         (b"garbage", "multipart/form-data; boundary=x", 400),
         (b"--x\r\n\r\n", "multipart/form-data; boundary=x", 400),
