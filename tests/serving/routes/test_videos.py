@@ -107,7 +107,7 @@ def test_streams_of_events_are_counted_while_they_last(services: Any, film: byte
         (b"hello", "video/mp4", 415, "not_a_video"),
         (b"#EXTM3U\nhttp://127.0.0.1/x.ts\n", "video/mp4", 415, "not_a_video"),
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "video/mp4", 415, "not_a_video"),
-        (b"x", "multipart/form-data; boundary=x", 415, "not_a_video"),
+        (b"x", "multipart/form-data; boundary=x", 400, "bad_request"),
         (b"\0\0\0\x18ftyp" + bytes(1_100_000), "video/mp4", 413, "upload_too_large"),
     ],
 )
