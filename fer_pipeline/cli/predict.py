@@ -101,7 +101,7 @@ def _note(file: Path, text: str) -> None:
 
 
 def _drawn_name(file: Path) -> str:
-    """Return the name of the annotated copy: NAME.png, shortened where no file system takes that."""
+    """Return NAME.png, shortened to what a file system takes."""
     name = f"{file.name}.png"
     if len(os.fsencode(name)) <= _NAME_BYTES:
         return name
