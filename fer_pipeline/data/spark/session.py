@@ -189,7 +189,7 @@ def _java_options() -> str:
 
 
 def _name_user(settings: Mapping[str, str]) -> None:
-    """Start Java, and log a user in to Hadoop's library, which else asks the list of users and fails."""
+    """Start Java, and name the user to Hadoop, which else finds none and fails."""
     SparkContext._ensure_initialized(conf=SparkConf().setAll(list(settings.items())))
     users = SparkContext._jvm.org.apache.hadoop.security.UserGroupInformation  # type: ignore[union-attr]
     users.setLoginUser(users.createRemoteUser(os.environ.get("USER", str(os.getuid()))))
