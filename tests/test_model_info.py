@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def test_the_fingerprint_tells_specs_apart() -> None:
 )
 def test_a_table_that_does_not_fit_names_both(metadata: dict[str, Any], message: str) -> None:
     info = ModelInfo("compact", "0" * 64, 1.0, ImageSpec(), synthetic=False, data="faces")
-    fitting = {"image_spec": asdict(ImageSpec()), "source": {"synthetic": False}}
+    fitting = {"image_spec": ImageSpec().table_values(), "source": {"synthetic": False}}
     info.check_table(fitting, model="m", table="t")
     with pytest.raises(ModelError, match=message):
         info.check_table(fitting | metadata, model="m", table="t")
@@ -98,4 +98,4 @@ def test_a_table_that_does_not_fit_names_both(metadata: dict[str, Any], message:
 
 def test_the_image_spec_is_checked_without_the_kind_of_faces() -> None:
     info = ModelInfo("compact", "0" * 64, 1.0, ImageSpec(), synthetic=False, data="faces")
-    info.check_image_spec({"image_spec": asdict(ImageSpec()), "source": {"synthetic": True}}, model="m", table="t")
+    info.check_image_spec({"image_spec": ImageSpec().table_values(), "source": {"synthetic": True}}, model="m", table="t")

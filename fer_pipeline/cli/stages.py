@@ -141,7 +141,10 @@ def evaluate(
         else:
             metrics = evaluate_and_track(processed, Path(model), out, load_params(params))
     views = f", mean of ten views {metrics['accuracy_tta']:.4f}" if "accuracy_tta" in metrics else ""
-    results.print(f"accuracy {metrics['accuracy']:.4f}{views}, macro-F1 {metrics['macro_f1']:.4f}; report: {out / 'report.html'}")
+    votes = f", agreement with FER+ votes {metrics['vote_agreement']:.4f}" if "vote_agreement" in metrics else ""
+    results.print(
+        f"accuracy {metrics['accuracy']:.4f}{views}, macro-F1 {metrics['macro_f1']:.4f}{votes}; report: {out / 'report.html'}"
+    )
 
 
 def export(

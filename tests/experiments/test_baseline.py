@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -67,7 +66,9 @@ def processed_table(folder: Path, labels: range = range(7)) -> None:
     ]
     (folder / "faces").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=PROCESSED), folder / "faces" / "part-00000.parquet")
-    write_json(folder / "facts.json", {"source": {"name": "stripes", "synthetic": True}, "image_spec": asdict(ImageSpec())})
+    write_json(
+        folder / "facts.json", {"source": {"name": "stripes", "synthetic": True}, "image_spec": ImageSpec().table_values()}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def write_processed(folder: Path, *, synthetic: bool = False, source: str = "not
         for field in PROCESSED
     }
     pq.write_table(pa.table(columns, schema=PROCESSED), folder / "faces" / "part.parquet")
-    metadata = {"image_spec": asdict(ImageSpec()), "source": {"name": source, "synthetic": synthetic}}
+    metadata = {"image_spec": ImageSpec().table_values(), "source": {"name": source, "synthetic": synthetic}}
     (folder / "facts.json").write_text(json.dumps(metadata))
 
 
