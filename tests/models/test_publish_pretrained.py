@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)
 TRAINING = {
     "network": "brightness", "profile": "cpu", "parameters": 8, "epochs": 1, "best_epoch": 1, "seconds": 60.0,
     "images_per_second": 300.0, "backend": "tensorflow", "keras_version": "3.15.1", "source": "nothing", "synthetic": False,
-    "run_id": "abc", "labels": list(EMOTIONS), "image_spec": asdict(ImageSpec()),
+    "run_id": "abc", "labels": list(EMOTIONS), "image_spec": ImageSpec().table_values(),
     "params": {"seed": 7, "early_stopping_patience": 0},
 }  # fmt: skip
 
