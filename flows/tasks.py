@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -43,12 +43,15 @@ def without_empty_trace(record: logging.LogRecord) -> bool:
 def run_stage(root: Path, stage: str) -> State[bool]:
     """Run one DVC stage.
 
-    Ends as Completed, as Cached where nothing it depends on has changed, or as Failed with its message.
+    Ends as Completed, as Cached where nothing it depends on has changed, or as Failed with its message. The stack trace of an
+    error that no code expects is logged.
     """
     try:
         ran = dvc.reproduce(root, stage)
     except FerError as error:
         logging.getLogger("prefect.task_runs").addFilter(without_empty_trace)
+        for note in getattr(error, "__notes__", ()):
+            get_run_logger().error(note)
         return Failed(message=str(error), data=error)
     name, message = ("Completed", "ran") if ran else ("Cached", "nothing it depends on has changed")
     return Completed(name=name, data=ran, message=message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -99,13 +100,16 @@ def _unexpected(error: Exception) -> FerError:
     import traceback
 
     what = f"{type(error).__name__}: {error}".rstrip(": ")
+    trace = "".join(traceback.format_exception(error))
     try:
         descriptor, log = tempfile.mkstemp(prefix="fer-error-", suffix=".log")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write("".join(traceback.format_exception(error)))
+            stream.write(trace)
+        failure = FerError(f"unexpected: {what}; its stack trace is in {log}: name that file when you report it")
     except OSError as unwritten:
-        return FerError(f"unexpected: {what} (its stack trace cannot be stored: {unwritten.strerror})")
-    return FerError(f"unexpected: {what}; its stack trace is in {log}: name that file when you report it")
+        failure = FerError(f"unexpected: {what} (its stack trace cannot be stored: {unwritten.strerror})")
+    failure.add_note(trace)
+    return failure
 
 
 def _fail(error: FerError) -> NoReturn:
@@ -113,8 +117,9 @@ def _fail(error: FerError) -> NoReturn:
 
     errors.print(labelled("error:", "bold red", str(error)))
     error_file = os.environ.get("FER_ERROR_FILE")
-    if error_file:  # a stage that a flow started: the flow shows the message, too
+    if error_file:  # a stage that a flow started: the flow shows the message and logs the notes, too
+        message, *notes = (printable(text, keep="\n") for text in (str(error), *getattr(error, "__notes__", ())))
         with suppress(OSError):  # that disk may be full as well
-            message = printable(str(error), keep="\n")  # the flow's log goes to a terminal, too
-            Path(error_file).write_text(f"{error.exit_code}\n{message}", encoding="utf-8")
+            content = {"exit_code": error.exit_code, "message": message, "notes": notes}
+            Path(error_file).write_text(json.dumps(content), encoding="utf-8")
     sys.exit(error.exit_code)

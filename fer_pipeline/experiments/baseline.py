@@ -9,7 +9,6 @@ import onnx
 from fer_pipeline.config.params import EvaluateParams, Params, recipe_fingerprint
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import training_image_hashes, write_training_images
-from fer_pipeline.errors import FerError
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.imaging import ImageSpec
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo, file_sha256
@@ -28,8 +27,8 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     Returns model and version; the version is no challenger. Replaces the folder `out`: model.onnx, model.json, metrics.json
     with the figures on the test split, by the names of evaluate. Whatever takes an exported model without model.keras takes it.
     Its MLflow run has the same metric names, the validation accuracy of each penalty that was tried, and the list of the
-    pictures that it learned from. Raises `SourceError`, `DataQualityError` or `ToolUnavailableError`, and the run has failed
-    then.
+    pictures that it learned from. Raises `SourceError`, `DataQualityError` or `ToolUnavailableError`. The run has
+    failed where an exception ends the fit.
     """
     table = ProcessedTable.open(processed)
     lineage = dvc.lineage(Path.cwd(), recipe_fingerprint(params))
@@ -41,17 +40,14 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
     tags = {**lineage, "network": NAME, "data": source["name"], "synthetic": str(source["synthetic"]).lower()}
     memo = out.with_name(f".{out.name}-run.json")
     run_id = runs.open_training_run(memo, NAME, recipe, tags)
-    try:
+    with runs.failing(run_id):
         fitted = fit_hog_logistic(processed, params.preprocess.spark_master)
         lineage |= {"run_id": run_id, "regularisation": f"{fitted.regularisation:g}"}
         info = _export(fitted, table, out, params.evaluate, lineage)
-    except FerError as error:
-        runs.fail_run(run_id, str(error))
-        raise
-    figures = {f"test_{name}": value for name, value in info.metrics.items()}
-    figures |= {f"validation_accuracy_regularisation_{penalty:g}": value for penalty, value in fitted.tried.items()}
-    runs.log_metrics(run_id, figures)
-    runs.close_training_run(memo, run_id, [])
+        figures = {f"test_{name}": value for name, value in info.metrics.items()}
+        figures |= {f"validation_accuracy_regularisation_{penalty:g}": value for penalty, value in fitted.tried.items()}
+        runs.log_metrics(run_id, figures)
+        runs.close_training_run(memo, run_id, [])
     described = registry.describing_tags(info)
     version, _ = registry.register(out, info, params.promote.model_name, run_id, described, alias=registry.BASELINE)
     return info, version

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from mlflow.entities import DatasetInput, InputTag, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from fer_pipeline.errors import FerError
 from fer_pipeline.experiments.mlflow_store import clear_errors, experiment_id, is_missing
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.workspace.files import write_json
@@ -23,7 +27,12 @@ from fer_pipeline.workspace.layout import PROCESSED
 
 EXPERIMENT = "fer"
 SEARCH_EXPERIMENT = "fer-search"
+TRACEBACK_FILE = "traceback.txt"
+"""Artifact of a run that ended by an exception."""
+
 _FAILURE = "failure"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ def open_search_run(known: str | None, name: str, params: Mapping[str, Any], tag
     with clear_errors():
         client = MlflowClient()
         if known is not None and _exists(client, known):
+            if _FAILURE in client.get_run(known).data.tags:
+                client.delete_tag(known, _FAILURE)
             client.update_run(known, status="RUNNING")
             return known
         return _new_run(client, name, params, tags)
@@ -106,6 +117,36 @@ def fail_run(run_id: str, reason: str) -> None:
     with clear_errors():
         MlflowClient().set_tag(run_id, _FAILURE, reason[:5000])
         MlflowClient().set_terminated(run_id, "FAILED")
+
+
+@contextmanager
+def failing(run_id: str, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """End a run as FAILED where the block raises another exception than `but`.
+
+    Its message becomes the tag `failure`, its traceback the artifact `TRACEBACK_FILE`; a store that cannot take them is logged.
+    The exception goes on. Ctrl-C and a kill leave the run as it is, so that the same command goes on with it.
+    """
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}".rstrip(": ")
+        try:
+            with clear_errors():
+                MlflowClient().log_text(run_id, "".join(traceback.format_exception(error)), TRACEBACK_FILE)
+            fail_run(run_id, reason)
+        except (FerError, OSError) as unstored:
+            logger.warning("the MLflow run %s could not be ended as failed: %s", run_id, unstored)
+        raise
+
+
+def clear_failure(run_id: str) -> None:
+    """Mark a run that had failed as finished; one that had not stays as it is."""
+    with clear_errors():
+        if _FAILURE in MlflowClient().get_run(run_id).data.tags:
+            MlflowClient().delete_tag(run_id, _FAILURE)
+            MlflowClient().set_terminated(run_id, "FINISHED")
 
 
 def is_active(run_id: str) -> bool:

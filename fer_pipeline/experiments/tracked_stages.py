@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from fer_pipeline.config import editing
@@ -10,7 +9,7 @@ from fer_pipeline.config.params import FetchParams, Params, parse_fetch, recipe_
 from fer_pipeline.data.fetch import fetch
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
-from fer_pipeline.errors import FerError, ParamsError
+from fer_pipeline.errors import ParamsError
 from fer_pipeline.experiments import runs
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.workspace import dvc
@@ -63,7 +62,7 @@ def use_teachers(root: Path, folder: Path, weight: float, fingerprint: str) -> s
 def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path, teachers: Path) -> str:
     """Train as one MLflow run; a killed training goes on with its run.
 
-    Returns a summary in one line.
+    Returns a summary in one line. The run has failed where an exception ends the training.
     """
     from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, write_model  # Keras takes ten seconds to import
     from fer_pipeline.training.initial import learned_images
@@ -84,7 +83,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     memo = checkpoints.with_name(".training-run.json")
     recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
     run_id = runs.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)
-    try:
+    with runs.failing(run_id):
         for split, faces in (("train", train_set), ("validation", validation_set)):
             runs.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
         result = train(
@@ -98,10 +97,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
             teachers=teachers,
         )
         write_model(out, result, params.train, table.metadata, learned, run_id=run_id)
-    except FerError as error:
-        runs.fail_run(run_id, str(error))
-        raise
-    runs.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
+        runs.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
     discard(checkpoints)  # only now: a training whose end could not be stored goes on from its last epoch
     return result.summary
 
@@ -124,14 +120,17 @@ def evaluate_pretrained(processed: Path, name: str, out: Path, params: Params) -
 def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) -> dict[str, float]:
     """Evaluate, and add figures and report to the training's MLflow run.
 
-    Returns the metrics.
+    Returns the metrics. The run has failed where the evaluation does, until one succeeds.
     """
     from fer_pipeline.evaluation import evaluate
+    from fer_pipeline.training.artifacts import read_training
 
-    metrics = evaluate.evaluate(model, processed, out, params.evaluate)
-    metadata = json.loads((model / "training.json").read_text(encoding="utf-8"))
+    training = read_training(model)
     tags = dvc.lineage(Path.cwd(), recipe_fingerprint(params))
-    run_id = runs.ensure_run(metadata["run_id"], str(metadata["network"]), tags)
-    runs.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
-    runs.log_files(run_id, out, "evaluation")
+    run_id = runs.ensure_run(training["run_id"], str(training["network"]), tags)
+    with runs.failing(run_id):
+        metrics = evaluate.evaluate(model, processed, out, params.evaluate)
+        runs.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
+        runs.log_files(run_id, out, "evaluation")
+    runs.clear_failure(run_id)
     return metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import re
@@ -29,7 +30,10 @@ from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
 logger = logging.getLogger(__name__)
 
 ERROR_FILE_VARIABLE = "FER_ERROR_FILE"
-"""Names the file into which a stage command writes its error message, for the flow that started it."""
+"""Names the file into which a stage command writes its error, for the flow that started it.
+
+JSON: `message`, `exit_code`, and `notes`, which hold the stack trace of an error that no code expects.
+"""
 
 _END_SECONDS = 10.0
 
@@ -202,9 +206,10 @@ def data_version(root: Path) -> str:
 def reproduce(root: Path, stage: str) -> bool:
     """Run one stage as `dvc repro --single-item STAGE` does.
 
-    Returns false where none of its dependencies has changed. Raises `FerError` with the stage's own message and exit code where
-    it fails, `WorkspaceBusyError` where another DVC process holds the stage. Where it is cut short from outside (Ctrl-C, a time
-    limit, a cancelled run), the stage's command ends, too; where this process is killed, a command of `fer` sees that and ends.
+    Returns false where none of its dependencies has changed. Raises `FerError` with the stage's own message, exit code and notes
+    where it fails, `WorkspaceBusyError` where another DVC process holds the stage. Where it is cut short from outside (Ctrl-C,
+    a time limit, a cancelled run), the stage's command ends, too; where this process is killed, a command of `fer` sees that
+    and ends.
     """
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     with tempfile.TemporaryDirectory() as scratch:
@@ -253,10 +258,12 @@ def _repo(root: Path) -> Any:
 
 
 def _stage_error(stage: str, error: DvcException, error_file: Path) -> FerError:
-    if error_file.exists():  # "<exit code>\n<message>", written by the stage command
-        code, _, message = error_file.read_text(encoding="utf-8").partition("\n")
-        failure = FerError(f"stage {stage}: {message}")
-        failure.exit_code = int(code)
+    with suppress(FileNotFoundError, ValueError):  # a full disk cuts it short
+        said = json.loads(error_file.read_text(encoding="utf-8"))
+        failure = FerError(f"stage {stage}: {said['message']}")
+        failure.exit_code = int(said["exit_code"])
+        for note in said["notes"]:
+            failure.add_note(note)
         return failure
     causes = [str(error), *(str(cause) for cause in (error.__cause__, error.__context__) if cause)]
     text = "; ".join(dict.fromkeys(causes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import sys
 from pathlib import Path
@@ -16,12 +17,13 @@ from fer_pipeline import cli
 def test_an_unexpected_error_names_the_file_of_its_trace(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message has the kind of the error and the path of a log that has its stack trace."""
+    """The message has the kind of the error and the path of a log that has its stack trace, which a flow is given, too."""
 
     def fails() -> None:
         raise error
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("FER_ERROR_FILE", str(tmp_path / "error"))
     with pytest.raises(SystemExit, match="1"):
         cli.run_command(fails)
     said = capsys.readouterr().err
@@ -29,7 +31,9 @@ def test_an_unexpected_error_names_the_file_of_its_trace(
     assert "Traceback" not in said
     found = re.search(r"trace is in (\S+):", said)
     assert found is not None
-    log = Path(found[1]).read_text()
+    left = json.loads((tmp_path / "error").read_text())
+    assert (left["exit_code"], found[1] in left["message"]) == (1, True)
+    assert left["notes"] == [log := Path(found[1]).read_text()]
     assert "Traceback" in log
     assert "in fails" in log
 

@@ -1,15 +1,23 @@
-"""Data sources of a workspace."""
+"""Data sources of a workspace; how a tracked stage ends that an exception ends."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.artifacts import load_text
 
-from fer_pipeline.config.params import load_params
-from fer_pipeline.errors import ParamsError, SourceError
-from fer_pipeline.experiments.tracked_stages import use_data
+from fer_pipeline.config.params import Params, load_params
+from fer_pipeline.errors import FerError, ParamsError, SourceError
+from fer_pipeline.evaluation import evaluate
+from fer_pipeline.experiments import runs
+from fer_pipeline.experiments.tracked_stages import evaluate_and_track, train_and_track, use_data
+from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.training import train
 from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.files import write_json
 
 
 @pytest.fixture
@@ -49,3 +57,75 @@ def test_the_numbering_belongs_to_the_source(root: Path, monkeypatch: pytest.Mon
     assert (fetch.numbering, fetch.contempt) == ("ask", "refuse")
     with pytest.raises(ParamsError, match="numbering 'afectnet', expected fer2013"):
         use_data(root, root / "faces", None, "afectnet")
+
+
+@pytest.fixture
+def train_once(tracking_store: Path, make_processed: Callable[..., Path]) -> Callable[[], str]:
+    """Run the tracked training on 14 rows."""
+    processed = make_processed(tracking_store.parent / "processed", {"train": 14, "validation": 7, "test": 7})
+    none = Path("none")
+    return lambda: train_and_track(processed, Path("data/model"), Path("data/checkpoints"), recipe(), none, none)
+
+
+def recipe() -> Params:
+    return load_params(Path(__file__).parents[2] / "params.yaml")
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), OSError(28, "No space left"), FerError("loss became nan")])
+def test_an_exception_ends_the_run_as_failed(
+    train_once: Callable[[], str], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message is a tag and its traceback an artifact; the next attempt goes on in the same run."""
+    monkeypatch.setattr(train, "train", raising(error))
+    with pytest.raises(type(error)):
+        train_once()
+    (run,) = runs.recent_runs(2)
+    assert run.status == "FAILED"
+    assert str(error) in run.tags["failure"]
+    trace = load_text(f"runs:/{run.run_id}/{runs.TRACEBACK_FILE}")
+    assert "Traceback" in trace
+    assert "in fails" in trace
+    monkeypatch.setattr(train, "train", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        train_once()
+    (again,) = runs.recent_runs(2)
+    assert (again.run_id, again.status, "failure" in again.tags) == (run.run_id, "RUNNING", False)
+
+
+def test_a_failed_run_whose_store_is_away_keeps_its_cause(
+    train_once: Callable[[], str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exception is raised on, and the log says that the run could not be marked."""
+
+    def fails(*_: object, **__: object) -> None:
+        monkeypatch.setattr(MlflowClient, "log_text", raising(OSError(28, "No space left")))
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(train, "train", fails)
+    with pytest.raises(ZeroDivisionError):
+        train_once()
+    assert "could not be ended as failed: [Errno 28] No space left" in caplog.text
+
+
+def test_a_failed_evaluation_is_that_of_the_run(tracking_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run of the training has failed until an evaluation succeeds."""
+    model, out = tracking_store.parent / "model", tracking_store.parent / "evaluation"
+    run_id = runs.ensure_run(None, "tiny", {})
+    write_json(model / "training.json", {"run_id": run_id, "network": "tiny", "labels": EMOTIONS})
+    out.mkdir()
+    monkeypatch.setattr(evaluate, "evaluate", raising(ZeroDivisionError("by zero")))
+    with pytest.raises(ZeroDivisionError):
+        evaluate_and_track(Path("processed"), model, out, recipe())
+    run = runs.read_run(run_id)
+    assert (run.status, run.tags["failure"]) == ("FAILED", "ZeroDivisionError: by zero")
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: {"accuracy": 0.5})
+    evaluate_and_track(Path("processed"), model, out, recipe())
+    run = runs.read_run(run_id)
+    assert (run.status, "failure" in run.tags, run.metrics) == ("FINISHED", False, {"test_accuracy": 0.5})

@@ -36,3 +36,19 @@ def test_a_failed_stage_logs_no_empty_trace(
         log.removeHandler(caplog.handler)
     assert "NoneType: None" not in caplog.text
     assert "ZeroDivisionError: by zero" in caplog.text
+
+
+def test_a_stage_logs_the_trace_of_what_no_code_expects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The notes of the stage's error are the stack trace; they reach the logger of the run."""
+
+    def fails(*_: object) -> bool:
+        error = FerError("stage train: unexpected: KeyError: 'width'")
+        error.add_note("Traceback: in my_network")
+        raise error
+
+    monkeypatch.setattr(dvc, "reproduce", fails)
+    monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("of_the_run"))
+    assert tasks.run_stage.fn(tmp_path, "train").is_failed()
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("of_the_run", "Traceback: in my_network")]

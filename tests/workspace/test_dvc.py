@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -84,14 +85,19 @@ def test_every_version_can_be_restored_and_pushed(root: Path, source: Path, tmp_
     assert any((tmp_path / "remote").rglob("*.dir"))
 
 
-def test_a_failing_stage_ends_with_its_message_and_code(root: Path, source: Path) -> None:
-    """A failing stage ends with the message and code that it left."""
+@pytest.mark.parametrize("cut", [None, 20])
+def test_a_failing_stage_ends_with_its_message_and_code(
+    root: Path, source: Path, monkeypatch: pytest.MonkeyPatch, cut: int | None
+) -> None:
+    """Message, code and notes are those that it left; where a full disk cut them short, its command is named."""
+    said = json.dumps({"message": "only one class", "exit_code": 4, "notes": ["where it was"]})
+    monkeypatch.setenv("SAID", said[:cut])
     dvc.add_source(root, [source])
     dvc.reproduce(root, "first")
-    (root / "second.sh").write_text('printf "4\\nonly one class" > "$FER_ERROR_FILE"; exit 4')
-    with pytest.raises(FerError, match="stage second: only one class") as failure:
+    (root / "second.sh").write_text('printf \'%s\' "$SAID" > "$FER_ERROR_FILE"; exit 4')
+    with pytest.raises(FerError, match="stage second: " + ("only one class" if cut is None else ".*exited with 4")) as failure:
         dvc.reproduce(root, "second")
-    assert failure.value.exit_code == 4
+    assert cut or (failure.value.exit_code, failure.value.__notes__) == (4, ["where it was"])
 
 
 def test_a_stage_that_dies_silently_is_reported_by_its_command(root: Path, source: Path) -> None:

@@ -69,7 +69,7 @@ def tune(
         if left.run_id is not None and runs.is_active(left.run_id):  # the store may be another one by now
             runs.fail_run(left.run_id, "its process was killed")
     wanted = trials or params.tune.trials
-    try:
+    with runs.failing(parent):
         while search.counted < wanted:
             done = _trial(search, faces, params, folder / CHECKPOINTS, parent, tags, on_progress)
             on_progress(f"{_words(done, params.tune)} ({search.counted} of {wanted} trials{_best_words(search)})")
@@ -79,15 +79,12 @@ def tune(
             raise FerError(
                 f"none of {search.counted} trials was complete: {search.trials[-1].note}; narrow tune.space, or raise tune.trials"
             )
-    except FerError as error:
-        runs.fail_run(parent, str(error))
-        raise
-    result = _result(search, search.best, params, tags)
-    result.write(folder)
-    write_search(report, search, result)
-    runs.log_metrics(parent, {f"best_val_{params.tune.metric}": result.value})
-    runs.log_files(parent, report, "search")
-    runs.end_run(parent)
+        result = _result(search, search.best, params, tags)
+        result.write(folder)
+        write_search(report, search, result)
+        runs.log_metrics(parent, {f"best_val_{params.tune.metric}": result.value})
+        runs.log_files(parent, report, "search")
+        runs.end_run(parent)
     return result
 
 
@@ -135,13 +132,13 @@ def _trial(
 
     value, note = None, ""
     try:
-        result = train(*faces, recipe, checkpoints, on_epoch)
-        value = result.best[metric]
+        with runs.failing(run_id, but=(Stopped, DivergedError)):
+            result = train(*faces, recipe, checkpoints, on_epoch)
+            value = result.best[metric]
     except (Stopped, DivergedError) as ending:
         note = str(ending)
-    except FerError as error:
+    except Exception as error:
         search.fail(str(error))
-        runs.fail_run(run_id, str(error))
         raise
     # In this order, so that a kill in between leaves a trial that is tried again, and no run that seems to go on.
     runs.end_run(run_id, {"trial.state": STOPPED if value is None else COMPLETE, "trial.note": note})

@@ -202,19 +202,24 @@ def test_a_search_in_which_all_diverges_says_what_to_do(
     assert runs()["plain_cnn-smoke"].info.status == "FAILED"
 
 
-def test_a_fault_of_the_machine_ends_the_search(search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of the machine ends the search and is not taken for a bad trial."""
+@pytest.mark.parametrize("error", [ToolUnavailableError("disk full"), ZeroDivisionError("by zero")])
+def test_a_fault_of_the_machine_or_the_code_ends_the_search(
+    search: Callable[..., SearchResult], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is not taken for a bad trial; the runs of trial and search have failed, and the search can go on."""
 
-    def full(*_: Any) -> None:
-        raise ToolUnavailableError("disk full")
+    def fails(*_: Any) -> None:
+        raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(tune, "train", full)
-        with pytest.raises(ToolUnavailableError, match="disk full"):
+        patch.setattr(tune, "train", fails)
+        with pytest.raises(type(error), match=str(error)):
             search(1)
-    assert runs()["trial 0"].info.status == "FAILED"
+    assert {name: run.info.status for name, run in runs().items()} == {"plain_cnn-smoke": "FAILED", "trial 0": "FAILED"}
+    assert str(error) in runs()["plain_cnn-smoke"].data.tags["failure"]
     monkeypatch.setattr(tune, "train", made_up([0.5]))
     assert search(1).trials == 1
+    assert "failure" not in runs()["plain_cnn-smoke"].data.tags
 
 
 def test_a_space_that_does_not_fit_the_recipe_is_refused(search: Callable[..., SearchResult], plan: Params) -> None:
