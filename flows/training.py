@@ -19,6 +19,7 @@ from fer_pipeline.workspace.layout import PARAMS, RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 from flows import tasks
 from flows.ends import LIMITS, advise
+from flows.progress import step
 from flows.promotion import promote_version
 
 
@@ -57,9 +58,19 @@ def train_champion(
 
 
 def _run(root: Path) -> Summary:
-    cached = [stage for stage in dvc.stage_names(root) if not tasks.run_stage(root, stage).result()]
-    challenger = tasks.register(root).result()
-    decision = promote_version(root, challenger)
-    summary = summarise(root, challenger, decision, cached)
-    tasks.publish_summary(root, summary.markdown())
+    cached = [stage for stage in dvc.stage_names(root) if not _run_stage(root, stage)]
+    with step(root, "register"):
+        challenger = tasks.register(root).result()
+    with step(root, "promote") as now:
+        decision = promote_version(root, challenger)
+        summary = summarise(root, challenger, decision, cached)
+        tasks.publish_summary(root, summary.markdown())
+        now.outcome = "promoted" if decision.promoted else "not promoted"
     return summary
+
+
+def _run_stage(root: Path, stage: str) -> bool:
+    with step(root, stage) as now:
+        ran: bool = tasks.run_stage(root, stage).result()
+        now.outcome = "done" if ran else "unchanged"
+    return ran

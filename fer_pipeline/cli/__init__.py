@@ -16,6 +16,7 @@ from fer_pipeline import environment
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.workspace.names import printable
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, end_with
+from fer_pipeline.workspace.stage_log import STAGES, StageLog, divert_stderr
 
 _OF_SERVING = ("bentoml", "fastapi", "itsdangerous", "pydantic_settings", "starlette")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -29,6 +30,8 @@ _REMEDIES = {
     errno.ENOTDIR: "one of the folders above it is a file: give another path",
 }
 
+_log: StageLog | None = None  # of the stage that this process is
+
 
 def main() -> None:
     """Run the `fer` command line.
@@ -39,6 +42,9 @@ def main() -> None:
     _show_any_name()
     if OWNER_VARIABLE in os.environ:
         end_with(os.environ[OWNER_VARIABLE])
+    if len(sys.argv) > 1 and sys.argv[1] in STAGES:
+        global _log
+        _log = divert_stderr(sys.argv[1])
     from fer_pipeline.cli.app import app  # typer is imported after the environment is set
 
     run_command(app)
@@ -115,6 +121,8 @@ def _unexpected(error: Exception) -> FerError:
 def _fail(error: FerError) -> NoReturn:
     from fer_pipeline.cli.options import errors, labelled
 
+    if _log is not None and (written := _log.tail()):
+        errors.print(f"{written}\n(the last lines that its libraries wrote; all are in {_log.path})", style="dim")
     errors.print(labelled("error:", "bold red", str(error)))
     error_file = os.environ.get("FER_ERROR_FILE")
     if error_file:  # a stage that a flow started: the flow shows the message and logs the notes, too

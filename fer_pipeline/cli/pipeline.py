@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +30,12 @@ def run(
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
     check_run()  # before MLflow and Prefect are loaded, which takes seconds
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # its server keeps all lines
     from fer_pipeline.promotion.summary import Summary
+    from flows import progress
     from flows.training import train_champion
 
+    progress.show(results)
     summary = train_champion(data, str(votes) if votes else None, profile, wait)
     assert isinstance(summary, Summary)  # a failed state raises its error here
     results.print(Markdown(summary.markdown()), soft_wrap=False)

@@ -54,7 +54,9 @@ class Summary:
             "- `fer ui mlflow`: runs and models side by side; `fer ui prefect`: this flow run",
         ]
         if self.bundle:
-            lines.append(f"- `fer serve`: the champion's bundle `{self.bundle}` with a page for trying it")
+            # A model of drawn faces answers only where it is named.
+            command = "`fer serve --model champion`" if self.synthetic else "`fer serve`"
+            lines.append(f"- {command}: the champion's bundle `{self.bundle}` with a page for trying it")
         return "\n".join(lines)
 
 

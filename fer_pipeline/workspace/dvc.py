@@ -26,6 +26,7 @@ from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.workspace.files import replaced_folder
 from fer_pipeline.workspace.layout import DVC_CACHE, DVC_LOCK, DVC_STAGES, SOURCE
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
+from fer_pipeline.workspace.stage_log import log_file
 
 logger = logging.getLogger(__name__)
 
@@ -271,7 +272,7 @@ def _stage_error(stage: str, error: DvcException, error_file: Path) -> FerError:
     if killed:
         return FerError(
             f"stage {stage}: its process was killed by signal {killed[1]} (9 is often a lack of memory); earlier outputs are as "
-            "they were, and the same command goes on from there"
+            f"they were, and the same command goes on from there; its libraries wrote {log_file(Path(), stage)}"
         )
     if any(isinstance(cause, LockError) for cause in (error, error.__cause__)) or "is busy, it is being blocked by" in text:
         return WorkspaceBusyError(f"stage {stage}: {text}")

@@ -67,6 +67,9 @@ OLD_REVIEW_PAGE: Final = REPORTS / "feedback"
 FEEDBACK_CHANGE: Final = DATA / ".feedback-change.json"
 """Note of a change to FEEDBACK that is not finished."""
 
+LOGS: Final = DATA / "logs"
+"""What native code and child processes of the stages wrote."""
+
 DOWNLOADS: Final = DATA / ".registry"
 """Models downloaded from the registry; the leading dot keeps them out of git."""
 
