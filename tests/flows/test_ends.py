@@ -112,7 +112,7 @@ def test_what_a_purge_has_done_is_an_artifact_with_a_link(server: None, tmp_path
     monkeypatch.setattr(versions, "purge", lambda *_: done)
     artifacts = artifacts_of(purge_feedback(return_state=True))
     assert "2 accepted ones were taken back" in artifacts["fer-feedback"]
-    assert "`dvc gc`" in artifacts["fer-feedback"]
+    assert "`dvc gc --workspace --cloud`" in artifacts["fer-feedback"]
     assert (tmp_path / FEEDBACK).as_uri() in artifacts["fer-feedback"]
     assert "fer-feedback-page" in artifacts
 

@@ -81,7 +81,7 @@ def java_home(folder: Path) -> Path:
     if not os.access(shim, os.X_OK):
         raise ToolUnavailableError(
             f"no program can be started in {folder.parent} (is it mounted noexec?), which Java needs: name a folder, as by "
-            '`mkdir -p data/tmp; export TMPDIR="$PWD/data/tmp"`, or set JAVA_HOME to a Java of your own'
+            "`mkdir -p ~/tmp; export TMPDIR=~/tmp`, or set JAVA_HOME to a Java of your own"
         )
     return folder
 
