@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fer_pipeline.inference.detection.faces import Box
-from fer_pipeline.inference.output_schema import rounded
+from fer_pipeline.inference.output_schema import DIGITS, by_emotion
 from fer_pipeline.inference.quality import FacePose, FaceQuality
 from fer_pipeline.labels import EMOTIONS
 
@@ -49,7 +47,7 @@ class FaceEmotion:
     @property
     def top_emotion(self) -> str:
         """Return the most probable label, however low its probability."""
-        return EMOTIONS[int(np.argmax(self.probabilities))]
+        return EMOTIONS[self.probabilities.index(max(self.probabilities))]
 
     @property
     def confidence(self) -> float:
@@ -72,33 +70,38 @@ class FaceEmotion:
     @property
     def relative_box(self) -> Rectangle | None:
         """Return the face in shares of the image's width and height; None as `box`."""
-        if self.box is None or self.image_size is None:
+        if self.box_xyxy is None or self.image_size is None:
             return None
+        x1, y1, x2, y2 = self.box_xyxy
         width, height = self.image_size
-        return Rectangle(self.box.x / width, self.box.y / height, self.box.width / width, self.box.height / height)
+        return Rectangle(x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values of `faces[]` in docs/outputs.md, as plain JSON.
 
         Floats have at most 4 decimals, pixels and degrees one.
         """
-        box, relative, pose = self.box, self.relative_box, self.pose
-        values = {
-            "box": box and {name: round(value, 1) for name, value in box._asdict().items()},
-            "relative_box": relative and relative._asdict(),
-            "detection_score": self.detection_score,
+        box, relative, pose, quality = self.box, self.relative_box, self.pose, self.quality
+        return {
+            "box": box and _rounded(box, 1),
+            "relative_box": relative and _rounded(relative, DIGITS),
+            "detection_score": None if self.detection_score is None else round(self.detection_score, DIGITS),
             "rotation": self.rotation,
             "emotion": self.emotion,
             "top_emotion": self.top_emotion,
-            "confidence": self.confidence,
-            "probabilities": dict(zip(EMOTIONS, self.probabilities, strict=True)),
+            "confidence": round(self.confidence, DIGITS),
+            "probabilities": by_emotion(self.probabilities),
             "quality": {
-                "size": round(self.quality.size, 1),
-                "sharpness": round(self.quality.sharpness, 1),
-                "brightness": round(self.quality.brightness, 1),
-                "outside": round(self.quality.outside, 3),
+                "size": round(quality.size, 1),
+                "sharpness": round(quality.sharpness, 1),
+                "brightness": round(quality.brightness, 1),
+                "outside": round(quality.outside, 3),
             },
             "pose": pose and {"roll": round(pose.roll, 1), "yaw": round(pose.yaw, 1)},
             "reasons": list(self.reasons),
         }
-        return {name: rounded(value) for name, value in values.items()}
+
+
+def _rounded(box: Rectangle, digits: int) -> dict[str, float]:
+    x, y, width, height = box
+    return {"x": round(x, digits), "y": round(y, digits), "width": round(width, digits), "height": round(height, digits)}

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import ModelInfo
@@ -116,13 +117,12 @@ def fields(table: Table) -> tuple[Field, ...]:
     return tuple(field for field in FIELDS if table in field.tables)
 
 
-def rounded(value: Any) -> Any:
-    """Round the floats in plain values, dictionaries and lists to `DIGITS`."""
-    if isinstance(value, float):
-        return round(value, DIGITS)
-    if isinstance(value, dict):
-        return {name: rounded(inner) for name, inner in value.items()}
-    return [rounded(inner) for inner in value] if isinstance(value, list) else value
+def by_emotion(probabilities: Sequence[float]) -> dict[str, float]:
+    """Return probabilities by emotion, rounded to `DIGITS`.
+
+    They are in the order of `labels.EMOTIONS`.
+    """
+    return {name: round(value, DIGITS) for name, value in zip(EMOTIONS, probabilities, strict=True)}
 
 
 def model_values(info: ModelInfo) -> dict[str, str]:

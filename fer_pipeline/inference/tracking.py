@@ -12,8 +12,7 @@ import numpy.typing as npt
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.detection.faces import Box, FaceBox, iou
 from fer_pipeline.inference.face_emotion import FaceEmotion
-from fer_pipeline.inference.output_schema import rounded
-from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.inference.output_schema import by_emotion
 
 FORGET_SECONDS = 1.0
 """A face that reappears within this time keeps its number."""
@@ -50,7 +49,7 @@ class TrackedFace:
             "track": self.track,
             **self.face.as_dict(),
             "smoothed_emotion": self.emotion,
-            "smoothed": rounded(dict(zip(EMOTIONS, self.smoothed, strict=True))),
+            "smoothed": by_emotion(self.smoothed),
             "detected": self.detected,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,15 @@ def test_a_picture_shows_its_face_and_why(visit: Visit, drawn_face: UInt8Array) 
     assert visit.words("status").startswith("1 face found; face 1: ")
     visit.page.click(".explain")
     visit.wait("document.querySelector('.heat img')?.naturalWidth === 336")
+
+
+def test_a_format_that_the_browser_lacks_is_shown_as_drawn(visit: Visit, drawn_face: UInt8Array) -> None:
+    """Chromium shows no TIFF: the page has the server's annotated copy in its place."""
+    buffer = io.BytesIO()
+    Image.fromarray(drawn_face).save(buffer, "TIFF")
+    visit.page.set_input_files("#file", {"name": "face.tiff", "mimeType": "image/tiff", "buffer": buffer.getvalue()})
+    visit.page.wait_for_selector("#boxes .box")
+    assert visit.page.evaluate("document.getElementById('picture').naturalWidth") == drawn_face.shape[1]
 
 
 def test_a_file_that_is_no_picture_is_refused_in_words(visit: Visit) -> None:
