@@ -24,7 +24,7 @@ from fer_pipeline.serving.background.shadow import open_shadow
 from fer_pipeline.serving.http.access_log import protect_access_log
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.auth import OwnHostsOnly
-from fer_pipeline.serving.http.bentoml_server import keep_supervisor_private, limit_stalled_readers, limit_websockets
+from fer_pipeline.serving.http.bentoml_server import JsonErrors, keep_supervisor_private, limit_stalled_readers, limit_websockets
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.sandbox.confinement import die_with
@@ -103,4 +103,5 @@ class Fer:
 
 
 # Around BentoML's own routes, too: /livez, /readyz, /docs.json.
+Fer.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]
 Fer.add_asgi_middleware(OwnHostsOnly, owner=app)  # type: ignore[attr-defined]

@@ -96,6 +96,13 @@ def test_no_route_answers_to_a_foreign_host(served: TestClient, path: str) -> No
     assert served.get(path, headers={"Host": "localhost"}).status_code == 200
 
 
+def test_what_bentoml_refuses_is_json_too(served: TestClient) -> None:
+    for method, path, status in (("GET", "/no/such/page", 404), ("POST", "/livez", 405), ("GET", "/predict", 405)):
+        answer = served.request(method, path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, "not_served")
+        assert "Content-Security-Policy" in answer.headers
+
+
 def test_metrics_do_not_grow_with_the_paths_that_callers_make_up(served: TestClient) -> None:
     def counted() -> float:
         label = re.escape('fer_requests_total{route="/video/{job}",status="404"}')

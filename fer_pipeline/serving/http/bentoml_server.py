@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import socket
 import uuid
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
 from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLConfigException
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fer_pipeline.serving.http.errors import error_answer
+from fer_pipeline.serving.http.middleware import SafeHeaders
 from fer_pipeline.serving.settings import Limits
 
 _CHECK_SECONDS = 10  # between two looks at the workers; BentoML's value
@@ -79,3 +84,36 @@ def _private_arbiter(
         check_delay=check_delay,
         **options,
     )
+
+
+class JsonErrors:
+    """ASGI middleware that answers in JSON where BentoML answers in plain text.
+
+    BentoML itself says that there is no such page; what it says then becomes the answer of all other refusals.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refused: tuple[int, Headers] | None = None
+
+        async def send_json(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                headers = Headers(raw=message["headers"])
+                plain = headers.get("content-type", "").startswith("text/plain")
+                refused = (message["status"], headers) if plain and message["status"] >= 400 else None
+            if refused is None:
+                await send(message)
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                status, headers = refused
+                answer = error_answer(status, "not_served", HTTPStatus(status).phrase)
+                if "allow" in headers:  # of 405
+                    answer.headers["Allow"] = headers["allow"]
+                await SafeHeaders(answer)(scope, receive, send)
+
+        await self._app(scope, receive, send_json)
