@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 import bentoml
 
@@ -21,10 +20,10 @@ from fer_pipeline.serving.background.model_watcher import ModelWatcher
 from fer_pipeline.serving.background.prediction_logger import open_prediction_logger
 from fer_pipeline.serving.background.reload_signal import ReloadSignal
 from fer_pipeline.serving.background.shadow import open_shadow
+from fer_pipeline.serving.http import bentoml_server
 from fer_pipeline.serving.http.access_log import protect_access_log
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.auth import OwnHostsOnly
-from fer_pipeline.serving.http.bentoml_server import JsonErrors, keep_supervisor_private, limit_stalled_readers, limit_websockets
 from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.sandbox.confinement import die_with
@@ -34,19 +33,13 @@ from fer_pipeline.serving.sandbox.video_jobs import VideoJobs
 from fer_pipeline.serving.settings import Limits, ServiceSettings
 from fer_pipeline.serving.state import ServiceState
 
-
-def _is_worker() -> bool:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec is not None and spec.name == "_bentoml_impl.worker.service"
-
-
 app = create_app()
 drop_time_limit()
-keep_supervisor_private()
-limit_websockets()
-limit_stalled_readers()
+bentoml_server.keep_supervisor_private()
+bentoml_server.limit_websockets()
+bentoml_server.limit_stalled_readers()
 protect_access_log()
-if not _is_worker():
+if not bentoml_server.is_worker():
     name_shared_root()  # the workers inherit it
 
 
@@ -61,7 +54,7 @@ class Fer:
     """
 
     def __init__(self) -> None:
-        if _is_worker():  # BentoML starts a killed worker anew; one whose starter is killed would hold the port for ever
+        if bentoml_server.is_worker():  # a killed one is started anew; one whose starter is killed would hold the port for ever
             die_with(os.getppid(), signal.SIGTERM)
         settings, limits = ServiceSettings(), Limits()
         model_folder = settings.model_dir
@@ -103,5 +96,5 @@ class Fer:
 
 
 # Around BentoML's own routes, too: /livez, /readyz, /docs.json.
-Fer.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]
+Fer.add_asgi_middleware(bentoml_server.JsonErrors)  # type: ignore[attr-defined]
 Fer.add_asgi_middleware(OwnHostsOnly, owner=app)  # type: ignore[attr-defined]

@@ -96,7 +96,7 @@ def processed_table(folder: Path, count: int, spec: ImageSpec | None = None) -> 
         pq.write_table(
             pa.Table.from_pylist(part, schema=PROCESSED), folder / "faces" / f"part-{number:05d}.parquet", row_group_size=8
         )
-    write_json(folder / "facts.json", {"source": {"name": "x"}, "image_spec": vars(spec or ImageSpec())})
+    write_json(folder / "facts.json", {"source": {"name": "x"}, "image_spec": (spec or ImageSpec()).table_values()})
     return images
 
 

@@ -7,6 +7,7 @@ makes its sockets, and in each worker, before that starts uvicorn. So they hold 
 from __future__ import annotations
 
 import socket
+import sys
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -51,6 +52,12 @@ def limit_stalled_readers() -> None:
     connection and a buffer for ever.
     """
     uvicorn.Server = _Server  # type: ignore[misc]
+
+
+def is_worker() -> bool:
+    """Return whether this process is a worker that BentoML's supervisor started."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec is not None and spec.name == "_bentoml_impl.worker.service"
 
 
 class _Server(uvicorn.Server):
