@@ -59,8 +59,7 @@ class Fer:
         settings, limits = ServiceSettings(), Limits()
         model_folder = settings.model_dir
         shared = shared_root()
-        reload_signal = ReloadSignal(shared)
-        jobs = VideoJobs(shared, model_folder, limits)
+        reload_signal, jobs = ReloadSignal(shared), VideoJobs(shared, model_folder, limits)
         model = LoadedModel.read(model_folder, settings.detector)
         self._decoders = DecoderPool(limits.parallel + 1, limits)  # one more for the thread that all cameras share
         self._state = state = ServiceState(
