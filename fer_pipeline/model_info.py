@@ -82,7 +82,8 @@ class ModelInfo:
 
         `metadata` is that of the table; `model` and `table` name both in the error. Raises `ModelError`.
         """
-        expected, found = self.image_spec.table_values(), metadata["image_spec"]
+        expected = self.image_spec.table_values()
+        found = {name: value for name, value in metadata["image_spec"].items() if name != "detector"}
         if found != expected:
             raise ModelError(
                 f"{model} expects image spec {expected}, {table} holds {found}: preprocess again with the values of the "

@@ -15,8 +15,8 @@ def camera(
     camera: Annotated[str, typer.Option(help="Number of the camera, from 0, or the path of its device.")] = "0",
     mirror: Annotated[bool, typer.Option(help="Show the picture as a mirror does.")] = True,
     temporal: Annotated[
-        str, typer.Option(help="How the emotions of a person are joined over time: smooth, hmm or none.")
-    ] = "smooth",
+        str, typer.Option(help="How the emotions of a person are joined over time: hmm, smooth or none.")
+    ] = "hmm",
     model: Model = None,
     detector: Detector = None,
     threshold: Threshold = 0.4,

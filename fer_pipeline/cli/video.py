@@ -32,12 +32,16 @@ def video(
     temporal: Annotated[
         str,
         typer.Option(
-            help="How the emotions of a person are joined over time: smooth (moving mean), hmm (hidden Markov model: right more "
+            help="How the emotions of a person are joined over time: hmm (hidden Markov model), smooth (moving mean: right less "
             "often) or none. Those of single frames are in the tables always."
         ),
-    ] = "smooth",
-    smoothing: Annotated[float, typer.Option(help="smooth: time constant of the mean in seconds; 0: none.", min=0)] = 0.5,
-    dwell: Annotated[float, typer.Option(help="hmm: how long an expression lasts in the mean, in seconds.")] = 2.0,
+    ] = "hmm",
+    smoothing: Annotated[
+        float | None, typer.Option(help="smooth: time constant of the mean in seconds, 0.5 where left out; 0: none.", min=0)
+    ] = None,
+    dwell: Annotated[
+        float | None, typer.Option(help="hmm: how long an expression lasts in the mean, in seconds, 2 where left out.")
+    ] = None,
     model: Model = None,
     detector: Detector = None,
     threshold: Threshold = 0.4,
@@ -55,12 +59,16 @@ def video(
 
     Example: `fer video talk.mp4 --out results`
     """
-    from fer_pipeline.inference.smoothing import TEMPORAL_MODES
+    from fer_pipeline.inference.smoothing import TEMPORAL_MODES, time_constants
     from fer_pipeline.inference.video.analysis import VideoOptions, analyse
     from fer_pipeline.inference.video.results import has_finished_results
 
     if temporal not in TEMPORAL_MODES:
         raise ParamsError(f"--temporal is {temporal}, expected one of {', '.join(TEMPORAL_MODES)}")
+    for option, value, mode in (("--smoothing", smoothing, "smooth"), ("--dwell", dwell, "hmm")):
+        if value is not None and temporal != mode:
+            raise ParamsError(f"{option} is {value}, which only --temporal {mode} reads: add that, or leave it out")
+    seconds, dwelling = time_constants(temporal)
     folders: dict[str, Path] = {}
     for file in files:
         if file.stem in folders:
@@ -72,8 +80,8 @@ def video(
     options = VideoOptions(
         detect_every=detect_every,
         detection_side=detection_side,
-        smoothing_seconds=smoothing if temporal == "smooth" else 0.0,
-        dwell_seconds=dwell if temporal == "hmm" else None,
+        smoothing_seconds=seconds if smoothing is None else smoothing,
+        dwell_seconds=dwelling if dwell is None else dwell,
         annotate=annotated,
     )
     if not _has_parquet():

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array, shrink
 from fer_pipeline.inference.detection.faces import DETECTION_SIDE, Box, FaceBox
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
+from fer_pipeline.inference.smoothing import DWELL_SECONDS, SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
 from fer_pipeline.inference.tracking import COAST_SECONDS, FaceTracker, TrackedFace
+
+_DETECTION_THREADS = 2  # for the frames of one batch; decoding and writing run beside them
 
 
 class FaceStream:
@@ -26,14 +30,16 @@ class FaceStream:
         detect_every: int = 1,
         detection_side: int = DETECTION_SIDE,
         smoothing_seconds: float = SMOOTHING_SECONDS,
-        dwell_seconds: float | None = None,
+        dwell_seconds: float | None = DWELL_SECONDS,
+        is_cut: Callable[[UInt8Array], bool] | None = None,
     ) -> None:
         """Set the detection interval and the temporal model.
 
         Faces are detected in each `detect_every`-th frame, on a copy of at most `detection_side` pixels, and tracked in between;
-        at low frame rates more often, so that no face is lost between two detections. `smoothing_seconds` is the time constant
-        of the smoothed probabilities; 0 is no smoothing. With `dwell_seconds` they come from a hidden Markov model instead
-        (`smoothing.EmotionFilter`). Raises `ParamsError` for a value out of range.
+        at low frame rates more often, so that no face is lost between two detections. The smoothed probabilities come from a
+        hidden Markov model (`smoothing.EmotionFilter`) with `dwell_seconds`; where that is None, from a moving mean with the
+        time constant `smoothing_seconds`, 0 for none. Everybody is forgotten before a frame for which
+        `is_cut` returns true (`detection.cuts.CutDetector`), and it is searched. Raises `ParamsError` for a value out of range.
         """
         if detect_every < 1 or detection_side < 1 or smoothing_seconds < 0:
             raise ParamsError(
@@ -47,6 +53,7 @@ class FaceStream:
         self._detection_side = detection_side
         self._smoothing_seconds = smoothing_seconds
         self._dwell_seconds = dwell_seconds
+        self._is_cut = is_cut
         self._tracker = FaceTracker()
         self._temporal: dict[int, TemporalModel] = {}
         self._frames = 0
@@ -62,7 +69,12 @@ class FaceStream:
 
     def update_many(self, frames: Sequence[tuple[float, UInt8Array]]) -> list[list[TrackedFace]]:
         """Recognize the faces of several successive frames (time, image) as one batch."""
-        tracked = [self._track(image, time) for time, image in frames]
+        searches = [self._plan(image, time) for time, image in frames]
+        found = self._detect([image for (_, image), (search, _) in zip(frames, searches, strict=True) if search])
+        tracked = [
+            self._track(image, time, found.pop(0) if search else None, cut=cut)
+            for (time, image), (search, cut) in zip(frames, searches, strict=True)
+        ]
         answers = self.recognizer.recognize_found(
             [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, tracked, strict=True)]
         )
@@ -74,20 +86,38 @@ class FaceStream:
         self._temporal = {number: model for number, model in self._temporal.items() if number in self._tracker.known}
         return joined
 
-    def _track(self, image: UInt8Array, time: float) -> list[tuple[int, FaceBox, bool]]:
+    def _plan(self, image: UInt8Array, time: float) -> tuple[bool, bool]:
+        """Return whether the next frame is searched, and whether it follows a cut."""
         if time < self._time:
             raise ParamsError(f"frame at {time:.3f} s comes after one at {self._time:.3f} s: give frames in the order of time")
         self._time = time
+        cut = self._is_cut is not None and self._is_cut(image)
+        if cut:
+            self._frames = 0
         search = self._frames % self._detect_every == 0 or time - self._searched > COAST_SECONDS
         self._frames += 1
-        if not search:
-            return _inside(self._tracker.predicted(time), image)
-        self._searched = time
-        small = shrink(image, self._detection_side)
-        scale = image.shape[1] / small.shape[1]
-        return _inside(
-            self._tracker.detected([face.scaled(scale) for face in self.recognizer.detector.detect(small)], time), image
-        )
+        if search:
+            self._searched = time
+        return search, cut
+
+    def _detect(self, images: list[UInt8Array]) -> list[list[FaceBox]]:
+        def detect(image: UInt8Array) -> list[FaceBox]:
+            small = shrink(image, self._detection_side)
+            scale = image.shape[1] / small.shape[1]
+            return [face.scaled(scale) for face in self.recognizer.detector.detect(small)]
+
+        if len(images) < 2:
+            return [detect(image) for image in images]
+        with ThreadPoolExecutor(min(len(images), os.cpu_count() or 1, _DETECTION_THREADS)) as pool:
+            return list(pool.map(detect, images))
+
+    def _track(
+        self, image: UInt8Array, time: float, found: list[FaceBox] | None, *, cut: bool
+    ) -> list[tuple[int, FaceBox, bool]]:
+        if cut:
+            self._tracker.forget()
+        known = self._tracker.predicted(time) if found is None else self._tracker.detected(found, time)
+        return _inside(known, image)
 
     def _smooth(self, number: int, face: FaceEmotion, time: float, found: bool) -> TrackedFace:
         if number not in self._temporal:

@@ -74,6 +74,10 @@ class FaceTracker:
         """Return the numbers of the faces that are not forgotten yet."""
         return frozenset(self._tracks)
 
+    def forget(self) -> None:
+        """Forget all faces; who comes next gets a new number."""
+        self._tracks = {}
+
     def detected(self, faces: Sequence[FaceBox], time: float) -> list[tuple[int, FaceBox, bool]]:
         """Match the detections of a frame; return (number, box, detected).
 

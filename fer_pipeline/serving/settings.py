@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import DETECTORS
-from fer_pipeline.inference.smoothing import TEMPORAL_MODES, TemporalMode
+from fer_pipeline.inference.smoothing import DEFAULT_TEMPORAL, TEMPORAL_MODES, TemporalMode
 from fer_pipeline.workspace import layout
 
 PREFIX = "FER_"
@@ -143,7 +143,7 @@ class ServiceSettings(_Environment):
     reload_seconds: float | None = Field(  # how often the model's folder is looked at
         default=None, gt=0, allow_inf_nan=False, description="a positive number of seconds; leave it out to keep the model"
     )
-    camera_temporal: TemporalMode = Field(default="smooth", description=f"one of {', '.join(TEMPORAL_MODES)}")
+    camera_temporal: TemporalMode = Field(default=DEFAULT_TEMPORAL, description=f"one of {', '.join(TEMPORAL_MODES)}")
 
     prediction_log: Folder = None
     prediction_log_days: Positive = 30  # after which a day's file is deleted

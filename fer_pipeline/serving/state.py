@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import TemporalMode
+from fer_pipeline.inference.smoothing import DEFAULT_TEMPORAL, TemporalMode
 from fer_pipeline.serving.background.feedback_inbox import FeedbackInbox
 from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.background.model_watcher import ModelWatcher
@@ -30,7 +30,7 @@ class ServiceState:
     decoder: ImageDecoder = field(default_factory=InProcessDecoder)
     card: str | None = None  # the model card, an HTML page
     model_files: PortableModel | None = None  # None: the model is not given to pages that recognize on the device
-    camera_temporal: TemporalMode = "smooth"  # for camera sessions that do not choose
+    camera_temporal: TemporalMode = DEFAULT_TEMPORAL  # for camera sessions that do not choose
     prediction_logger: PredictionLogger | None = None  # None: no prediction is logged
     shadow: Shadow | None = None  # None: no challenger is compared
     feedback_inbox: FeedbackInbox | None = None  # None: no corrections are taken

@@ -87,6 +87,15 @@ def test_an_unknown_temporal_model_is_refused(film: str, brightness_model: Path)
     assert isinstance(error, ParamsError)
 
 
+@pytest.mark.parametrize(
+    "options", [("--smoothing", "1"), ("--smoothing", "1", "--temporal", "none"), ("--dwell", "1", "--temporal", "smooth")]
+)
+def test_an_option_of_another_temporal_model_is_refused(film: str, options: tuple[str, ...]) -> None:
+    error = fer("video", film, "--out", "results", *options).exception
+    assert isinstance(error, ParamsError)
+    assert f"which only --temporal {'smooth' if '--smoothing' in options else 'hmm'} reads" in str(error)
+
+
 def test_unreadable_videos_are_named_and_others_answered(film: str, tmp_path: Path, brightness_model: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     done = fer("video", "bad.mp4", film, "--out", "results", "--no-annotated", "--model", brightness_model)

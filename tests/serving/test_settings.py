@@ -73,7 +73,7 @@ def test_reload_seconds_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_unknown_temporal_mode_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ServiceSettings().camera_temporal == "smooth"
+    assert ServiceSettings().camera_temporal == "hmm"
     monkeypatch.setenv("FER_CAMERA_TEMPORAL", "magic")
     with pytest.raises(ParamsError, match="FER_CAMERA_TEMPORAL is 'magic', expected one of smooth, hmm, none"):
         ServiceSettings()

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.inference.detection.cuts import CutDetector
 from fer_pipeline.inference.output_schema import SCHEMA_VERSION
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import SMOOTHING_SECONDS
+from fer_pipeline.inference.smoothing import DWELL_SECONDS, SMOOTHING_SECONDS
 from fer_pipeline.inference.stream import FaceStream
 from fer_pipeline.inference.tracking import TrackedFace
 from fer_pipeline.inference.video.decoding import VideoInfo, frames
@@ -43,16 +44,16 @@ __all__ = [
 class VideoOptions:
     """Options of the analysis.
 
-    Faces are detected in each `detect_every`-th frame, on a copy of `detection_side` pixels, and tracked in between.
-    `smoothing_seconds` is the time constant of the smoothed probabilities, 0 for none; with `dwell_seconds` they come from a
-    hidden Markov model instead (`smoothing.EmotionFilter`). The faces of `batch_frames` frames are classified as one batch;
-    `annotate` writes the annotated video.
+    Faces are detected in each `detect_every`-th frame and after a cut, on a copy of `detection_side` pixels, and tracked between.
+    The smoothed probabilities come from a hidden Markov model (`smoothing.EmotionFilter`); where `dwell_seconds` is None, from
+    a moving mean with the time constant `smoothing_seconds`, 0 for none. The faces of `batch_frames` frames are
+    classified as one batch; `annotate` writes the annotated video.
     """
 
     detect_every: int = 5
     detection_side: int = 320
     smoothing_seconds: float = SMOOTHING_SECONDS
-    dwell_seconds: float | None = None
+    dwell_seconds: float | None = DWELL_SECONDS
     batch_frames: int = 16
     annotate: bool = True
     limits: VideoLimits = field(default_factory=VideoLimits)
@@ -137,6 +138,7 @@ def _analyse(
         detection_side=options.detection_side,
         smoothing_seconds=options.smoothing_seconds,
         dwell_seconds=options.dwell_seconds,
+        is_cut=CutDetector().is_cut,
     )
     complete = True
     try:

@@ -81,13 +81,21 @@ def table_row(values: dict[str, Any]) -> list[Any]:
     return [row[name] for name in COLUMNS]
 
 
+MIN_CUE_SECONDS = 0.3
+"""Shortest cue of the subtitles; nobody reads a shorter one."""
+
+
 class Subtitles:
-    """WebVTT subtitles, one cue per span with the same people and emotions."""
+    """WebVTT subtitles, one cue per span with the same people and emotions.
+
+    A span shorter than `MIN_CUE_SECONDS` shows what follows it, or what lies on both sides of it.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._file.write("WEBVTT\n\n")
         self._text, self._start, self._last, self._step = "", 0.0, 0.0, 0.04
+        self._before: tuple[str, float] | None = None  # text and start of the span before, which may go on
 
     def add(self, time: float, faces: Sequence[TrackedFace]) -> None:
         """Add the frame at `time` in seconds."""
@@ -95,17 +103,34 @@ class Subtitles:
         if time > self._last:
             self._step = time - self._last
         if text != self._text:
-            self._end_cue(time)
-            self._text, self._start = text, time
+            self._change(text, time)
         self._last = time
 
     def close(self) -> None:
         """End the last cue; its last frame lasts as long as the frame before it."""
-        self._end_cue(self._last + self._step)
+        end = self._last + self._step
+        if self._before is not None and end - self._start < MIN_CUE_SECONDS:
+            (self._text, self._start), self._before = self._before, None
+        self._write_before()
+        self._write(self._text, self._start, max(end, self._start + MIN_CUE_SECONDS))
 
-    def _end_cue(self, end: float) -> None:
-        if self._text and end > self._start:
-            self._file.write(f"{clock(self._start)} --> {clock(end)}\n{self._text}\n\n")
+    def _change(self, text: str, time: float) -> None:
+        if time - self._start >= MIN_CUE_SECONDS:
+            self._write_before()
+            self._before, self._text, self._start = (self._text, self._start), text, time
+        elif self._before is not None and self._before[0] == text:
+            (self._text, self._start), self._before = self._before, None
+        else:
+            self._text = text
+
+    def _write_before(self) -> None:
+        if self._before is not None:
+            self._write(*self._before, self._start)
+        self._before = None
+
+    def _write(self, text: str, start: float, end: float) -> None:
+        if text:
+            self._file.write(f"{clock(start)} --> {clock(end)}\n{text}\n\n")
 
 
 class AnnotatedVideo:

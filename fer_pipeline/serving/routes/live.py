@@ -33,10 +33,10 @@ from fer_pipeline.serving.state import ServiceState
 PROTOCOL = "fer.live.1"
 PROTOCOL_WORDS = """\
 Live cameras use the WebSocket `/live` (subprotocol `fer.live.1`, optional). The first message tells the model and
-the limits: `{"type": "model", "model": ..., "limits": ..., "temporal": "smooth"}`; it comes again where another
-model takes over. Before the first frame the text `{"type": "start", "temporal": "hmm"}` may choose how the emotions
-of a face are joined over time: `smooth` (moving mean), `hmm` (hidden Markov model, steadier) or `none`; it is
-answered `{"type": "started", "temporal": "hmm"}`. Then each binary message with one JPEG frame is answered by one
+the limits: `{"type": "model", "model": ..., "limits": ..., "temporal": "hmm"}`; it comes again where another
+model takes over. Before the first frame the text `{"type": "start", "temporal": "smooth"}` may choose how the emotions
+of a face are joined over time: `smooth` (moving mean), `hmm` (hidden Markov model) or `none`; it is
+answered `{"type": "started", "temporal": "smooth"}`. Then each binary message with one JPEG frame is answered by one
 JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "faces", "faces": [...], "width": ...,
 "height": ..., "time": ...}` with the faces of `/predict` and besides `track`, `smoothed`, `smoothed_emotion` and
 `detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or `{"frame": 2, "type":

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 
-from fer_pipeline.inference.smoothing import TemporalMode
+from fer_pipeline.inference.smoothing import DEFAULT_TEMPORAL, TemporalMode
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.model_schemas import lineage
 from fer_pipeline.serving.http.places import client_address
@@ -101,7 +101,7 @@ async def send(
     response: Response,
     temporal: Annotated[
         TemporalMode, Query(description="how the emotions of a person are joined, as for `fer video`")
-    ] = "smooth",
+    ] = DEFAULT_TEMPORAL,
 ) -> Any:
     """Take a video in, as the body or a form, and analyse it in the background."""
     service: ServiceState = request.app.state.service

@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO, Any
 
-from fer_pipeline.inference.smoothing import TemporalMode
+from fer_pipeline.inference.smoothing import DEFAULT_TEMPORAL, TemporalMode
 from fer_pipeline.serving.background.loaded_model import LoadedModel
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.places import share_of
@@ -98,7 +98,7 @@ class VideoJobs:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def start(self, folder: Path, loaded: LoadedModel | None, temporal: TemporalMode = "smooth", **metadata: Any) -> str:
+    def start(self, folder: Path, loaded: LoadedModel | None, temporal: TemporalMode = DEFAULT_TEMPORAL, **metadata: Any) -> str:
         """Start the analysis of the video in a folder of `receiving`; its job id.
 
         `metadata` stays in its state. `temporal` is how the emotions of a face are joined over time.

@@ -53,7 +53,8 @@ def main(folder: Path, model_folder: Path, owner: int, limits: dict[str, int], d
 def start_worker(folder: Path, model_folder: Path, limits: str, detector: str, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the process that analyses the video of a job.
 
-    `limits` is the JSON of `settings.Limits`, `detector` may be empty."""
+    `limits` is the JSON of `settings.Limits`, `detector` may be empty.
+    """
     arguments = [str(folder), str(model_folder), str(os.getpid()), limits, detector]
     environment = {"PATH": os.defpath, "PYTHONPATH": str(_PACKAGE.parent), "HOME": str(folder), "TMPDIR": str(folder)}
     return subprocess.Popen(

@@ -52,4 +52,4 @@ def test_a_moving_drawn_face_is_one_person(
     assert len(summary.tracks) == 1
     assert summary.faces == 30
     left = [row["box"]["x"] for row in rows(tmp_path / "out")]
-    assert left[5:] == pytest.approx([37 + 6 * n for n in range(5, 30)], abs=15)  # before the second search no speed is known
+    assert left[5:] == pytest.approx([57 + 6 * n for n in range(5, 30)], abs=15)  # before the second search no speed is known

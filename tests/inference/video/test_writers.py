@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -11,7 +13,7 @@ import pytest
 
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.video.analysis import VideoInfo, analyse
-from fer_pipeline.inference.video.writers import COLUMNS, clock
+from fer_pipeline.inference.video.writers import COLUMNS, Subtitles, clock
 from fer_pipeline.labels import EMOTIONS
 from tests.inference.video.conftest import SMALL, rows
 
@@ -28,6 +30,43 @@ def test_the_csv_table_says_the_same_as_the_json_lines(film: Path, recognizer: R
         assert [float(line[name]) for name in EMOTIONS] == list(row["probabilities"].values())
         assert [float(line[f"smoothed_{name}"]) for name in EMOTIONS] == list(row["smoothed"].values())
         assert line["smoothed_emotion"] == row["smoothed_emotion"]
+
+
+def subtitles(*spans: tuple[int, str]) -> list[str]:
+    """The cues of one person with each label for so many frames of a film of 20 frames a second; "" is nobody."""
+    file = io.StringIO()
+    written = Subtitles(file)
+    time = 0
+    for frames, label in spans:
+        for _ in range(frames):
+            faces = [SimpleNamespace(track=1, emotion=label)] if label else []
+            written.add(time / 20, faces)  # type: ignore[arg-type]
+            time += 1
+    written.close()
+    return re.findall(r"00:00:(\d\d\.\d{3} --> )00:00:(\d\d\.\d{3})\nPerson 1: (\w+)", file.getvalue())
+
+
+def cue(start: float, end: float, label: str) -> tuple[str, str, str]:
+    return f"{start:06.3f} --> ", f"{end:06.3f}", label
+
+
+@pytest.mark.parametrize(
+    ("spans", "cues"),
+    [
+        ([(20, "happy"), (20, "sad")], [cue(0, 1, "happy"), cue(1, 2, "sad")]),
+        ([(20, "happy"), (6, "sad"), (20, "happy")], [cue(0, 1, "happy"), cue(1, 1.3, "sad"), cue(1.3, 2.3, "happy")]),
+        ([(20, "happy"), (5, "sad"), (20, "happy")], [cue(0, 2.25, "happy")]),
+        ([(20, "happy"), (2, "sad"), (2, "fear"), (20, "angry")], [cue(0, 1, "happy"), cue(1, 2.2, "angry")]),
+        ([(3, "sad"), (20, "happy")], [cue(0, 1.15, "happy")]),
+        ([(20, "happy"), (3, "sad")], [cue(0, 1.15, "happy")]),
+        ([(20, "happy"), (10, ""), (10, "sad")], [cue(0, 1, "happy"), cue(1.5, 2, "sad")]),
+        ([(20, ""), (2, "happy"), (20, "")], []),
+        ([(2, "happy")], [cue(0, 0.3, "happy")]),
+        ([(20, "")], []),
+    ],
+)
+def test_no_cue_is_too_short_to_be_read(spans: list[tuple[int, str]], cues: list[tuple[str, str, str]]) -> None:
+    assert subtitles(*spans) == cues
 
 
 def test_the_subtitle_cues_do_not_overlap_and_end_with_the_video(film: Path, recognizer: Recognizer, tmp_path: Path) -> None:

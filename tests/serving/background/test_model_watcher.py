@@ -96,7 +96,7 @@ def test_a_model_is_tried_again_after_a_passing_fault(
     place(mirrored, bundle)
     failed = reloads("failed")
     with monkeypatch.context() as full, caplog.at_level(logging.ERROR):
-        full.setattr(LoadedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        full.setattr(LoadedModel, "read", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(OSError, match="No space"):
             service.watcher.reload()
         assert reloads("failed") == failed + 1

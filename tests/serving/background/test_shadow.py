@@ -208,7 +208,7 @@ def test_a_full_disk_is_logged_once(mirrored: Path, monkeypatch: pytest.MonkeyPa
     """A full disk is logged once and the challenger loaded when there is room."""
     failed = counted("fer_shadow_models_total", outcome="failed")
     with caplog.at_level(logging.ERROR), monkeypatch.context() as full:
-        full.setattr(LoadedModel, "read", lambda _folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        full.setattr(LoadedModel, "read", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         shadow = Shadow(mirrored, 0.1, None, look_seconds=0.02)
         wait_for(lambda: counted("fer_shadow_models_total", outcome="failed") >= failed + 3)
     wait_for(lambda: shadow._challenger is not None)

@@ -20,7 +20,7 @@ from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.detection.centerface import CENTERFACE_SIDE, NETWORK, VENDORED
 from fer_pipeline.inference.detection.haar import HaarDetector
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.smoothing import DWELL_SECONDS
+from fer_pipeline.inference.smoothing import DWELL_SECONDS, SMOOTHING_SECONDS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.serving.app import WEB
 from fer_pipeline.serving.background.loaded_model import LoadedModel
@@ -90,17 +90,17 @@ def test_the_facts_are_those_by_which_the_server_answers(service: Service, brigh
     assert facts["temperature"] == 2.0
     assert facts["image_spec"] == vars(info.image_spec)
     assert (facts["detector"]["name"], facts["detector"]["longest_side"]) == ("centerface", CENTERFACE_SIDE)
-    assert facts["temporal"]["dwell_seconds"] is None
+    assert facts["temporal"]["dwell_seconds"] == DWELL_SECONDS
     assert facts["runtime"]["bytes"] == 14_239_897
     assert facts["runtime"]["sent"] < 4_000_000
 
 
 def test_the_device_uses_the_operators_temporal_mode(service: Service) -> None:
     """The device joins a cameras answers as the operator chose."""
-    service.state.camera_temporal = "hmm"
+    service.state.camera_temporal = "smooth"
     facts = service.client.get("/model/device").json()["temporal"]
-    assert (facts["dwell_seconds"], facts["smoothing_seconds"]) == (DWELL_SECONDS, 0)
-    assert service.client.get("/model").json()["camera_temporal"] == "hmm"
+    assert (facts["dwell_seconds"], facts["smoothing_seconds"]) == (None, SMOOTHING_SECONDS)
+    assert service.client.get("/model").json()["camera_temporal"] == "smooth"
 
 
 def test_the_files_come_once_and_are_then_known_by_their_tags(service: Service, brightness_model: Path) -> None:

@@ -75,7 +75,7 @@ def test_the_start_message_chooses_the_temporal_mode(client: TestClient, drawn_f
     """The first frame shows another emotion than those after it, which only a face without memory forgets at once."""
     dark = np.asarray(0.3 * drawn_face, np.uint8)
     with client.websocket_connect("/live") as socket:
-        assert socket.receive_json()["temporal"] == "smooth"
+        assert socket.receive_json()["temporal"] == "hmm"
         socket.send_json({"type": "start", "temporal": way})
         assert socket.receive_json() == {"type": "started", "temporal": way}
         answers = [answer_to(socket, jpeg(image))["faces"][0] for image in (drawn_face, dark)]
@@ -109,9 +109,9 @@ def test_an_unknown_start_message_is_answered(client: TestClient, text: str) -> 
 
 def test_the_operator_chooses_for_sessions_that_do_not(brightness_model: Path) -> None:
     app = app_of(Recognizer.load(brightness_model))
-    app.state.service.camera_temporal = ServiceSettings(camera_temporal="hmm").camera_temporal
+    app.state.service.camera_temporal = ServiceSettings(camera_temporal="smooth").camera_temporal
     with TestClient(app).websocket_connect("/live") as socket:
-        assert socket.receive_json()["temporal"] == "hmm"
+        assert socket.receive_json()["temporal"] == "smooth"
 
 
 def test_the_newest_frame_wins_and_all_are_answered_in_order(brightness_model: Path) -> None:
