@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,12 +34,9 @@ def list_models() -> None:
 
     Example: `fer models list`
     """
-    from fer_pipeline.experiments import registry
-
     name = load_params(PARAMS).promote.model_name
-    holders = registry.aliases(name)
+    known, holders = _known_versions(name)
     table = Table("version", "alias", "network", "data", "accuracy", "macro-F1", "gate", "bundle", title=f"model {name}")
-    known = registry.versions(name)
     if not known:
         results.print(f"no version of model {name} yet: `fer run` trains and registers one")
         return
@@ -168,6 +166,21 @@ def fetch(
         raise ToolUnavailableError(f"user {os.getuid()} has no home: give a path as --to, or set XDG_DATA_HOME to a folder")
     new = fetch_yunet(target, url or YUNET_URL)
     results.print(f"{'fetched' if new else 'already there:'} {target}, SHA-256 as pinned")
+
+
+def _known_versions(name: str) -> tuple[list[Version], dict[str, int]]:
+    """Read versions and the numbers behind aliases, without MLflow where possible."""
+    import sqlite3
+
+    from fer_pipeline.experiments.sqlite_store import opened_store, readable_file
+
+    if file := readable_file():
+        with suppress(sqlite3.Error), opened_store(file) as store:  # MLflow says what is wrong
+            if store is not None:
+                return store.versions(name), store.aliases(name)
+    from fer_pipeline.experiments import registry
+
+    return registry.versions(name), registry.aliases(name)
 
 
 def _compare_answers(first: Version, second: Version, out: Path, *, as_json: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -21,31 +20,35 @@ from mlflow.types import Schema, TensorSpec
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments.legacy_tags import current_tags, stored_keys
 from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
+from fer_pipeline.experiments.records import (
+    BASELINE as BASELINE,
+)
+from fer_pipeline.experiments.records import (
+    BUNDLE_TAG as BUNDLE_TAG,
+)
+from fer_pipeline.experiments.records import (
+    CHALLENGER as CHALLENGER,
+)
+from fer_pipeline.experiments.records import (
+    CHAMPION as CHAMPION,
+)
+from fer_pipeline.experiments.records import (
+    FINGERPRINT_TAG as FINGERPRINT_TAG,
+)
+from fer_pipeline.experiments.records import (
+    PROMOTED_TAG as PROMOTED_TAG,
+)
+from fer_pipeline.experiments.records import (
+    ROLLED_BACK_TAG as ROLLED_BACK_TAG,
+)
+from fer_pipeline.experiments.records import (
+    Version as Version,
+)
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-BASELINE = "baseline"
-FINGERPRINT_TAG = "fingerprint"
-BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG = "bundle", "promoted_at", "rolled_back_at"
-"""Tags of a version: its BentoML bundle, and when it last became champion or was rolled back (ISO 8601, UTC)."""
-
 _RUN_ID = re.compile("[0-9a-f]{6,32}")  # or the beginning of one; `fer status` shows eight digits
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of the registered model."""
-
-    name: str
-    number: int
-    run_id: str
-    tags: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return f"{self.name} version {self.number}"
 
 
 def register(

@@ -7,7 +7,6 @@ import logging
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from fer_pipeline.errors import FerError
 from fer_pipeline.experiments.mlflow_store import clear_errors, experiment_id, is_missing
+from fer_pipeline.experiments.records import EXPERIMENT as EXPERIMENT
+from fer_pipeline.experiments.records import TrackedRun as TrackedRun
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.workspace.files import write_json
 from fer_pipeline.workspace.layout import PROCESSED
 
-EXPERIMENT = "fer"
 SEARCH_EXPERIMENT = "fer-search"
 TRACEBACK_FILE = "traceback.txt"
 """Artifact of a run that ended by an exception."""
@@ -33,23 +33,6 @@ TRACEBACK_FILE = "traceback.txt"
 _FAILURE = "failure"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """A run as the store holds it.
-
-    Times are in seconds since 1970, `ended` is None while it runs; `metrics` are the last values.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    started: float
-    ended: float | None
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
 
 
 def open_training_run(memo: Path, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from fer_pipeline.config.params import with_current_names
-from fer_pipeline.experiments import registry, runs
-from fer_pipeline.experiments.exports import local_export
-from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG
+from fer_pipeline.experiments.records import BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG, Version
 from fer_pipeline.model_info import ModelInfo
 
 LINEAGE = ("run_id", "data_version", "git_commit", "params_hash")
@@ -72,18 +71,31 @@ class Differences:
     metrics: tuple[Change, ...]
 
 
-def version_metadata(version: registry.Version) -> VersionMetadata:
+def version_metadata(version: Version) -> VersionMetadata:
     """Read registry, run and model.json of a version.
 
     Raises `ModelError` where its model is missing or damaged.
     """
-    info = ModelInfo.read(local_export(version))
+    from fer_pipeline.experiments import registry, runs  # MLflow, which takes seconds to load
+    from fer_pipeline.experiments.exports import local_export
+
+    holders = registry.aliases(version.name)
+    return describe_version(version, local_export(version), holders, runs.read_run(version.run_id).params)
+
+
+def describe_version(version: Version, export: Path, holders: Mapping[str, int], params: Mapping[str, str]) -> VersionMetadata:
+    """Join what is known of a version.
+
+    `export` is the folder of its model, `holders` the number of the version behind each alias, `params` those of its run.
+    Raises `ModelError` where the model is missing or damaged.
+    """
+    info = ModelInfo.read(export)
     tags = version.tags
     return VersionMetadata(
         name=version.name,
         number=version.number,
         run=version.run_id,
-        aliases=tuple(sorted(alias for alias, number in registry.aliases(version.name).items() if number == version.number)),
+        aliases=tuple(sorted(alias for alias, number in holders.items() if number == version.number)),
         network=info.network,
         data=info.data,
         synthetic=info.synthetic,
@@ -95,7 +107,7 @@ def version_metadata(version: registry.Version) -> VersionMetadata:
         decision=tags.get("gate.decision"),
         bundle=tags.get(BUNDLE_TAG),
         lineage={key: info.lineage.get(key, "none") for key in LINEAGE},
-        params=with_current_names(runs.read_run(version.run_id).params),
+        params=with_current_names(params),
         metrics=info.metrics,
     )
 

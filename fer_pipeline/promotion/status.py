@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ModelError, SourceError
-from fer_pipeline.experiments import mlflow_store, registry
 from fer_pipeline.experiments.artifact_locations import misplaced_store
-from fer_pipeline.experiments.runs import TrackedRun, recent_runs
-from fer_pipeline.experiments.version_info import VersionMetadata, version_metadata
+from fer_pipeline.experiments.records import CHALLENGER, CHAMPION, TrackedRun
+from fer_pipeline.experiments.sqlite_store import opened_store, readable_file
+from fer_pipeline.experiments.version_info import VersionMetadata, describe_version, version_metadata
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle.store import store_folder
 from fer_pipeline.workspace import dvc, layout
@@ -121,14 +122,13 @@ def workspace_status(root: Path) -> Status:
     faults: list[str] = []
     champion = challenger = unreachable = None
     runs: tuple[RunLine, ...] = ()
-    if _tracked():
+    name = params.promote.model_name
+    if (read := _from_file(name, faults)) is not None:
+        champion, challenger, runs = read
+    else:
         try:
-            with mlflow_store.answering_soon():
-                champion = _version_metadata(params.promote.model_name, registry.CHAMPION, faults)
-                challenger = _version_metadata(params.promote.model_name, registry.CHALLENGER, faults)
-                runs = tuple(_line(run) for run in recent_runs(RUNS))
+            champion, challenger, runs = _from_mlflow(name, faults)
         except FerError as error:
-            champion = challenger = None
             unreachable = str(error)
     known = unreachable is None
     bundle = _bundle(root, champion, known)
@@ -152,16 +152,61 @@ def workspace_status(root: Path) -> Status:
     )
 
 
-def _tracked() -> bool:
-    """Whether there is a store to ask.
+_Tracked = tuple[VersionMetadata | None, VersionMetadata | None, tuple[RunLine, ...]]
 
-    Asking MLflow for one that is missing would create it, which takes seconds.
+
+def _from_file(name: str, faults: list[str]) -> _Tracked | None:
+    """Read champion, challenger and runs from the SQLite file itself.
+
+    None where MLflow must be asked.
     """
+    file = readable_file()
+    if file is None:
+        return None
+    found: dict[str, VersionMetadata | None] = {}
+    told: list[str] = []
+    try:
+        with opened_store(file) as store:
+            if store is None:
+                return None
+            holders = store.aliases(name)
+            known = {version.number: version for version in store.versions(name)}
+            for alias in (CHAMPION, CHALLENGER):
+                version = known.get(holders.get(alias, 0))
+                if version is None:
+                    found[alias] = None
+                    continue
+                export = store.export(version)
+                if export is None:
+                    return None
+                try:
+                    found[alias] = describe_version(version, export, holders, store.params(version.run_id))
+                except ModelError as error:
+                    found[alias] = None
+                    told.append(f"{alias} {version}: {error}")
+            runs = tuple(_line(run) for run in store.recent_runs(RUNS))
+    except sqlite3.Error:  # MLflow's side says what is wrong
+        return None
+    faults += told
+    return found[CHAMPION], found[CHALLENGER], runs
+
+
+def _from_mlflow(name: str, faults: list[str]) -> _Tracked:
+    """Ask MLflow. Raises `FerError` where it does not answer."""
+    from fer_pipeline.experiments import mlflow_store
+    from fer_pipeline.experiments.runs import recent_runs
+
     file = mlflow_store.store_file()
-    return file is None or file.exists() or misplaced_store(file) is not None
+    if file is not None and not file.exists() and misplaced_store(file) is None:
+        return None, None, ()  # to ask for a store that is missing would create it, which takes seconds
+    with mlflow_store.answering_soon():
+        champion, challenger = (_version_metadata(name, alias, faults) for alias in (CHAMPION, CHALLENGER))
+        return champion, challenger, tuple(_line(run) for run in recent_runs(RUNS))
 
 
 def _version_metadata(name: str, alias: str, faults: list[str]) -> VersionMetadata | None:
+    from fer_pipeline.experiments import registry
+
     version = registry.by_alias(name, alias)
     if version is None:
         return None
