@@ -40,21 +40,21 @@ def without_empty_trace(record: logging.LogRecord) -> bool:
 
 
 @task(task_run_name="{stage}")
-def run_stage(root: Path, stage: str) -> State[bool]:
+def run_stage(root: Path, stage: str) -> State[dvc.Outcome]:
     """Run one DVC stage.
 
-    Ends as Completed, as Cached where nothing it depends on has changed, or as Failed with its message. The stack trace of an
-    error that no code expects is logged.
+    Ends as Completed, as Cached where nothing it depends on has changed or DVC restored its outputs, or as Failed with its
+    message. The stack trace of an error that no code expects is logged.
     """
     try:
-        ran = dvc.reproduce(root, stage)
+        outcome = dvc.reproduce(root, stage)
     except FerError as error:
         logging.getLogger("prefect.task_runs").addFilter(without_empty_trace)
         for note in getattr(error, "__notes__", ()):
             get_run_logger().error(note)
         return Failed(message=str(error), data=error)
-    name, message = ("Completed", "ran") if ran else ("Cached", "nothing it depends on has changed")
-    return Completed(name=name, data=ran, message=message)
+    name = "Completed" if outcome is dvc.Outcome.RAN else "Cached"
+    return Completed(name=name, data=outcome, message=outcome.value)
 
 
 @task(task_run_name="register", **DATABASE_RETRIES)

@@ -58,7 +58,7 @@ def train_champion(
 
 
 def _run(root: Path) -> Summary:
-    cached = [stage for stage in dvc.stage_names(root) if not _run_stage(root, stage)]
+    cached = [stage for stage in dvc.stage_names(root) if _run_stage(root, stage) is not dvc.Outcome.RAN]
     with step(root, "register"):
         challenger = tasks.register(root).result()
     with step(root, "promote") as now:
@@ -69,8 +69,8 @@ def _run(root: Path) -> Summary:
     return summary
 
 
-def _run_stage(root: Path, stage: str) -> bool:
+def _run_stage(root: Path, stage: str) -> dvc.Outcome:
     with step(root, stage) as now:
-        ran: bool = tasks.run_stage(root, stage).result()
-        now.outcome = "done" if ran else "unchanged"
-    return ran
+        outcome: dvc.Outcome = tasks.run_stage(root, stage).result()
+        now.outcome = "done" if outcome is dvc.Outcome.RAN else outcome.name.lower()
+    return outcome

@@ -24,7 +24,7 @@ ENTRY = {  # stage -> modules that its command calls
     "card": ["analysis/card/card", "analysis/card/sections"],
 }
 # Code that stores and finds results but does not shape them, and that of params.yaml, whose values DVC watches one by one.
-NOT_WATCHED = ("errors", "config/", "workspace/")
+NOT_WATCHED = ("errors", "environment", "config/", "workspace/")
 
 
 def imported(module: str) -> set[str]:
@@ -77,9 +77,9 @@ def test_a_stage_reads_its_own_section_of_the_parameters(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_outputs_survive_a_failing_stage(stage: str) -> None:
-    for output in STAGES[stage]["outs"]:
-        assert list(output.values()) == [{"persist": True}]
+def test_outputs_can_be_restored_from_the_run_cache(stage: str) -> None:
+    """An output with options, such as persist or no cache, may switch it off."""
+    assert all(isinstance(output, str) for output in STAGES[stage]["outs"])
 
 
 def test_every_stage_has_a_command_of_its_name() -> None:
@@ -93,5 +93,5 @@ def test_outputs_are_ignored_by_git() -> None:
     ignored = (ROOT / "data" / ".gitignore").read_text().splitlines()
     for stage in STAGES.values():
         for output in stage["outs"]:
-            top = next(iter(output)).split("/")[1]
+            top = output.split("/")[1]
             assert f"/{top}" in ignored

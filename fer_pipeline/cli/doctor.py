@@ -157,14 +157,14 @@ def _ports() -> list[Finding]:
 
 
 def _git(root: Path) -> Finding:
-    from fer_pipeline.workspace import dvc
+    from fer_pipeline.workspace import git
 
     if shutil.which("git") is None:
         return Finding("git", False, "not installed, so models cannot name their commit: install git")
-    if dvc.git_refusal(root):
+    if git.refuses(root):
         advice = f"`git config --global --add safe.directory {shlex.quote(str(root))}`"
         return Finding("git", False, f"refuses this folder, whose .git belongs to another user: {advice}")
-    commit = dvc.git_commit(root)
+    commit = git.commit(root)
     if commit == "none":
         return Finding("git", False, "no commit here, so models cannot name theirs: `git init && git add -A && git commit`")
     return Finding("git", True, commit)

@@ -40,7 +40,7 @@ class Summary:
             lines.append(f"| {title} | {self.metrics[name]:.4f} | {low:.4f} to {high:.4f} |")
         lines += ["", self.decision.markdown(), ""]
         if self.cached:
-            lines += [f"Unchanged, not run again: {', '.join(self.cached)}.", ""]
+            lines += [f"Unchanged or restored, not run again: {', '.join(self.cached)}.", ""]
         if self.unchanged and self.decision.already_champion:
             lines += [
                 "There was nothing new to learn from, neither data nor recipe: accept what people corrected "

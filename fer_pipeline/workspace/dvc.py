@@ -8,11 +8,11 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
+from fer_pipeline.workspace import git
 from fer_pipeline.workspace.files import replaced_folder
 from fer_pipeline.workspace.layout import DVC_CACHE, DVC_LOCK, DVC_STAGES, SOURCE
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
@@ -39,6 +40,14 @@ JSON: `message`, `exit_code`, and `notes`, which hold the stack trace of an erro
 _END_SECONDS = 10.0
 
 
+class Outcome(Enum):
+    """How a stage came to be up to date."""
+
+    RAN = "ran"
+    RESTORED = "restored from DVC's cache: it had run on the same inputs before"
+    UNCHANGED = "nothing it depends on has changed"
+
+
 def stage_names(root: Path) -> tuple[str, ...]:
     """Return the stages of dvc.yaml, in the order of the file."""
     return tuple(_dvc_yaml(root)["stages"])
@@ -46,8 +55,7 @@ def stage_names(root: Path) -> tuple[str, ...]:
 
 def output(root: Path, stage: str) -> Path:
     """Return the first output of a stage in dvc.yaml."""
-    entry = _dvc_yaml(root)["stages"][stage]["outs"][0]
-    return root / str(next(iter(entry)) if isinstance(entry, dict) else entry)
+    return _outputs(root, stage)[0]
 
 
 def lineage(root: Path, params_hash: str) -> dict[str, str]:
@@ -59,31 +67,7 @@ def lineage(root: Path, params_hash: str) -> dict[str, str]:
         version = data_version(root)
     except SourceError:
         version = "none"
-    return {"data_version": version, "git_commit": git_commit(root), "params_hash": params_hash}
-
-
-def git_commit(root: Path) -> str:
-    """Return the hash of the current commit; "none" without git.
-
-    It ends with "-dirty" where tracked code differs from the commit.
-    """
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    except OSError:  # git is not installed
-        return "none"
-    if head.returncode:
-        return "none"
-    changed = subprocess.run(
-        ["git", "diff", "--quiet", "HEAD", "--", "*.py", str(DVC_STAGES)], cwd=root, capture_output=True, check=False
-    )
-    return head.stdout.strip() + ("-dirty" if changed.returncode else "")
-
-
-def git_refusal(root: Path) -> bool:
-    """Return whether git refuses `root` since its .git has another owner."""
-    environment = {**os.environ, "LC_ALL": "C"}
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, env=environment, capture_output=True, text=True, check=False)
-    return head.returncode != 0 and "dubious ownership" in head.stderr
+    return {"data_version": version, "git_commit": git.commit(root), "params_hash": params_hash}
 
 
 def add_source(root: Path, paths: list[Path]) -> str:
@@ -204,13 +188,13 @@ def data_version(root: Path) -> str:
     return str(stages["fetch"]["outs"][0]["md5"])
 
 
-def reproduce(root: Path, stage: str) -> bool:
+def reproduce(root: Path, stage: str) -> Outcome:
     """Run one stage as `dvc repro --single-item STAGE` does.
 
-    Returns false where none of its dependencies has changed. Raises `FerError` with the stage's own message, exit code and notes
-    where it fails, `WorkspaceBusyError` where another DVC process holds the stage. Where it is cut short from outside (Ctrl-C,
-    a time limit, a cancelled run), the stage's command ends, too; where this process is killed, a command of `fer` sees that
-    and ends.
+    Raises `FerError` with the stage's own message, exit code and notes where it fails, `WorkspaceBusyError` where another DVC
+    process holds the stage. Where it is cut short from outside (Ctrl-C, a time limit, a cancelled run), the stage's command
+    ends, too; where this process is killed, a command of `fer` sees that and ends. DVC removes the outputs before a stage runs:
+    where it does not end well, those that it has not written come back from DVC's cache, as dvc.lock names them.
     """
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     with tempfile.TemporaryDirectory() as scratch:
@@ -218,14 +202,42 @@ def reproduce(root: Path, stage: str) -> bool:
         os.environ.update({ERROR_FILE_VARIABLE: str(error_file), OWNER_VARIABLE: mark()})
         try:
             with _repo(root) as repo:
-                return bool(repo.reproduce(targets=[stage], single_item=True))
+                return _reproduce(repo, stage)
         except DvcException as error:
-            raise _stage_error(stage, error, error_file) from error
+            failure = _stage_error(stage, error, error_file)
+            if not isinstance(failure, WorkspaceBusyError):
+                _restore_missing(root, stage)
+            raise failure from error
         except BaseException:  # DVC waits for the command, and leaves it running where the wait is cut short
             _end([process for process in psutil.Process().children(recursive=True) if process.pid not in before])
+            _restore_missing(root, stage)
             raise
         finally:
             del os.environ[ERROR_FILE_VARIABLE], os.environ[OWNER_VARIABLE]
+
+
+def _reproduce(repo: Any, stage: str) -> Outcome:
+    restored, restore = [], repo.stage_cache.restore
+
+    def noting(one: Any, **options: Any) -> None:  # DVC tells its log alone whether it ran the command
+        restore(one, **options)
+        restored.append(one)
+
+    repo.stage_cache.restore = noting
+    if not repo.reproduce(targets=[stage], single_item=True):
+        return Outcome.UNCHANGED
+    return Outcome.RESTORED if restored else Outcome.RAN
+
+
+def _restore_missing(root: Path, stage: str) -> None:
+    missing = [str(out) for out in _outputs(root, stage) if not out.exists()]
+    if not missing:  # DVC would take that for all outputs of the repository
+        return
+    try:
+        with _repo(root) as repo:
+            repo.checkout(targets=missing, force=True)
+    except (DvcException, OSError) as error:
+        logger.warning("stage %s: %s not brought back (%s): `dvc checkout` tries again", stage, ", ".join(missing), error)
 
 
 def _end(processes: list[psutil.Process]) -> None:
@@ -236,6 +248,11 @@ def _end(processes: list[psutil.Process]) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+def _outputs(root: Path, stage: str) -> list[Path]:
+    entries = _dvc_yaml(root)["stages"][stage]["outs"]
+    return [root / str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
 
 
 def _dvc_yaml(root: Path) -> dict[str, Any]:

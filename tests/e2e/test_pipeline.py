@@ -21,6 +21,7 @@ from fer_pipeline.errors import FerError
 from fer_pipeline.experiments import runs
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.summary import Summary
+from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 from flows.training import train_champion
@@ -182,6 +183,20 @@ def test_mlflow_has_every_figure_of_the_last_evaluation(workspace: Path, third: 
     assert {name: value for name, value in logged.items() if name.startswith("test_")} == {
         f"test_{name}": value for name, value in figures.items()
     }
+
+
+@pytest.mark.slow  # a training more
+def test_going_back_to_an_earlier_recipe_trains_nothing(workspace: Path, third: Run) -> None:
+    """Back and forth between two recipes: each is trained once, and its model restored."""
+    steps = [json.loads((workspace / "data" / "model" / "training.json").read_text())["run_id"]]
+    outcomes = []
+    for lr in (0.001, 0.002, 0.001, 0.002):
+        editing.write_values(workspace / "params.yaml", {"train.lr": lr})
+        outcomes.append(dvc.reproduce(workspace, "train"))
+        steps.append(json.loads((workspace / "data" / "model" / "training.json").read_text())["run_id"])
+    assert outcomes == [dvc.Outcome.RAN, *[dvc.Outcome.RESTORED] * 3]
+    assert steps[::2] == [steps[0]] * 3
+    assert steps[1] == steps[3] != steps[0]
 
 
 def test_a_second_run_at_the_same_time_is_told_who_is_first(workspace: Path, third: Run) -> None:

@@ -157,7 +157,7 @@ def test_the_fiftieth_correction_asks_for_a_training(workspace: Path) -> None:
     assert dvc.stage_names(workspace)[0] == "fetch"
     version = load_params(workspace / "params.yaml").fetch.feedback
     assert version != "none"
-    assert dvc.reproduce(workspace, "fetch")
+    assert dvc.reproduce(workspace, "fetch") is dvc.Outcome.RAN
     facts = json.loads((workspace / "data" / "raw" / "source.json").read_text())
     assert facts["rows_per_usage"] == {"Feedback": THRESHOLD, "Training": 7}
-    assert not dvc.reproduce(workspace, "fetch")
+    assert dvc.reproduce(workspace, "fetch") is dvc.Outcome.UNCHANGED

@@ -52,3 +52,10 @@ def test_a_stage_logs_the_trace_of_what_no_code_expects(
     monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("of_the_run"))
     assert tasks.run_stage.fn(tmp_path, "train").is_failed()
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("of_the_run", "Traceback: in my_network")]
+
+
+@pytest.mark.parametrize(("outcome", "name"), [("RAN", "Completed"), ("RESTORED", "Cached"), ("UNCHANGED", "Cached")])
+def test_a_stage_that_did_not_run_is_cached(outcome: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dvc, "reproduce", lambda *_: dvc.Outcome[outcome])
+    state = tasks.run_stage.fn(tmp_path, "train")
+    assert (state.name, state.message) == (name, dvc.Outcome[outcome].value)

@@ -18,13 +18,15 @@ from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
+RAN, RESTORED, UNCHANGED = dvc.Outcome
+
 STAGES = """
 stages:
   first:
     cmd: cp data/source/a.csv first.txt
     deps: [data/source]
     outs:
-      - first.txt: {persist: true}
+      - first.txt
   second:
     cmd: sh second.sh
     deps: [first.txt, second.sh]
@@ -61,11 +63,11 @@ def test_stages_and_outputs_come_from_dvc_yaml(root: Path) -> None:
 
 def test_a_stage_runs_once_until_its_data_changes(root: Path, source: Path) -> None:
     version = dvc.add_source(root, [source])
-    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
-    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [False, False]
+    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [RAN, RAN]
+    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [UNCHANGED, UNCHANGED]
     source.write_text("2\n")
     assert dvc.add_source(root, [source]) != version
-    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [True, True]
+    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [RAN, RAN]
     assert (root / "second.txt").read_text() == "2\n"
 
 
@@ -117,13 +119,42 @@ def test_a_stage_that_was_killed_says_so(root: Path, source: Path) -> None:
         dvc.reproduce(root, "second")
 
 
-def test_a_failure_leaves_an_output_that_persists(root: Path, source: Path) -> None:
+def test_outputs_come_back_after_a_failure(root: Path, source: Path) -> None:
+    """Those that the stage has written stay, such as the page that says what failed."""
+    dvc.add_source(root, [source])
+    (root / "dvc.yaml").write_text(STAGES.replace("outs: [second.txt]", "outs: [second.txt, page.txt]"))
+    (root / "second.sh").write_text("cp first.txt second.txt; echo passed > page.txt")
+    assert [dvc.reproduce(root, stage) for stage in ("first", "second")] == [RAN, RAN]
+    (root / "second.sh").write_text("test ! -e second.txt && echo failed > page.txt; exit 1")
+    with pytest.raises(FerError):
+        dvc.reproduce(root, "second")
+    assert (root / "second.txt").read_text() == "1\n"
+    assert (root / "page.txt").read_text() == "failed\n"
+
+
+def test_outputs_that_cannot_come_back_are_named(root: Path, source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The failure of the stage stays the error; the cache lacks what was there before."""
     dvc.add_source(root, [source])
     dvc.reproduce(root, "first")
+    shutil.rmtree(root / ".dvc" / "cache" / "files")
     (root / "data" / "source" / "a.csv").unlink()
-    with pytest.raises(FerError):
+    with pytest.raises(FerError, match="stage first"):
         dvc.reproduce(root, "first")
-    assert (root / "first.txt").read_text() == "1\n"
+    assert "first.txt not brought back" in caplog.text
+
+
+def test_going_back_to_earlier_inputs_runs_nothing(root: Path, source: Path) -> None:
+    dvc.add_source(root, [source])
+    (root / "second.sh").write_text("echo ran >> log.txt; cp first.txt second.txt")
+    (root / "log.txt").touch()
+    found = []
+    for text in ("1\n", "2\n", "1\n", "2\n"):
+        source.write_text(text)
+        dvc.add_source(root, [source])
+        found.append([dvc.reproduce(root, stage) for stage in ("first", "second")])
+        assert (root / "second.txt").read_text() == text
+    assert found == [[RAN, RAN]] * 2 + [[RESTORED, RESTORED]] * 2
+    assert (root / "log.txt").read_text() == "ran\n" * 2
 
 
 def test_a_stage_held_by_another_process_says_so(root: Path, source: Path) -> None:
@@ -186,7 +217,7 @@ def test_a_stage_ends_when_its_run_is_killed(root: Path, source: Path) -> None:
         _, alive = psutil.wait_procs(stages, timeout=30)
     assert not alive
     assert not (root / "second.txt").exists()
-    assert dvc.reproduce(root, "second")
+    assert dvc.reproduce(root, "second") == RAN
 
 
 @pytest.mark.parametrize(
@@ -232,17 +263,6 @@ def test_the_data_version_is_unknown_before_the_first_fetch(root: Path) -> None:
     assert dvc.lineage(root, "p")["data_version"] == "none"
 
 
-def test_the_commit_is_named_and_marked_where_code_differs(root: Path) -> None:
-    assert dvc.git_commit(root) == "none"
-    (root / "code.py").write_text("")
-    for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"]):
-        subprocess.run(["git", *command], cwd=root, check=True)
-    clean = dvc.git_commit(root)
-    assert len(clean) == 40
-    (root / "code.py").write_text("1")
-    assert dvc.git_commit(root) == f"{clean}-dirty"
-
-
 def test_outside_of_a_repository_the_message_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(FerError, match="run from the root"):
         dvc.stage_names(tmp_path)
@@ -250,9 +270,3 @@ def test_outside_of_a_repository_the_message_says_where_to_run(tmp_path: Path) -
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-def test_without_git_a_commit_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without git trains models that name no commit."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert dvc.git_commit(tmp_path) == "none"
