@@ -1,4 +1,4 @@
-"""Time limits of flows, and advice after a failure.
+"""Time limits of flows, advice after a failure, and its trace in the log.
 
 The limits are not for slow machines but for runs that hang, and would keep the only slot of their deployment; each is many times
 what the flow takes on two cores. A run that is marked as crashed from outside (flows/automations.yaml) has its advice there.
@@ -6,6 +6,7 @@ what the flow takes on two cores. A run that is marked as crashed from outside (
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from prefect.client.orchestration import get_client
@@ -62,3 +63,13 @@ def advice(flow: str, state: State[Any]) -> str:
     else:
         happened = state.message or "It failed without a message: see its log."
     return f"{happened} {_NEXT[flow]}. When the cause is mended, start it again with the same parameters, or wait for its turn."
+
+
+def without_empty_trace(record: logging.LogRecord) -> bool:
+    """Keep "NoneType: None" out of the log: a filter.
+
+    Prefect logs a stack trace with each failed task, also where the task has returned its state and raised nothing.
+    """
+    if record.exc_info and record.exc_info[0] is None:
+        record.exc_info = None
+    return True

@@ -18,6 +18,7 @@ from fer_pipeline.experiments.registry import Version
 from fer_pipeline.promotion import champion, gate
 from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.workspace import dvc
+from flows import ends
 from flows.artifacts import publish, report_links, show_decision
 
 
@@ -27,16 +28,6 @@ def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
 
 
 DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20], "retry_condition_fn": is_passing}
-
-
-def without_empty_trace(record: logging.LogRecord) -> bool:
-    """Keep "NoneType: None" out of the log: a filter.
-
-    Prefect logs a stack trace with each failed task, also where the task has returned its state and raised nothing.
-    """
-    if record.exc_info and record.exc_info[0] is None:
-        record.exc_info = None
-    return True
 
 
 @task(task_run_name="{stage}")
@@ -49,7 +40,7 @@ def run_stage(root: Path, stage: str) -> State[dvc.Outcome]:
     try:
         outcome = dvc.reproduce(root, stage)
     except FerError as error:
-        logging.getLogger("prefect.task_runs").addFilter(without_empty_trace)
+        logging.getLogger("prefect.task_runs").addFilter(ends.without_empty_trace)
         for note in getattr(error, "__notes__", ()):
             get_run_logger().error(note)
         return Failed(message=str(error), data=error)
