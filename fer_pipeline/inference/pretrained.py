@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.model_info import file_sha256
+from fer_pipeline.model_info import TRAINING_IMAGES_FILE, file_sha256
 from fer_pipeline.workspace.layout import MODEL_FOLDERS
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 """One folder per model, laid out like an export, and the index."""
 
 INDEX_FILE = "index.json"
+
+_ONLY_IN_CLONES = ("model.keras", TRAINING_IMAGES_FILE)  # what training and evaluation read; the wheel leaves it out
 
 DEFAULT_MODEL = "fast"
 """The model that is used where none is named."""
@@ -82,6 +84,8 @@ def pretrained_folder(name: str, weights: Path | None = None) -> Path:
         )
     folder = (weights or WEIGHTS) / name
     for file, expected in known[name].files.items():
+        if file in _ONLY_IN_CLONES and not (folder / file).exists():
+            continue
         try:
             found = file_sha256(folder / file)
         except OSError as error:

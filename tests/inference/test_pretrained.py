@@ -76,6 +76,17 @@ def test_a_missing_file_is_named(weights: Path) -> None:
         pretrained_folder("fast")
 
 
+def test_what_only_training_reads_may_be_left_out(weights: Path) -> None:
+    """The wheel has no model.keras; one that is there and differs is refused like any file."""
+    index = json.loads((weights / INDEX_FILE).read_text())
+    index["fast"]["files"]["model.keras"] = "0" * 64
+    (weights / INDEX_FILE).write_text(json.dumps(index))
+    assert pretrained_folder("fast") == weights / "fast"
+    (weights / "fast" / "model.keras").write_bytes(b"another")
+    with pytest.raises(ModelError, match=r"model\.keras has SHA-256"):
+        pretrained_folder("fast")
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"fast": 3}', '{"fast": {"files": {}}}'])
 def test_a_damaged_index_is_refused(weights: Path, text: str) -> None:
     (weights / INDEX_FILE).write_text(text)
