@@ -13,7 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.inference.detection import centerface, haar, yunet
+from fer_pipeline.inference.detection import centerface, haar, upright, yunet
 from fer_pipeline.inference.detection.faces import DETECTION_SIDE
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import MODEL_FILE
@@ -65,7 +65,13 @@ def detector_facts(name: str) -> dict[str, Any]:
         longest_side = centerface.CENTERFACE_SIDE
         width, x, y = centerface.CENTERFACE_FRAMING
         values = {"threshold": centerface.CENTERFACE_MIN_SCORE, "framing": {"width": width, "x": x, "y": y}}
-    return {"name": name, "longest_side": longest_side, **values}
+    bounds = {
+        "min_score": upright.MIN_TURNED_SCORE[name],
+        "max_lean": upright.MAX_LEAN,
+        "min_eye_distance": upright.MIN_EYE_DISTANCE,
+        "min_height": upright.MIN_HEIGHT,
+    }
+    return {"name": name, "longest_side": longest_side, **values, "upright": bounds}
 
 
 @lru_cache(maxsize=1)

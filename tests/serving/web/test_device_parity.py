@@ -230,6 +230,7 @@ def test_the_surest_turn_of_a_face_decides(visit: Visit) -> None:
     script = """
       const { Recognizer } = await import("/web/device/recognizer.js");
       const facts = { labels: values.labels, temperature: 1, uncertain_below: 0, model: {}, quality: {}, level_degrees: 15,
+        detector: { upright: { min_score: 0 } },
         image_spec: { version: 1, size: 48, denoise: "none", contrast: "none", crop_scale: 1 } };
       const box = [2, 2, 20, 20];
       const face = (score) => ({ box, framing: box, score, landmarks: null });

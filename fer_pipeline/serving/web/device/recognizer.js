@@ -2,8 +2,9 @@
 
 import { mean, missing, modelInput, quality, shareOutside } from "./enhance.js";
 import { Fault } from "./faults.js";
-import { crop, cropTurned, FACE_SIZE, rounded, shrink, toGray, turned, turnedBox } from "./pixels.js";
+import { crop, cropTurned, FACE_SIZE, rounded, shrink, toGray, turnedBox } from "./pixels.js";
 import { EmotionFilter, Smoother, Tracker } from "./tracks.js";
+import { detectUpright } from "./upright.js";
 
 const PATCH = 12; // of the heat map: side of the covered square and its step, in pixels of the model input
 const STRIDE = 4;
@@ -20,22 +21,10 @@ export class Recognizer {
     Object.assign(this, { facts, detector, logits, inputs: [] });
   }
 
-  /** The faces of a picture, largest first; where none is found, the turn by quarters decides in which a face is surest. */
+  /** The faces of a picture, largest first; where none is upright, the turn by quarters decides in which a face is surest. */
   async recognize(image) {
-    const given = await this.detector.detect(image);
-    if (given.length) return this.judged(image, given);
-    let best = { sure: 0 };
-    for (const quarters of [1, 2, 3]) {
-      const upright = turned(image, quarters);
-      const found = await this.detector.detect(upright);
-      const sure = Math.max(0, ...found.map((face) => face.score));
-      if (sure > best.sure) best = { sure, quarters, upright, found };
-    }
-    if (!best.sure) {
-      this.inputs = [];
-      return [];
-    }
-    const { quarters, upright, found } = best;
+    const { upright, found, quarters } = await detectUpright(this.detector, image, this.facts.detector.upright);
+    if (!quarters) return this.judged(image, found);
     return (await this.judged(upright, found)).map((face) => ({
       ...face,
       box: sized(turnedBox(cornered(face.box), upright, 4 - quarters)),
