@@ -71,11 +71,11 @@ def examine(root: Path) -> list[Finding]:
 def check_run() -> None:
     """Check without delay what would end `fer run`.
 
-    Raises `ToolUnavailableError` for the first finding.
+    Raises `ToolUnavailableError` with all findings, a line each.
     """
-    for finding in (*(_home(tool) for tool in TOOLS), _spark_home()):
-        if not finding.ok:
-            raise ToolUnavailableError(f"{finding.subject}: {finding.message}")
+    faults = [finding for finding in (*(_home(tool) for tool in TOOLS), _spark_home()) if not finding.ok]
+    if faults:
+        raise ToolUnavailableError("\n".join(finding.message for finding in faults))
 
 
 def _python() -> Finding:

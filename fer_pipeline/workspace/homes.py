@@ -40,18 +40,24 @@ def tool_home(tool: Tool) -> Path | None:
 
 
 def check_homes(*tools: Tool) -> None:
-    """Raise `ToolUnavailableError` where one of the tools could not write its folder.
+    """Raise `ToolUnavailableError` where tools could not write their folders; it names all of them, a line each.
 
     The tools themselves fail in the middle of their work: Prefect after two minutes, and without a cause.
     """
-    for tool in tools:
-        variable, folder = _FOLDERS[tool][0], tool_home(tool)
-        advice = f'name a folder that this user may write: `export {variable}="$PWD/data/.{tool.lower()}"`'
-        if folder is None:
-            raise ToolUnavailableError(f"{tool} has no folder: HOME is not set, and user {os.getuid()} has no home; {advice}")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                list(folder.iterdir())
-        except OSError as error:
-            raise ToolUnavailableError(f"{tool} cannot use its folder {folder} ({error.strerror}): {advice}") from error
+    faults = [fault for tool in tools if (fault := _fault(tool))]
+    if faults:
+        raise ToolUnavailableError("\n".join(faults))
+
+
+def _fault(tool: Tool) -> str | None:
+    variable, folder = _FOLDERS[tool][0], tool_home(tool)
+    advice = f'name a folder that this user may write: `export {variable}="$PWD/data/.{tool.lower()}"`'
+    if folder is None:
+        return f"{tool} has no folder: HOME is not set, and user {os.getuid()} has no home; {advice}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            list(folder.iterdir())
+    except OSError as error:
+        return f"{tool} cannot use its folder {folder} ({error.strerror}): {advice}"
+    return None
