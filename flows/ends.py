@@ -61,7 +61,8 @@ def advice(flow: str, state: State[Any]) -> str:
         causes = "by a person, a shutdown, for want of memory (`dmesg`), or since Prefect's server was away for minutes"
         happened = f"It was ended from outside ({state.message}): {causes}."
     else:
-        happened = state.message or "It failed without a message: see its log."
+        happened = state.message or "It failed without a message: see its log"
+        happened += "" if happened.endswith(".") else "."
     return f"{happened} {_NEXT[flow]}. When the cause is mended, start it again with the same parameters, or wait for its turn."
 
 

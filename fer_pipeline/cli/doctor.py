@@ -61,21 +61,26 @@ def doctor() -> None:
 
 def examine(root: Path) -> list[Finding]:
     """Return all findings about machine and workspace `root`, first to mend first."""
-    homes = [_home(tool) for tool in TOOLS]
-    findings = [_python(), *_packages(), _java(), _spark_home(), _disk(root), *homes, *_ports(), _git(root), _params(root)]
+    machine = [_python(), *_packages(), _java(), _spark_home(), *(_home(tool) for tool in TOOLS), *_ports()]
+    findings = [*machine, _writable(root), _disk(root), _git(root), _params(root)]
     if findings[-1].ok:
         findings += [_detector(root), _data(root)]
     return findings
 
 
-def check_run() -> None:
-    """Check without delay what would end `fer run`.
+def check_run(root: Path, profile: str | None) -> None:
+    """Check without delay what would end `fer run` in workspace `root`.
 
-    Raises `ToolUnavailableError` with all findings, a line each.
+    Raises `ToolUnavailableError` with all findings, a line each, and `ParamsError` for a workspace without valid params.yaml
+    and for a profile that is not in it.
     """
-    faults = [finding for finding in (*(_home(tool) for tool in TOOLS), _spark_home()) if not finding.ok]
+    findings = (_writable(root), *(_home(tool) for tool in TOOLS), _spark_home())
+    faults = [finding for finding in findings if not finding.ok]
     if faults:
         raise ToolUnavailableError("\n".join(finding.message for finding in faults))
+    params = load_params(root / PARAMS)
+    if profile is not None:
+        params.recipe(profile)
 
 
 def _python() -> Finding:
@@ -133,10 +138,13 @@ def _home(tool: Tool) -> Finding:
     return Finding(f"{tool}'s folder", True, str(tool_home(tool)))
 
 
+def _writable(root: Path) -> Finding:
+    ok = os.access(root, os.W_OK)
+    return Finding("workspace", ok, str(root) if ok else f"{root} cannot be written: change its owner or mode")
+
+
 def _disk(root: Path) -> Finding:
     free = shutil.disk_usage(root).free / 2**30
-    if not os.access(root, os.W_OK):
-        return Finding("disk", False, f"{root} cannot be written: change its owner or mode")
     ok = free >= GIBIBYTES_NEEDED
     advice = "" if ok else f": at least {GIBIBYTES_NEEDED} GiB are needed, try `dvc gc --workspace`"
     return Finding("disk", ok, f"{free:.0f} GiB free{advice}")

@@ -29,7 +29,7 @@ def run(
 
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
-    check_run()  # before MLflow and Prefect are loaded, which takes seconds
+    check_run(Path.cwd(), profile)  # before MLflow and Prefect are loaded, which takes seconds
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # its server keeps all lines
     from fer_pipeline.promotion.summary import Summary
     from flows import progress

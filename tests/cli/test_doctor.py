@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fer_pipeline.cli import doctor
+from fer_pipeline.errors import ParamsError, ToolUnavailableError
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +59,18 @@ def test_missing_data_is_named_with_the_command_that_brings_it(tmp_path: Path) -
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "source.dvc").touch()
     assert "dvc pull" in finding(tmp_path, "data").message
+
+
+def test_a_run_is_told_at_once_what_would_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All findings about the machine in one error; a folder without params.yaml and an unknown profile by their own."""
+    with pytest.raises(ParamsError, match="run from the root"):
+        doctor.check_run(tmp_path, None)
+    with pytest.raises(ParamsError, match=r"no profile 'smok'.*smoke"):
+        doctor.check_run(ROOT, "smok")
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    with pytest.raises(ToolUnavailableError, match=r"cannot be written.*\n.*unset SPARK_HOME"):
+        doctor.check_run(tmp_path, None)
 
 
 def test_a_spark_home_without_spark_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
