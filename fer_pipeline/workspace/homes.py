@@ -42,7 +42,8 @@ def tool_home(tool: Tool) -> Path | None:
 def check_homes(*tools: Tool) -> None:
     """Raise `ToolUnavailableError` where tools could not write their folders.
 
-    It names all of them, a line each. The tools themselves fail in the middle of their work: Prefect after two minutes, and without a cause.
+    It names all of them, a line each. The tools themselves fail in the middle of their work: Prefect after two minutes,
+    and without a cause.
     """
     faults = [fault for tool in tools if (fault := _fault(tool))]
     if faults:
