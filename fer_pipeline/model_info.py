@@ -65,11 +65,12 @@ class ModelInfo:
     def name(self) -> str:
         """Version in the registry, name of a pretrained model, or network.
 
-        "fer/3", "fast", "compact".
+        "fer/3", "fast", "compact"; "fer/1 (drawn faces)" where it was trained on generated faces, so that each answer says it.
         """
+        name = self.lineage.get("shipped_as", self.network)
         if "name" in self.lineage and "version" in self.lineage:
-            return f"{self.lineage['name']}/{self.lineage['version']}"
-        return self.lineage.get("shipped_as", self.network)
+            name = f"{self.lineage['name']}/{self.lineage['version']}"
+        return f"{name} (drawn faces)" if self.synthetic else name
 
     @property
     def fingerprint(self) -> str:

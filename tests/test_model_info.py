@@ -34,6 +34,14 @@ def change(folder: Path, **values: Any) -> None:
     (folder / INFO_FILE).write_text(json.dumps({**content, **values}))
 
 
+def test_the_name_in_each_answer_says_what_it_was_trained_on(folder: Path) -> None:
+    assert ModelInfo.read(folder).name == "compact (drawn faces)"
+    change(folder, lineage={"name": "fer", "version": "1"})
+    assert ModelInfo.read(folder).name == "fer/1 (drawn faces)"
+    change(folder, synthetic=False)
+    assert ModelInfo.read(folder).name == "fer/1"
+
+
 def test_what_was_written_is_read_back(folder: Path) -> None:
     info = ModelInfo.read(folder)
     assert info.image_spec == ImageSpec(contrast="clahe")

@@ -125,15 +125,15 @@ def _prepare(annotate: Path, files: list[Path]) -> None:
 
 
 class _Words:
-    def __init__(self, _: ModelInfo) -> None:
-        pass
+    def __init__(self, info: ModelInfo) -> None:
+        self._origin = ", by a model of drawn faces" if info.synthetic else ""
 
     def __call__(self, picture: Picture) -> None:
         if picture.error is not None:  # it is named on stderr
             return
         count = counted(len(picture.faces), "face") if picture.faces else "no face found"
         turn = f", picture turned by {picture.faces[0].rotation} degrees" if picture.faces and picture.faces[0].rotation else ""
-        results.print(Text.assemble((str(picture.file), "bold"), f": {count}{turn}"))
+        results.print(Text.assemble((str(picture.file), "bold"), f": {count}{turn}{self._origin}"))
         for number, face in enumerate(picture.faces, 1):
             results.print(Text.assemble(f"  {number}  ", *_words(face)))
 

@@ -72,6 +72,7 @@ def test_a_champion_of_drawn_faces_answers_only_where_named(face: str, tmp_path:
         assert "model: fast, pretrained" in done.stderr
     named = fer("predict", face, "--model", "data/bundle")
     assert "note: this model was trained on generated faces" in named.stderr
+    assert "face.png: 1 face, by a model of drawn faces\n" in named.stdout
 
 
 def test_a_version_of_the_registry_is_downloaded_once(
