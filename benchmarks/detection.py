@@ -37,7 +37,10 @@ Found = list[tuple[Box, float]]
 
 @dataclass(frozen=True)
 class Figures:
-    """What one detector finds: shares in 0..1, and CPU milliseconds of one picture on one thread."""
+    """What one detector finds: shares in 0..1, and its time.
+
+    `milliseconds` are those of one picture on one thread, CPU time, in the median.
+    """
 
     detector: str
     longest_side: int
@@ -65,10 +68,10 @@ def tables() -> Iterator[Table]:
 
 
 def average_precision(found: list[Found], truth: list[list[Box]], sizes: tuple[float, float], least: float) -> tuple[float, ...]:
-    """Return average precision, and recall and precision of the boxes with a score of at least `least`.
+    """Return average precision, recall and precision.
 
-    Only faces with a longer side within `sizes` are judged. A box on any other face counts neither way, nor does a false one of
-    another size.
+    The latter two are those of the boxes with a score of at least `least`. Only faces with a longer side within `sizes` are
+    judged. A box on any other face counts neither way, nor does a false one of another size.
     """
     hits: list[tuple[float, bool]] = []
     total = 0

@@ -126,7 +126,7 @@ def _analysed(video: Path, recognizer: Recognizer, out: Path) -> dict[str, float
 def _profile(video: Path, recognizer: Recognizer) -> dict[str, float]:
     """Measure where the time goes, each part alone.
 
-    In use the parts run beside each other, and the search only in each fifth frame.
+    In use the parts run beside each other, and the search only in each eighth frame.
     """
     started = time.perf_counter()
     images = [image for _, image in frames(video)][:100]

@@ -27,7 +27,7 @@ def video(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results; each video gets a folder of its name in it.")],
     annotated: Annotated[bool, typer.Option(help="Write the video with the faces drawn in.")] = True,
-    detect_every: Annotated[int, typer.Option(help="Search each n-th frame for faces, and follow them between.", min=1)] = 5,
+    detect_every: Annotated[int, typer.Option(help="Search each n-th frame for faces, and follow them between.", min=1)] = 8,
     detection_side: Annotated[int, typer.Option(help="Longer side in pixels of the copy that is searched.", min=32)] = 320,
     temporal: Annotated[
         str,

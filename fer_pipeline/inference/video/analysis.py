@@ -50,7 +50,7 @@ class VideoOptions:
     classified as one batch; `annotate` writes the annotated video.
     """
 
-    detect_every: int = 5
+    detect_every: int = 8
     detection_side: int = 320
     smoothing_seconds: float = SMOOTHING_SECONDS
     dwell_seconds: float | None = DWELL_SECONDS

@@ -11,7 +11,7 @@ import pytest
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.video.analysis import VideoOptions
 
-SMALL = VideoOptions(detection_side=160)
+SMALL = VideoOptions(detect_every=5, detection_side=160)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.video.analysis import analyse
+from fer_pipeline.inference.video.analysis import VideoOptions, analyse
 from fer_pipeline.inference.video.summary import VideoSummary
 from tests.inference.video.conftest import SMALL, rows
 
@@ -48,7 +48,7 @@ def test_a_moving_drawn_face_is_one_person(
         picture[:, 6 * n : 6 * n + 240] = face
         pictures.append(picture)
     path = write_video(tmp_path / "film.mp4", pictures)
-    summary = analyse(path, Recognizer.load(brightness_model), tmp_path / "out")
+    summary = analyse(path, Recognizer.load(brightness_model), tmp_path / "out", options=VideoOptions(detect_every=5))
     assert len(summary.tracks) == 1
     assert summary.faces == 30
     left = [row["box"]["x"] for row in rows(tmp_path / "out")]
