@@ -20,6 +20,7 @@ from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.workspace import dvc
 from flows import ends
 from flows.artifacts import publish, report_links, show_decision
+from flows.run_variable import named_flow_run
 
 
 def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -38,7 +39,8 @@ def run_stage(root: Path, stage: str) -> State[dvc.Outcome]:
     message. The stack trace of an error that no code expects is logged.
     """
     try:
-        outcome = dvc.reproduce(root, stage)
+        with named_flow_run():
+            outcome = dvc.reproduce(root, stage)
     except FerError as error:
         logging.getLogger("prefect.task_runs").addFilter(ends.without_empty_trace)
         for note in getattr(error, "__notes__", ()):

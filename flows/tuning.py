@@ -17,6 +17,7 @@ from fer_pipeline.workspace.locks import exclusive
 from flows import tasks
 from flows.artifacts import publish
 from flows.ends import LIMITS, advise
+from flows.run_variable import named_flow_run
 
 
 @task(task_run_name="search", **tasks.DATABASE_RETRIES)
@@ -27,7 +28,7 @@ def search(root: Path, trials: int | None, wait_seconds: float) -> SearchResult:
     folder, report = root / layout.TUNING, dvc.output(root, "evaluate").parent / "tuning"
     processed, soft_labels = dvc.output(root, "preprocess"), root / layout.SOFT_LABELS
     logger = get_run_logger()
-    with exclusive(folder, "tune-recipe", wait_seconds):
+    with exclusive(folder, "tune-recipe", wait_seconds), named_flow_run():
         recipe = load_params(root / layout.PARAMS)
         return tune.tune(processed, folder, report, recipe, soft_labels, trials=trials, on_progress=logger.info)
 

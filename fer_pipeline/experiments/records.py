@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-EXPERIMENT = "fer"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 BASELINE = "baseline"
 FINGERPRINT_TAG = "fingerprint"
 BUNDLE_TAG, PROMOTED_TAG, ROLLED_BACK_TAG = "bundle", "promoted_at", "rolled_back_at"
 """Tags of a version: its BentoML bundle, and when it last became champion or was rolled back (ISO 8601, UTC)."""
+
+
+def training_experiment() -> str:
+    """Return the MLflow experiment of trainings: MLFLOW_EXPERIMENT_NAME, or "fer"."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "fer"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,19 +16,22 @@ import mlflow
 import mlflow.data.numpy_dataset
 import mlflow.onnx
 from mlflow import MlflowClient
-from mlflow.entities import DatasetInput, InputTag, Param, Run
+from mlflow.entities import DatasetInput, InputTag, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL, MLFLOW_PARENT_RUN_ID
 
 from fer_pipeline.errors import FerError
 from fer_pipeline.experiments.mlflow_store import clear_errors, experiment_id, is_missing
-from fer_pipeline.experiments.records import EXPERIMENT as EXPERIMENT
 from fer_pipeline.experiments.records import TrackedRun as TrackedRun
+from fer_pipeline.experiments.records import training_experiment
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.workspace.files import write_json
 from fer_pipeline.workspace.layout import PROCESSED
 
-SEARCH_EXPERIMENT = "fer-search"
+FLOW_RUN_VARIABLE = "FER_FLOW_RUN"
+"""Names the Prefect flow run that a process works for."""
+
 TRACEBACK_FILE = "traceback.txt"
 """Artifact of a run that ended by an exception."""
 
@@ -45,15 +50,10 @@ def open_training_run(memo: Path, name: str, params: Mapping[str, Any], tags: Ma
         client = MlflowClient()
         run_id = _unfinished_run(client, memo, tags)
         if run_id is None:
-            experiment = mlflow.set_experiment(experiment_id=experiment_id(EXPERIMENT))
-            run = client.create_run(experiment.experiment_id, run_name=name, tags=dict(tags))
-            run_id = str(run.info.run_id)
-            with mlflow.start_run(run_id=run_id):
-                mlflow.log_params(flatten(params))
+            run_id = _new_run(client, training_experiment(), name, params, tags)
             write_json(memo, {"run_id": run_id, "tags": dict(tags)})
-        elif _FAILURE in client.get_run(run_id).data.tags:
-            client.delete_tag(run_id, _FAILURE)
-        client.update_run(run_id, status="RUNNING")
+        else:
+            _go_on(client, run_id, tags)
     return run_id
 
 
@@ -74,17 +74,15 @@ def open_search_run(known: str | None, name: str, params: Mapping[str, Any], tag
     with clear_errors():
         client = MlflowClient()
         if known is not None and _exists(client, known):
-            if _FAILURE in client.get_run(known).data.tags:
-                client.delete_tag(known, _FAILURE)
-            client.update_run(known, status="RUNNING")
+            _go_on(client, known, tags)
             return known
-        return _new_run(client, name, params, tags)
+        return _new_run(client, f"{training_experiment()}-search", name, params, tags)
 
 
 def open_trial_run(parent: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
     """Id of a new MLflow run nested in the run `parent`."""
     with clear_errors():
-        return _new_run(MlflowClient(), name, params, {**tags, MLFLOW_PARENT_RUN_ID: parent})
+        return _new_run(MlflowClient(), f"{training_experiment()}-search", name, params, {**tags, MLFLOW_PARENT_RUN_ID: parent})
 
 
 def end_run(run_id: str, tags: Mapping[str, str] | None = None) -> None:
@@ -164,7 +162,7 @@ def recent_runs(limit: int) -> list[TrackedRun]:
     """The runs of the experiment, youngest first; empty where nothing was trained yet."""
     with clear_errors():
         client = MlflowClient()
-        experiment = client.get_experiment_by_name(EXPERIMENT)
+        experiment = client.get_experiment_by_name(training_experiment())
         if experiment is None:
             return []
         found = client.search_runs([experiment.experiment_id], max_results=limit, order_by=["attributes.start_time DESC"])
@@ -186,13 +184,38 @@ def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str]) -> str:
         client = MlflowClient()
         if run_id is not None and _exists(client, run_id):
             return run_id
-        experiment = mlflow.set_experiment(experiment_id=experiment_id(EXPERIMENT))
-        known = client.search_runs([experiment.experiment_id], f"tags.restored = '{run_id}'") if run_id else []
+        experiment = experiment_id(training_experiment())
+        known = client.search_runs([experiment], f"tags.restored = '{run_id}'") if run_id else []
         if known:
             return str(known[0].info.run_id)
-        restored = client.create_run(experiment.experiment_id, run_name=name, tags={**tags, "restored": run_id or "unknown"})
-        client.set_terminated(restored.info.run_id, "FINISHED")
-        return str(restored.info.run_id)
+        restored = _new_run(client, training_experiment(), name, {}, {**tags, "restored": run_id or "unknown"})
+        client.set_terminated(restored, "FINISHED")
+        return restored
+
+
+def dvc_experiment() -> str | None:
+    """Return the name of the `dvc exp run` that this process belongs to."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def context_tags(git_commit: str) -> dict[str, str]:
+    """Return the tags of a run that is started now.
+
+    Those that MLflow's own client sets (mlflow.user, mlflow.source.name, ...), `host`, and where they apply `dvc_experiment` and
+    `prefect_flow_run`. `git_commit` is that of the workspace, as `git.commit` returns it: MLflow looks where `fer` is installed.
+    """
+    tags = {str(key): str(value) for key, value in resolve_tags().items()}
+    commit = git_commit.removesuffix("-dirty")
+    if tags.get(MLFLOW_GIT_COMMIT) != commit:
+        for key in (MLFLOW_GIT_COMMIT, MLFLOW_GIT_BRANCH, MLFLOW_GIT_REPO_URL):
+            tags.pop(key, None)
+    if commit != "none":
+        tags[MLFLOW_GIT_COMMIT] = commit
+    tags["host"] = socket.gethostname()
+    for key, value in (("dvc_experiment", dvc_experiment()), ("prefect_flow_run", os.environ.get(FLOW_RUN_VARIABLE))):
+        if value:
+            tags[key] = value
+    return tags
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -215,10 +238,20 @@ def _tracked(run: Run) -> TrackedRun:
     )
 
 
-def _new_run(client: MlflowClient, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    run_id = str(client.create_run(experiment_id(SEARCH_EXPERIMENT), run_name=name, tags=dict(tags)).info.run_id)
+def _new_run(client: MlflowClient, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    all_tags = {**context_tags(tags.get("git_commit", "none")), **tags}
+    run_id = str(client.create_run(experiment_id(experiment), run_name=name, tags=all_tags).info.run_id)
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params).items()])
     return run_id
+
+
+def _go_on(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Mark a run as running again, here and now."""
+    if _FAILURE in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, _FAILURE)
+    context = context_tags(tags.get("git_commit", "none"))
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in context.items()])
+    client.update_run(run_id, status="RUNNING")
 
 
 def _unfinished_run(client: MlflowClient, memo: Path, tags: Mapping[str, str]) -> str | None:

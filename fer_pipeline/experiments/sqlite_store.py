@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 from fer_pipeline.errors import FerError
 from fer_pipeline.experiments.artifact_locations import follow_workspace
 from fer_pipeline.experiments.legacy_tags import current_tags
-from fer_pipeline.experiments.records import EXPERIMENT, TrackedRun, Version
+from fer_pipeline.experiments.records import TrackedRun, Version, training_experiment
 from fer_pipeline.model_info import INFO_FILE
 from fer_pipeline.workspace.layout import MLFLOW_DATABASE
 
@@ -77,7 +77,7 @@ class SQLiteStore:
             "SELECT run_uuid, runs.name, status, start_time, end_time FROM runs JOIN experiments USING (experiment_id) "
             "WHERE experiments.name = ? AND workspace = 'default' AND runs.lifecycle_stage = 'active' "
             "ORDER BY start_time DESC, run_uuid LIMIT ?",
-            EXPERIMENT,
+            training_experiment(),
             limit,
         )
         return [

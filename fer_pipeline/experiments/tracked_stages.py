@@ -15,6 +15,8 @@ from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.layout import PARAMS, SOURCE, SYNTHETIC
 
+_NAMED = 4
+
 
 def use_data(root: Path, path: Path, votes: Path | None, numbering: str = "ask", contempt: str = "refuse") -> str:
     """Make a path, or `synthetic`, the source in params.yaml; return what was done.
@@ -59,6 +61,26 @@ def use_teachers(root: Path, folder: Path, weight: float, fingerprint: str) -> s
     return version
 
 
+def run_name(params: Params) -> str:
+    """Name a run by network, profile, changed values and DVC experiment.
+
+    Such as "compact-cpu lr=0.01 batch_size=64 @brave-ibis". At most `_NAMED` of the values that differ from the profile's are
+    named, and how many more there are.
+    """
+    recipe = params.train
+    words = [f"{recipe.network}-{recipe.profile}"]
+    if recipe.profile in params.profiles:
+        plain = runs.flatten(params.recipe(recipe.profile).model_dump(mode="json"))
+        now = runs.flatten(recipe.model_dump(mode="json"))
+        changed = [f"{key}={value}" for key, value in now.items() if key != "network" and value != plain[key]]
+        words += changed[:_NAMED]
+        if len(changed) > _NAMED:
+            words.append(f"and {len(changed) - _NAMED} more")
+    if experiment := runs.dvc_experiment():
+        words.append(f"@{experiment}")
+    return " ".join(words)
+
+
 def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Params, soft_labels: Path, teachers: Path) -> str:
     """Train as one MLflow run; a killed training goes on with its run.
 
@@ -82,7 +104,7 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     train_set, validation_set = load_training_faces(processed, soft_labels, params.train)
     memo = checkpoints.with_name(".training-run.json")
     recipe = {"train": params.train.model_dump(mode="json"), "preprocess": params.preprocess.model_dump(mode="json")}
-    run_id = runs.open_training_run(memo, f"{params.train.network}-{params.train.profile}", recipe, tags)
+    run_id = runs.open_training_run(memo, run_name(params), recipe, tags)
     with runs.failing(run_id):
         for split, faces in (("train", train_set), ("validation", validation_set)):
             runs.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
@@ -127,7 +149,7 @@ def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) 
 
     training = read_training(model)
     tags = dvc.lineage(Path.cwd(), recipe_fingerprint(params))
-    run_id = runs.ensure_run(training["run_id"], str(training["network"]), tags)
+    run_id = runs.ensure_run(training["run_id"], f"{training['network']}-{training.get('profile', 'unknown')}", tags)
     with runs.failing(run_id):
         metrics = evaluate.evaluate(model, processed, out, params.evaluate)
         runs.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.experiments import runs
 
 TAGS = {"data_version": "abc", "params_hash": "123"}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def test_a_run_keeps_flat_parameters_curves_and_files(tracking_store: Path, tmp_path: Path) -> None:
@@ -86,3 +88,49 @@ def test_a_server_that_is_away_is_told_without_its_password(monkeypatch: pytest.
     with pytest.raises(ToolUnavailableError, match=r"server at http://127.0.0.1:9 cannot be reached: start it") as caught:
         runs.recent_runs(1)
     assert "secret" not in str(caught.value)
+
+
+def test_a_run_says_who_started_it_and_where(tracking_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tags of MLflow's client are there, with the commit of the workspace, the DVC experiment and the flow run."""
+    monkeypatch.setenv("USER", "ada")
+    monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-ibis")
+    monkeypatch.setenv(runs.FLOW_RUN_VARIABLE, "12ab")
+    monkeypatch.setattr("sys.argv", ["/opt/bin/fer", "train"])
+    tags = {"git_commit": f"{COMMIT}-dirty", "network": "tiny"}
+    memo = tracking_store.parent / "memo.json"
+    run_id = runs.open_training_run(memo, "tiny", {}, tags)
+    found = MlflowClient().get_run(run_id).data.tags
+    expected = {
+        "mlflow.user": "ada",
+        "mlflow.source.name": "/opt/bin/fer",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": COMMIT,
+        "host": socket.gethostname(),
+        "dvc_experiment": "brave-ibis",
+        "prefect_flow_run": "12ab",
+        **tags,
+    }
+    assert {key: found.get(key) for key in expected} == expected
+    monkeypatch.setenv(runs.FLOW_RUN_VARIABLE, "34cd")  # a killed training goes on in another flow run
+    assert runs.open_training_run(memo, "tiny", {}, tags) == run_id
+    assert MlflowClient().get_run(run_id).data.tags["prefect_flow_run"] == "34cd"
+
+
+def test_no_commit_is_taken_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow finds that of the folder in which the program lies; the workspace may have none."""
+    monkeypatch.setattr("sys.argv", [str(Path(__file__).resolve())])
+    assert not [key for key in runs.context_tags("none") if key.startswith("mlflow.source.git")]
+
+
+def test_the_experiment_is_that_of_the_environment(tracking_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.ensure_run(None, "ours", {})
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "faces-of-team-b")
+    assert runs.recent_runs(9) == []
+    memo = tracking_store.parent / "memo.json"
+    for run_id in (runs.open_training_run(memo, "a", {}, {}), runs.ensure_run(None, "b", {})):
+        experiment = MlflowClient().get_run(run_id).info.experiment_id
+        assert MlflowClient().get_experiment(experiment).name == "faces-of-team-b"
+    assert {run.name for run in runs.recent_runs(9)} == {"a", "b"}
+    search = runs.open_search_run(None, "c", {}, {})
+    assert MlflowClient().get_experiment(MlflowClient().get_run(search).info.experiment_id).name == "faces-of-team-b-search"

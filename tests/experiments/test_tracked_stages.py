@@ -13,7 +13,7 @@ from fer_pipeline.config.params import Params, load_params
 from fer_pipeline.errors import FerError, ParamsError, SourceError
 from fer_pipeline.evaluation import evaluate
 from fer_pipeline.experiments import runs
-from fer_pipeline.experiments.tracked_stages import evaluate_and_track, train_and_track, use_data
+from fer_pipeline.experiments.tracked_stages import evaluate_and_track, run_name, train_and_track, use_data
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.training import train
 from fer_pipeline.workspace import dvc
@@ -129,3 +129,17 @@ def test_a_failed_evaluation_is_that_of_the_run(tracking_store: Path, monkeypatc
     evaluate_and_track(Path("processed"), model, out, recipe())
     run = runs.read_run(run_id)
     assert (run.status, "failure" in run.tags, run.metrics) == ("FINISHED", False, {"test_accuracy": 0.5})
+
+
+def test_a_run_is_named_by_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Network, profile, the values that are not the profile's, the DVC experiment."""
+    params = recipe()
+    profile = next(iter(params.profiles))
+    plain = params.recipe(profile)
+    assert run_name(params.model_copy(update={"train": plain})) == f"{plain.network}-{profile}"
+    changed = plain.with_values({"lr": 0.0123, "augment.shift": 0.0456})
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-ibis")
+    expected = f"{plain.network}-{profile} lr=0.0123 augment.shift=0.0456 @brave-ibis"
+    assert run_name(params.model_copy(update={"train": changed})) == expected
+    many = plain.with_values({"lr": 0.0123, "augment.shift": 0.0456, "seed": 77, "batch_size": 77, "epochs": 77})
+    assert run_name(params.model_copy(update={"train": many})).endswith("and 1 more @brave-ibis")

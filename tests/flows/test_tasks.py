@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fer_pipeline.errors import FerError
+from fer_pipeline.experiments.runs import FLOW_RUN_VARIABLE
 from fer_pipeline.workspace import dvc
-from flows import tasks
+from flows import run_variable, tasks
 
 
 def test_a_failed_stage_logs_no_empty_trace(
@@ -59,3 +62,18 @@ def test_a_stage_that_did_not_run_is_cached(outcome: str, name: str, tmp_path: P
     monkeypatch.setattr(dvc, "reproduce", lambda *_: dvc.Outcome[outcome])
     state = tasks.run_stage.fn(tmp_path, "train")
     assert (state.name, state.message) == (name, dvc.Outcome[outcome].value)
+
+
+def test_a_stage_knows_its_flow_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def reproduce(*_: object) -> dvc.Outcome:
+        seen.append(os.environ.get(FLOW_RUN_VARIABLE))
+        return dvc.Outcome.RAN
+
+    monkeypatch.setattr(dvc, "reproduce", reproduce)
+    tasks.run_stage.fn(tmp_path, "train")
+    monkeypatch.setattr(run_variable, "flow_run", SimpleNamespace(id="12ab"))
+    tasks.run_stage.fn(tmp_path, "train")
+    assert seen == [None, "12ab"]
+    assert FLOW_RUN_VARIABLE not in os.environ
