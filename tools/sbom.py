@@ -1,4 +1,4 @@
-"""Add the vendored JavaScript to the CycloneDX list that uv writes: `make sbom`."""
+"""Add what is vendored to the CycloneDX list that uv writes: `make sbom`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fer_pipeline.inference.detection.centerface import NETWORK, VENDORED
 from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME
 from fer_pipeline.workspace.files import write_json
 
 
-def add_vendored(bom: Path, vendor: Path = RUNTIME.parent) -> None:
-    """Add each package of `vendor` to the CycloneDX file, as a dependency.
+def add_vendored(bom: Path, vendor: Path = RUNTIME.parent, detector: Path = VENDORED) -> None:
+    """Add each package of `vendor`, and the network of `detector`, to the CycloneDX file.
 
     The hash is the one of the package as npm publishes it, not of the files that were taken out of it.
     """
     document: dict[str, Any] = json.loads(bom.read_text(encoding="utf-8"))
     project = document["metadata"]["component"]["bom-ref"]
     (needs,) = (entry for entry in document["dependencies"] if entry["ref"] == project)
-    for manifest in sorted(vendor.glob(f"*/{MANIFEST}")):
-        component = _component(json.loads(manifest.read_text(encoding="utf-8")))
+    manifests = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(vendor.glob(f"*/{MANIFEST}"))]
+    components = [_component(manifest) for manifest in manifests] + [_network(json.loads((detector / MANIFEST).read_text()))]
+    for component in components:
         document["components"].append(component)
         document["dependencies"].append({"ref": component["bom-ref"]})
         needs.setdefault("dependsOn", []).append(component["bom-ref"])
@@ -39,6 +41,19 @@ def _component(manifest: dict[str, Any]) -> dict[str, Any]:
         "purl": url,
         "licenses": [{"license": {"id": manifest["licence"]}}],
         "hashes": [{"alg": algorithm.upper().replace("SHA", "SHA-"), "content": base64.b64decode(digest).hex()}],
+    }
+
+
+def _network(manifest: dict[str, Any]) -> dict[str, Any]:
+    url = f"pkg:pypi/{manifest['package']}@{manifest['version']}#{NETWORK}"
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": url,
+        "name": "CenterFace",
+        "version": manifest["version"],
+        "description": f"taken from the Python package {manifest['package']}; trained on {manifest['training_data']}",
+        "licenses": [{"license": {"id": manifest["licence"]}}],
+        "hashes": [{"alg": "SHA-256", "content": manifest["files"][NETWORK]["sha256"]}],
     }
 
 

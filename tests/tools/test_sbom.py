@@ -27,6 +27,8 @@ def test_the_list_has_all_extras_and_the_javascript(tmp_path: Path) -> None:
     assert {"prefect", "boto3", "dvc-s3", "psycopg"} <= components.keys()
     runtime = components[vendor_onnxruntime.PACKAGE]
     assert (runtime["version"], runtime["licenses"]) == (vendor_onnxruntime.VERSION, [{"license": {"id": "MIT"}}])
+    assert components["CenterFace"]["type"] == "machine-learning-model"
+    assert "WIDER FACE" in components["CenterFace"]["description"]
     references = [component["bom-ref"] for component in document["components"]]
     assert len(references) == len(set(references))
     (needs,) = (entry for entry in document["dependencies"] if entry["ref"] == document["metadata"]["component"]["bom-ref"])
