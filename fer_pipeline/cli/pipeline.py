@@ -25,13 +25,15 @@ def run(
 ) -> None:
     """Run the pipeline: raw faces to a packaged champion.
 
-    It runs each stage, registers the model, asks the gate and builds the bundle. Unchanged stages are skipped.
+    It runs each stage, registers the model, asks the gate and builds the bundle. Unchanged stages are skipped. What git lacks to
+    make the run reproducible is named in the end, as the line that commits it.
 
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
     check_run(Path.cwd(), profile)  # before MLflow and Prefect are loaded, which takes seconds
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # its server keeps all lines
     from fer_pipeline.promotion.summary import Summary
+    from fer_pipeline.workspace import git
     from flows import progress
     from flows.training import train_champion
 
@@ -39,6 +41,8 @@ def run(
     summary = train_champion(data, str(votes) if votes else None, profile, wait)
     assert isinstance(summary, Summary)  # a failed state raises its error here
     results.print(Markdown(summary.markdown()), soft_wrap=False)
+    if line := git.commit_advice(Path.cwd()):
+        results.print(f"Commit what makes this run reproducible:\n  {line}")
 
 
 def report(

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from fer_pipeline.workspace.layout import DVC_STAGES
+from fer_pipeline.workspace.layout import DATA, DVC_LOCK, DVC_STAGES, PARAMS, SYNTHETIC
 
 
 def commit(root: Path) -> str:
@@ -31,3 +31,19 @@ def refuses(root: Path) -> bool:
     environment = {**os.environ, "LC_ALL": "C"}
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, env=environment, capture_output=True, text=True, check=False)
     return head.returncode != 0 and "dubious ownership" in head.stderr
+
+
+def commit_advice(root: Path) -> str | None:
+    """Return the line that commits what makes the last run reproducible.
+
+    That is dvc.lock, params.yaml, the number of synthetic faces and the versions of data under DVC. None where nothing of it
+    differs from the commit, or there is no git here.
+    """
+    known = [DVC_LOCK, PARAMS, SYNTHETIC, *sorted(path.relative_to(root) for path in (root / DATA).glob("*.dvc"))]
+    command = ["git", "status", "--porcelain", "--untracked-files=all", "--", *map(str, known)]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    except OSError:  # git is not installed
+        return None
+    changed = [str(path) for path in known if any(line[3:].endswith(str(path)) for line in done.stdout.splitlines())]
+    return f'git add {" ".join(changed)} && git commit -m "Recipe and data of the last run"' if changed else None
