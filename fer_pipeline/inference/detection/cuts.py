@@ -51,16 +51,21 @@ class CutDetector:
         if before is None or before.shape != sample.shape:
             self._mean_change = 0.0
             return False
-        brighter = np.median(sample - before)
+        brighter = _median(sample - before)
         changes = np.abs(sample - before - brighter)
         change = float(changes.mean())
         usual, self._mean_change = self._mean_change, _MEMORY * self._mean_change + (1 - _MEMORY) * change
-        if change < max(MIN_CHANGE, MIN_RISE * usual + _SLACK) or np.median(changes) < MIN_MEDIAN_CHANGE:
+        if change < max(MIN_CHANGE, MIN_RISE * usual + _SLACK) or _median(changes) < MIN_MEDIAN_CHANGE:
             return False
         if _histogram_change(before, sample - brighter) < MIN_HISTOGRAM_CHANGE:
             return False
         self._mean_change = 0.0  # what was usual before the cut says nothing about what follows
         return True
+
+
+def _median(values: npt.NDArray[np.float32]) -> float:
+    # np.median imports numpy.ma at its first call, which the enclosed process of an uploaded video cannot.
+    return float(np.sort(values, axis=None)[values.size // 2])
 
 
 def _histogram_change(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
