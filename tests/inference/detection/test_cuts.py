@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -68,3 +70,18 @@ def test_a_cut_is_found_at_its_frame(shot: Callable[[int], Iterator[UInt8Array]]
 def test_a_frame_of_another_shape_begins_anew() -> None:
     assert cuts(iter([scenery(0), scenery(1)[:100], scenery(1)[:100]])) == []
     assert cuts(iter([scenery(0)[:, :, 0], scenery(1)[:, :, 0]])) == [1]
+
+
+def test_the_search_for_cuts_imports_nothing_late() -> None:
+    """The enclosed process of an uploaded video can import nothing any more."""
+    script = """
+import sys
+import numpy as np
+from fer_pipeline.inference.detection.cuts import CutDetector
+dark, bright = np.zeros((90, 160, 3), np.uint8), np.zeros((90, 160, 3), np.uint8)
+dark[:, :80], bright[:40] = 90, 250
+detector, known = CutDetector(), set(sys.modules)
+print([detector.is_cut(image) for image in (dark, dark, bright)], sorted(set(sys.modules) - known))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[False, False, True] []\n"
