@@ -25,7 +25,7 @@ from dvc.repo import Repo
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
 from fer_pipeline.workspace import git
 from fer_pipeline.workspace.files import replaced_folder
-from fer_pipeline.workspace.layout import DVC_CACHE, DVC_LOCK, DVC_STAGES, SOURCE
+from fer_pipeline.workspace.layout import DVC_CACHE, DVC_LOCK, DVC_STAGES, PARAMS, SOURCE
 from fer_pipeline.workspace.parent_process import OWNER_VARIABLE, mark
 from fer_pipeline.workspace.stage_log import log_file
 
@@ -179,12 +179,15 @@ def close_cache(root: Path) -> None:
 def data_version(root: Path) -> str:
     """Return the MD5 of the raw table in use, from dvc.lock.
 
-    Raises `SourceError` where fetch has not run.
+    Raises `SourceError` where fetch has not run on the source of params.yaml.
     """
     lock = root / DVC_LOCK
     stages: dict[str, Any] = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {}) if lock.exists() else {}
     if "fetch" not in stages:
         raise SourceError(f"{lock} knows no fetched data: run `fer run` or `dvc repro fetch` first")
+    fetched = stages["fetch"].get("params", {}).get(str(PARAMS), {}).get("fetch", {}).get("source")
+    if fetched is not None and fetched != (now := yaml.safe_load((root / PARAMS).read_text("utf-8"))["fetch"]["source"]):
+        raise SourceError(f"{now} is not fetched yet, the table is of {fetched}: run `fer run` or `dvc repro fetch` first")
     return str(stages["fetch"]["outs"][0]["md5"])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from dvc.repo import Repo
 
 from fer_pipeline.errors import FerError, SourceError, WorkspaceBusyError
@@ -261,6 +262,17 @@ def test_the_data_version_is_unknown_before_the_first_fetch(root: Path) -> None:
     with pytest.raises(SourceError, match="fer run"):
         dvc.data_version(root)
     assert dvc.lineage(root, "p")["data_version"] == "none"
+
+
+def test_a_new_source_does_not_have_the_version_of_the_old(tmp_path: Path) -> None:
+    """After `fer data add`, until fetch has run, dvc.lock still names the table of the source before."""
+    fetch = {"params": {"params.yaml": {"fetch": {"source": "old"}}}, "outs": [{"md5": "1.dir"}]}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"fetch": fetch}}))
+    (tmp_path / "params.yaml").write_text("fetch: {source: old}")
+    assert dvc.data_version(tmp_path) == "1.dir"
+    (tmp_path / "params.yaml").write_text("fetch: {source: new}")
+    with pytest.raises(SourceError, match=r"new is not fetched yet, the table is of old"):
+        dvc.data_version(tmp_path)
 
 
 def test_outside_of_a_repository_the_message_says_where_to_run(tmp_path: Path) -> None:
