@@ -114,7 +114,7 @@ def test_flows_and_the_service_stay_thin(file: Path) -> None:
 def test_training_needs_no_registry_spark_or_dvc() -> None:
     """The training core can be imported without them."""
     _import_blocked(
-        "fer_pipeline.training.untracked", ("mlflow", "pyspark", "dvc", "prefect", "great_expectations", "bentoml", "typer")
+        "fer_pipeline.training.train", ("mlflow", "pyspark", "dvc", "prefect", "great_expectations", "bentoml", "typer")
     )
 
 

@@ -14,7 +14,7 @@ from fer_pipeline.workspace.files import write_json
 
 
 def add_vendored(bom: Path, vendor: Path = RUNTIME.parent, detector: Path = VENDORED) -> None:
-    """Add each package of `vendor`, and the network of `detector`, to the CycloneDX file.
+    """Add the packages of `vendor` and the network of `detector` to a CycloneDX file.
 
     The hash is the one of the package as npm publishes it, not of the files that were taken out of it.
     """

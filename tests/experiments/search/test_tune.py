@@ -255,11 +255,11 @@ def test_the_best_trial_becomes_a_profile_by_one_command(tmp_path: Path, monkeyp
 def test_the_recipe_of_an_earlier_training_becomes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
-    earlier = ROOT / "fer_pipeline" / "weights" / "fast"
+    earlier = ROOT / "fer_pipeline" / "weights" / "fast-labels"
     assert CliRunner().invoke(app, ["profile", "save", "before", "--from-training", str(earlier)]).exit_code == 0
     params = load_params(Path("params.yaml"))
     assert params.recipe("before") == params.recipe("gpu-distill").model_copy(update={"profile": "before"})
-    assert "# Saved from the training in fast, of profile gpu-distill." in Path("params.yaml").read_text()
+    assert "# Saved from the training in fast-labels, of profile gpu-distill." in Path("params.yaml").read_text()
     both = CliRunner().invoke(app, ["profile", "save", "two", "--from-tuning", "--from-training", str(earlier)])
     assert "give one of them" in str(both.exception)
     missing = CliRunner().invoke(app, ["profile", "save", "none-there", "--from-training", "elsewhere"])
