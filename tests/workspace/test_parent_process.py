@@ -29,7 +29,7 @@ def mark_of(process: subprocess.Popen[bytes], later: float = 0) -> str:
 
 @pytest.mark.parametrize(
     "before",
-    ["", "del parent_process.os.pidfd_open; parent_process.sys.platform = 'darwin'; "],
+    ["", "import psutil; del parent_process.os.pidfd_open; parent_process.sys.platform = 'darwin'; "],
     ids=["the kernel tells", "it asks again and again"],
 )
 def test_a_process_ends_as_by_ctrl_c_when_its_parent_was_killed(before: str) -> None:

@@ -167,4 +167,4 @@ def test_an_unfit_file_of_synthetic_faces_is_refused(tmp_path: Path, content: st
 
 
 def test_the_tracked_file_of_synthetic_faces_is_valid() -> None:
-    check(Path(__file__).parents[3] / SYNTHETIC)
+    check(Path(__file__).parents[3] / SYNTHETIC, FetchParams())
