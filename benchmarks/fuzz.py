@@ -121,13 +121,13 @@ def _video(path: Path, codec: str, image: Image.Image, rate: int, frames: int) -
 def main() -> None:
     """Prints what was answered how often, and each fault."""
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # it does not expect that we drop connections
-    photo = chosen()[2]
+    model, detectors, photo = chosen()
     statuses: collections.Counter[str] = collections.Counter()
     with tempfile.TemporaryDirectory(prefix="fer-fuzz-") as made:
         scratch, feedback, own = (Path(made) / name for name in ("scratch", "feedback", "own"))
         for folder in (scratch, feedback, own):
             folder.mkdir()
-        with served(*chosen()[:2], **SETTINGS, TMPDIR=str(scratch), FER_FEEDBACK=str(feedback)) as server:
+        with served(model, detectors[0], **SETTINGS, TMPDIR=str(scratch), FER_FEEDBACK=str(feedback)) as server:
             faults = [] if _schemathesis(server, own) else ["schemathesis found faults"]
             with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", headers=HEADERS, timeout=120) as http:
                 for outcome in (_send_pictures(http, photo), _send_videos(http, photo, own), _break_off(server, jpeg(photo))):
