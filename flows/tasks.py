@@ -71,7 +71,7 @@ def evaluate_challenger(root: Path, challenger: Version) -> gate.GateResult:
 
 @task(task_run_name="package")
 def package(root: Path, version: Version) -> str:
-    """Build the version's bundle and asks it for one picture."""
+    """Build the version's bundle and ask it for one picture."""
     return champion.package_version(root, version)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.evaluate import Model, Processed
-from fer_pipeline.cli.options import chosen_model, labelled, model_path, results
+from fer_pipeline.cli.options import Detector, chosen_model, labelled, model_path, results
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.layout import EXPORT, PROCESSED, REPORTS
 from fer_pipeline.workspace.locks import exclusive
@@ -30,6 +30,7 @@ def explain(
         str, typer.Option(help="detect (search the picture for faces) or crop (the picture is one face).")
     ] = "detect",
     face: Annotated[int, typer.Option(help="Which face to explain: its number in `fer predict`, the largest first.", min=1)] = 1,
+    detector: Detector = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples of LIME.")] = 0,
 ) -> None:
     """Show which parts of a face speak for each emotion.
@@ -48,7 +49,7 @@ def explain(
         out,
         method=method,
         crop=faces == "crop",
-        detector=None,
+        detector=detector,
         seed=seed,
         number=face,
     )

@@ -143,7 +143,7 @@ class Client:
         """Return the metadata of the model."""
         return self._call(_model())
 
-    def send_video(self, video: Content, temporal: Temporal = "smooth") -> VideoState:
+    def send_video(self, video: Content, temporal: Temporal = "hmm") -> VideoState:
         """Send a video; its analysis goes on in the service."""
         return self._call(_send_video(video, temporal))
 
@@ -214,7 +214,7 @@ class AsyncClient:
         """Return the metadata of the model."""
         return await self._call(_model())
 
-    async def send_video(self, video: Content, temporal: Temporal = "smooth") -> VideoState:
+    async def send_video(self, video: Content, temporal: Temporal = "hmm") -> VideoState:
         """Send a video; its analysis goes on in the service."""
         return await self._call(_send_video(video, temporal))
 

@@ -32,6 +32,8 @@ class FetchParams(Section):
     between, or "ask", which refuses numbered class folders. `contempt` is "refuse", "drop", or the emotion that it counts as.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"numbering", "contempt"})
+
     source: str = str(SYNTHETIC)
     numbering: str = "ask"
     contempt: Literal["refuse", "drop", "angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"] = "refuse"

@@ -22,26 +22,12 @@ from fer_pipeline.experiments.legacy_tags import current_tags, stored_keys
 from fer_pipeline.experiments.mlflow_store import clear_errors, is_missing
 from fer_pipeline.experiments.records import (
     BASELINE as BASELINE,
-)
-from fer_pipeline.experiments.records import (
     BUNDLE_TAG as BUNDLE_TAG,
-)
-from fer_pipeline.experiments.records import (
     CHALLENGER as CHALLENGER,
-)
-from fer_pipeline.experiments.records import (
     CHAMPION as CHAMPION,
-)
-from fer_pipeline.experiments.records import (
     FINGERPRINT_TAG as FINGERPRINT_TAG,
-)
-from fer_pipeline.experiments.records import (
     PROMOTED_TAG as PROMOTED_TAG,
-)
-from fer_pipeline.experiments.records import (
     ROLLED_BACK_TAG as ROLLED_BACK_TAG,
-)
-from fer_pipeline.experiments.records import (
     Version as Version,
 )
 from fer_pipeline.imaging import FACE_SIZE

@@ -23,8 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLO
 
 from fer_pipeline.errors import FerError
 from fer_pipeline.experiments.mlflow_store import clear_errors, experiment_id, is_missing
-from fer_pipeline.experiments.records import TrackedRun as TrackedRun
-from fer_pipeline.experiments.records import training_experiment
+from fer_pipeline.experiments.records import TrackedRun as TrackedRun, training_experiment
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.workspace.files import write_json
 from fer_pipeline.workspace.layout import PROCESSED

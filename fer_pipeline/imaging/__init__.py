@@ -16,12 +16,15 @@ import cv2
 import numpy as np
 
 from fer_pipeline.errors import ImageError, ModelError
-from fer_pipeline.imaging.decoding import ALLOWED_FORMATS as ALLOWED_FORMATS
-from fer_pipeline.imaging.decoding import HEIF_BRANDS as HEIF_BRANDS
-from fer_pipeline.imaging.decoding import MAX_PIXELS as MAX_PIXELS
-from fer_pipeline.imaging.decoding import UInt8Array as UInt8Array
-from fer_pipeline.imaging.decoding import decode as decode
-from fer_pipeline.imaging.decoding import from_pil as from_pil
+from fer_pipeline.imaging.decoding import (
+    ALLOWED_FORMATS as ALLOWED_FORMATS,
+    HEIF_BRANDS as HEIF_BRANDS,
+    IMAGE_SUFFIXES as IMAGE_SUFFIXES,
+    MAX_PIXELS as MAX_PIXELS,
+    UInt8Array as UInt8Array,
+    decode as decode,
+    from_pil as from_pil,
+)
 
 FACE_SIZE = 48
 """Side of a model input in pixels."""

@@ -37,6 +37,12 @@ ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIF")
 HEIF is what iPhones write (.heic); it needs the package pillow-heif.
 """
 
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp"),
+    *(".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"),
+)
+"""Endings, in small letters, of the files that are taken for images where a folder or an archive is searched."""
+
 # Pillow's own limits are above ours; at the lower one it only warns, on stderr.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # What is wrong with a TIFF is said by the error, or does not matter.

@@ -100,7 +100,13 @@ FIELDS: Final = (
         "texts",
         "what makes the answer doubtful: low_confidence, small, blurry, dark, bright, cut_off; in tables separated by spaces",
     ),
-    Field("model.name", "model", "text", "version in the registry (fer/3), name of the pretrained model (fast), or network"),
+    Field(
+        "model.name",
+        "model",
+        "text",
+        "version in the registry (fer/3), name of the pretrained model (fast), or network; with (drawn faces) behind it where "
+        "the model was trained on generated ones",
+    ),
     Field("model.fingerprint", "fingerprint", "text", "of weights, temperature, labels and image spec"),
     Field("error.code", None, "text", "why the picture could not be read, for programs; `error` is null where it was", (), True),
     Field("error.message", "error", "text", "why the picture could not be read", _PICTURES, True),

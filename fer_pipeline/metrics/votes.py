@@ -7,7 +7,6 @@ Votes are those of FER+ (Barsoum et al. 2016, arXiv 1608.01041): ten annotators 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +52,6 @@ class VoteShares:
         """The emotion (N,) with most votes; of no meaning where a row is not judged."""
         found: npt.NDArray[np.int64] = self.shares.argmax(axis=1).astype(np.int64)
         return found
-
-    def rows(self, chosen: npt.NDArray[Any]) -> VoteShares:
-        """Select rows by position or by bool (N,)."""
-        return VoteShares(self.shares[chosen], self.counts[chosen])
 
     def targets(self, labels: Ints) -> npt.NDArray[np.float32]:
         """Compute the target (N, 7) of training: the votes, or the label of few votes.

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer_pipeline.errors import SourceError
-from fer_pipeline.inference.pictures.sources import SUFFIXES
+from fer_pipeline.imaging import IMAGE_SUFFIXES
 from fer_pipeline.scoring.faces import PICTURES, BatchFunction
 from fer_pipeline.scoring.storage import storage_location
 from fer_pipeline.scoring.storage.local import LocalLocation
@@ -100,7 +100,7 @@ def images_of(source: StorageLocation, others: Counter[str]) -> Iterator[File]:
     """
     for found in source.walk():
         ending = PurePosixPath(found[0]).suffix.lower()
-        if ending in SUFFIXES:
+        if ending in IMAGE_SUFFIXES:
             yield File(*found)
         else:
             others[ending or "no ending"] += 1

@@ -19,8 +19,8 @@ from fer_pipeline.data.spark.mapping import map_rows
 from fer_pipeline.data.spark.session import spark_session
 from fer_pipeline.data.table.reader import METADATA_FILE, parse_metadata
 from fer_pipeline.errors import SourceError, ToolUnavailableError
+from fer_pipeline.imaging import IMAGE_SUFFIXES
 from fer_pipeline.inference.model_files import PortableModel
-from fer_pipeline.inference.pictures.sources import SUFFIXES
 from fer_pipeline.inference.recognizer import DEFAULT_THRESHOLD
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.schemas import PROCESSED
@@ -137,7 +137,7 @@ def score(
     left_out = _left_out(others)
     if not names:
         raise SourceError(
-            f"{source.address} holds no pictures ({', '.join(sorted(SUFFIXES))}) and no Parquet files (looked for in it and in "
+            f"{source.address} holds no pictures ({', '.join(IMAGE_SUFFIXES)}) and no Parquet files (looked for in it and in "
             f"its folder faces){'; ' if left_out else ''}{left_out}"
         )
     remove_stale(out, names)

@@ -23,7 +23,7 @@ from fer_pipeline.training.artifacts import KERAS_FILE, read_model
 def initial_folder(params: TrainParams) -> Path | None:
     """Return the folder of `params.initial_model`, or None for "none".
 
-    Raises `ParamsError` where no pretrained model has that name or it has no Keras file, `ModelError` where it is damaged.
+    Raises `ParamsError` where no pretrained model has that name or its Keras file is not here, `ModelError` where it is damaged.
     """
     name = params.initial_model
     if name == "none":
@@ -31,7 +31,13 @@ def initial_folder(params: TrainParams) -> Path | None:
     usable = [known for known, entry in pretrained_models().items() if KERAS_FILE in entry.files]
     if name not in usable:
         raise ParamsError(f"train.initial_model is {name!r}, expected none or {' or '.join(usable)}")
-    return pretrained_folder(name)
+    folder = pretrained_folder(name)
+    if not (folder / KERAS_FILE).exists():  # as in the wheel
+        raise ParamsError(
+            f"train.initial_model is {name}, whose {KERAS_FILE} is not installed: train in a clone of the repository, or set it "
+            "to none"
+        )
+    return folder
 
 
 def set_initial_weights(network: keras.Model, params: TrainParams) -> None:

@@ -25,7 +25,7 @@ from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import file_sha256
 from fer_pipeline.training import checkpoints
 from fer_pipeline.training.artifacts import KERAS_FILE, TrainingResult, write_model
-from fer_pipeline.training.batches import Batches, steps_per_epoch, vote_shares
+from fer_pipeline.training.batches import Batches, label_targets, steps_per_epoch, vote_shares
 from fer_pipeline.training.devices import data_parallel, hardware
 from fer_pipeline.training.initial import initial_folder, learned_images, set_initial_weights
 from fer_pipeline.training.learner import Learner
@@ -139,8 +139,10 @@ def recipe_key(data_train: FaceDataset, data_validation: FaceDataset, params: Tr
     initial = initial_folder(params)
     if initial is not None:
         parts.append(file_sha256(initial / KERAS_FILE))
-    if params.vote_loss_weight or params.vote_share:
+    if params.vote_loss_weight:
         parts.append(hashlib.sha256(vote_shares(data_train).tobytes()).hexdigest())
+    if params.vote_share:
+        parts.append(hashlib.sha256(label_targets(data_train, params).tobytes()).hexdigest())
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.lifecycle import __main__ as play
-from benchmarks.lifecycle import servers, workspace
+from benchmarks.lifecycle import __main__ as play, servers, workspace
 from benchmarks.lifecycle.prefect_api import PrefectApi
 from benchmarks.lifecycle.traffic import Service
 from benchmarks.lifecycle.transcript import Transcript

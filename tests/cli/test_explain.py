@@ -47,3 +47,11 @@ def test_any_face_of_a_picture_can_be_explained(tmp_path: Path, brightness_model
     assert "--face is 3, two.png has 2" in str(missing)
     cut = fer("explain", "two.png", "--face", "2", "--faces", "crop", "--out", "3.png", "--model", brightness_model).exception
     assert isinstance(cut, ParamsError)
+
+
+def test_explain_finds_faces_with_the_detector_of_predict(face: str, brightness_model: Path) -> None:
+    """Else the numbers of `fer predict --detector haar` would be of other faces."""
+    refused = fer("explain", face, "--detector", "yolo", "--out", "why.png", "--model", brightness_model).exception
+    assert isinstance(refused, ModelError)
+    assert "no face detector is named 'yolo'" in str(refused)
+    assert fer("explain", face, "--detector", "haar", "--out", "why.png", "--model", brightness_model).exit_code == 0

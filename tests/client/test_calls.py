@@ -91,7 +91,7 @@ def test_a_video_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fer_pipeline.client.calls._POLL_SECONDS", 0.0)
     STATES[:] = ["queued", "running", "done", "running"]
     with Client(token="secret", transport=httpx.MockTransport(states)) as client:
-        job = client.send_video(b"film", temporal="hmm").job
+        job = client.send_video(b"film").job  # hmm is the default
         done = client.wait_for_video(job)
         assert (done.state, done.files, done.summary, done.finished) == ("done", ("faces.csv",), {"seconds": 2}, True)
         assert client.video_file(job, "faces.csv") == b"frame,time"

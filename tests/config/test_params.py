@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from fer_pipeline.config.base import fingerprint
-from fer_pipeline.config.params import PreprocessParams, load_params, parse_params, with_current_names
+from fer_pipeline.config.params import FetchParams, PreprocessParams, load_params, parse_params, with_current_names
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 
@@ -155,6 +155,7 @@ def test_an_added_key_counts_where_it_is_not_at_its_default() -> None:
     recipe = TrainParams(vote_loss_weight=0.4)
     assert fingerprint(recipe) == fingerprint(recipe.with_values({"vote_share": 0.0}))
     assert fingerprint(recipe) != fingerprint(recipe.with_values({"vote_share": 0.5}))
+    assert fingerprint(FetchParams()) == "59df3058a7bd"  # as version 0.1.0 computed it
 
 
 def test_a_stored_section_is_read_with_old_and_new_keys() -> None:

@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.inference.detection.faces import Box, FaceBox

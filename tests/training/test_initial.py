@@ -70,3 +70,10 @@ def test_a_model_that_knows_validation_rows_is_refused(
     monkeypatch.setattr(initial, "initial_folder", lambda params: tmp_path)
     with pytest.raises(ModelError, match="initial model fast learned from 14 of the 14 validation rows"):
         learned_images(table, FAST)
+
+
+def test_a_model_without_its_keras_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheel leaves it out."""
+    monkeypatch.setattr(initial, "pretrained_folder", lambda name: tmp_path)
+    with pytest.raises(ParamsError, match=r"initial_model is fast, whose model\.keras is not installed: train in a clone"):
+        initial_folder(FAST)

@@ -25,8 +25,7 @@ from fer_pipeline.data.table.training_images import image_hashes, write_training
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.metrics import classification
 from fer_pipeline.model_info import ModelInfo
-from fer_pipeline.training import checkpoints, learner
-from fer_pipeline.training import train as training
+from fer_pipeline.training import checkpoints, learner, train as training
 from fer_pipeline.training.teachers import load_teachers, store_teachers
 from fer_pipeline.training.train import train
 

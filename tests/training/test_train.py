@@ -153,3 +153,8 @@ def test_other_optimizers_and_schedules_train(
 def test_learning_votes_without_any_is_refused(data: tuple[FaceDataset, FaceDataset], tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="no row has FER\\+ votes"):
         train(*data, TrainParams(network="compact", epochs=1, vote_loss_weight=0.4), tmp_path)
+
+
+def test_a_recipe_of_votes_says_which_value_needs_them(data: tuple[FaceDataset, FaceDataset]) -> None:
+    with pytest.raises(ParamsError, match=r"train\.vote_share is 0\.5, but no row has FER\+ votes"):
+        recipe_key(*data, WHOLE.with_values({"vote_share": 0.5}))

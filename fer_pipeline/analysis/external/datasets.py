@@ -11,7 +11,6 @@ from typing import Final
 from fer_pipeline.analysis.external.affectnet import read_affectnet
 from fer_pipeline.analysis.external.ferplus import read_ferplus
 from fer_pipeline.analysis.external.images import (
-    SUFFIXES,
     ExternalDataset,
     LabelledImage,
     choose_part,
@@ -24,6 +23,7 @@ from fer_pipeline.analysis.external.images import (
     whole_number,
 )
 from fer_pipeline.errors import SourceError
+from fer_pipeline.imaging import IMAGE_SUFFIXES
 from fer_pipeline.labels import (
     CKPLUS_CODES,
     EMOTIONS,
@@ -83,7 +83,7 @@ def _ckplus(path: Path, part: str | None) -> ExternalDataset:
     found: list[LabelledImage] = []
     for file in annotations:
         subject, session = file.parts[-3:-1]
-        frames = sorted(frame for frame in (roots[0] / subject / session).glob("*") if frame.suffix.lower() in SUFFIXES)
+        frames = sorted(frame for frame in (roots[0] / subject / session).glob("*") if frame.suffix.lower() in IMAGE_SUFFIXES)
         if not frames:
             raise SourceError(f"{file} labels the sequence {subject}/{session}, but {roots[0]} has no pictures of it")
         first = LabelledImage(frames[0].name, CKPLUS_CODES[0], partial(decode_file, frames[0]))

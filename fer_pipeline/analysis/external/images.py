@@ -14,14 +14,13 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from fer_pipeline.errors import ImageError, SourceError
-from fer_pipeline.imaging import FACE_SIZE, UInt8Array, crop, decode
+from fer_pipeline.imaging import FACE_SIZE, IMAGE_SUFFIXES, UInt8Array, crop, decode
 from fer_pipeline.labels import common_name
 from fer_pipeline.schemas import SPLIT_WORDS
 
 Framing = Literal["face", "scene"]
 """Whether an image is a cropped face, or a scene in which a detector must find the face first."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _Code = TypeVar("_Code", int, str)
 _Row = TypeVar("_Row")
 
@@ -76,7 +75,7 @@ def images_in_numbered_folders(path: Path, codes: Mapping[int, str], expected: s
 
 def image_files(path: Path) -> list[Path]:
     """List all image files below a folder, sorted."""
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
 
 
 def choose_part(rows: list[tuple[str, _Row]], part: str | None, path: Path) -> tuple[str, tuple[_Row, ...]]:

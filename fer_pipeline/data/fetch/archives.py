@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, TypeVar
 
-from fer_pipeline.data.fetch.file_kinds import IMAGE_SUFFIXES, is_hidden, starts_with, unread_packer
+from fer_pipeline.data.fetch.file_kinds import is_hidden, starts_with, unread_packer
 from fer_pipeline.errors import SourceError
+from fer_pipeline.imaging import IMAGE_SUFFIXES
 
 MAX_MEMBERS: Final = 500_000
 """Most files in one archive or folder; FER-2013 as pictures has 35,887."""

@@ -9,9 +9,10 @@ from typing import Final
 
 from fer_pipeline.data.fetch.archives import Tree, is_packed
 from fer_pipeline.data.fetch.csv_tables import KNOWN_SHAPES, is_table, read_header, shape_of
-from fer_pipeline.data.fetch.file_kinds import IMAGE_SUFFIXES, foreign_packer, is_archive, is_image
+from fer_pipeline.data.fetch.file_kinds import foreign_packer, is_archive, is_image
 from fer_pipeline.data.raw_table import Notes
 from fer_pipeline.errors import SourceError
+from fer_pipeline.imaging import IMAGE_SUFFIXES
 
 MAX_UNNAMED: Final = 20
 """Most files without a known ending that are opened to see what they are, where nothing else is there."""

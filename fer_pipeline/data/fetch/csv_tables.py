@@ -81,9 +81,9 @@ def read_rows(tree: Tree, name: str, notes: Notes) -> Iterator[RawRow]:
     called = _short(name)
     lines = _lines(tree, name, notes)
     columns = plain_names(next(lines)[1])
-    for name in columns:
-        if name not in _COLUMNS:
-            notes.add("columns, not read", name or "(without a name)")
+    for column in columns:
+        if column not in _COLUMNS:
+            notes.add("columns, not read", column or "(without a name)")
     usage = None if "usage" in columns else "Training"
     number = 1
     for number, cells in lines:

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-IMAGE_SUFFIXES: Final = (
-    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp"),
-    *(".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"),
-)
-"""Endings of picture files, lower case."""
+from fer_pipeline.imaging import IMAGE_SUFFIXES
 
 _UNREAD_FORMATS: Final = {
     b"7z\xbc\xaf\x27\x1c": "7z",

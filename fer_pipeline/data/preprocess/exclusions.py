@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as sf
+from pyspark.sql import DataFrame, Window, functions as sf
 
 from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess.duplicates import is_train

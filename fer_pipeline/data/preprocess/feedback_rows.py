@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as sf
+from pyspark.sql import Column, DataFrame, Window, functions as sf
 
 from fer_pipeline.schemas import FEEDBACK_USAGE
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as sf
+from pyspark.sql import DataFrame, functions as sf
 
 from fer_pipeline.config.params import PreprocessParams
 from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group

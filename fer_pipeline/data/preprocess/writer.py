@@ -11,8 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as sf
+from pyspark.sql import DataFrame, functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline import schemas

@@ -8,18 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from fer_pipeline.errors import ImageError, ParamsError
-from fer_pipeline.imaging import UInt8Array, decode, from_pil
-
-SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"}
-)
-"""Endings, in small letters, of the files that are taken from a folder."""
+from fer_pipeline.imaging import IMAGE_SUFFIXES, UInt8Array, decode, from_pil
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|data:")
 
@@ -110,9 +105,9 @@ def _of_path(path: str | os.PathLike[str]) -> Iterator[PictureSource]:
     if not folder.is_dir():
         yield PictureSource(os.fspath(path), partial(_named, folder))
         return
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir())
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir())
     if not files:
-        raise ImageError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
+        raise ImageError(f"{folder} holds no picture ({', '.join(IMAGE_SUFFIXES)})")
     for file in files:
         yield PictureSource(str(file), partial(_named, file))
 

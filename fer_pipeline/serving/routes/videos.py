@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi import Path as PathParameter
+from fastapi import APIRouter, Depends, Path as PathParameter, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from fer_pipeline.inference.smoothing import DEFAULT_TEMPORAL, TemporalMode

@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty file": (text("fer2013.csv", ""), "fer2013.csv is empty"),
     "empty gzip": (lambda folder: packed_as("gz", folder, "fer2013.csv", b""), "is empty"),
     "blank lines only": (text("fer2013.csv", "\n\n"), "is empty"),
-    "header only": (text("fer2013.csv", "emotion,pixels,Usage\n"), "has a header and no rows"),
+    "header only": (text("fer2013.csv", "emotion,pixels,Usage\n"), r"fer2013\.csv has a header and no rows"),
     "wrong header": (text("fer2013.csv", "label,image\n1,2\n"), r"'label,image', expected `emotion,pixels,Usage`.*train.csv"),
     "no header": (text("fer2013.csv", f"0,{PIXELS},Training\n"), "has the header '0,0 1 2"),
     "a column twice": (text("fer2013.csv", "emotion,emotion,pixels,Usage\n"), "has the header"),

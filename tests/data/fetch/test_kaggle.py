@@ -8,8 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from requests import ConnectionError as NoConnection
-from requests import HTTPError
+from requests import ConnectionError as NoConnection, HTTPError
 
 from fer_pipeline.data.fetch.kaggle import download
 from fer_pipeline.errors import FerError, SourceError, ToolUnavailableError

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession, Window
-from pyspark.sql import functions as sf
+from pyspark.sql import SparkSession, Window, functions as sf
 
 from fer_pipeline.data.preprocess.duplicates import EXAMPLES, duplicate_statistics, mark_copies
 from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group

@@ -5,7 +5,7 @@ import { iou } from "./tracks.js";
 
 const CELL = 4;
 const MULTIPLE = 32;
-const MOST_OVERLAP = 0.3; // of two boxes that count as two faces
+const MAX_OVERLAP = 0.3; // of two boxes that count as two faces
 const [SCORES, SIZES, OFFSETS, LANDMARKS] = ["537", "538", "539", "540"];
 
 /** A detector as `haarDetector` makes one; `run(floats, dims)` gives the network's outputs by name. */
@@ -60,7 +60,7 @@ function decoded(outputs, columns, threshold) {
 /** Of boxes that overlap the most probable one. */
 function best(found) {
   const kept = [];
-  for (const face of found) if (kept.every((other) => iou(face.box, other.box) <= MOST_OVERLAP)) kept.push(face);
+  for (const face of found) if (kept.every((other) => iou(face.box, other.box) <= MAX_OVERLAP)) kept.push(face);
   return kept;
 }
 
