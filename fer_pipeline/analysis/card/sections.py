@@ -17,6 +17,7 @@ from fer_pipeline.analysis.card.figures import (
     robustness,
 )
 from fer_pipeline.config.training import TrainParams
+from fer_pipeline.evaluation.measure import BY_VOTES
 from fer_pipeline.inference.detection.selection import ORIGINS
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.components import BulletList, Section, Table
@@ -105,10 +106,11 @@ def _protocol(metadata: CardMetadata) -> Section:
         f"{training['seconds'] / 60:.0f} minutes ({training['images_per_second']:.0f} pictures a second) on the "
         f"{training['backend']} backend of Keras {training['keras_version']}{device}, seed {params['seed']}."
     )
+    split = "the FER+ votes of the validation split" if params.get("vote_share", 0.0) >= BY_VOTES else "the validation split"
     chosen = (
-        "On the validation split the epoch was chosen and the temperature fitted."
+        f"On the validation split the epoch was chosen, on {split} the temperature fitted."
         if params.get("early_stopping_patience")
-        else "The recipe fixed the number of epochs; on the validation split the temperature was fitted."
+        else f"The recipe fixed the number of epochs; on {split} the temperature was fitted."
     )
     used = (
         "The test split had no part in that; it was read for the figures below, by the promotion gate, and, for a pretrained "
@@ -127,6 +129,10 @@ def _protocol(metadata: CardMetadata) -> Section:
 def _training_signals(params: Mapping[str, Any]) -> tuple[str, ...]:
     """Training signals besides the labels."""
     sources = []
+    if params.get("initial_model", "none") != "none":
+        sources.append(
+            f"Training began with the weights of the pretrained model {params['initial_model']}, which has a card of its own."
+        )
     if params.get("distillation_weight"):
         sources.append(
             f"It was distilled online from other networks ({params['teachers_hash']}): their mean probabilities for each "
@@ -136,6 +142,12 @@ def _training_signals(params: Mapping[str, Any]) -> tuple[str, ...]:
         sources.append(
             f"{100 * params['soft_label_weight']:.0f} % of the target of each label were stored soft labels "
             f"({params['soft_labels_hash']}), predictions of other networks."
+        )
+    if params.get("vote_share"):
+        sources.append(
+            f"{100 * params['vote_share']:.0f} % of the target of a picture were the shares of its FER+ votes, annotations by "
+            "ten people that FER-2013 itself does not have; a picture with fewer than three votes for the seven emotions "
+            "kept its label."
         )
     if params.get("vote_loss_weight"):
         sources.append("A second head learned the FER+ votes, annotations that FER-2013 itself does not have.")

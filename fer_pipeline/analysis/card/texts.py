@@ -55,7 +55,7 @@ NOT_MEASURED: Final = (
     "What people felt. Labels are the impressions of annotators from one picture; on FER-2013 people themselves agree with "
     "them in about 65 % of cases (Goodfellow et al. 2013).",
     "The variation between training seeds, unless a figure says otherwise.",
-    "FaceDataset in profile, with masks, of children, and whole video scenes.",
+    "Faces in profile, with masks, of children, and whole video scenes.",
 )
 
 LIMITS: Final = (

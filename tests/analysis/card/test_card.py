@@ -119,6 +119,8 @@ def test_what_it_learned_from_besides_the_labels_is_told(workspace: Path) -> Non
         "teachers_hash": "0123456789ab",
         "soft_label_weight": 0.7,
         "soft_labels_hash": "ba9876543210",
+        "initial_model": "fast-labels",
+        "vote_share": 0.75,
     }
     place.write_text(json.dumps(training | {"params": training["params"] | {"vote_loss_weight": 0.4}}))
     words = text(workspace)
@@ -126,6 +128,9 @@ def test_what_it_learned_from_besides_the_labels_is_told(workspace: Path) -> Non
     assert "for each augmented training picture had 80 % of the loss" in words
     assert "70 % of the target of each label were stored soft labels (ba9876543210)" in words
     assert "learned the FER+ votes" in words
+    assert "began with the weights of the pretrained model fast-labels" in words
+    assert "75 % of the target of a picture were the shares of its FER+ votes" in words
+    assert "on the FER+ votes of the validation split the temperature was fitted" in words
 
 
 def test_an_emotion_without_test_pictures_has_no_recall(workspace: Path) -> None:
