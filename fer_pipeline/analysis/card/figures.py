@@ -102,15 +102,16 @@ def per_emotion(metadata: CardMetadata) -> Section:
 def calibration(metadata: CardMetadata) -> Section:
     """Describe temperature scaling and the calibration error."""
     fit = metadata.calibration
+    by_votes = fit.get("standard") == "votes"  # before the votes could be the standard, it was not stored
     rows = (
-        f"{fit['rows']:,} rows of the {fit['fitted_on']} split, where it took the ECE from {fit['ece_before']:.3f} to "
-        f"{fit['ece_after']:.3f}"
+        f"{'the FER+ votes of ' if by_votes else ''}{fit['rows']:,} rows of the {fit['fitted_on']} split, where it took the ECE "
+        f"{'against the votes ' if by_votes else ''}from {fit['ece_before']:.3f} to {fit['ece_after']:.3f}"
         if "rows" in fit
         else fit["fitted_on"]
     )
     fitted = (
         f"Probabilities are softmax(logits / {metadata.info.temperature:.3f}); the temperature was fitted on {rows}. On test the "
-        f"ECE is {metadata.info.metrics['ece']:.3f}."
+        f"ECE {'against the labels ' if by_votes else ''}is {metadata.info.metrics['ece']:.3f}."
     )
     return Section("Calibration", (f"{fitted} {texts.CALIBRATION}",))
 

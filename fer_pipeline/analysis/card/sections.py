@@ -17,7 +17,6 @@ from fer_pipeline.analysis.card.figures import (
     robustness,
 )
 from fer_pipeline.config.training import TrainParams
-from fer_pipeline.evaluation.measure import BY_VOTES
 from fer_pipeline.inference.detection.selection import ORIGINS
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.components import BulletList, Section, Table
@@ -106,11 +105,10 @@ def _protocol(metadata: CardMetadata) -> Section:
         f"{training['seconds'] / 60:.0f} minutes ({training['images_per_second']:.0f} pictures a second) on the "
         f"{training['backend']} backend of Keras {training['keras_version']}{device}, seed {params['seed']}."
     )
-    split = "the FER+ votes of the validation split" if params.get("vote_share", 0.0) >= BY_VOTES else "the validation split"
     chosen = (
-        f"On the validation split the epoch was chosen, on {split} the temperature fitted."
+        "On the validation split the epoch was chosen and the temperature fitted."
         if params.get("early_stopping_patience")
-        else f"The recipe fixed the number of epochs; on {split} the temperature was fitted."
+        else "The recipe fixed the number of epochs; on the validation split the temperature was fitted."
     )
     used = (
         "The test split had no part in that; it was read for the figures below, by the promotion gate, and, for a pretrained "

@@ -130,7 +130,17 @@ def test_what_it_learned_from_besides_the_labels_is_told(workspace: Path) -> Non
     assert "learned the FER+ votes" in words
     assert "began with the weights of the pretrained model fast-labels" in words
     assert "75 % of the target of a picture were the shares of its FER+ votes" in words
-    assert "on the FER+ votes of the validation split the temperature was fitted" in words
+
+
+def test_a_temperature_fitted_on_votes_is_told(workspace: Path) -> None:
+    assert "fitted on 70 rows of the validation split, where it took the ECE from 0.100 to 0.020. On test" in text(workspace)
+    place = workspace / "reports" / "evaluation" / "calibration.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"standard": "votes"}))
+    words = text(workspace)
+    assert (
+        "fitted on the FER+ votes of 70 rows of the validation split, where it took the ECE against the votes from 0.100" in words
+    )
+    assert "On test the ECE against the labels is" in words
 
 
 def test_an_emotion_without_test_pictures_has_no_recall(workspace: Path) -> None:
