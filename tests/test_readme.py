@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {file: file.read_text(encoding="utf-8") for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 TEXT = "\n".join(PAGES.values())
-MODELS = PAGES[ROOT / "docs" / "models.md"]
+MODELS = PAGES[ROOT / "docs" / "results.md"]
 PRETRAINED = ("fast", "fast-labels", "accurate")
 FIGURES = {
     name: json.loads((ROOT / "fer_pipeline" / "weights" / name / "metrics.json").read_text(encoding="utf-8"))

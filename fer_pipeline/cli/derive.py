@@ -48,7 +48,7 @@ def distill(
 
     With --offline the calibrated answers of the teachers for all training rows are stored as soft labels: cheap enough for a CPU.
     With --online their Keras networks are stored, and answer at each training step for the augmented pictures that the student
-    sees: this takes their time at each step, so it is meant for a GPU. docs/models.md has what each reached. A teacher that
+    sees: this takes their time at each step, so it is meant for a GPU. docs/results.md has what each reached. A teacher that
     learned from validation or test rows of this data is refused.
 
     The next `fer run` trains with them, also after `fer profile use` of a profile that learns from teachers.
