@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 INSTALLED := $(shell cat .venv/.installed 2>/dev/null)
 EXTRAS ?= $(INSTALLED)
 
-.PHONY: help install wheel run test test-slow lint types check mutants bench demo-lifecycle fuzz audit sbom vendor clean
+.PHONY: help install wheel run test test-slow lint types check mutants bench demo-lifecycle fuzz audit sbom vendor docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -69,6 +69,10 @@ sbom: install ## sbom.cdx.json, a CycloneDX list of the locked packages with all
 vendor: install ## renew what the page has of others, at its pinned versions; needs npm
 	.venv/bin/python -m tools.vendor_onnxruntime
 	.venv/bin/python -m tools.vendor_centerface
+
+docs: install $(filter .uv/%,$(UV)) ## site/, the pages of docs/ as a site; `python3 -m http.server -d site` shows it
+	$(UV) sync --frozen --quiet --inexact --group docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
 
 clean: ## remove everything that runs wrote, except the data under DVC
 	rm -rf data/raw data/processed data/quarantine data/checked data/reports data/model data/checkpoints data/export data/bundle data/challenger mutants

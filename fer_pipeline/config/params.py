@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class FetchParams(Section):
     """The source of the raw faces, its labels, and the version of the corrections.
 
-    `numbering` says what numbers mean as labels: a key of `labels.NUMBERINGS`, the emotions in their order from 0 with commas
+    `numbering` says what numbers mean as labels: a name, the emotions in their order from 0 with commas
     between, or "ask", which refuses numbered class folders. `contempt` is "refuse", "drop", or the emotion that it counts as.
     """
 

@@ -1,6 +1,6 @@
 """The one schema of results, for JSON, CSV, Parquet, HTTP and Python.
 
-`docs/outputs.md` is made of it by `python -m tools.write_outputs`.
+`docs/outputs.md` is made of it by `python -m tools.reference`.
 """
 
 from __future__ import annotations

@@ -1,15 +1,8 @@
-"""Write docs/outputs.md, the fields of results, from their schema.
-
-`python -m tools.write_outputs` after a change of `fer_pipeline/inference/output_schema.py`.
-"""
+"""Describe the fields of results, from their schema."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fer_pipeline.inference.output_schema import DIGITS, FIELDS, SCHEMA_VERSION, SUM_TOLERANCE, Field, Table, columns
-
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "outputs.md"
 
 _HEAD = f"""# Outputs
 
@@ -17,7 +10,7 @@ Results have the same fields with the same names everywhere: `recognize(...)` in
 `fer score`, `fer video`, and HTTP. This is version {SCHEMA_VERSION} of the schema, `schema_version` in JSON and
 `fer_schema_version` in the metadata of Parquet files; it grows when a field goes, or changes its name, type or meaning. New
 fields may come without that. This page is made from `fer_pipeline/inference/output_schema.py` by
-`python -m tools.write_outputs`.
+`python -m tools.reference`.
 
 - Floats have at most {DIGITS} decimals, boxes, sizes and degrees one. So the seven probabilities sum to 1 within
   {SUM_TOLERANCE:g}.
@@ -78,7 +71,3 @@ def _wrapped(names: tuple[str, ...]) -> str:
             lines.append("")
         lines[-1] += f"{name}, "
     return "\n".join(line.strip() for line in lines).rstrip(",")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
