@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, NoReturn
 
 import typer
 from rich.text import Text
@@ -32,6 +33,7 @@ from fer_pipeline.workspace.names import cell
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the command, not by `fer --help`
     from fer_pipeline.inference.face_emotion import FaceEmotion
     from fer_pipeline.inference.pictures.recognition import Picture
+    from fer_pipeline.inference.pictures.sources import PictureSource
     from fer_pipeline.inference.recognizer import Recognizer
     from fer_pipeline.model_info import ModelInfo
 
@@ -44,8 +46,8 @@ def predict(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Pictures: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, and HEIC with the package pillow-heif; the first frame of "
-            "several.",
+            help="Pictures, and folders of them: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, and HEIC with the package "
+            "pillow-heif; the first frame of several.",
             metavar="FILES...",
             readable=False,
         ),
@@ -54,7 +56,9 @@ def predict(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="One CSV row per face, and one for a picture without; odd names are escaped.")
     ] = False,
-    annotate: Annotated[Path | None, typer.Option(help="Folder for copies with the faces drawn in.")] = None,
+    annotate: Annotated[
+        Path | None, typer.Option(help="Folder for copies with the faces drawn in; those of a folder lie as in it.")
+    ] = None,
     model: Model = None,
     detector: Detector = None,
     threshold: Threshold = 0.4,
@@ -64,35 +68,68 @@ def predict(
     A file that cannot be read is named on stderr, and has its `error` in --json and --csv; then the exit code is 5. The fields of
     both are in docs/outputs.md.
 
-    Example: `fer predict holiday/*.jpg --csv > faces.csv`
+    Example: `fer predict holiday --csv > faces.csv`
     """
     if as_json and as_csv:
         raise ParamsError("--json and --csv were both given: choose one")
+    given = [one for file in files for one in _files(file)]
     if annotate is not None:
-        _prepare(annotate, files)
+        _prepare(annotate, given)
     recognizer = chosen_recognizer(model, detector, threshold)
     show = (_JsonLines if as_json else _CsvRows if as_csv else _Words)(recognizer.info)
     bad = 0
-    for start in range(0, len(files), _PICTURES_AT_ONCE):
-        bad += _predict(files[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
+    for start in range(0, len(given), _PICTURES_AT_ONCE):
+        bad += _predict(given[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
     if bad:
-        errors.print(f"{bad} of {counted(len(files), 'picture')} could not be read")
+        errors.print(f"{bad} of {counted(len(given), 'picture')} could not be read")
         raise typer.Exit(ImageError.exit_code)
 
 
-def _predict(files: list[Path], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
+class _File(NamedTuple):
+    """A picture, how it is read, and where its drawn copy lies in --annotate."""
+
+    source: PictureSource
+    drawn: Path
+
+
+def _files(path: Path) -> Iterator[_File]:
+    """Yield a picture, or those of a folder; a folder without any is one that cannot be read."""
+    from fer_pipeline.inference.pictures.sources import PictureSource, pictures_in, read_file
+
+    def one(file: Path, inside: Path) -> _File:
+        return _File(PictureSource(str(file), partial(read_file, file, partial(_note, file))), inside / _drawn_name(file))
+
+    def refuse(fault: ImageError) -> NoReturn:
+        raise fault
+
+    try:
+        folder = path.is_dir()
+    except OSError:  # reading it says why
+        folder = False
+    if not folder:
+        yield one(path, Path())
+        return
+    try:
+        pictures = pictures_in(path)
+    except ImageError as error:
+        yield _File(PictureSource(str(path), partial(refuse, error)), Path(_drawn_name(path)))
+        return
+    for file in pictures:
+        yield one(file, file.relative_to(path).parent)
+
+
+def _predict(files: list[_File], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
     from fer_pipeline.imaging import encode_png
-    from fer_pipeline.inference.pictures.sources import PictureSource, read_file
 
     bad = 0
-    sources = [PictureSource(str(file), partial(read_file, file, partial(_note, file))) for file in files]
-    for file, picture in zip(files, recognizer.recognize_sources(sources, keep=True), strict=True):
+    for file, picture in zip(files, recognizer.recognize_sources([file.source for file in files], keep=True), strict=True):
         show(picture)
         if picture.error is not None:
-            errors.print(labelled("error:", "bold red", f"{file}: {picture.error}"))
+            errors.print(labelled("error:", "bold red", f"{picture.file}: {picture.error}"))
             bad += 1
         elif annotate is not None:
-            (annotate / _drawn_name(file)).write_bytes(encode_png(picture.annotated()))
+            (annotate / file.drawn).parent.mkdir(parents=True, exist_ok=True)
+            (annotate / file.drawn).write_bytes(encode_png(picture.annotated()))
     return bad
 
 
@@ -110,13 +147,13 @@ def _drawn_name(file: Path) -> str:
     return os.fsencode(file.name)[: _NAME_BYTES - len(end)].decode(errors="ignore") + end
 
 
-def _prepare(annotate: Path, files: list[Path]) -> None:
-    named: dict[str, Path] = {}
+def _prepare(annotate: Path, files: list[_File]) -> None:
+    named: dict[Path, str | None] = {}
     for file in files:
-        other = named.setdefault(file.name, file)
-        if other != file:
+        other = named.setdefault(file.drawn, file.source.file)
+        if other != file.source.file:
             raise ParamsError(
-                f"{other} and {file} would both be drawn into {annotate / _drawn_name(file)}: call twice, with two folders"
+                f"{other} and {file.source.file} would both be drawn into {annotate / file.drawn}: call twice, with two folders"
             )
     try:
         annotate.mkdir(parents=True, exist_ok=True)

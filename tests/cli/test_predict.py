@@ -50,16 +50,17 @@ def test_predict_as_csv_is_one_row_per_face(face: str, empty: str, brightness_mo
 
 def test_unreadable_pictures_are_named_and_others_answered(face: str, tmp_path: Path, brightness_model: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    done = fer("predict", "bad.jpg", face, "missing.png", ".", "--json", "--model", brightness_model)
+    (tmp_path / "hollow").mkdir()
+    done = fer("predict", "bad.jpg", face, "missing.png", "hollow", "--json", "--model", brightness_model)
     assert done.exit_code == 5
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [values["file"] for values in found] == ["bad.jpg", "face.png", "missing.png", "."]
+    assert [values["file"] for values in found] == ["bad.jpg", "face.png", "missing.png", "hollow"]
     assert [values["error"] is None for values in found] == [False, True, False, False]
     assert (found[2]["error"]["message"], found[2]["picture"]) == ("No such file or directory", None)
     for name in (
         "bad.jpg: 10 bytes that are no",
         "missing.png: No such file",
-        ".: a folder, expected a picture: give ./*.jpg",
+        "hollow: holds no picture (.jpg,",
         "3 of 4 pictures",
     ):
         assert name in done.stderr
@@ -130,6 +131,20 @@ def test_copies_that_would_overwrite_each_other_are_refused(face: str, tmp_path:
     error = fer("predict", face, "other/face.png", "--annotate", "drawn", "--model", brightness_model).exception
     assert isinstance(error, ParamsError)
     assert "face.png and other/face.png would both be drawn into drawn/face.png.png" in str(error)
+
+
+def test_folders_are_searched_and_their_copies_lie_as_in_them(face: str, tmp_path: Path, brightness_model: Path) -> None:
+    for place in ("album/one", "album/two"):
+        (tmp_path / place).mkdir(parents=True)
+        shutil.copy(face, tmp_path / place)
+    (tmp_path / "album" / "notes.txt").touch()
+    (tmp_path / "album" / "bad.JPG").touch()
+    done = fer("predict", "album", face, "--json", "--annotate", "drawn", "--model", brightness_model)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [values["file"] for values in found] == ["album/bad.JPG", "album/one/face.png", "album/two/face.png", "face.png"]
+    assert "1 of 4 pictures could not be read" in done.stderr
+    copies = sorted(file.relative_to(tmp_path / "drawn").as_posix() for file in (tmp_path / "drawn").rglob("*.png"))
+    assert copies == ["face.png.png", "one/face.png.png", "two/face.png.png"]
 
 
 def test_a_path_for_copies_that_is_no_folder_is_named(face: str, brightness_model: Path) -> None:

@@ -76,6 +76,24 @@ def pictures_of(source: Source, *, bgr: bool = False) -> Iterator[PictureSource]
         )
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the picture files in a folder and its folders, by path.
+
+    What has the ending of a picture counts as one, and so does a folder that cannot be listed: reading it says why. Raises
+    `ImageError` where there is none.
+    """
+    closed: list[Path] = []
+    found = [
+        Path(place, name)
+        for place, _, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
+        for name in names
+        if name.lower().endswith(IMAGE_SUFFIXES)
+    ]
+    if not found and not closed:
+        raise ImageError(f"holds no picture ({', '.join(IMAGE_SUFFIXES)})")
+    return sorted((*found, *closed))
+
+
 def read_file(file: Path, on_note: Callable[[str], None] | None = None) -> UInt8Array:
     """Read a picture file as RGB uint8 (H, W, 3).
 
@@ -86,9 +104,7 @@ def read_file(file: Path, on_note: Callable[[str], None] | None = None) -> UInt8
             raise ImageError("a pipe, expected a picture")
         return decode(file.read_bytes(), on_note=on_note)
     except IsADirectoryError as error:
-        raise ImageError(
-            f"a folder, expected a picture: give {file}/*.jpg, or all that is in it to `fer score --input {file}`"
-        ) from error
+        raise ImageError("a folder, expected a picture") from error
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
 
@@ -105,9 +121,10 @@ def _of_path(path: str | os.PathLike[str]) -> Iterator[PictureSource]:
     if not folder.is_dir():
         yield PictureSource(os.fspath(path), partial(_named, folder))
         return
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir())
-    if not files:
-        raise ImageError(f"{folder} holds no picture ({', '.join(IMAGE_SUFFIXES)})")
+    try:
+        files = pictures_in(folder)
+    except ImageError as error:
+        raise ImageError(f"{folder} {error}") from error
     for file in files:
         yield PictureSource(str(file), partial(_named, file))
 

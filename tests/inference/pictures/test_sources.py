@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,24 @@ def test_what_is_no_picture_is_refused_with_a_sentence(source: Any, words: str) 
 def test_what_no_picture_can_be_read_from_is_refused(source: Any) -> None:
     with pytest.raises(ParamsError, match="expected"):
         one(source)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not passed over: it has its place among the pictures, and an error."""
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "closed").mkdir()
+    real = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = list(pictures_of(tmp_path))
+    assert [picture.file for picture in found] == [str(tmp_path / "a.png"), str(tmp_path / "closed")]
+    with pytest.raises(ImageError, match="closed"):
+        found[1].read()
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
