@@ -24,7 +24,6 @@ from fer_pipeline.serving.http import bentoml_server
 from fer_pipeline.serving.http.access_log import protect_access_log
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.auth import OwnHostsOnly
-from fer_pipeline.serving.http.bentoml_timeout import drop_time_limit
 from fer_pipeline.serving.http.metrics import forget_worker
 from fer_pipeline.serving.sandbox.confinement import die_with
 from fer_pipeline.serving.sandbox.decoder_pool import DecoderPool
@@ -34,7 +33,7 @@ from fer_pipeline.serving.settings import Limits, ServiceSettings
 from fer_pipeline.serving.state import ServiceState
 
 app = create_app()
-drop_time_limit()
+bentoml_server.drop_time_limit()
 bentoml_server.keep_supervisor_private()
 bentoml_server.limit_websockets()
 bentoml_server.limit_stalled_readers()

@@ -93,10 +93,11 @@ class Limits(_Environment):
 
     max_upload_megabytes: Positive = 10  # of a whole request
     max_pictures: Positive = 16  # of one batch
-    max_uploads: Positive = 32  # requests whose upload is being received or waits; the next one gets 429
+    max_uploads: Positive = 64  # requests whose upload is being received, waits or is worked on; the next one gets 429
     client_share_percent: Percent = 50  # of all places for uploads, videos, streams, files and cameras, one address
     max_stall_seconds: Positive = 20  # without progress of an upload, or of a reader, after which the request is ended
-    max_waiting: NotNegative = 1  # of these, received and waiting for a recognizer; the next one gets 429
+    max_waiting: NotNegative = 32  # of these, received and waiting for their turn; the next one gets 429
+    max_wait_seconds: Positive = 10  # for it, after which a request gets 429
     parallel: Positive = 2  # recognitions at the same time, one thread each
     max_decode_seconds: Positive = 20  # for one picture, after which its decoder is killed and the picture refused
     max_decode_memory_megabytes: Positive = 1500  # address space of an image decoder; 50 million pixels need 1200

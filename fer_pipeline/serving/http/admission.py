@@ -1,31 +1,26 @@
 """Admission control: token, rate, queue and concurrency limits of a worker.
 
-What is too much is refused at once with 429. Limits count per worker process. Of the places for uploads, streams, files of the
+What is too much is refused with 429. Limits count per worker process. Of the places for uploads, waiting, streams, files of the
 model and cameras, one address may have a share only.
 """
 
 from __future__ import annotations
 
 import hmac
-import math
-import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from fer_pipeline.serving.http.places import Places, client_address
 from fer_pipeline.serving.http.uploads import RefusedError
+from fer_pipeline.serving.http.work_queue import WorkQueue
 from fer_pipeline.serving.settings import Limits
 
 T = TypeVar("T")
-
-_RECENT = 16
-_LONGEST_RETRY_SECONDS = 60
 
 MAX_LISTENERS = 64
 """Event streams that may be open at the same time; each reads one small file now and then."""
@@ -45,11 +40,10 @@ class AdmissionController:
         self._token = token
         self._threads = anyio.CapacityLimiter(limits.parallel)
         self._camera_thread = anyio.CapacityLimiter(1)
-        self._recent_seconds: deque[float] = deque(maxlen=_RECENT)  # of work, without waiting
         percent = limits.client_share_percent
         self._uploads, self._cameras = Places(limits.max_uploads, percent), Places(limits.max_cameras, percent)
         self._listeners, self._downloads = Places(MAX_LISTENERS, percent), Places(MAX_DOWNLOADS, percent)
-        self._work = Places(limits.parallel + limits.max_waiting)  # without shares: one client may use the whole machine
+        self._queue = WorkQueue(limits)
 
     @property
     def has_token(self) -> bool:
@@ -89,25 +83,15 @@ class AdmissionController:
         """Count a live session while the block runs. Raises `RefusedError` (429)."""
         return self._cameras.taken(client_address(session))
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` on a thread. Raises `RefusedError` (429) where too many wait already."""
+    async def run(self, request: Request, work: Callable[[], T]) -> T:
+        """Run `work` on a thread when it is the request's turn.
 
-        def timed() -> T:
-            start = time.monotonic()
-            try:
-                return work()
-            finally:
-                self._recent_seconds.append(time.monotonic() - start)
-
-        with self._work.taken("", self._queue_seconds()):
-            return await anyio.to_thread.run_sync(timed, limiter=self._threads)
+        Raises `RefusedError` (429) where too many wait already, or the turn does not come in time, and `ClientDisconnect` where
+        the client leaves before.
+        """
+        async with self._queue.turn(request):
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
     async def run_for_camera(self, work: Callable[[], T]) -> T:
         """Run `work` on the one thread that all cameras share in turn."""
         return await anyio.to_thread.run_sync(work, limiter=self._camera_thread)
-
-    def _queue_seconds(self) -> int:
-        """Seconds until the present work is done, estimated from recent work: 1 to 60."""
-        recent = tuple(self._recent_seconds)
-        mean = sum(recent) / len(recent) if recent else 0.0
-        return min(max(1, math.ceil(mean * len(self._work) / self.limits.parallel)), _LONGEST_RETRY_SECONDS)

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 import uvicorn
+from bentoml._internal.server.http import traffic
 from bentoml._internal.utils import circus
 from bentoml.exceptions import BentoMLConfigException
 from starlette.datastructures import Headers
@@ -54,10 +55,27 @@ def limit_stalled_readers() -> None:
     uvicorn.Server = _Server  # type: ignore[misc]
 
 
+def drop_time_limit() -> None:
+    """Remove BentoML's own time limit: it can be long, but not be switched off.
+
+    Its middleware leaves a timer behind for every request until the limit is over, and with it 5 kB of the request: after ten
+    minutes of 570 requests a second that was more than a gigabyte. `uploads` and `admission` handle slow uploads and full queues.
+    """
+    traffic.TimeoutMiddleware = _NoTimeLimit  # type: ignore[assignment, misc]
+
+
 def is_worker() -> bool:
     """Return whether this process is a worker that BentoML's supervisor started."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec is not None and spec.name == "_bentoml_impl.worker.service"
+
+
+class _NoTimeLimit:
+    def __init__(self, app: ASGIApp, timeout: float) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

@@ -36,7 +36,7 @@ async def reload(request: Request) -> Any:
     if watcher is None or not service.admission.has_token:
         raise RefusedError(403, "no_token_set", "only a service with a token is told to reload: start it with FER_TOKEN")
     try:
-        changed = await service.admission.run(watcher.reload_all)
+        changed = await service.admission.run(request, watcher.reload_all)
     except ModelError as error:
         raise RefusedError(422, "model_not_loaded", f"{error}; the model before goes on answering") from error
     except ToolUnavailableError as error:

@@ -83,7 +83,8 @@ async def correct(request: Request, framing: Framing = "auto") -> Any:
         _check_consent(texts.get("consent", "false"), picture)
         address = request.client.host if request.client else ""
         stored = await service.admission.run(
-            lambda: inbox.take(said, emotion, address, None if picture is None else _face(service, picture, framing, said))
+            request,
+            lambda: inbox.take(said, emotion, address, None if picture is None else _face(service, picture, framing, said)),
         )
     return {"id": stored.id, "corrected": emotion, "picture": stored.picture is not None, "expires": stored.expires}
 
@@ -96,7 +97,7 @@ async def delete(request: Request, receipt: Annotated[str, Path(description="`id
     """
     service: ServiceState = request.app.state.service
     inbox = _inbox(service)
-    return {"id": receipt, "state": await service.admission.run(lambda: inbox.delete(receipt))}
+    return {"id": receipt, "state": await service.admission.run(request, lambda: inbox.delete(receipt))}
 
 
 def _inbox(service: ServiceState) -> FeedbackInbox:

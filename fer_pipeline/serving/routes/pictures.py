@@ -73,9 +73,10 @@ async def predict(request: Request, framing: Framing = "auto") -> Any:
     with service.admission.upload(request):
         (data,) = await read_pictures(request, "picture", 1)
         return await service.admission.run(
+            request,
             lambda: _timed(
                 service, lambda recognizer: _noted(service, recognizer, [_predict(service, recognizer, data, framing)])[0]
-            )
+            ),
         )
 
 
@@ -94,6 +95,7 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
     with service.admission.upload(request):
         batch = await read_pictures(request, "pictures", service.admission.limits.max_pictures, check=False)
         return await service.admission.run(
+            request,
             lambda: _timed(
                 service,
                 lambda recognizer: {
@@ -101,7 +103,7 @@ async def predict_batch(request: Request, framing: Framing = "auto") -> Any:
                         service, recognizer, [_judge(service, recognizer, data, framing, n) for n, data in enumerate(batch, 1)]
                     )
                 },
-            )
+            ),
         )
 
 
@@ -119,7 +121,7 @@ async def annotated(
     with service.admission.upload(request):
         (data,) = await read_pictures(request, "picture", 1)
         recognizer = service.recognizer
-        drawn = await service.admission.run(lambda: _annotate(service, recognizer, data, form))
+        drawn = await service.admission.run(request, lambda: _annotate(service, recognizer, data, form))
         return Response(drawn, media_type=f"image/{form}", headers=model_header(recognizer))
 
 
@@ -144,7 +146,7 @@ async def explain(
     with service.admission.upload(request):
         (data,) = await read_pictures(request, "picture", 1)
         recognizer = service.recognizer
-        png, emotion = await service.admission.run(lambda: _explain(service, recognizer, data, framing, face))
+        png, emotion = await service.admission.run(request, lambda: _explain(service, recognizer, data, framing, face))
         return Response(png, media_type="image/png", headers={"X-Emotion": emotion, **model_header(recognizer)})
 
 

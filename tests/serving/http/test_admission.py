@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
+from starlette.requests import Request
 
 from fer_pipeline.inference.face_emotion import FaceEmotion
 from fer_pipeline.inference.recognizer import Recognizer
@@ -42,7 +43,7 @@ class Held(Recognizer):
 
 def test_more_requests_than_may_wait_get_429_with_retry_after(brightness_model: Path) -> None:
     held = Held(Recognizer.load(brightness_model))
-    app = app_of(held, Limits(parallel=2, max_waiting=3))
+    app = app_of(held, Limits(parallel=2, max_waiting=3, client_share_percent=100))
 
     async def ask() -> list[httpx.Response]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
@@ -71,7 +72,7 @@ def test_retry_after_follows_the_pace_of_recent_work(
 ) -> None:
     """A refused request is told to come back when the queue is done at the pace of recent works."""
     held = Held(Recognizer.load(brightness_model))
-    app = app_of(held, Limits(parallel=2, max_waiting=3))
+    app = app_of(held, Limits(parallel=2, max_waiting=3, client_share_percent=100))
     admission = app.state.admission
     now = 0.0
 
@@ -81,9 +82,9 @@ def test_retry_after_follows_the_pace_of_recent_work(
 
     async def ask() -> httpx.Response:
         with monkeypatch.context() as clock:
-            clock.setattr("fer_pipeline.serving.http.admission.time", SimpleNamespace(monotonic=lambda: now))
+            clock.setattr("fer_pipeline.serving.http.work_queue.time", SimpleNamespace(monotonic=lambda: now))
             for by in seconds:
-                await admission.run(partial(pass_time, by))
+                await admission.run(Request({"type": "http"}), partial(pass_time, by))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
             post = partial(http.post, "/predict?framing=face", files={"picture": FLAT_FACE})
             asked = [asyncio.create_task(post()) for _ in range(6)]

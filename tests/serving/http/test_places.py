@@ -90,7 +90,7 @@ def test_no_client_takes_all_places_of_a_kind(kind: str) -> None:
 
 def test_uploads_that_trickle_leave_others_a_place(brightness_model: Path) -> None:
     """As many as may come in at all, each a byte now and then; they end when too little has come for some time."""
-    app = app_of(Recognizer.load(brightness_model), Limits(max_stall_seconds=1))
+    app = app_of(Recognizer.load(brightness_model), Limits(max_uploads=32, max_stall_seconds=1))
 
     async def trickle() -> AsyncIterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
