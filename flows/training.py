@@ -35,7 +35,7 @@ def train_champion(
 ) -> Summary | State[Summary]:
     """Run every stage, register the model, and promote it if it passes the gate.
 
-    Returns the summary. `data` is a path or "synthetic", `votes` a FER+ file, `profile` a recipe of params.yaml; left out,
+    Returns the summary. `data` is a path or "synthetic", `votes` a FER+ file, `profile` a recipe of profiles.yaml; left out,
     params.yaml stays as it is. A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another run
     holds the workspace for longer than `wait_seconds`.
     """

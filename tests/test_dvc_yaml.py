@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from fer_pipeline.config.params import load_params
+from fer_pipeline.evaluation.stored_metrics import DECIDING
+from fer_pipeline.workspace.files import METRICS_FILE
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -66,8 +68,21 @@ def test_a_stage_depends_on_the_code_it_runs(stage: str) -> None:
     assert not missing
 
 
-def test_a_report_page_retrains_nothing() -> None:
-    assert not [dep for dep in STAGES["train"]["deps"] if "reports" in dep or "evaluation" in dep]
+def test_a_report_page_or_a_metric_of_reports_retrains_nothing() -> None:
+    """Of the metrics, training has those that it logs after an epoch, and the votes that it learns from."""
+    deps = STAGES["train"]["deps"]
+    assert not [dep for dep in deps if "reports" in dep or "evaluation" in dep]
+    assert [dep for dep in deps if "metrics" in dep] == [
+        "fer_pipeline/metrics/learning.py",
+        "fer_pipeline/metrics/vote_shares.py",
+    ]
+
+
+def test_the_metrics_of_dvc_are_those_that_decide() -> None:
+    """The others lie in a file that `dvc metrics diff` and `dvc exp show` do not read."""
+    (path,) = yaml.safe_load((ROOT / "dvc.yaml").read_text())["metrics"]
+    assert path == f"{STAGES['evaluate']['outs'][0]}/{METRICS_FILE}"
+    assert len(DECIDING) == 8
 
 
 @pytest.mark.parametrize("stage", STAGES)

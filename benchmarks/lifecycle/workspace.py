@@ -36,7 +36,7 @@ _SETTINGS = {  # smaller than the defaults, so that four trainings with all that
 
 _FACES = "faces: 2400\nseed: 0\n"  # likewise
 
-_FILES = ("dvc.yaml", "params.yaml", "bentofile.yaml", "pyproject.toml", "prefect.yaml")
+_FILES = ("dvc.yaml", "params.yaml", "profiles.yaml", "bentofile.yaml", "pyproject.toml", "prefect.yaml")
 _FOLDERS = ("fer_pipeline", "flows")
 _HIDDEN = (".dvc/config", ".dvc/.gitignore", "data/.gitignore")
 _OWN = ("FER_", "PREFECT_", "MLFLOW_", "BENTOML_", "DVC_")

@@ -19,7 +19,7 @@ from fer_pipeline.cli.options import labelled, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.workspace.homes import Tool, check_homes, tool_home
-from fer_pipeline.workspace.layout import BUNDLE, PARAMS
+from fer_pipeline.workspace.layout import BUNDLE, PARAMS, PROFILES
 
 PORTS = {3000: "fer serve", 4200: "fer ui prefect", 5000: "fer ui mlflow"}
 TOOLS: Final[tuple[Tool, ...]] = ("Prefect", "BentoML")
@@ -183,7 +183,9 @@ def _params(root: Path) -> Finding:
         found = load_params(root / PARAMS)
     except FerError as error:
         return Finding(str(PARAMS), False, str(error))
-    return Finding(str(PARAMS), True, f"profile {found.train.profile}, network {found.train.network}")
+    advice = f"; its section profiles is of an earlier version: move what is your own to {PROFILES}, and remove it"
+    earlier = advice if "profiles" in found.model_fields_set else ""
+    return Finding(str(PARAMS), True, f"profile {found.train.profile}, network {found.train.network}{earlier}")
 
 
 def _detector(root: Path) -> Finding:

@@ -20,7 +20,7 @@ def run(
         str | None, typer.Option(help="Path of the data, or `synthetic`; left out: the source in params.yaml.")
     ] = None,
     votes: Annotated[Path | None, typer.Option(help="FER+ votes, fer2013new.csv, joined row by row.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Recipe of params.yaml; left out: the section train as it is.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Recipe of profiles.yaml; left out: the section train as it is.")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")] = 0,
 ) -> None:
     """Run the pipeline: raw faces to a packaged champion.

@@ -1,4 +1,4 @@
-"""`fer profile`: list, use and save the training profiles of params.yaml."""
+"""`fer profile`: list, use and save the recipes of profiles.yaml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fer_pipeline.config import editing
 from fer_pipeline.config.params import load_params
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.workspace.layout import PARAMS, RUN_LOCK, TUNING
+from fer_pipeline.workspace.layout import PARAMS, PROFILES, RUN_LOCK, TUNING
 from fer_pipeline.workspace.locks import exclusive
 
 app = typer.Typer(help="Recipes of training by name.", no_args_is_help=True)
@@ -20,7 +20,7 @@ app = typer.Typer(help="Recipes of training by name.", no_args_is_help=True)
 
 @app.command("list")
 def list_profiles() -> None:
-    """List the profiles of params.yaml.
+    """List the profiles of profiles.yaml.
 
     Example: `fer profile list`
     """
@@ -51,7 +51,7 @@ def save(
     ] = None,
     folder: Annotated[Path, typer.Option(help="Folder of the search.")] = TUNING,
 ) -> None:
-    """Save a training recipe as a profile of params.yaml.
+    """Save a training recipe as a profile in profiles.yaml.
 
     The recipe is the one in use, that of an earlier training, or the best one that `fer tune` found.
 
@@ -78,4 +78,4 @@ def save(
             recipe = load_params(PARAMS).train
             comment = f"Saved from the recipe in use, which began as profile {recipe.profile}. Not measured."
         editing.save_profile(PARAMS, name, recipe, comment)
-    results.print(f"params.yaml has a profile {name} now: train with it by `fer run --profile {name}`")
+    results.print(f"{PROFILES} has a profile {name} now: train with it by `fer run --profile {name}`")

@@ -1,1 +1,1 @@
-"""params.yaml: models, reading, editing."""
+"""params.yaml and profiles.yaml: models, reading, editing."""

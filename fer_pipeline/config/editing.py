@@ -1,21 +1,23 @@
-"""Edit params.yaml: comments stay, the result is checked before it is written."""
+"""Edit params.yaml and profiles.yaml: comments stay, what is written was checked."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
-from fer_pipeline.config.params import load_params, parse_params
+from fer_pipeline.config.params import load_params, parse_params, parse_profiles
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.files import write_text
+from fer_pipeline.workspace.layout import PROFILES
 
 
 def write_values(path: Path, values: Mapping[str, Any]) -> None:
@@ -24,7 +26,7 @@ def write_values(path: Path, values: Mapping[str, Any]) -> None:
     Comments stay. A value may be a whole section; then the keys it does not have are left as they are. Raises `ParamsError` for
     unfit values.
     """
-    with _edited(path) as content:
+    with _edited(path, parse_params) as content:
         for key, value in values.items():
             *parents, last = key.split(".")
             section = content
@@ -34,19 +36,19 @@ def write_values(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def save_profile(path: Path, name: str, recipe: TrainParams, comment: str) -> None:
-    """Add a recipe to the profiles of params.yaml, with a comment above it.
+    """Add a recipe to the profiles.yaml beside params.yaml, with a comment above it.
 
-    Only what differs from the defaults is written. Raises `ParamsError` for a name that is taken or not made of a-z, 0-9 and "-".
+    `path` is params.yaml. Only what differs from the defaults is written. Raises `ParamsError` for a name that is taken or not
+    made of a-z, 0-9 and "-".
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ParamsError(f"{name!r} is no name for a profile: use a-z, 0-9 and -, such as cpu-tuned")
     values = _differences(recipe.model_dump(mode="json"), TrainParams().model_dump(mode="json"))
-    with _edited(path) as content:
-        profiles = content["profiles"]
-        if name in profiles:
-            raise ParamsError(f"{path} has a profile {name!r} already: choose another name, or remove it there first")
+    if name in load_params(path).profiles:
+        raise ParamsError(f"there is a profile {name!r} already: choose another name, or remove it from {PROFILES} first")
+    with _edited(path.with_name(PROFILES.name), parse_profiles) as profiles:
         profiles[name] = {key: value for key, value in values.items() if key != "profile"}
-        profiles.yaml_set_comment_before_after_key(name, before="\n" + comment, indent=2)
+        profiles.yaml_set_comment_before_after_key(name, before="\n" + comment)
 
 
 def use_profile(path: Path, name: str) -> TrainParams:
@@ -64,16 +66,16 @@ def use_profile(path: Path, name: str) -> TrainParams:
 
 
 @contextmanager
-def _edited(path: Path) -> Iterator[Any]:
-    """Yield the content of params.yaml; check and write what the block changes."""
+def _edited(path: Path, check: Callable[[dict[str, Any], str], object]) -> Iterator[Any]:
+    """Yield the content of a YAML file; check and write what the block changes."""
     editor = YAML()
     editor.width = 200
     editor.indent(mapping=2, sequence=4, offset=2)
-    content = editor.load(path.read_text(encoding="utf-8"))
+    content = editor.load(path.read_text(encoding="utf-8")) if path.exists() else CommentedMap()
     yield content
     buffer = io.StringIO()
     editor.dump(content, buffer)
-    parse_params(yaml.safe_load(buffer.getvalue()), str(path))
+    check(yaml.safe_load(buffer.getvalue()), str(path))
     write_text(path, buffer.getvalue())
 
 

@@ -1,4 +1,4 @@
-"""Read and check params.yaml: one frozen model per section.
+"""Read and check params.yaml and profiles.yaml: one frozen model per section.
 
 An unknown key, a wrong type or a value out of range is a `ParamsError` that names the key, the value and, for a typo, the key
 that was probably meant.
@@ -19,7 +19,7 @@ from fer_pipeline.config.training import TrainParams
 from fer_pipeline.config.tuning import TuneParams
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import numbering_codes
-from fer_pipeline.workspace.layout import SYNTHETIC
+from fer_pipeline.workspace.layout import PROFILES, SYNTHETIC
 
 if TYPE_CHECKING:
     from fer_pipeline.imaging import ImageSpec
@@ -190,14 +190,15 @@ class Params(Section):
     tune: TuneParams
     drift: DriftParams = DriftParams()
     feedback: FeedbackParams = FeedbackParams()
-    profiles: dict[str, dict[str, Any]]
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Those of profiles.yaml; until December 2026 they were a section of params.yaml, which is read still."""
 
     @field_validator("profiles")
     @classmethod
     def _valid_profiles(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, recipe in value.items():
             try:
-                TrainParams.model_validate({**recipe, "profile": name})
+                _profile(name, recipe)
             except ValidationError as error:
                 raise ValueError(f"{name}: {explained(error, TrainParams)}") from error
         return value
@@ -205,25 +206,54 @@ class Params(Section):
     def recipe(self, profile: str) -> TrainParams:
         """Return the recipe of a profile. Raises `ParamsError` for an unknown name."""
         if profile not in self.profiles:
-            raise ParamsError(
-                f"no profile {profile!r}{suggested(profile, self.profiles)}; params.yaml has {', '.join(self.profiles)}"
-            )
-        return TrainParams.model_validate({**self.profiles[profile], "profile": profile})
+            known = ", ".join(self.profiles) or f"none: `git checkout {PROFILES}` brings the file back"
+            raise ParamsError(f"no profile {profile!r}{suggested(profile, self.profiles)}; {PROFILES} has {known}")
+        return _profile(profile, self.profiles[profile])
 
 
 def load_params(path: Path) -> Params:
-    """Read and check params.yaml. Raises `ParamsError`."""
+    """Read and check params.yaml, and profiles.yaml beside it where it is there.
+
+    Of two profiles with one name that of profiles.yaml counts. Raises `ParamsError`.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        params = parse_params(_read(path, "sections such as fetch: and train:"), str(path))
     except FileNotFoundError as error:
         raise ParamsError(
             f"{path} is missing: run from the root of the repository, or, where the command has it, give --params"
         ) from error
+    beside = path.with_name(PROFILES.name)
+    try:
+        profiles = parse_profiles(_read(beside, "recipes by name"), str(beside))
+    except FileNotFoundError:
+        return params
+    return params.model_copy(update={"profiles": {**params.profiles, **profiles}})
+
+
+def _read(path: Path, expected: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is no valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ParamsError(f"{path} holds {type(values).__name__}, expected sections such as fetch: and train:")
-    return parse_params(values, str(path))
+        raise ParamsError(f"{path} holds {type(values).__name__}, expected {expected}")
+    return values
+
+
+def parse_profiles(values: Mapping[str, Any], origin: str = str(PROFILES)) -> dict[str, dict[str, Any]]:
+    """Check plain recipes by name. Raises `ParamsError`."""
+    for name, recipe in values.items():
+        if not isinstance(recipe, dict):
+            raise ParamsError(f"{origin}: {name} = {recipe!r}, expected the keys of a recipe")
+        try:
+            _profile(name, recipe)
+        except ValidationError as error:
+            raise ParamsError(f"{origin}: {name}: {explained(error, TrainParams)}") from error
+    return dict(values)
+
+
+def _profile(name: str, recipe: Mapping[str, Any]) -> TrainParams:
+    return TrainParams.model_validate({**recipe, "profile": name})
 
 
 def parse_params(values: Mapping[str, Any], origin: str = "params") -> Params:

@@ -20,18 +20,19 @@ def evaluate(
 ) -> dict[str, float]:
     """Calibrate on validation, measure on test, write the report; return the metrics.
 
-    Returned is the content of metrics.json: metrics of the calibrated model, as it is served. Without `finished` the model is
-    the Keras network in `model_dir`. `finished` holds the logits and the temperature of a model that is measured as it is:
-    nothing is fitted, and the validation split is not read, since the model may have been trained on its images.
+    Returned is the content of metrics.json and more_metrics.json: metrics of the calibrated model, as it is served. Without
+    `finished` the model is the Keras network in `model_dir`. `finished` holds the logits and the temperature of a model that is
+    measured as it is: nothing is fitted, and the validation split is not read, since the model may have been trained on its
+    images.
 
     With `params.test_time_augmentation` there are also accuracy_tta and macro_f1_tta (with _low, _high, and _dedup for rows
     without a copy), ece_tta and validation_accuracy_tta. They are of the mean logits over ten views of an image, with a
     temperature of their own; a finished model has no ece_tta. Rows without a copy are those whose image is neither in train nor
     in the model's list of training images.
 
-    Replaces the folder `out`: report.html, metrics.json, calibration.json, predictions.parquet, confusion.csv, roc.csv, pr.csv,
-    reliability.csv, figures/*.png. Raises `ModelError` where the model is missing, was trained for other images or has no
-    list of what it learned from, and `SourceError` or `DataQualityError` where the table cannot be used.
+    Replaces the folder `out`: report.html, metrics.json, more_metrics.json, calibration.json, predictions.parquet, confusion.csv,
+    roc.csv, pr.csv, reliability.csv, figures/*.png. Raises `ModelError` where the model is missing, was trained for other images
+    or has no list of what it learned from, and `SourceError` or `DataQualityError` where the table cannot be used.
     """
     training, table = read_training(model_dir), ProcessedTable.open(processed)
     spec = table.metadata["image_spec"]

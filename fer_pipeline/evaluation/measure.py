@@ -22,7 +22,8 @@ from fer_pipeline.metrics.calibration import fit_temperature
 from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.curves import precision_recall, roc, thinned
 from fer_pipeline.metrics.intervals import share_interval
-from fer_pipeline.metrics.votes import MIN_LEARNED, VoteShares, accuracy_at, cross_entropy, share_calibration_error
+from fer_pipeline.metrics.vote_shares import MIN_LEARNED, VoteShares
+from fer_pipeline.metrics.votes import accuracy_at, cross_entropy, share_calibration_error
 
 BY_VOTES = 0.5
 """Share of the votes in the targets from which a model is calibrated on votes."""

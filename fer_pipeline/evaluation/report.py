@@ -20,6 +20,7 @@ from fer_pipeline.evaluation.figures import (
     roc_figure,
 )
 from fer_pipeline.evaluation.result import Evaluation
+from fer_pipeline.evaluation.stored_metrics import write_metrics
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics import classification
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
@@ -27,7 +28,7 @@ from fer_pipeline.metrics.classification import Interval
 from fer_pipeline.metrics.curves import Curve
 from fer_pipeline.reports.components import ABSENT, Table, Thumbnail, bold, count, fixed, interval, percent, toned
 from fer_pipeline.reports.page import write_page
-from fer_pipeline.workspace.files import METRICS_FILE, REPORT_FILE, write_json
+from fer_pipeline.workspace.files import REPORT_FILE, write_json
 
 PREDICTIONS_FILE = "predictions.parquet"
 FIGURES_FOLDER = "figures"
@@ -47,7 +48,7 @@ PREDICTIONS = pa.schema(
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Write all files of an evaluation into an existing folder."""
-    write_json(folder / METRICS_FILE, evaluation.metrics)
+    write_metrics(folder, evaluation.metrics)
     write_json(folder / CALIBRATION_FILE, evaluation.calibration)
     _write_predictions(folder / PREDICTIONS_FILE, evaluation)
     predictions = evaluation.probabilities.argmax(axis=1)

@@ -7,7 +7,15 @@ import numpy as np
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.metrics.classification import Floats, confusion, macro_f1
 from fer_pipeline.metrics.intervals import share_interval
-from fer_pipeline.metrics.votes import VoteShares, accuracy_at, divergence, share_calibration_error, total_variation
+from fer_pipeline.metrics.vote_shares import VoteShares
+from fer_pipeline.metrics.votes import (
+    accuracy_at,
+    divergence,
+    judged_rows,
+    plurality,
+    share_calibration_error,
+    total_variation,
+)
 
 COVERAGES = (80, 90)
 """Percent of the rows, those with the most confident answers, whose accuracy is given."""
@@ -16,7 +24,7 @@ COVERAGES = (80, 90)
 def vote_metrics(test: FaceDataset, probabilities: Floats) -> dict[str, float]:
     """Compute the metrics against votes; empty where no row can be judged by votes.
 
-    `probabilities` are float (N, 7). Judged are the rows of `VoteShares.judged`: `vote_rows` says how many. `vote_agreement` is
+    `probabilities` are float (N, 7). Judged are the rows of `judged_rows`: `vote_rows` says how many. `vote_agreement` is
     the share of them whose answer is the emotion with most votes (with a Wilson interval, and `_dedup` without copies),
     `vote_macro_f1` their macro-F1, `vote_divergence` the mean KL(votes, probabilities) in nats, `vote_total_variation` the mean
     distance, `vote_ece` the error of `share_calibration_error`, `vote_agreement_at_80` and `_90` the agreement of the most
@@ -25,10 +33,10 @@ def vote_metrics(test: FaceDataset, probabilities: Floats) -> dict[str, float]:
     if test.votes is None:
         return {}
     votes = VoteShares.of(test.votes)
-    judged = votes.judged
+    judged = judged_rows(votes)
     if not judged.any():
         return {}
-    truth, answered, shares = votes.plurality[judged], probabilities[judged], votes.shares[judged]
+    truth, answered, shares = plurality(votes)[judged], probabilities[judged], votes.shares[judged]
     right, unseen = answered.argmax(axis=1) == truth, test.unseen[judged]
     found = {"vote_rows": float(judged.sum())}
     for suffix, rows in (("", np.ones(len(right), bool)), ("_dedup", unseen)):

@@ -1,6 +1,7 @@
 """Locate MLflow's store and explain its errors.
 
-It is `sqlite:///mlflow.db` in the working directory unless MLFLOW_TRACKING_URI names another.
+It is mlflow.db in the workspace unless MLFLOW_TRACKING_URI names another. A temporary experiment of DVC, whose folder is removed
+after it, uses the one of the workspace that it was started in.
 """
 
 from __future__ import annotations
@@ -20,10 +21,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.experiments.artifact_locations import artifact_location, follow_workspace
-from fer_pipeline.workspace.layout import MLFLOW_DATABASE
-
-WORKSPACE_STORE = f"sqlite:///{MLFLOW_DATABASE}"
-"""Store of the workspace in the working directory."""
+from fer_pipeline.workspace.layout import MLFLOW_DATABASE, workspace_root
 
 ANSWER_SECONDS = 4
 """How long `answering_soon` waits for one answer of a server, or for a locked file."""
@@ -41,12 +39,15 @@ def store_file() -> Path | None:
     """
     if "MLFLOW_TRACKING_URI" not in os.environ and mlflow.get_tracking_uri().startswith("sqlite:"):
         # MLflow's own default is the same file as a percent-encoded path, which SQLite takes literally.
-        mlflow.set_tracking_uri(WORKSPACE_STORE)
+        mlflow.set_tracking_uri(f"sqlite:///{os.path.relpath(workspace_root(Path.cwd()) / MLFLOW_DATABASE)}")
     try:
         url = make_url(mlflow.get_registry_uri())
     except ArgumentError:  # a folder, or "databricks"
         return None
-    return Path(url.database).absolute() if url.get_backend_name() == "sqlite" and url.database else None
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    file = Path(url.database)
+    return file.parent.resolve() / file.name
 
 
 def is_missing(error: MlflowException) -> bool:
@@ -112,7 +113,7 @@ def experiment_id(name: str) -> str:
 
 
 def _is_of_workspace(file: Path | None) -> TypeGuard[Path]:
-    return file is not None and file.parent == Path.cwd()
+    return file is not None and file.parent == workspace_root(Path.cwd())
 
 
 def _open(file: Path | None) -> None:

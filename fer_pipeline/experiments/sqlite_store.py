@@ -21,7 +21,7 @@ from fer_pipeline.experiments.artifact_locations import follow_workspace
 from fer_pipeline.experiments.legacy_tags import current_tags
 from fer_pipeline.experiments.records import TrackedRun, Version, training_experiment
 from fer_pipeline.model_info import INFO_FILE
-from fer_pipeline.workspace.layout import MLFLOW_DATABASE
+from fer_pipeline.workspace.layout import MLFLOW_DATABASE, workspace_root
 
 SCHEMA: Final = "dc11669786a5"
 """Revision of MLflow's tables that this module knows; a file of another one is left to MLflow."""
@@ -126,16 +126,18 @@ def readable_file() -> Path | None:
 
     None where MLflow must be asked: the store is no such file, it cannot be read, or MLflow is loaded already.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", f"{_PREFIX}{MLFLOW_DATABASE}")
+    own = workspace_root(Path.cwd())
+    uri = os.environ.get("MLFLOW_TRACKING_URI", f"{_PREFIX}{os.path.relpath(own / MLFLOW_DATABASE)}")
     if "mlflow" in sys.modules or "MLFLOW_REGISTRY_URI" in os.environ:
         return None
     if not uri.startswith(_PREFIX) or any(sign in uri for sign in "?%"):
         return None
-    file = Path(uri.removeprefix(_PREFIX)).absolute()
+    file = Path(uri.removeprefix(_PREFIX))
+    file = file.parent.resolve() / file.name
     try:
         if not file.is_file() or file.stat().st_size == 0:
             return None
-        if file.parent == Path.cwd():
+        if file.parent == own:
             follow_workspace(file)
         with opened_store(file) as store:
             return file if store is not None else None

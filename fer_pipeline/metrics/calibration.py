@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.metrics.classification import Floats, softmax
+from fer_pipeline.metrics.learning import Floats, softmax
 from fer_pipeline.metrics.votes import cross_entropy
 
 CALIBRATION_FILE = "calibration.json"

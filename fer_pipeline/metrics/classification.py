@@ -1,26 +1,31 @@
 """Classification metrics. Numpy only.
 
-Labels and predictions are int (N,) in 0..6, probabilities float (N, 7) that sum to 1, confusion matrices int (..., 7, 7) with
-rows for the label and columns for the prediction. Shares are in 0..1; 0/0 counts as 0.
+Those that training logs, too, are of `metrics.learning`, which has the shapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.metrics.learning import (
+    CLASSES as CLASSES,
+    Floats as Floats,
+    Ints as Ints,
+    accuracy as accuracy,
+    confusion as confusion,
+    f1_scores as f1_scores,
+    macro_f1 as macro_f1,
+    nll as nll,
+    ratio,
+    softmax as softmax,
+)
 
-Ints = npt.NDArray[np.integer[Any]]
-Floats = npt.NDArray[np.floating[Any]]
 Statistic = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 """From confusion matrices (..., 7, 7) to one number each (...)."""
-
-CLASSES = len(EMOTIONS)
 
 
 @dataclass(frozen=True)
@@ -53,64 +58,26 @@ class Reliability:
         return float(np.sum(self.rows * np.abs(self.accuracy - self.confidence)) / max(self.rows.sum(), 1))
 
 
-def confusion(labels: Ints, predictions: Ints) -> npt.NDArray[np.int64]:
-    """Count the confusion matrix (7, 7)."""
-    cells = np.bincount(labels * CLASSES + predictions, minlength=CLASSES**2)
-    table: npt.NDArray[np.int64] = cells.reshape(CLASSES, CLASSES).astype(np.int64)
-    return table
-
-
-def accuracy(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Compute the share of correct rows (...)."""
-    return _ratio(np.trace(confusions, axis1=-2, axis2=-1), confusions.sum(axis=(-2, -1)))
-
-
 def recalls(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Compute the recall of each class (..., 7)."""
-    return _ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-1))
+    return ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-1))
 
 
 def precisions(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Compute the precision of each class (..., 7)."""
-    return _ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-2))
-
-
-def f1_scores(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Compute the F1 score of each class (..., 7)."""
-    both = confusions.sum(axis=-1) + confusions.sum(axis=-2)
-    return _ratio(2 * np.diagonal(confusions, axis1=-2, axis2=-1), both)
-
-
-def macro_f1(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Compute the mean of the seven F1 scores (...)."""
-    mean: npt.NDArray[np.float64] = f1_scores(confusions).mean(axis=-1)
-    return mean
+    return ratio(np.diagonal(confusions, axis1=-2, axis2=-1), confusions.sum(axis=-2))
 
 
 def weighted_f1(confusions: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Compute the mean of the F1 scores (...), weighted by the rows of each class."""
     support = confusions.sum(axis=-1)
-    return _ratio((f1_scores(confusions) * support).sum(axis=-1), support.sum(axis=-1))
+    return ratio((f1_scores(confusions) * support).sum(axis=-1), support.sum(axis=-1))
 
 
 def top_k_accuracy(labels: Ints, probabilities: Floats, k: int = 2) -> float:
     """Compute the share of rows whose label is among the k most probable classes."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return float((best == labels[:, None]).any(axis=1).mean())
-
-
-def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Compute probabilities (N, 7) of logits (N, 7) divided by the temperature."""
-    scaled = logits.astype(np.float64) / temperature
-    exps = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    probabilities: npt.NDArray[np.float64] = exps / exps.sum(axis=1, keepdims=True)
-    return probabilities
-
-
-def nll(labels: Ints, probabilities: Floats) -> float:
-    """Compute the mean negative log-likelihood of the labels, in nats."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
 
 
 def brier(labels: Ints, probabilities: Floats) -> float:
@@ -128,8 +95,8 @@ def reliability(labels: Ints, probabilities: Floats, bins: int = 15) -> Reliabil
     return Reliability(
         edges=edges,
         rows=rows,
-        confidence=_ratio(np.bincount(place, weights=sure, minlength=bins), rows),
-        accuracy=_ratio(np.bincount(place, weights=right, minlength=bins), rows),
+        confidence=ratio(np.bincount(place, weights=sure, minlength=bins), rows),
+        accuracy=ratio(np.bincount(place, weights=right, minlength=bins), rows),
     )
 
 
@@ -170,9 +137,3 @@ def paired_bootstrap(
 def _difference(cells: npt.NDArray[np.int64], statistic: Statistic) -> npt.NDArray[np.float64]:
     cube = cells.reshape(*cells.shape[:-1], CLASSES, CLASSES, CLASSES)
     return statistic(cube.sum(axis=-1)) - statistic(cube.sum(axis=-2))
-
-
-def _ratio(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    ratio = np.zeros(below.shape)
-    np.divide(above, below, out=ratio, where=below > 0)
-    return ratio

@@ -1,66 +1,31 @@
 """How well probabilities fit the votes of several annotators. Numpy only.
 
-Votes are those of FER+ (Barsoum et al. 2016, arXiv 1608.01041): ten annotators a picture. The seven emotions count; contempt,
-"unknown" and "no face" do not. Probabilities are float (N, 7) that sum to 1.
+Votes are those of `metrics.vote_shares`. Probabilities are float (N, 7) that sum to 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS, common_name
-from fer_pipeline.metrics.classification import Floats, Ints
-
-MIN_LEARNED = 3
-"""Votes for the seven emotions from which a row's votes are a target of training."""
+from fer_pipeline.metrics.learning import Floats, Ints
+from fer_pipeline.metrics.vote_shares import VoteShares
 
 MIN_JUDGED = 5
 """Votes for the seven emotions from which a row is judged by its votes."""
 
-_COLUMNS = [[common_name(column) for column in FERPLUS_COLUMNS].index(emotion) for emotion in EMOTIONS]
+
+def judged_rows(votes: VoteShares) -> npt.NDArray[np.bool_]:
+    """Find the rows (N,) with `MIN_JUDGED` votes or more and one emotion ahead."""
+    best = np.sort(votes.shares, axis=1)
+    ahead: npt.NDArray[np.bool_] = (votes.counts >= MIN_JUDGED) & (best[:, -1] > best[:, -2])
+    return ahead
 
 
-@dataclass(frozen=True)
-class VoteShares:
-    """Votes of N rows: the share of each emotion (N, 7), and their number (N,).
-
-    A row without votes for the seven emotions has shares of 0.
-    """
-
-    shares: npt.NDArray[np.float64]
-    counts: npt.NDArray[np.float64]
-
-    @classmethod
-    def of(cls, votes: Floats) -> VoteShares:
-        """Take votes (N, 10) in the order of `FERPLUS_COLUMNS`; NaN rows have none."""
-        chosen = np.nan_to_num(votes.astype(np.float64))[:, _COLUMNS]
-        counts = chosen.sum(axis=1)
-        return cls(chosen / np.maximum(counts, 1)[:, None], counts)
-
-    @property
-    def judged(self) -> npt.NDArray[np.bool_]:
-        """Rows (N,) with at least `MIN_JUDGED` votes and one emotion ahead of all others."""
-        best = np.sort(self.shares, axis=1)
-        ahead: npt.NDArray[np.bool_] = (self.counts >= MIN_JUDGED) & (best[:, -1] > best[:, -2])
-        return ahead
-
-    @property
-    def plurality(self) -> npt.NDArray[np.int64]:
-        """The emotion (N,) with most votes; of no meaning where a row is not judged."""
-        found: npt.NDArray[np.int64] = self.shares.argmax(axis=1).astype(np.int64)
-        return found
-
-    def targets(self, labels: Ints) -> npt.NDArray[np.float32]:
-        """Compute the target (N, 7) of training: the votes, or the label of few votes.
-
-        A row with fewer than `MIN_LEARNED` votes has its given label.
-        """
-        given = np.eye(len(EMOTIONS))[labels]
-        chosen: npt.NDArray[np.float32] = np.where((self.counts >= MIN_LEARNED)[:, None], self.shares, given).astype(np.float32)
-        return chosen
+def plurality(votes: VoteShares) -> npt.NDArray[np.int64]:
+    """Find the emotion (N,) with most votes; of no meaning where a row is not judged."""
+    found: npt.NDArray[np.int64] = votes.shares.argmax(axis=1).astype(np.int64)
+    return found
 
 
 def divergence(shares: Floats, probabilities: Floats) -> float:

@@ -22,11 +22,12 @@ from fer_pipeline.config.params import ExportParams
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.training_images import copy_training_images
 from fer_pipeline.errors import ModelError, ToolUnavailableError
+from fer_pipeline.evaluation.stored_metrics import read_metrics
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
 from fer_pipeline.model_info import MODEL_FILE, OPSET, ModelInfo, file_sha256
 from fer_pipeline.training.artifacts import KERAS_FILE, read_model, read_training
-from fer_pipeline.workspace.files import METRICS_FILE, replaced_folder
+from fer_pipeline.workspace.files import replaced_folder
 
 INPUT, OUTPUT = "image", "logits"
 PARITY_ROWS = 256
@@ -51,7 +52,7 @@ def export(
     training = read_training(model_dir)
     network = read_model(model_dir)
     calibration = _read_json(evaluation_dir / CALIBRATION_FILE)
-    metrics = _read_json(evaluation_dir / METRICS_FILE)
+    metrics = read_metrics(evaluation_dir)
     images = ProcessedTable.open(processed).split("validation").images[:PARITY_ROWS]
     with replaced_folder(out) as folder:
         to_onnx(network, folder / MODEL_FILE)

@@ -22,7 +22,8 @@ from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.exports import local_export, training_images
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.metrics.votes import VoteShares
+from fer_pipeline.metrics.vote_shares import VoteShares
+from fer_pipeline.metrics.votes import judged_rows, plurality
 from fer_pipeline.model_info import MODEL_FILE
 from fer_pipeline.promotion.comparison import Comparison, compare
 from fer_pipeline.promotion.decision import Candidate
@@ -144,12 +145,12 @@ def data_name(source: str, standard: str) -> str:
 
 def _judged_by_votes(faces: FaceDataset) -> tuple[FaceDataset, npt.NDArray[np.bool_]]:
     votes = VoteShares.of(faces.votes) if faces.votes is not None else None
-    if votes is None or not votes.judged.any():
+    if votes is None or not judged_rows(votes).any():
         raise ParamsError(
             "promote.standard is votes, but no test row can be judged by FER+ votes: give them with the data (`fer data add PATH "
             "--votes fer2013new.csv`), or set promote.standard to labels"
         )
-    return replace(faces, labels=votes.plurality), votes.judged
+    return replace(faces, labels=plurality(votes)), judged_rows(votes)
 
 
 def _answers(classifier: EmotionClassifier, images: UInt8Array) -> npt.NDArray[np.float64]:

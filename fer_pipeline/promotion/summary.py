@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from fer_pipeline.config.params import load_params
+from fer_pipeline.evaluation.stored_metrics import read_metrics
 from fer_pipeline.experiments import registry
 from fer_pipeline.experiments.registry import BUNDLE_TAG
 from fer_pipeline.promotion.decision import Decision
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.files import METRICS_FILE
 from fer_pipeline.workspace.layout import DATA_REPORT, EVALUATION_REPORT, PARAMS
 
 
@@ -65,7 +64,7 @@ def summarise(root: Path, challenger: registry.Version, decision: Decision, cach
 
     `cached` names the stages that were not run again.
     """
-    metrics = json.loads((dvc.output(root, "evaluate") / METRICS_FILE).read_text(encoding="utf-8"))
+    metrics = read_metrics(dvc.output(root, "evaluate"))
     name = load_params(root / PARAMS).promote.model_name
     current = registry.by_alias(name, registry.CHAMPION)
     bundle = current.tags.get(BUNDLE_TAG) if current else None

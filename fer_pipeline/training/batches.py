@@ -16,7 +16,7 @@ from fer_pipeline.config.training import TrainParams
 from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.labels import EMOTIONS, FERPLUS_EMOTIONS
-from fer_pipeline.metrics.votes import VoteShares
+from fer_pipeline.metrics.vote_shares import VoteShares
 
 Floats = npt.NDArray[np.float32]
 Batch = tuple[tuple[npt.NDArray[Any], Floats], dict[str, Floats], dict[str, Floats]]

@@ -21,7 +21,7 @@ from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.errors import DataQualityError, DivergedError
 from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.metrics import classification
+from fer_pipeline.metrics import learning
 from fer_pipeline.model_info import file_sha256
 from fer_pipeline.training import checkpoints
 from fer_pipeline.training.artifacts import KERAS_FILE, TrainingResult, write_model
@@ -175,16 +175,16 @@ def _cuts(params: TrainParams, history: list[dict[str, float]]) -> int:
 
 
 def _figures(
-    epoch: int, fitted: dict[str, float], logits: classification.Floats, validation: FaceDataset, learner: Learner, seconds: float
+    epoch: int, fitted: dict[str, float], logits: learning.Floats, validation: FaceDataset, learner: Learner, seconds: float
 ) -> dict[str, float]:
-    table = classification.confusion(validation.labels, logits.argmax(axis=1))
+    table = learning.confusion(validation.labels, logits.argmax(axis=1))
     return {
         "epoch": epoch + 1,
         "loss": fitted["loss"],
         "accuracy": fitted["accuracy"],
-        "val_loss": classification.nll(validation.labels, classification.softmax(logits)),
-        "val_accuracy": float(classification.accuracy(table)),
-        "val_macro_f1": float(classification.macro_f1(table)),
+        "val_loss": learning.nll(validation.labels, learning.softmax(logits)),
+        "val_accuracy": float(learning.accuracy(table)),
+        "val_macro_f1": float(learning.macro_f1(table)),
         "lr": learner.rate_after(epoch),
         "size": learner.phase.size,
         "seconds": round(seconds, 3),

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from fer_pipeline.workspace.layout import DATA, DVC_LOCK, DVC_STAGES, PARAMS, SYNTHETIC
+from fer_pipeline.workspace.layout import DATA, DVC_LOCK, DVC_STAGES, PARAMS, PROFILES, SYNTHETIC
 
 
 def commit(root: Path) -> str:
@@ -36,10 +36,10 @@ def refuses(root: Path) -> bool:
 def commit_advice(root: Path) -> str | None:
     """Return the line that commits what makes the last run reproducible.
 
-    That is dvc.lock, params.yaml, the number of synthetic faces and the versions of data under DVC. None where nothing of it
-    differs from the commit, or there is no git here.
+    That is dvc.lock, params.yaml, profiles.yaml, the number of synthetic faces and the versions of data under DVC. None where
+    nothing of it differs from the commit, or there is no git here.
     """
-    known = [DVC_LOCK, PARAMS, SYNTHETIC, *sorted(path.relative_to(root) for path in (root / DATA).glob("*.dvc"))]
+    known = [DVC_LOCK, PARAMS, PROFILES, SYNTHETIC, *sorted(path.relative_to(root) for path in (root / DATA).glob("*.dvc"))]
     command = ["git", "status", "--porcelain", "--untracked-files=all", "--", *map(str, known)]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Final
 
 PARAMS: Final = Path("params.yaml")
+PROFILES: Final = Path("profiles.yaml")
+"""Recipes by name; not in params.yaml, of which DVC shows every value as a column."""
+
 DVC_STAGES: Final = Path("dvc.yaml")
 DVC_LOCK: Final = Path("dvc.lock")
 DVC_CACHE: Final = Path(".dvc/cache")
+
+DVC_EXPERIMENTS: Final = Path(".dvc/tmp/exps")
+"""Where `dvc exp run --temp` and `--queue` make a folder for each experiment, which DVC removes after it."""
 
 MLFLOW_DATABASE: Final = Path("mlflow.db")
 MLFLOW_ARTIFACTS: Final = Path("mlruns")
@@ -75,3 +81,13 @@ DOWNLOADS: Final = DATA / ".registry"
 
 RUN_LOCK: Final = DATA / ".run"
 """Held by a whole run of the pipeline."""
+
+
+def workspace_root(folder: Path) -> Path:
+    """Return the workspace of a temporary DVC experiment in `folder`, else `folder`.
+
+    `folder` is absolute. What shall outlive the experiment's folder belongs there.
+    """
+    depth = len(DVC_EXPERIMENTS.parts)
+    inside = folder.parent.parts[-depth:] == DVC_EXPERIMENTS.parts
+    return folder.parents[depth] if inside else folder

@@ -16,7 +16,7 @@ from fer_pipeline.cli.renamed import RENAMED
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("fer_pipeline", "flows", "tools", "benchmarks", "deploy", "docs", ".ci")
 SUFFIXES = {".py", ".html", ".js", ".yaml", ".md", ".sh", ".env", ".conf", ""}
-FILES = ("README.md", "params.yaml", "dvc.yaml", "prefect.yaml", "bentofile.yaml", "compose.yaml", "Makefile")
+FILES = ("README.md", "params.yaml", "profiles.yaml", "dvc.yaml", "prefect.yaml", "bentofile.yaml", "compose.yaml", "Makefile")
 COMMANDS = get_command(app)
 EARLIER = ROOT / "fer_pipeline" / "cli" / "renamed.py"
 

@@ -13,9 +13,9 @@ SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    copy = tmp_path / "params.yaml"
-    copy.write_text(SHIPPED.read_text())
-    return copy
+    for name in ("params.yaml", "profiles.yaml"):
+        (tmp_path / name).write_text(SHIPPED.with_name(name).read_text())
+    return tmp_path / "params.yaml"
 
 
 def test_writing_a_value_keeps_every_comment(file: Path) -> None:
@@ -45,18 +45,21 @@ def test_an_unknown_profile_gets_a_suggestion(file: Path) -> None:
 
 def test_a_saved_profile_names_only_what_differs(file: Path) -> None:
     """A saved profile names only what differs and keeps every comment."""
-    before = file.read_text()
+    profiles = file.with_name("profiles.yaml")
+    before = profiles.read_text()
     recipe = load_params(file).recipe("cpu").with_values({"augment.shift": 0.02, "lr": 0.07})
     editing.save_profile(file, "cpu-tuned", recipe, "Found by a search.\nNot measured.")
-    after = file.read_text()
+    after = profiles.read_text()
     assert after.startswith(before.rstrip("\n"))
     added = after[len(before.rstrip("\n")) :]
-    assert "  # Found by a search.\n  # Not measured.\n  cpu-tuned:\n" in added
+    assert "\n\n# Found by a search.\n# Not measured.\ncpu-tuned:\n" in added
     assert "label_smoothing" not in added
     assert load_params(file).recipe("cpu-tuned") == recipe.model_copy(update={"profile": "cpu-tuned"})
 
 
-@pytest.mark.parametrize(("name", "message"), [("smoke", "has a profile 'smoke' already"), ("My profile", "use a-z, 0-9 and -")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("smoke", "there is a profile 'smoke' already"), ("My profile", "use a-z, 0-9 and -")]
+)
 def test_a_profile_is_not_saved_under_an_unfit_name(file: Path, name: str, message: str) -> None:
     with pytest.raises(ParamsError, match=message):
         editing.save_profile(file, name, load_params(file).train, "")

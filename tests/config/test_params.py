@@ -23,9 +23,9 @@ def values() -> dict[str, Any]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    copy = tmp_path / "params.yaml"
-    copy.write_text(SHIPPED.read_text())
-    return copy
+    for name in ("params.yaml", "profiles.yaml"):
+        (tmp_path / name).write_text(SHIPPED.with_name(name).read_text())
+    return tmp_path / "params.yaml"
 
 
 def test_the_recipe_of_params_yaml_is_the_profile_it_names() -> None:
@@ -82,10 +82,33 @@ def test_a_missing_section_is_named(values: dict[str, Any]) -> None:
         parse_params(values)
 
 
-def test_a_profile_with_a_typo_is_refused_when_the_file_is_read(values: dict[str, Any]) -> None:
-    values["profiles"]["smoke"]["epoch"] = 3
-    with pytest.raises(ParamsError, match="epoch"):
-        parse_params(values)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("smoke: {epoch: 3}", r"profiles.yaml: smoke: unknown key epoch, did you mean 'epochs'\?"),
+        ("smoke: {ema: 0.5}", "profiles.yaml: smoke: ema is called ema_decay now"),
+        ("smoke: 3", "profiles.yaml: smoke = 3, expected the keys of a recipe"),
+        ("- smoke", "profiles.yaml holds list, expected recipes by name"),
+    ],
+)
+def test_a_profile_with_a_fault_is_refused(file: Path, text: str, message: str) -> None:
+    file.with_name("profiles.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=message):
+        load_params(file)
+
+
+def test_the_profiles_of_an_earlier_params_yaml_are_read(file: Path) -> None:
+    """Also without profiles.yaml; of two with one name that of profiles.yaml counts."""
+    file.write_text(file.read_text() + "profiles:\n  mine: {epochs: 7}\n  smoke: {epochs: 7}\n")
+    assert [load_params(file).recipe(name).epochs for name in ("mine", "smoke")] == [7, 12]
+    file.with_name("profiles.yaml").unlink()
+    assert [load_params(file).recipe(name).epochs for name in ("mine", "smoke")] == [7, 7]
+
+
+def test_a_profile_without_profiles_yaml_says_what_to_do(file: Path) -> None:
+    file.with_name("profiles.yaml").unlink()
+    with pytest.raises(ParamsError, match=r"profiles.yaml has none: `git checkout profiles.yaml` brings"):
+        load_params(file).recipe("smoke")
 
 
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
@@ -125,7 +148,7 @@ def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
         ("train.teachers_with", "none", "train.teachers_with is called train.teachers_hash now"),
         ("train.votes_weight", 0.5, "train.votes_weight is called train.vote_loss_weight now"),
         ("train.ema", 0.5, "train.ema is called train.ema_decay now"),
-        ("profiles.smoke.ema", 0.5, "profiles: smoke: ema is called ema_decay now"),
+        ("profiles", {"smoke": {"ema": 0.5}}, "profiles: smoke: ema is called ema_decay now"),
     ],
 )
 def test_an_old_key_is_named_with_its_new_name(values: dict[str, Any], key: str, value: Any, message: str) -> None:

@@ -18,6 +18,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from fer_pipeline.config import editing
 from fer_pipeline.errors import FerError
+from fer_pipeline.evaluation.stored_metrics import read_metrics
 from fer_pipeline.experiments import runs
 from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.summary import Summary
@@ -48,7 +49,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("e2e")
     root = home / "repo"
     root.mkdir()
-    for name in ("dvc.yaml", "params.yaml", "bentofile.yaml", "pyproject.toml"):
+    for name in ("dvc.yaml", "params.yaml", "profiles.yaml", "bentofile.yaml", "pyproject.toml"):
         shutil.copy2(ROOT / name, root)
     for name in ("fer_pipeline", "flows"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -177,7 +178,7 @@ def test_dvc_finds_nothing_to_do_and_shows_the_metrics(workspace: Path, third: R
 def test_mlflow_has_every_figure_of_the_last_evaluation(workspace: Path, third: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mlflow has every figure that dvc has of the last evaluation."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.parent}/mlflow.db")
-    figures = json.loads((workspace / "data" / "reports" / "evaluation" / "metrics.json").read_text())
+    figures = read_metrics(workspace / "data" / "reports" / "evaluation")
     logged = runs.read_run(ModelInfo.read(workspace / "data" / "export").lineage["run_id"]).metrics
     assert {"accuracy", "macro_f1", "ece"} <= figures.keys()
     assert {name: value for name, value in logged.items() if name.startswith("test_")} == {

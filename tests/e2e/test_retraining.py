@@ -52,7 +52,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     shutil.copytree(ROOT / "fer_pipeline", root / "fer_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "flows", root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "data").mkdir()
-    for name in ("params.yaml", "dvc.yaml", "prefect.yaml", "data/.gitignore"):
+    for name in ("params.yaml", "profiles.yaml", "dvc.yaml", "prefect.yaml", "data/.gitignore"):
         shutil.copy2(ROOT / name, root / name)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     Repo.init(str(root)).close()

@@ -15,13 +15,14 @@ from fer_pipeline.config.params import EvaluateParams
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.evaluate import evaluate
+from fer_pipeline.evaluation.stored_metrics import DECIDING, read_metrics
 from fer_pipeline.evaluation.tta import tta_views
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.training.artifacts import read_model
 
 
 def test_metrics_are_flat_numbers_with_every_name_promised(evaluated: Path) -> None:
-    metrics = json.loads((evaluated / "evaluation" / "metrics.json").read_text())
+    metrics = read_metrics(evaluated / "evaluation")
     names = {"accuracy", "macro_f1", "weighted_f1", "top2", "nll", "brier", "ece", "ece_uncalibrated", "validation_accuracy"}
     names |= {f"{figure}_{end}" for figure in ("accuracy", "macro_f1") for end in ("low", "high", "dedup")}
     names |= {f"{figure}_{emotion}" for figure in ("recall", "precision", "f1") for emotion in EMOTIONS}
@@ -32,9 +33,23 @@ def test_metrics_are_flat_numbers_with_every_name_promised(evaluated: Path) -> N
     assert metrics["accuracy_low"] <= metrics["accuracy"] <= metrics["accuracy_high"]
 
 
+def test_metrics_that_decide_lie_apart(evaluated: Path, tmp_path: Path) -> None:
+    """What an earlier version wrote is one file, and read as such; a missing or damaged one says what to do."""
+    deciding, more = (json.loads((evaluated / "evaluation" / name).read_text()) for name in ("metrics.json", "more_metrics.json"))
+    assert tuple(deciding) == DECIDING[:6]  # these rows have no votes
+    assert not deciding.keys() & more.keys()
+    with pytest.raises(ModelError, match="run `fer evaluate` first"):
+        read_metrics(tmp_path)
+    (tmp_path / "metrics.json").write_text(json.dumps(deciding | more))
+    assert read_metrics(tmp_path) == deciding | more == read_metrics(evaluated / "evaluation")
+    (tmp_path / "more_metrics.json").write_text("[]")
+    with pytest.raises(ModelError, match="holds no table of values"):
+        read_metrics(tmp_path)
+
+
 def test_predictions_tables_and_metrics_tell_the_same_story(evaluated: Path) -> None:
     folder = evaluated / "evaluation"
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_metrics(folder)
     table = pq.read_table(folder / "predictions.parquet")
     assert table.column_names == ["id", "label", *EMOTIONS]
     probabilities = np.stack([table[name].to_numpy() for name in EMOTIONS], axis=1)
@@ -75,9 +90,7 @@ def test_report_is_self_contained_and_says_synthetic(evaluated: Path) -> None:
 
 def test_tta_adds_metrics_and_changes_no_other(evaluated: Path) -> None:
     """Test time augmentation adds figures and changes none of the served model."""
-    plain, both = (
-        json.loads((folder / "metrics.json").read_text()) for folder in (evaluated / "evaluation", evaluated / "evaluation_tta")
-    )
+    plain, both = (read_metrics(evaluated / name) for name in ("evaluation", "evaluation_tta"))
     ends = [f"{rows}{end}" for rows in ("", "_dedup") for end in ("", "_low", "_high")]
     added = {f"{figure}_tta{end}" for figure in ("accuracy", "macro_f1") for end in ends} | {"ece_tta", "validation_accuracy_tta"}
     assert both.keys() - plain.keys() == added
@@ -96,7 +109,7 @@ def test_tta_adds_metrics_and_changes_no_other(evaluated: Path) -> None:
 
 
 def test_without_test_time_augmentation_nothing_speaks_of_it(evaluated: Path) -> None:
-    assert not [name for name in json.loads((evaluated / "evaluation" / "metrics.json").read_text()) if "tta" in name]
+    assert not [name for name in read_metrics(evaluated / "evaluation") if "tta" in name]
     page = (evaluated / "evaluation" / "report.html").read_text()
     assert "test-time augmentation" not in page
     assert "one pass over the plain picture, as in serving" in page

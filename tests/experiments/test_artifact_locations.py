@@ -150,6 +150,25 @@ def test_a_workspace_of_any_name_holds_its_database(migrated_store: Path, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == [ODD]
 
 
+def test_a_temporary_dvc_experiment_keeps_its_run(tracking_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run and artifacts are those of the workspace, and there when DVC has removed the folder of the experiment."""
+    root = tracking_store.parent
+    folder = root / ".dvc" / "tmp" / "exps" / "tmpx1"
+    folder.mkdir(parents=True)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(folder)
+    run_id = runs.open_training_run(Path("memo"), "tiny", {}, {})
+    Path("note").write_text("kept")
+    runs.close_training_run(Path("memo"), run_id, [Path("note")])
+    assert [path.name for path in folder.iterdir()] == ["note"]
+    monkeypatch.chdir(root)
+    shutil.rmtree(folder)
+    assert [run.run_id for run in runs.recent_runs(2)] == [run_id]
+    assert mlflow.artifacts.load_text(f"runs:/{run_id}/training/note") == "kept"
+    (location,) = locations(root / "mlflow.db")["runs"]
+    assert location.startswith((root / "mlruns").as_uri())
+
+
 def test_the_location_of_an_experiment_is_a_uri(tmp_path: Path) -> None:
     location = artifact_location(tmp_path / "100 % #1" / "mlflow.db", "fer")
     assert location == f"{tmp_path.as_uri()}/100%20%25%20%231/mlruns/fer"

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS
+from fer_pipeline.metrics.vote_shares import VoteShares
 from fer_pipeline.metrics.votes import (
-    VoteShares,
     accuracy_at,
     cross_entropy,
     divergence,
+    judged_rows,
+    plurality,
     share_calibration_error,
     total_variation,
 )
@@ -26,7 +28,7 @@ def votes(**columns: float) -> list[float]:
 def test_each_column_goes_to_its_emotion() -> None:
     """Votes for one column alone are all of the emotion of that name."""
     rows = np.array([votes(**{name: 10.0}) for name in FERPLUS_COLUMNS[:7]])
-    found = [EMOTIONS[index] for index in VoteShares.of(rows).plurality]
+    found = [EMOTIONS[index] for index in plurality(VoteShares.of(rows))]
     assert found == ["neutral", "happy", "surprise", "sad", "angry", "disgust", "fear"]
 
 
@@ -41,7 +43,7 @@ def test_contempt_unknown_and_no_face_do_not_count() -> None:
 
 def test_ties_and_few_votes_are_not_judged() -> None:
     rows = [votes(happiness=5, sadness=5), votes(happiness=4, unknown=6), votes(happiness=3, sadness=2, unknown=5), votes()]
-    assert VoteShares.of(np.array(rows)).judged.tolist() == [False, False, True, False]
+    assert judged_rows(VoteShares.of(np.array(rows))).tolist() == [False, False, True, False]
 
 
 def test_few_votes_are_replaced_by_the_label() -> None:

@@ -83,7 +83,8 @@ def test_distill_offline_stores_soft_labels_for_profiles(
 ) -> None:
     """One command stores soft labels under dvc and a profile goes on with them."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy2(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    for name in ("params.yaml", "profiles.yaml"):
+        shutil.copy2(Path(__file__).parents[2] / name, tmp_path)
     Repo.init(str(tmp_path), no_scm=True)
     words = ["distill", "--offline", str(models["sharp"]), str(models["soft"]), "--weight", "0.6", "--processed", str(processed)]
     done = CliRunner().invoke(app, words)

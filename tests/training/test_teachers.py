@@ -180,7 +180,8 @@ def test_distill_online_stores_teachers_for_profiles(
 ) -> None:
     """One command stores teachers under dvc and a profile goes on with them."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy2(Path(__file__).parents[2] / "params.yaml", tmp_path)
+    for name in ("params.yaml", "profiles.yaml"):
+        shutil.copy2(Path(__file__).parents[2] / name, tmp_path)
     make_processed(tmp_path / "data" / "processed", {"train": 7, "validation": 7, "test": 7})
     Repo.init(str(tmp_path), no_scm=True)
     (teacher / "training.json").write_text(json.dumps({}))

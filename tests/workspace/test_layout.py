@@ -35,6 +35,13 @@ def path_literals(code: str) -> Iterator[str]:
             yield node.value
 
 
+def test_a_temporary_dvc_experiment_belongs_to_its_workspace() -> None:
+    root = Path("/home/a/faces")
+    assert layout.workspace_root(root / ".dvc/tmp/exps/tmp0a1b") == root
+    for other in (root, root / ".dvc/tmp/exps", root / "exps/tmp0a1b", Path("/")):
+        assert layout.workspace_root(other) == other
+
+
 @pytest.mark.parametrize(
     ("code", "found"),
     [

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fer_pipeline.data.table.reader import read_metadata
 from fer_pipeline.errors import ModelError
+from fer_pipeline.evaluation.stored_metrics import read_metrics
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.reports.components import BulletList, Section, Table
@@ -26,7 +27,7 @@ MARKDOWN_FILE = "model_card.md"
 class CardMetadata:
     """Results and metadata that a card is made of.
 
-    What was not measured for this model is None or absent.     `confusion` int (7, 7) is that of the test split; `external`
+    What was not measured for this model is None or absent. `confusion` int (7, 7) is that of the test split; `external`
     holds one entry per data set; `stale` names reports that belong to another model.
     """
 
@@ -49,7 +50,7 @@ def read_card_metadata(model: Path, training: Path, processed: Path, evaluation:
     export are of different models, `SourceError` where the processed table's metadata cannot be read.
     """
     info = ModelInfo.read(model)
-    figures = _read(evaluation / METRICS_FILE, "fer evaluate")
+    figures = read_metrics(evaluation)
     if {name: float(value) for name, value in figures.items()} != info.metrics:
         raise ModelError(
             f"{evaluation} was measured for another model than {model / INFO_FILE}: run `fer evaluate` and `fer export`"

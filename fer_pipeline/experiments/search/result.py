@@ -49,7 +49,7 @@ class SearchResult:
 
     @property
     def comment(self) -> str:
-        """What stands above the recipe in params.yaml."""
+        """What stands above the recipe in profiles.yaml."""
         text = (
             f"Found by `fer tune`: trial {self.trial}, the best of {self.trials} ({self.stopped} stopped early) by validation "
             f"{self.metric}, {self.value:.4f} after {self.epochs} epochs, on {self.data}, seed {self.seed}, training seed "

@@ -234,7 +234,8 @@ def test_a_space_that_does_not_fit_the_recipe_is_refused(search: Callable[..., S
 
 def test_the_best_trial_becomes_a_profile_by_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for name in ("params.yaml", "profiles.yaml"):
+        Path(name).write_text((ROOT / name).read_text())
     missing = CliRunner().invoke(app, ["profile", "save", "tuned", "--from-tuning"])
     assert isinstance(missing.exception, ParamsError)
     assert "run `fer tune` first" in str(missing.exception)
@@ -245,21 +246,22 @@ def test_the_best_trial_becomes_a_profile_by_one_command(tmp_path: Path, monkeyp
     assert CliRunner().invoke(app, ["profile", "save", "tuned", "--from-tuning"]).exit_code == 0
     written = load_params(Path("params.yaml"))
     assert written.recipe("tuned") == recipe.model_copy(update={"profile": "tuned"})
-    text = Path("params.yaml").read_text()
+    text = Path("profiles.yaml").read_text()
     for words in ("# Found by `fer tune`: trial 7, the best of 20 (11 stopped early)", "0.6123 after 10 epochs", "training seed"):
         assert words in text
     again = CliRunner().invoke(app, ["profile", "save", "tuned", "--from-tuning"])
-    assert "has a profile 'tuned' already" in str(again.exception)
+    assert "there is a profile 'tuned' already" in str(again.exception)
 
 
 def test_the_recipe_of_an_earlier_training_becomes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for name in ("params.yaml", "profiles.yaml"):
+        Path(name).write_text((ROOT / name).read_text())
     earlier = ROOT / "fer_pipeline" / "weights" / "fast-labels"
     assert CliRunner().invoke(app, ["profile", "save", "before", "--from-training", str(earlier)]).exit_code == 0
     params = load_params(Path("params.yaml"))
     assert params.recipe("before") == params.recipe("gpu-distill").model_copy(update={"profile": "before"})
-    assert "# Saved from the training in fast-labels, of profile gpu-distill." in Path("params.yaml").read_text()
+    assert "# Saved from the training in fast-labels, of profile gpu-distill." in Path("profiles.yaml").read_text()
     both = CliRunner().invoke(app, ["profile", "save", "two", "--from-tuning", "--from-training", str(earlier)])
     assert "give one of them" in str(both.exception)
     missing = CliRunner().invoke(app, ["profile", "save", "none-there", "--from-training", "elsewhere"])
