@@ -25,7 +25,7 @@ out of range is an error that names the key, the value and what was probably mea
 """
 _PROFILES = """## profiles
 
-Recipes by name stand in profiles.yaml, each with the keys of `train` that differ from the defaults below; `fer profile list` shows them.
+Recipes by name stand in profiles.yaml, with the keys of `train` that differ from the defaults; `fer profile list` shows them.
 """
 _FOOT = "This page is made from params.yaml and the models in `fer_pipeline/config/` by `python -m tools.reference`."
 _BOUNDS: dict[type, tuple[str, str]] = {Ge: ("at least", "ge"), Gt: ("above", "gt"), Le: ("at most", "le"), Lt: ("below", "lt")}
