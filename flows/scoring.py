@@ -11,11 +11,11 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from fer_pipeline import environment
+from fer_pipeline.data.storage import storage_location
 from fer_pipeline.errors import FerError
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.scoring import score
 from fer_pipeline.scoring.outputs import FACES
-from fer_pipeline.scoring.storage import storage_location
 from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.locks import exclusive
 from flows.ends import LIMITS, advise

@@ -239,10 +239,10 @@ def score(
     """
     from tqdm import tqdm
 
+    from fer_pipeline.data.storage import storage_location
     from fer_pipeline.inference.model_files import PortableModel
     from fer_pipeline.scoring import score
     from fer_pipeline.scoring.outputs import FACES
-    from fer_pipeline.scoring.storage import storage_location
 
     if faces not in ("detect", "crop"):
         raise ParamsError(f"--faces is {faces}, expected detect or crop")

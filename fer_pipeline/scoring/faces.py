@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from fer_pipeline import imaging
+from fer_pipeline.data.storage import storage_location
 from fer_pipeline.errors import ImageError, ToolUnavailableError
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.inference.face_emotion import FaceEmotion
@@ -23,7 +24,6 @@ from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.output_schema import SCHEMA_VERSION, Field, fields
 from fer_pipeline.inference.pictures.face_table import picture_rows
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.scoring.storage import storage_location
 
 Framing = Literal["detect", "crop", "prepared"]
 """Detect faces in the image, take it as one face, or as a model input.

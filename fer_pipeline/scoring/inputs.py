@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fer_pipeline.data.storage import storage_location
+from fer_pipeline.data.storage.local import LocalLocation
+from fer_pipeline.data.storage.location import StorageLocation
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import IMAGE_SUFFIXES
 from fer_pipeline.scoring.faces import PICTURES, BatchFunction
-from fer_pipeline.scoring.storage import storage_location
-from fer_pipeline.scoring.storage.local import LocalLocation
-from fer_pipeline.scoring.storage.location import StorageLocation
 
 PARTS: Final = pa.schema(
     [

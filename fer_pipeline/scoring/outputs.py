@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fer_pipeline.data.storage import storage_location
+from fer_pipeline.data.storage.location import StorageLocation
 from fer_pipeline.errors import FerError
 from fer_pipeline.scoring.faces import SCORES, BatchFunction
-from fer_pipeline.scoring.storage import storage_location
-from fer_pipeline.scoring.storage.location import StorageLocation
 
 FACES, FINISHED, RUN_FILE = "faces", "finished", "run.json"
 

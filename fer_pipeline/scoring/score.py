@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from fer_pipeline.data.spark.mapping import map_rows
 from fer_pipeline.data.spark.session import spark_session
+from fer_pipeline.data.storage import storage_location
+from fer_pipeline.data.storage.location import StorageLocation
 from fer_pipeline.data.table.reader import METADATA_FILE, parse_metadata
 from fer_pipeline.errors import SourceError, ToolUnavailableError
 from fer_pipeline.imaging import IMAGE_SUFFIXES
@@ -34,8 +36,6 @@ from fer_pipeline.scoring.inputs import (
     tables_of,
 )
 from fer_pipeline.scoring.outputs import COUNTS, FACES, Counts, claim, finish, finished_chunks, remove_stale, writer
-from fer_pipeline.scoring.storage import storage_location
-from fer_pipeline.scoring.storage.location import StorageLocation
 
 DEFAULT_CHUNK = 2000
 """Images of one chunk: about a minute of work on one core.

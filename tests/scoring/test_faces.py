@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fer_pipeline.data.storage import bucket
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.scoring.faces import score_image
-from fer_pipeline.scoring.storage import bucket
 
 
 def test_a_failing_store_ends_the_run(brightness_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from fer_pipeline.data.storage import storage_location
 from fer_pipeline.errors import FerError
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.scoring import score
 from fer_pipeline.scoring.outputs import claim
-from fer_pipeline.scoring.storage import storage_location
 from fer_pipeline.workspace.files import write_json
 from tests.scoring.conftest import WHERE, tables_of
 

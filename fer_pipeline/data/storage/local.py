@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from fer_pipeline.data.storage.location import Entry, StorageLocation
 from fer_pipeline.errors import ToolUnavailableError
-from fer_pipeline.scoring.storage.location import Entry, StorageLocation
 from fer_pipeline.workspace.files import replaced_file
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fer_pipeline.data.storage.bucket import SETTINGS, BucketLocation
+from fer_pipeline.data.storage.local import LocalLocation
+from fer_pipeline.data.storage.location import StorageLocation
 from fer_pipeline.errors import ParamsError
-from fer_pipeline.scoring.storage.bucket import SETTINGS, BucketLocation
-from fer_pipeline.scoring.storage.local import LocalLocation
-from fer_pipeline.scoring.storage.location import StorageLocation
 
 _SCHEMES = {"s3": "s3", "s3a": "s3", "gs": "gs"}  # s3a is Spark's scheme
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fer_pipeline.data.storage import bucket, storage_location
+from fer_pipeline.data.storage.bucket import BucketLocation
+from fer_pipeline.data.storage.local import LocalLocation
+from fer_pipeline.data.storage.location import StorageLocation
 from fer_pipeline.errors import ParamsError, SourceError, ToolUnavailableError
-from fer_pipeline.scoring.storage import bucket, storage_location
-from fer_pipeline.scoring.storage.bucket import BucketLocation
-from fer_pipeline.scoring.storage.local import LocalLocation
-from fer_pipeline.scoring.storage.location import StorageLocation
 
 moto = pytest.importorskip("moto.server", reason="needs the development packages")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_pipeline.scoring.storage.local import LocalLocation
+from fer_pipeline.data.storage.local import LocalLocation
 
 
 @pytest.mark.timeout(20)

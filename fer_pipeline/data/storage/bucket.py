@@ -17,8 +17,8 @@ from urllib.parse import quote
 import pyarrow as pa
 from pyarrow import fs
 
+from fer_pipeline.data.storage.location import Entry, StorageLocation
 from fer_pipeline.errors import SourceError, ToolUnavailableError
-from fer_pipeline.scoring.storage.location import Entry, StorageLocation
 
 SETTINGS: Final = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION and, for a store that is not Amazon's, AWS_ENDPOINT_URL",
