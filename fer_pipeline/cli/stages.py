@@ -63,16 +63,20 @@ def validate(
     quarantine: Annotated[Path, typer.Option(help="Folder of the rows left out by `fer preprocess`.")],
     out: Out,
     stamp: Annotated[Path | None, typer.Option(help="File to write when no check of severity error failed.")] = None,
+    data_docs: Annotated[Path | None, typer.Option(help="Folder for Great Expectations' own pages of the results.")] = None,
     params: Params = PARAMS,
 ) -> None:
     """Check the processed table with Great Expectations and write the data page.
+
+    Tables of more than a million rows are summarised in Spark, on `preprocess.spark_master`.
 
     Example: `fer validate --processed data/processed --quarantine data/quarantine --out data/reports/data`
     """
     from fer_pipeline.data.validate import suite
 
     with exclusive(out, "fer validate"):
-        result = suite.validate(processed, quarantine, out, load_params(params).validate_)
+        found = load_params(params)
+        result = suite.validate(processed, quarantine, out, found.validate_, found.preprocess.spark_master, data_docs)
     if stamp is not None:
         write_text(stamp, "passed\n")
     for warning in result.warnings:

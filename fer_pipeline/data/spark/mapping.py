@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline.data.spark.errors import reason
@@ -41,3 +41,23 @@ def map_rows(
         raise ToolUnavailableError(reason(error)) from error
     # Spark does not call the writer where there is nothing to write.
     return outcome or [row for batch in write(iter(())) for row in batch.to_pylist()]
+
+
+def repeated_values(
+    session: SparkSession, rows: pa.Table, function: BatchFunction, column: str, examples: int
+) -> tuple[list[tuple[str, int]], int]:
+    """Find texts that occur more than once in what a function makes of the rows of a small table.
+
+    `function` yields batches with the text column `column`. Returns the first of these texts, in order, with how often they
+    occur, and the number of all occurrences. Raises `ToolUnavailableError` where Spark fails.
+    """
+    partitions = max(min(4 * session.sparkContext.defaultParallelism, rows.num_rows), 1)
+    texts = session.createDataFrame(rows).repartition(partitions).mapInArrow(function, f"{column} string")
+    try:
+        repeated = texts.filter(f"{column} is not null").groupBy(column).count().filter("count > 1").cache()
+        total = repeated.agg(sf.coalesce(sf.sum("count"), sf.lit(0))).collect()[0][0]
+        first = [(str(row[column]), int(row["count"])) for row in repeated.orderBy(column).limit(examples).collect()]
+        repeated.unpersist()
+    except (PySparkException, Py4JError) as error:
+        raise ToolUnavailableError(reason(error)) from error
+    return first, int(total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from fer_pipeline.data.storage import storage_location
 from fer_pipeline.data.table.arrays import read_images
 from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.parts import parts_of
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.schemas import SPLITS
 
@@ -91,19 +93,21 @@ class ProcessedTable:
         table = self.columns(["id", "content_hash"], ds.field("split") == split)
         return dict(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns and types of the files, which may differ from `schemas.PROCESSED`."""
-        with self._readable() as dataset:
-            return dataset.schema
+    def parts(self) -> tuple[pa.Table, pa.Schema]:
+        """List the row groups of all files (`parts.PARTS`), and the columns and types of the first file.
 
-    def columns(self, columns: Sequence[str] | Mapping[str, ds.Expression], rows: ds.Expression | None = None) -> pa.Table:
-        """Read columns, by name or computed, of the rows that a filter keeps.
-
-        `rows` None keeps all. The order of the rows is not defined.
+        The types may differ from `schemas.PROCESSED`.
         """
+        files = sorted((self.path / "faces").glob("*.parquet"))
+        parts, schema = parts_of(storage_location(file) for file in files)
+        if schema is None:
+            raise SourceError(f"{self.path / 'faces'} holds no Parquet file: run `fer preprocess` again")
+        return parts, schema
+
+    def columns(self, names: Sequence[str], rows: ds.Expression) -> pa.Table:
+        """Read columns of the rows that a filter keeps. The order of the rows is not defined."""
         with self._readable() as dataset:
-            return dataset.to_table(columns=dict(columns) if isinstance(columns, Mapping) else list(columns), filter=rows)
+            return dataset.to_table(columns=list(names), filter=rows)
 
     def batches(self, names: Sequence[str], rows: ds.Expression) -> Iterator[pa.RecordBatch]:
         """Read the same batch by batch, for tables that exceed the memory."""

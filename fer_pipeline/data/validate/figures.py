@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from fer_pipeline import schemas
 from fer_pipeline.data.validate.frames import REFERENCE_SHARES
+from fer_pipeline.data.validate.summary import BINS, LIGHT, Summary
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.figures import themed
 
@@ -37,19 +38,16 @@ def balance_figure(classes: pd.DataFrame) -> Figure:
 
 
 @themed
-def light_figure(rows: pd.DataFrame) -> Figure:
+def light_figure(summary: Summary) -> Figure:
     """Draw histograms of brightness and contrast per split, without augmented rows."""
     figure = Figure(figsize=(9, 2.8))
-    for axes, (column, top, words) in zip(
-        figure.subplots(1, 2),
-        (("brightness", 255, "brightness (mean gray value)"), ("contrast", 128, "contrast (standard deviation)")),
-        strict=True,
-    ):
+    words = {"brightness": "brightness (mean gray value)", "contrast": "contrast (standard deviation)"}
+    for axes, (column, top) in zip(figure.subplots(1, 2), LIGHT.items(), strict=True):
+        edges = np.linspace(0, top, BINS + 1)
         for split in schemas.SPLITS:
-            values = rows.loc[(rows["split"] == split) & ~rows["augmented"], column].to_numpy()
-            if len(values):
-                weights = np.full(len(values), 100 / len(values))
-                axes.hist(values, bins=48, range=(0, top), weights=weights, histtype="step", label=split, color=_COLORS[split])
-        axes.set(xlabel=words, ylabel="% of the split")
+            if total := summary.lit[split, column]:
+                shares = [100 * summary.bins[split, column, number] / total for number in range(BINS)]
+                axes.hist(edges[:-1], bins=edges, weights=shares, histtype="step", label=split, color=_COLORS[split])
+        axes.set(xlabel=words[column], ylabel="% of the split")
     figure.axes[0].legend()
     return figure

@@ -1,4 +1,4 @@
-"""Read the frames that the data checks look at."""
+"""Build the small frames that the data checks look at."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from fer_pipeline import schemas
 from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.validate.reading import read_summary
+from fer_pipeline.data.validate.row_checks import ROW_CHECKS
+from fer_pipeline.data.validate.summary import MEASURED_SPLITS, Summary
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import FACE_SIZE, UInt8Array
 from fer_pipeline.labels import EMOTIONS
@@ -25,8 +27,8 @@ REFERENCE_COUNTS: Final = (3995, 436, 4097, 7215, 4830, 3171, 4965)
 
 REFERENCE_SHARES: Final = tuple(count / sum(REFERENCE_COUNTS) for count in REFERENCE_COUNTS)
 
-MEASURED_SPLITS: Final = ("validation", "test")
-"""Splits whose images must not be in train."""
+BAD_ROWS: Final = 4
+"""How many rows of the quarantine are kept for each reason."""
 
 
 @dataclass(frozen=True)
@@ -53,42 +55,57 @@ class Check:
 class QualityData:
     """The frames that the expectations check, and what the page shows.
 
-    `rows` has the columns of `schemas.PROCESSED` without `image`, plus image_length, nulls and votes_sum. `classes` has one row
-    for each split and emotion, `table` a single row of figures, `fields` one row per column of the files. `metadata` and
-    `quarantine_metadata` are what preprocess wrote, `quarantine` the rows it left out.
+    `rows` is a single row: for each column of `ROW_CHECKS` the share of its values that are allowed, for id and rows a number.
+    `classes` has one row for each split and emotion, `table` a single row of figures, `fields` one row per column of the files.
+    `metadata` and `quarantine_metadata` are what preprocess wrote, `quarantine` the first rows that it left out for each reason.
     """
 
+    summary: Summary
+    parts: pa.Table
     rows: pd.DataFrame
     classes: pd.DataFrame
     table: pd.DataFrame
     fields: pd.DataFrame
     metadata: dict[str, Any]
     quarantine_metadata: dict[str, Any]
-    quarantine: pd.DataFrame
+    quarantine: list[dict[str, Any]]
 
 
-def read(processed: Path, quarantine: Path) -> QualityData:
-    """Read the frames from the outputs of preprocess.
+def read(processed: Path, quarantine: Path, master: str) -> QualityData:
+    """Read the frames from the outputs of preprocess; `master` is where Spark runs for a large table.
 
-    Raises `SourceError` where a file is missing or unreadable, `DataQualityError` where the table lacks a column or has no rows.
+    Raises `SourceError` where a file is missing or unreadable, `DataQualityError` where the table lacks a column or has no rows,
+    `ToolUnavailableError` where Spark fails.
     """
     try:
         metadata = json.loads((processed / "facts.json").read_text(encoding="utf-8"))
         quarantine_metadata = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
-        left_out = pq.read_table((quarantine / "rows.parquet").absolute()).to_pandas()
+        left_out = _first_by_reason((quarantine / "rows.parquet").absolute())
     except (OSError, ValueError) as error:
         raise SourceError(f"{processed} or {quarantine} cannot be read: {error}; run `fer preprocess` first") from error
     stored = ProcessedTable.open(processed)
-    missing = [name for name in schemas.PROCESSED.names if name not in stored.schema.names]
+    parts, schema = stored.parts()
+    missing = [name for name in schemas.PROCESSED.names if name not in schema.names]
     if missing:
         raise DataQualityError(f"{processed}/faces lacks the columns {', '.join(missing)}: run `fer preprocess` again")
-    rows = _rows(stored)
-    if rows.empty:
+    summary = read_summary(parts, master)
+    if not summary.rows:
         raise DataQualityError(f"{processed}/faces has no rows, expected at least one of each class: check the source")
-    fields = pd.DataFrame({"field": [f"{field.name}: {_type(field)}" for field in stored.schema]})
-    classes = _classes(rows)
-    table = _table(rows, classes, metadata, quarantine_metadata)
-    return QualityData(rows, classes, table, fields, metadata, quarantine_metadata, left_out)
+    fields = pd.DataFrame({"field": [f"{field.name}: {_type(field)}" for field in schema]})
+    classes = _classes(summary)
+    table = _table(summary, classes, metadata, quarantine_metadata)
+    return QualityData(summary, parts, _rows(summary), classes, table, fields, metadata, quarantine_metadata, left_out)
+
+
+def _first_by_reason(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    kept: dict[str, int] = {}
+    for batch in pq.ParquetFile(path).iter_batches(4_096):
+        for row in batch.to_pylist():
+            kept[row["reason"]] = kept.get(row["reason"], 0) + 1
+            if kept[row["reason"]] <= BAD_ROWS:
+                found.append(row)
+    return found
 
 
 def read_images(processed: Path, rows: pd.DataFrame) -> dict[str, UInt8Array]:
@@ -115,27 +132,23 @@ def _type(field: pa.Field) -> pa.DataType:
     return schemas.PROCESSED.field(at).type if same else field.type
 
 
-def _rows(stored: ProcessedTable) -> pd.DataFrame:
-    columns = {name: ds.field(name) for name in schemas.PROCESSED.names if name != "image"}
-    # The length is taken while reading, so that the pictures never lie in memory together.
-    table = stored.columns({**columns, "image_length": pc.binary_length(ds.field("image"))})
-    rows: pd.DataFrame = table.to_pandas()
-    rows["votes_sum"] = [np.nan if votes is None else float(np.sum(votes)) for votes in rows["votes"]]
-    required = [field.name for field in schemas.PROCESSED if not field.nullable and field.name != "image"]
-    rows["nulls"] = rows[[*required, "image_length"]].isna().sum(axis=1)
-    return rows
+def _rows(summary: Summary) -> pd.DataFrame:
+    shares = {}
+    for column in (check.column for check in ROW_CHECKS):
+        values = summary.values[column]
+        shares[column] = (values - summary.faults[column]) / values if values else 1.0
+    return pd.DataFrame([{"rows": summary.rows, "id": summary.faults["id"], **shares}])
 
 
-def _classes(rows: pd.DataFrame) -> pd.DataFrame:
+def _classes(summary: Summary) -> pd.DataFrame:
     """Count the rows of each split and emotion, without augmented copies.
 
     `deviation` is the distance of the share of an emotion from that in FER-2013.
     """
-    found = rows[~rows["augmented"]]
     parts = []
     for split in schemas.SPLITS:
-        counts = found.loc[found["split"] == split, "label"].value_counts().reindex(range(len(EMOTIONS)), fill_value=0)
-        part = pd.DataFrame({"split": split, "emotion": EMOTIONS, "rows": counts.to_numpy()})
+        counts = [summary.groups[split, label, False] for label in range(len(EMOTIONS))]
+        part = pd.DataFrame({"split": split, "emotion": EMOTIONS, "rows": counts})
         part["share"] = part["rows"] / max(int(part["rows"].sum()), 1)
         part["deviation"] = (part["share"] - np.array(REFERENCE_SHARES)).abs()
         parts.append(part)
@@ -143,23 +156,23 @@ def _classes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(
-    rows: pd.DataFrame, classes: pd.DataFrame, metadata: dict[str, Any], quarantine_metadata: dict[str, Any]
+    summary: Summary, classes: pd.DataFrame, metadata: dict[str, Any], quarantine_metadata: dict[str, Any]
 ) -> pd.DataFrame:
     duplicates = metadata["duplicates"]
-    found = rows[~rows["augmented"]]
     values: dict[str, float] = {
         "quarantine_share": sum(quarantine_metadata["quarantined"].values()) / max(quarantine_metadata["rows_in"], 1),
         "duplicate_share": duplicates["redundant"] / max(duplicates["rows"], 1),
         "conflict_share": duplicates["conflicting_rows"] / max(duplicates["rows"], 1),
         "flat_share": duplicates["flat"] / max(duplicates["rows"], 1),
-        "augmented_outside_train": int((rows["augmented"] & (rows["split"] != "train")).sum()),
+        "augmented_outside_train": sum(
+            count for (split, _, augmented), count in summary.groups.items() if augmented and split != "train"
+        ),
         "classes_in_train": int(((classes["split"] == "train") & (classes["rows"] > 0)).sum()),
     }
     for split in schemas.SPLITS:
-        part = found[found["split"] == split]
-        values[f"brightness_{split}"] = float(part["brightness"].mean())
-        values[f"contrast_{split}"] = float(part["contrast"].mean())
+        for column in ("brightness", "contrast"):
+            values[f"{column}_{split}"] = summary.mean(split, column)
     for split in MEASURED_SPLITS:
-        part = found[found["split"] == split]
-        values[f"leak_share_{split}"] = float(part["in_train"].mean()) if len(part) else 0.0
+        own = sum(count for (name, _, augmented), count in summary.groups.items() if name == split and not augmented)
+        values[f"leak_share_{split}"] = summary.in_train[split] / own if own else 0.0
     return pd.DataFrame([values])

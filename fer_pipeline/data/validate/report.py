@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from fer_pipeline import schemas
 from fer_pipeline.data.validate.figures import balance_figure, light_figure
-from fer_pipeline.data.validate.frames import MEASURED_SPLITS, REFERENCE_SHARES, Check, QualityData, read_images
+from fer_pipeline.data.validate.frames import REFERENCE_SHARES, Check, QualityData, read_images
+from fer_pipeline.data.validate.reading import find_rows
+from fer_pipeline.data.validate.summary import Summary
 from fer_pipeline.imaging import UInt8Array
-from fer_pipeline.labels import EMOTIONS, FERPLUS_COLUMNS, SYNONYMS
+from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.components import Table, Thumbnail, Tone, bold, code, count, percent, stacked, toned
 from fer_pipeline.reports.page import write_page
 
-_PER_CLASS: Final = 8
-_PAIRS: Final = 12
-_PALE: Final = 16
-_BAD_ROWS: Final = 4
-_SEED: Final = 0
-_FERPLUS_LABELS: Final = [SYNONYMS.get(word, word) for word in FERPLUS_COLUMNS]
+COLUMNS: Final = ["id", "row", "split", "label", "content_hash"]
+"""Columns of the rows that are shown."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,24 @@ class Agreement:
     by_emotion: dict[str, float]
 
 
-def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Check]) -> None:
-    """Write the self-contained page."""
-    rows = data.rows
-    chosen = {
-        "samples": _samples(rows),
-        "leaks": rows[rows["split"].isin(MEASURED_SPLITS) & rows["in_train"] & ~rows["augmented"]].head(_PAIRS),
-        "pale": rows[rows["flat"] | rows["low_contrast"]].sort_values(["contrast", "row"]).head(_PALE),
+def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Check], master: str) -> None:
+    """Write the self-contained page; `master` is where Spark runs for a large table."""
+    shown = data.summary.shown
+    chosen = {kind: pd.DataFrame([row for _, row in shown.get(kind, [])], columns=COLUMNS) for kind in ("leaks", "pale")}
+    for label in range(len(EMOTIONS)):
+        chosen[f"samples-{label}"] = pd.DataFrame([row for _, row in shown.get(f"samples-{label}", [])], columns=COLUMNS)
+    members = {
+        kind: {member["row"] for group in data.metadata["duplicates"][kind] for member in group}
+        for kind in ("conflicting", "largest")
     }
-    originals = rows[(rows["split"] == "train") & ~rows["augmented"]]
-    chosen["seen"] = originals[originals["content_hash"].isin(chosen["leaks"]["content_hash"])]
-    for kind in ("conflicting", "largest"):
-        members = [member["row"] for group in data.metadata["duplicates"][kind] for member in group]
-        chosen[kind] = rows[rows["row"].isin(members) & ~rows["augmented"]].drop_duplicates("content_hash")
-    agreement = _agreement(rows)
-    images = read_images(processed, pd.concat(chosen.values()).drop_duplicates("id"))
+    hashes = frozenset(chosen["leaks"]["content_hash"])
+    found = pd.DataFrame(find_rows(data.parts, master, frozenset(set().union(*members.values())), hashes), columns=COLUMNS)
+    chosen["seen"] = found[(found["split"] == "train") & found["content_hash"].isin(hashes)]
+    for kind, rows in members.items():
+        chosen[kind] = found[found["row"].isin(rows)].drop_duplicates("content_hash")
+    agreement = _agreement(data.summary)
+    every = pd.concat([frame for frame in chosen.values() if len(frame)] or [found])
+    images = read_images(processed, every.drop_duplicates("id"))
     write_page(
         target,
         "data_quality.html",
@@ -64,30 +64,21 @@ def write(target: Path, processed: Path, data: QualityData, checks: Sequence[Che
         leaks=", ".join(
             f"{count(rows)} {usage} rows also in training" for usage, rows in data.metadata["duplicates"]["leaks"].items()
         ),
-        leaking=int((rows["split"].isin(MEASURED_SPLITS) & rows["in_train"]).sum()),
-        near_leaking=int((rows["split"].isin(MEASURED_SPLITS) & rows["near_in_train"] & ~rows["in_train"]).sum()),
+        leaking=data.summary.counted["leaking"],
+        near_leaking=data.summary.counted["near_leaking"],
         balance=balance_figure(data.classes),
-        light=light_figure(rows),
+        light=light_figure(data.summary),
         classes=_class_table(data.classes),
-        samples={
-            emotion: _captioned(chosen["samples"][chosen["samples"]["label"] == label], images)
-            for label, emotion in enumerate(EMOTIONS)
-        },
+        samples={emotion: _captioned(chosen[f"samples-{label}"], images) for label, emotion in enumerate(EMOTIONS)},
         pairs=_pairs(chosen["leaks"], chosen["seen"], images),
         conflicts=_groups(data.metadata["duplicates"]["conflicting"], chosen["conflicting"], images),
         largest=_groups(data.metadata["duplicates"]["largest"], chosen["largest"], images),
         pale=_captioned(chosen["pale"], images),
-        low_contrast=int((rows["low_contrast"] & ~rows["flat"]).sum()),
+        low_contrast=data.summary.counted["low_contrast"],
         bad=_bad_rows(data),
         agreement=agreement,
         agreement_table=_agreement_table(agreement) if agreement else None,
     )
-
-
-def _samples(rows: pd.DataFrame) -> pd.DataFrame:
-    train = rows[rows["split"] == "train"]
-    parts = [part.sample(min(_PER_CLASS, len(part)), random_state=_SEED) for _, part in train.groupby("label")]
-    return pd.concat(parts) if parts else train
 
 
 def _captioned(rows: pd.DataFrame, images: dict[str, UInt8Array]) -> list[Thumbnail]:
@@ -156,27 +147,21 @@ def _bad_rows(data: QualityData) -> Table:
     choices = data.quarantine_metadata["removed_by_choice"]
     rows = []
     for reason, number in {**data.quarantine_metadata["quarantined"], **choices}.items():
-        examples = data.quarantine[data.quarantine["reason"] == reason].head(_BAD_ROWS).to_dict("records")
+        examples = [row for row in data.quarantine if row["reason"] == reason]
         kind = "by choice, see params.yaml" if reason in choices else "fault in the source"
         shown = stacked(code(row["name"]) + f" {row['detail']}" for row in examples)
         rows.append((stacked((reason, toned(kind, "dim"))), count(number), shown))
     return Table(("reason", "rows", "examples"), tuple(rows), align="lrl")
 
 
-def _agreement(rows: pd.DataFrame) -> Agreement | None:
-    voted = rows[rows["votes"].notna() & ~rows["augmented"] & rows["label"].between(0, len(EMOTIONS) - 1)]
-    if voted.empty:
+def _agreement(summary: Summary) -> Agreement | None:
+    rows = summary.decided.total()
+    if not rows:
         return None
-    votes = np.array(voted["votes"].tolist())  # (N, 10)
-    clear = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
-    words = np.array(_FERPLUS_LABELS)[votes.argmax(axis=1)]
-    labels = np.array(EMOTIONS)[voted["label"].to_numpy()]
-    decided = clear & np.isin(words, EMOTIONS)
-    if not decided.any():
-        return None
-    same = (words == labels)[decided]
-    by_emotion = {name: float(same[labels[decided] == name].mean()) for name in EMOTIONS if (labels[decided] == name).any()}
-    return Agreement(int(decided.sum()), float(same.mean()), by_emotion)
+    by_emotion = {
+        name: summary.agreeing[label] / summary.decided[label] for label, name in enumerate(EMOTIONS) if summary.decided[label]
+    }
+    return Agreement(rows, summary.agreeing.total() / rows, by_emotion)
 
 
 def _agreement_table(agreement: Agreement) -> Table:

@@ -121,7 +121,9 @@ def page(folder: Path) -> str:
 
 def test_a_healthy_table_passes_all_checks_and_gets_a_page(tmp_path: Path) -> None:
     """A healthy table passes all checks and gets a page that asks nobody for anything."""
-    result = check(write(tmp_path, healthy()))
+    write(tmp_path, healthy())
+    docs = tmp_path / "docs"
+    result = validate(tmp_path / "processed", tmp_path / "quarantine", tmp_path / "report", PARAMS, data_docs=docs)
     assert result.warnings == result.errors == ()
     assert result.passed == len(result.checks) >= 25
     text = page(tmp_path)
@@ -132,8 +134,13 @@ def test_a_healthy_table_passes_all_checks_and_gets_a_page(tmp_path: Path) -> No
     assert "generated" in text
     assert text.count("<img") >= 2 + 7 * 8
     assert re.search(r"row's label in <b>14.3 %</b>", text)  # all votes say happy, one label in seven does
+    results = (tmp_path / "report" / "great_expectations.json").read_bytes()
     check(tmp_path)
     assert page(tmp_path) == text, "an equal report, or DVC would train again"
+    assert (tmp_path / "report" / "great_expectations.json").read_bytes() == results
+    assert [suite["success"] for suite in json.loads(results)] == [True] * 4
+    assert sum(suite["statistics"]["evaluated_expectations"] for suite in json.loads(results)) == len(result.checks)
+    assert len(list((docs / "validations").rglob("*.html"))) == 4
     written = json.loads((tmp_path / "report" / "validation.json").read_text())
     assert written["success"] is True
     assert {"name", "column", "severity", "success", "observed", "expected", "note"} == written["checks"][0].keys()
