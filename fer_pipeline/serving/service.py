@@ -70,6 +70,7 @@ class Fer:
             prediction_logger=open_prediction_logger(settings),
             shadow=open_shadow(settings),
             feedback_inbox=open_feedback_inbox(settings),
+            allowed_origins=settings.allowed_origins,
             hosts=settings.hosts,
         )
         state.serve(model)

@@ -21,6 +21,8 @@ from fer_pipeline.workspace import layout
 PREFIX = "FER_"
 
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:]+")
+_ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # The same place relative to this file in the repository and in the bento.
 BUNDLE = Path(__file__).resolve().parents[2] / layout.BUNDLE
@@ -58,6 +60,20 @@ def _host_names(value: Any) -> Any:
     if not all(_HOST.fullmatch(name) for name in names):
         raise ValueError
     return names
+
+
+def _origins(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    origins = []
+    for text in (part.strip().lower() for part in value.split(",") if part.strip()):
+        found = _ORIGIN.fullmatch(text)
+        port = int(found[3]) if found and found[3] else None
+        if found is None or port == 0 or (port or 0) > 65535:
+            raise ValueError
+        shown = "" if port in (None, _DEFAULT_PORTS[found[1]]) else f":{port}"
+        origins.append(f"{found[1]}://{found[2]}{shown}")  # as a browser writes it
+    return tuple(origins)
 
 
 Positive = Annotated[int, BeforeValidator(_plain_number), Field(ge=1, description="a positive whole number")]
@@ -141,6 +157,15 @@ class ServiceSettings(_Environment):
         BeforeValidator(_host_names),
         Field(description="names of hosts without ports, separated by commas, such as fer.example,service"),
     ] = ()  # besides localhost and the address that it listens on; a proxy in front passes its own name on
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        NoDecode,
+        BeforeValidator(_origins),
+        Field(
+            description="origins of pages, separated by commas, such as https://app.example,http://localhost:8080; "
+            "without paths, each named: no *"
+        ),
+    ] = ()  # pages of others that may use the service from a browser
     reload_seconds: float | None = Field(  # how often the model's folder is looked at
         default=None, gt=0, allow_inf_nan=False, description="a positive number of seconds; leave it out to keep the model"
     )

@@ -35,6 +35,7 @@ class ServiceState:
     shadow: Shadow | None = None  # None: no challenger is compared
     feedback_inbox: FeedbackInbox | None = None  # None: no corrections are taken
     watcher: ModelWatcher | None = None  # None: the model is never replaced
+    allowed_origins: tuple[str, ...] = ()  # of pages of others that may use the service
     hosts: tuple[str, ...] = ()  # names in small letters to which the service answers, besides its own address
 
     def serve(self, model: LoadedModel) -> None:

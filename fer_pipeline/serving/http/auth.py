@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.errors import error_answer
@@ -17,6 +18,12 @@ from fer_pipeline.serving.http.uploads import RefusedError
 _BEARER = HTTPBearer(auto_error=False, description="The value of FER_TOKEN, where the operator has set one.")
 _READING = ("GET", "HEAD", "OPTIONS")
 _PORTS = {"http": 80, "https": 443}
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Range, X-Request-Id",
+    "Access-Control-Max-Age": "600",
+}
+_EXPOSED = "Content-Range, Location, Retry-After, X-Emotion, X-Model, X-Request-Id"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -44,22 +51,48 @@ class OwnHostsOnly:
 
 
 class OwnPagesOnly:
-    """ASGI middleware that refuses with 403 what pages of other origins send.
+    """ASGI middleware that keeps pages of other origins out, but for those of FER_ALLOWED_ORIGINS.
 
-    A browser lets any page send such a request to any host, this machine included, though not read its answer.
+    A browser lets any page send a request to any host, this machine included, though not read its answer: what is not only
+    read is refused with 403. Allowed pages may send, and read (CORS), never with cookies or what else a browser adds by itself:
+    where the service has a token, they must know it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in _READING:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers, allowed = Headers(scope=scope), scope["app"].state.service.allowed_origins
+        if allowed:
+            send = _readable_by(headers.get("origin", ""), allowed, send)
+        if scope["method"] not in _READING:
             try:
-                check_origin(Headers(scope=scope))
+                check_origin(headers, allowed)
             except RefusedError as error:
                 await error_answer(error.status, error.code, str(error))(scope, receive, send)
                 return
+        if scope["method"] == "OPTIONS" and headers.get("origin") in allowed and "access-control-request-method" in headers:
+            await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, send)  # it bears no token
+            return
         await self._app(scope, receive, send)
+
+
+def _readable_by(origin: str, allowed: tuple[str, ...], send: Send) -> Send:
+    """Let the page that asks read the answer where it is allowed."""
+
+    async def send_marked(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer = MutableHeaders(scope=message)
+            answer.add_vary_header("Origin")
+            if origin in allowed:
+                answer["Access-Control-Allow-Origin"] = origin
+                answer["Access-Control-Expose-Headers"] = _EXPOSED
+        await send(message)
+
+    return send_marked
 
 
 async def require_token(request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]) -> None:
@@ -71,19 +104,21 @@ async def require_token(request: Request, bearer: Annotated[HTTPAuthorizationCre
     admission.check_token(bearer.credentials if bearer else None)
 
 
-def check_origin(headers: Headers) -> None:
+def check_origin(headers: Headers, allowed: tuple[str, ...] = ()) -> None:
     """Check that no page of another host or port sends the request.
 
-    Raises `RefusedError` where a browser says that one does. Programs, which send neither `Origin` nor `Sec-Fetch-Site`,
-    pass.
+    Raises `RefusedError` where a browser says that one does whose origin is not `allowed`. Programs, which send neither `Origin`
+    nor `Sec-Fetch-Site`, pass.
     """
     origin, host = headers.get("origin"), headers.get("host", "")
+    if origin in allowed:
+        return
     if headers.get("sec-fetch-site") == "cross-site" or (origin is not None and not _same_place(origin, host)):
         raise RefusedError(
             403,
             "forbidden_origin",
             f"a page of {(origin or 'another site')[:100]} sent this to {host[:100]}: use the service's own page, or a program "
-            "that sends no Origin; a proxy must pass the Host header on",
+            "that sends no Origin; its operator may name the page in FER_ALLOWED_ORIGINS; a proxy must pass the Host header on",
         )
 
 

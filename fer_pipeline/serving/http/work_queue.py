@@ -115,7 +115,10 @@ class WorkQueue:
                 self._refuse()
 
     async def _decision(self, one: _Waiting, request: Request) -> Exception | None:
-        """Wait until this has its turn, is refused, or has waited too long; what its sender does meanwhile that ends it."""
+        """Wait for the turn, the refusal, or the end of the time.
+
+        Returns what ends the request meanwhile: its client leaves, or sends a body too slowly.
+        """
         fault: Exception | None = None
         async with anyio.create_task_group() as tasks:
 

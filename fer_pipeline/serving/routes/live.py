@@ -70,7 +70,7 @@ async def live(websocket: WebSocket) -> None:
     """One camera session, from the first message, which tells the model, to the close."""
     service: ServiceState = websocket.app.state.service
     try:
-        check_origin(websocket.headers)  # browsers let any page open a WebSocket to any host
+        check_origin(websocket.headers, service.allowed_origins)  # browsers let any page open a WebSocket to any host
         service.admission.check_token(_token(websocket))
     except RefusedError as error:  # before a stranger's frame is read
         await websocket.send_denial_response(error_answer(error.status, error.code, str(error)))
