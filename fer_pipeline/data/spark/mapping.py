@@ -46,7 +46,7 @@ def map_rows(
 def repeated_values(
     session: SparkSession, rows: pa.Table, function: BatchFunction, column: str, examples: int
 ) -> tuple[list[tuple[str, int]], int]:
-    """Find texts that occur more than once in what a function makes of the rows of a small table.
+    """Find repeated texts in what a function makes of a small table.
 
     `function` yields batches with the text column `column`. Returns the first of these texts, in order, with how often they
     occur, and the number of all occurrences. Raises `ToolUnavailableError` where Spark fails.

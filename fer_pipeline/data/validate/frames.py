@@ -72,8 +72,9 @@ class QualityData:
 
 
 def read(processed: Path, quarantine: Path, master: str) -> QualityData:
-    """Read the frames from the outputs of preprocess; `master` is where Spark runs for a large table.
+    """Read the frames from the outputs of preprocess.
 
+    `master` is where Spark runs for a large table.
     Raises `SourceError` where a file is missing or unreadable, `DataQualityError` where the table lacks a column or has no rows,
     `ToolUnavailableError` where Spark fails.
     """

@@ -26,9 +26,9 @@ _LOOKED_UP: Final = ("id", "row", "split", "label", "content_hash", "contrast", 
 
 
 def read_summary(parts: pa.Table, master: str) -> Summary:
-    """Summarise the row groups that a table of `PARTS` names, with the ids that occur more than once.
+    """Summarise the row groups that a table of `PARTS` names.
 
-    Raises `SourceError` for unreadable files, `ToolUnavailableError` where Spark fails.
+    Ids that occur more than once are faults of id.     Raises `SourceError` for unreadable files, `ToolUnavailableError` where Spark fails.
     """
     if _rows(parts) <= HERE_ROWS:
         found = summarize(read_parts(parts.to_batches(), COLUMNS, _BATCH))
@@ -47,7 +47,7 @@ def read_summary(parts: pa.Table, master: str) -> Summary:
 
 
 def find_rows(parts: pa.Table, master: str, rows: frozenset[int], hashes: frozenset[str]) -> list[dict[str, Any]]:
-    """Return the rows that are not augmented, of these numbers or of these content hashes, in order.
+    """Return rows by number or by content hash, in order, without augmented ones.
 
     Of each hash, only the first row in train is returned.
     """

@@ -1,4 +1,4 @@
-"""Run the data checks with Great Expectations on small frames; errors stop the run."""
+"""Run the data checks with Great Expectations; errors stop the run."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def validate(
     master: str = "local[*]",
     data_docs: Path | None = None,
 ) -> QualityResult:
-    """Check the processed table; write index.html, validation.json and great_expectations.json into `out`.
+    """Check the processed table; write the page and the results.
 
-    great_expectations.json holds the results as Great Expectations gives them, `data_docs` is a folder for its pages of them.
+    `out` gets index.html, validation.json and great_expectations.json. The last holds the results as Great Expectations gives them, `data_docs` is a folder for its pages of them.
     `master` is where Spark runs for a large table. Raises `DataQualityError`, after writing all, where a check of severity error
     fails, `SourceError` for unreadable tables, `ToolUnavailableError` where Spark fails.
     """
@@ -77,14 +77,20 @@ def validate(
 
 @dataclass(frozen=True)
 class Outcome:
-    """The checks of one frame, and the same as Great Expectations gives it, without its times and identifiers."""
+    """The checks of one frame.
+
+    `result` is what Great Expectations gives, without its times and identifiers.
+    """
 
     checks: tuple[Check, ...]
     result: dict[str, Any]
 
 
 def check_all(data: QualityData, params: ValidateParams, data_docs: Path | None = None) -> list[Outcome]:
-    """Run each expectation on its frame; write Great Expectations' pages of the results into `data_docs`."""
+    """Run each expectation on its frame.
+
+    `data_docs` is a folder for Great Expectations' pages of the results.
+    """
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("processed")
