@@ -94,9 +94,9 @@ class ProcessedTable:
         return dict(zip(table["id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
 
     def parts(self) -> tuple[pa.Table, pa.Schema]:
-        """List the row groups of all files (`parts.PARTS`), and the columns and types of the first file.
+        """List the row groups of all files (`parts.PARTS`), and the schema.
 
-        The types may differ from `schemas.PROCESSED`.
+        The schema is that of the first file; its types may differ from `schemas.PROCESSED`.
         """
         files = sorted((self.path / "faces").glob("*.parquet"))
         parts, schema = parts_of(storage_location(file) for file in files)
@@ -105,7 +105,7 @@ class ProcessedTable:
         return parts, schema
 
     def columns(self, names: Sequence[str], rows: ds.Expression) -> pa.Table:
-        """Read columns of the rows that a filter keeps. The order of the rows is not defined."""
+        """Read columns of the rows that a filter keeps, in no defined order."""
         with self._readable() as dataset:
             return dataset.to_table(columns=list(names), filter=rows)
 

@@ -28,7 +28,8 @@ _LOOKED_UP: Final = ("id", "row", "split", "label", "content_hash", "contrast", 
 def read_summary(parts: pa.Table, master: str) -> Summary:
     """Summarise the row groups that a table of `PARTS` names.
 
-    Ids that occur more than once are faults of id.     Raises `SourceError` for unreadable files, `ToolUnavailableError` where Spark fails.
+    Ids that occur more than once are faults of id. Raises `SourceError` for unreadable files, `ToolUnavailableError` where
+    Spark fails.
     """
     if _rows(parts) <= HERE_ROWS:
         found = summarize(read_parts(parts.to_batches(), COLUMNS, _BATCH))

@@ -55,9 +55,10 @@ def validate(
 ) -> QualityResult:
     """Check the processed table; write the page and the results.
 
-    `out` gets index.html, validation.json and great_expectations.json. The last holds the results as Great Expectations gives them, `data_docs` is a folder for its pages of them.
-    `master` is where Spark runs for a large table. Raises `DataQualityError`, after writing all, where a check of severity error
-    fails, `SourceError` for unreadable tables, `ToolUnavailableError` where Spark fails.
+    `out` gets index.html, validation.json and great_expectations.json. The last holds the results as Great Expectations gives
+    them; `data_docs` is a folder for its pages of them. `master` is where Spark runs for a large table. Raises
+    `DataQualityError`, after writing all, where a check of severity error fails, `SourceError` for unreadable tables,
+    `ToolUnavailableError` where Spark fails.
     """
     data = frames.read(processed, quarantine, master)
     with ExitStack() as stack:
