@@ -71,7 +71,6 @@ def test_the_pages_give_the_figures_against_votes() -> None:
         ("calibration error against the shares of the votes; 0.02 was the aim", f"{found['vote_ece']:.3f}"),
     ):
         assert f"| {row} | {cell} |" in MODELS
-    assert f"| divergence of its probabilities from their votes, in nats | {found['vote_divergence']:.2f} |" in README
 
 
 def _share(found: dict[str, float], figure: str) -> str:

@@ -93,7 +93,10 @@ class _File(NamedTuple):
 
 
 def _files(path: Path) -> Iterator[_File]:
-    """Yield a picture, or those of a folder; a folder without any is one that cannot be read."""
+    """Yield a picture, or those of a folder.
+
+    A folder without any is one that cannot be read.
+    """
     from fer_pipeline.inference.pictures.sources import PictureSource, pictures_in, read_file
 
     def one(file: Path, inside: Path) -> _File:

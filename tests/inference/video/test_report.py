@@ -11,6 +11,7 @@ from tests.inference.video.conftest import SMALL
 
 def test_the_report_is_one_file_that_asks_for_nothing(film: Path, recognizer: Recognizer, tmp_path: Path) -> None:
     page = write_report(tmp_path, analyse(film, recognizer, tmp_path, options=SMALL)).read_text()
+    assert f"model brightness ({recognizer.info.fingerprint})" in page
     assert "film.mp4" in page
     assert "Person 1" in page
     assert "Person 2" in page
