@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
 
+from fer_pipeline.errors import FerError
 from fer_pipeline.workspace.layout import FEEDBACK
 
 _HOUR: Final = 3600.0
@@ -46,6 +47,7 @@ def advise(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
 
     A hook for failures and crashes.
     """
+    drop_expected_traces()
     text = advice(flow.name, state)
     flow_run_logger(flow_run, flow).error(text)
     markdown = f"# {flow.name}: {state.name}\n\n{text}\n"
@@ -66,11 +68,18 @@ def advice(flow: str, state: State[Any]) -> str:
     return f"{happened} {_NEXT[flow]}. When the cause is mended, start it again with the same parameters, or wait for its turn."
 
 
-def without_empty_trace(record: logging.LogRecord) -> bool:
-    """Keep "NoneType: None" out of the log: a filter.
+def drop_expected_traces() -> None:
+    """Keep stack traces of errors that were returned, or are a `FerError`, out of the logs of runs.
 
-    Prefect logs a stack trace with each failed task, also where the task has returned its state and raised nothing.
+    Prefect logs a trace with each failed task, also where the task has returned its state and raised nothing ("NoneType: None"),
+    and calls the error of a failed flow unexpected. The message of a `FerError` says all; what no code expects keeps its trace.
     """
-    if record.exc_info and record.exc_info[0] is None:
+    for name in ("prefect.task_runs", "prefect.flow_runs"):
+        logging.getLogger(name).addFilter(_without_expected_trace)
+
+
+def _without_expected_trace(record: logging.LogRecord) -> bool:
+    if record.exc_info and (record.exc_info[0] is None or issubclass(record.exc_info[0], FerError)):
         record.exc_info = None
+        return "unexpected exception" not in record.getMessage()
     return True

@@ -28,6 +28,11 @@ def show(console: Console | None) -> None:
     _console = console
 
 
+def is_shown() -> bool:
+    """Return whether `show` was called: then Prefect's own lines are not on the terminal."""
+    return _console is not None
+
+
 @contextmanager
 def step(root: Path, name: str) -> Iterator[Step]:
     """Show the step that the block is.

@@ -6,6 +6,9 @@ Retries only where another process can hold a resource (MLflow's database).
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,10 @@ from fer_pipeline.experiments.registry import Version
 from fer_pipeline.promotion import champion, gate
 from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.workspace import dvc
-from flows import ends
+from fer_pipeline.workspace.stage_log import forwarded_output
+from flows import progress
 from flows.artifacts import publish, report_links, show_decision
+from flows.ends import drop_expected_traces
 from flows.run_variable import named_flow_run
 
 
@@ -27,6 +32,9 @@ def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Whether a failure may be gone a little later: another process held a resource."""
     return isinstance(state.result(raise_on_failure=False), ToolUnavailableError)
 
+
+_Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+_LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}  # by the word before the colon that a line of `fer` begins with
 
 DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20], "retry_condition_fn": is_passing}
 
@@ -36,18 +44,26 @@ def run_stage(root: Path, stage: str) -> State[dvc.Outcome]:
     """Run one DVC stage.
 
     Ends as Completed, as Cached where nothing it depends on has changed or DVC restored its outputs, or as Failed with its
-    message. The stack trace of an error that no code expects is logged.
+    message. What the stage prints is logged, but on a terminal, which shows it; so is the stack trace of an error that no code
+    expects.
     """
+    logger = get_run_logger()
+    watched = nullcontext() if os.isatty(1) else forwarded_output(partial(_log_line, logger), echo=progress.is_shown())
     try:
-        with named_flow_run():
+        with named_flow_run(), watched:
             outcome = dvc.reproduce(root, stage)
     except FerError as error:
-        logging.getLogger("prefect.task_runs").addFilter(ends.without_empty_trace)
+        drop_expected_traces()
         for note in getattr(error, "__notes__", ()):
-            get_run_logger().error(note)
+            logger.error(note)
         return Failed(message=str(error), data=error)
     name = "Completed" if outcome is dvc.Outcome.RAN else "Cached"
     return Completed(name=name, data=outcome, message=outcome.value)
+
+
+def _log_line(logger: _Logger, line: str) -> None:
+    level = _LEVELS.get(line.partition(":")[0], logging.INFO)
+    logger.log(level, line)
 
 
 @task(task_run_name="register", **DATABASE_RETRIES)

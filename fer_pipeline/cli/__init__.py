@@ -42,6 +42,8 @@ def main() -> None:
     _show_any_name()
     if OWNER_VARIABLE in os.environ:
         end_with(os.environ[OWNER_VARIABLE])
+        if not sys.stdout.isatty():  # the flow reads what is written there
+            os.dup2(1, 2)
     if len(sys.argv) > 1 and sys.argv[1] in STAGES:
         global _log
         _log = divert_stderr(sys.argv[1])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ STAGES: Final = ("fetch", "preprocess", "validate", "train", "evaluate", "export
 
 _MAX_BYTES = 1_000_000  # of earlier runs; a longer log begins anew
 _TAIL_LINES = 10
+_DRAIN_SECONDS = 5.0  # for what was written last; a process that outlives its stage may hold the pipe open
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,38 @@ def captured_output(log: Path) -> Iterator[list[str]]:
             lines += written.decode(errors="replace").splitlines()
             for descriptor in (*kept, target):
                 os.close(descriptor)
+
+
+@contextmanager
+def forwarded_output(on_line: Callable[[str], object], *, echo: bool) -> Iterator[None]:
+    """Hand each line that is written to descriptor 1 while the block runs to a function, in a thread.
+
+    Child processes inherit the descriptor. `on_line` must not write to it. With `echo` the output goes where it went before, too.
+    """
+    before = os.dup(1)
+    reading, writing = os.pipe()
+    _flush()
+    os.dup2(writing, 1)
+    os.close(writing)
+    reader = threading.Thread(target=_forward, args=(reading, before if echo else None, on_line), daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        _flush()
+        os.dup2(before, 1)
+        reader.join(_DRAIN_SECONDS)
+        if not reader.is_alive():
+            os.close(before)
+
+
+def _forward(reading: int, echo: int | None, on_line: Callable[[str], object]) -> None:
+    with open(reading, encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            if echo is not None:
+                os.write(echo, line.encode())
+            if text := line.rstrip():
+                on_line(text)
 
 
 def _flush() -> None:

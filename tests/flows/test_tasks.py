@@ -4,18 +4,49 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from fer_pipeline.errors import FerError
+from fer_pipeline.errors import FerError, SourceError
 from fer_pipeline.experiments.runs import FLOW_RUN_VARIABLE
 from fer_pipeline.workspace import dvc
-from flows import run_variable, tasks
+from flows import progress, run_variable, tasks
 
 
-def test_a_failed_stage_logs_no_empty_trace(
+@pytest.fixture(autouse=True)
+def run_logger(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """The logger of the run: one that has no server behind it."""
+    logger = logging.getLogger("of_the_run")
+    monkeypatch.setattr(tasks, "get_run_logger", lambda: logger)
+    return logger
+
+
+def test_what_a_stage_prints_reaches_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Lines of child processes, too, each with its level; the terminal shows them where the steps of the run are shown."""
+
+    def prints(*_: object) -> dvc.Outcome:
+        subprocess.run(["printf", "epoch 1/2\nwarning: 3 rows\n\nerror: \\377\nno end"], check=True)
+        return dvc.Outcome.RAN
+
+    monkeypatch.setattr(dvc, "reproduce", prints)
+    caplog.set_level(logging.INFO, logger="of_the_run")
+    wanted = [("INFO", "epoch 1/2"), ("WARNING", "warning: 3 rows"), ("ERROR", "error: \ufffd"), ("INFO", "no end")]
+    assert tasks.run_stage.fn(tmp_path, "train").is_completed()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == wanted
+    assert capfd.readouterr().out == ""
+    monkeypatch.setattr(progress, "_console", Console())
+    tasks.run_stage.fn(tmp_path, "train")
+    assert caplog.messages == 2 * [text for _, text in wanted]
+    assert capfd.readouterr().out.splitlines() == ["epoch 1/2", "warning: 3 rows", "", "error: \ufffd", "no end"]
+
+
+def test_a_failed_stage_logs_no_expected_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A stage that fails has one sentence in the log; the trace of an error that was raised stays."""
@@ -31,13 +62,16 @@ def test_a_failed_stage_logs_no_empty_trace(
     log.addHandler(caplog.handler)  # Prefect's loggers do not propagate
     try:
         log.error("Task run failed with state: %s", state, exc_info=True)
-        try:
-            raise ZeroDivisionError("by zero")
-        except ZeroDivisionError:
-            log.error("failed", exc_info=True)
+        for error in (SourceError("no such file"), ZeroDivisionError("by zero")):
+            log.error("failed of %s", type(error).__name__, exc_info=error)
+            log.error("unexpected exception: %s", error, exc_info=error)
     finally:
         log.removeHandler(caplog.handler)
     assert "NoneType: None" not in caplog.text
+    assert "failed of SourceError" in caplog.text
+    assert "SourceError: no such file" not in caplog.text
+    assert "unexpected exception: no such file" not in caplog.text
+    assert "unexpected exception: by zero" in caplog.text
     assert "ZeroDivisionError: by zero" in caplog.text
 
 
@@ -52,7 +86,6 @@ def test_a_stage_logs_the_trace_of_what_no_code_expects(
         raise error
 
     monkeypatch.setattr(dvc, "reproduce", fails)
-    monkeypatch.setattr(tasks, "get_run_logger", lambda: logging.getLogger("of_the_run"))
     assert tasks.run_stage.fn(tmp_path, "train").is_failed()
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("of_the_run", "Traceback: in my_network")]
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from fer_pipeline.workspace import stage_log
 from fer_pipeline.workspace.layout import DVC_STAGES
-from fer_pipeline.workspace.stage_log import captured_output, divert_stderr, log_file
+from fer_pipeline.workspace.stage_log import captured_output, divert_stderr, forwarded_output, log_file
 
 SCRIPT = """
 import os, subprocess, sys
@@ -48,3 +50,18 @@ def test_captured_output_is_kept_from_the_terminal(tmp_path: Path, capfd: pytest
     assert lines == ["a result"]
     assert sorted(log.read_text().splitlines()) == ["a result", "a warning"]
     assert capfd.readouterr() == ("after\n", "")
+
+
+def test_a_process_that_outlives_its_stage_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came until then is forwarded, and descriptor 1 is as it was before."""
+    monkeypatch.setattr(stage_log, "_DRAIN_SECONDS", 0.5)
+    lines: list[str] = []
+    was = os.fstat(1)
+    with forwarded_output(lines.append, echo=False):
+        left = subprocess.Popen(["sh", "-c", "echo of a daemon; exec sleep 60"])
+        started = time.monotonic()
+    assert time.monotonic() - started < 5
+    assert lines == ["of a daemon"]
+    assert os.fstat(1) == was
+    left.kill()
+    left.wait()
