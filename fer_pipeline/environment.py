@@ -30,7 +30,7 @@ DEFAULTS: Final = MappingProxyType(
         # In memory, its default, a server that starts again has lost who holds a deployment's slot, and ends those runs.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # the first start makes the database
-        "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # with the next one `prefect deployment run --watch` shows a run's lines
+        "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # and the next: `prefect deployment run --watch` shows the log
         "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
         "PYTHONWARNINGS": "ignore",
         "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prefect import flow
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
@@ -23,9 +22,11 @@ from fer_pipeline.monitoring import drift_check
 from fer_pipeline.workspace import dvc, layout
 from fer_pipeline.workspace.layout import PARAMS, PREDICTION_LOG
 from fer_pipeline.workspace.locks import exclusive
+from flows.artifacts import on_the_worker, publish
 from flows.ends import LIMITS, advise
 
 DRIFT_EVENT = "fer.drift.detected"
+_FOUND = "What the drift check found"
 
 
 @flow(
@@ -40,17 +41,24 @@ def check_drift(
 ) -> State[drift_check.DriftCheck] | State[None]:
     """Compare recent predictions of the champion with its validation split.
 
-    `log` is the folder that the service logs to; left out, it is found as `fer monitor drift` finds it. Where predictions are too
-    few, it looks back up to `drift.max_window_hours` of params.yaml. Ends as Completed with the name Drift, NoDrift or NotJudged,
-    whose message says why and which time was looked at, and emits the event `fer.drift.detected` on drift. Where no service has
-    ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with its message.
+    Emits the event `fer.drift.detected` on drift.
+
+    Args:
+        log: Folder that the service logs to. Left out: FER_PREDICTION_LOG of the worker, else data/predictions.
+        window_hours: How far it looks back. Where predictions are too few, up to `drift.max_window_hours` of params.yaml.
+        wait_seconds: How long to wait for another check.
+
+    Returns:
+        Completed with the name Drift, NoDrift or NotJudged, whose message says why and which time was looked at. Where no
+        service has ever logged, it is NotJudged: the log is switched on by choice. A `FerError` becomes a failed state with its
+        message.
     """
     environment.apply()
     root, until = Path.cwd(), datetime.now(UTC)
     folder = root / (log or os.environ.get(LOG_VARIABLE) or PREDICTION_LOG)
     if not folder.is_dir():
         why = f"not judged: no log of predictions in {folder}; {LOG_VARIABLE} switches it on in a service, and names it here"
-        create_markdown_artifact(f"# {why}", key="fer-drift", description="What the drift check found")
+        publish("fer-drift", f"# {why}", _FOUND)
         return Completed(name="NotJudged", message=why)
     processed, out = dvc.output(root, "preprocess"), dvc.output(root, "evaluate").parent / "drift"
     try:
@@ -60,8 +68,7 @@ def check_drift(
             found = drift_check.check(folder, root / layout.BUNDLE, processed, out, bounds, since, until, widen=True)
     except FerError as error:
         return Failed(message=str(error), data=error)
-    create_markdown_artifact(found.markdown(), key="fer-drift", description="What the drift check found")
-    create_link_artifact(found.page.absolute().as_uri(), key="fer-drift-page", link_text="Page of the drift check")
+    publish("fer-drift", f"{found.markdown()}\n\n{on_the_worker([found.page])}", _FOUND)
     if found.result.drifted:
         resource = {"prefect.resource.id": f"fer.model.{found.info.fingerprint}", "prefect.resource.name": found.info.network}
         emit_event(DRIFT_EVENT, resource=resource, payload={"verdict": found.result.verdict, "page": str(found.page)})

@@ -69,7 +69,7 @@ def advice(flow: str, state: State[Any]) -> str:
 
 
 def drop_expected_traces() -> None:
-    """Keep stack traces of errors that were returned, or are a `FerError`, out of the logs of runs.
+    """Keep stack traces of expected errors out of the logs of runs.
 
     Prefect logs a trace with each failed task, also where the task has returned its state and raised nothing ("NoneType: None"),
     and calls the error of a failed flow unexpected. The message of a `FerError` says all; what no code expects keeps its trace.

@@ -42,9 +42,14 @@ def purge_feedback(
 ) -> versions.FeedbackVersion | State[versions.FeedbackVersion]:
     """Delete corrections that have expired or were withdrawn.
 
-    Also where no service runs, and withdrawn ones after acceptance. `inbox` is the folder of corrections; left out, it is found
-    as the commands find it. What has expired waits for no other run of the workspace. A `FerError` becomes a failed state with
-    its message.
+    Also where no service runs, and withdrawn ones after acceptance.
+
+    Args:
+        inbox: Folder of corrections. Left out: FER_FEEDBACK of the worker, else data/feedback-inbox.
+        wait_seconds: How long to wait for another run of the workspace; what has expired does not wait.
+
+    Returns:
+        The version of the accepted corrections that are left. A `FerError` becomes a failed state with its message.
     """
     environment.apply()
     root = Path.cwd()
@@ -65,9 +70,7 @@ def purge_feedback(
             " Tables with their faces are out of DVC's cache; the next training takes them out of "
             f"{layout.RAW}, {layout.PROCESSED} and the quarantine, then `dvc gc --workspace --cloud` out of remotes."
         )
-    folder = root / layout.FEEDBACK
-    links = {"accepted corrections": folder.absolute().as_uri()} if folder.exists() else {}
-    publish("fer-feedback", text, links, "What the deletion of feedback has done")
+    publish("fer-feedback", text, "What the deletion of feedback has done")
     return done
 
 

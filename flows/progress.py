@@ -1,18 +1,22 @@
-"""Show the steps of a run: live on a terminal, elsewhere one line each."""
+"""Show the steps of a run, and log what they print."""
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
-from fer_pipeline.workspace.stage_log import captured_output, log_file
+from fer_pipeline.workspace.stage_log import captured_output, forwarded_output, log_file
 
 _console: Console | None = None
+_LEVELS: Final = {"warning": logging.WARNING, "error": logging.ERROR}  # by the first word of a line, with its colon
 
 
 @dataclass
@@ -26,11 +30,6 @@ def show(console: Console | None) -> None:
     """Show the steps of runs in this process; None: no longer."""
     global _console
     _console = console
-
-
-def is_shown() -> bool:
-    """Return whether `show` was called: then Prefect's own lines are not on the terminal."""
-    return _console is not None
 
 
 @contextmanager
@@ -61,3 +60,20 @@ def step(root: Path, name: str) -> Iterator[Step]:
         said = next((line.strip() for line in reversed(lines) if line.strip()), "")
         detail = f"  {said}" if said and now.outcome == "done" else ""
         console.print(f"{name:12}{now.outcome}, {time.monotonic() - started:.0f} s{detail}")
+
+
+@contextmanager
+def logged_output(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> Iterator[None]:
+    """Log each line that the block prints, but on a terminal, which shows it.
+
+    Where `show` was called it goes on to where it went before, too: Prefect's own lines are not there.
+    """
+
+    def log(line: str) -> None:
+        logger.log(_LEVELS.get(line.partition(":")[0], logging.INFO), line)
+
+    if os.isatty(1):
+        yield
+    else:
+        with forwarded_output(log, echo=_console is not None):
+            yield

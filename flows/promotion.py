@@ -30,8 +30,14 @@ from flows.ends import LIMITS, advise
 def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> Decision | State[Decision]:
     """Evaluate a registered version; when it passes the gate, make it champion.
 
-    The challenger by default. The bundle is tried before the decision, so that a champion can always be served. A `FerError`
-    becomes a failed state with its message.
+    The bundle is tried before the decision, so that a champion can always be served.
+
+    Args:
+        version: Number of the version. Left out: the challenger.
+        wait_seconds: How long to wait for another run of the workspace.
+
+    Returns:
+        The decision. A `FerError` becomes a failed state with its message.
     """
     environment.apply()
     root = Path.cwd()

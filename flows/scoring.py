@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
@@ -18,6 +17,7 @@ from fer_pipeline.scoring import score
 from fer_pipeline.scoring.outputs import FACES
 from fer_pipeline.workspace import layout
 from fer_pipeline.workspace.locks import exclusive
+from flows.artifacts import publish
 from flows.ends import LIMITS, advise
 
 
@@ -38,9 +38,18 @@ def score_pictures(
 ) -> score.ScoreProgress | State[score.ScoreProgress]:
     """Score a folder of pictures or a Parquet table.
 
-    With the champion's bundle, or with the exported model in the folder `model`. Source and output are paths, or s3:// or gs://
-    URIs. What an earlier run of the same output has finished is not done again. A `FerError` becomes a failed state with its
-    message.
+    What an earlier run of the same output has finished is not done again.
+
+    Args:
+        source: Folder of pictures or Parquet table: a path, or an s3:// or gs:// URI.
+        output: Folder to write the table of faces to, likewise.
+        model: Folder of an exported model on the worker's machine. Left out: the champion's bundle.
+        master: Spark master URL.
+        faces: `detect` finds the faces in each picture; `crop` takes each picture as one face.
+        wait_seconds: How long to wait for another run of the same output.
+
+    Returns:
+        What is done. A `FerError` becomes a failed state with its message.
     """
     environment.apply()
     root = Path.cwd()
@@ -51,9 +60,5 @@ def score_pictures(
             facts = score.score(pictures, out, portable, master=master, faces=faces)
     except FerError as error:
         return Failed(message=str(error), data=error)
-    create_markdown_artifact(
-        f"{facts.summary()}\n\nTable: `{out.child(FACES).address}`",
-        key="fer-scores",
-        description="What batch scoring found",
-    )
+    publish("fer-scores", f"{facts.summary()}\n\nTable: `{out.child(FACES).address}`", "What batch scoring found")
     return facts

@@ -5,10 +5,6 @@ Retries only where another process can hold a resource (MLflow's database).
 
 from __future__ import annotations
 
-import logging
-import os
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +17,9 @@ from fer_pipeline.experiments.registry import Version
 from fer_pipeline.promotion import champion, gate
 from fer_pipeline.promotion.decision import Decision, SmokeTest
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.stage_log import forwarded_output
-from flows import progress
-from flows.artifacts import publish, report_links, show_decision
+from flows.artifacts import show_decision, show_summary
 from flows.ends import drop_expected_traces
+from flows.progress import logged_output
 from flows.run_variable import named_flow_run
 
 
@@ -32,9 +27,6 @@ def is_passing(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Whether a failure may be gone a little later: another process held a resource."""
     return isinstance(state.result(raise_on_failure=False), ToolUnavailableError)
 
-
-_Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
-_LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}  # by the word before the colon that a line of `fer` begins with
 
 DATABASE_RETRIES: dict[str, Any] = {"retries": 2, "retry_delay_seconds": [5, 20], "retry_condition_fn": is_passing}
 
@@ -44,13 +36,11 @@ def run_stage(root: Path, stage: str) -> State[dvc.Outcome]:
     """Run one DVC stage.
 
     Ends as Completed, as Cached where nothing it depends on has changed or DVC restored its outputs, or as Failed with its
-    message. What the stage prints is logged, but on a terminal, which shows it; so is the stack trace of an error that no code
-    expects.
+    message. What it prints is logged, and so is the stack trace of an error that no code expects.
     """
     logger = get_run_logger()
-    watched = nullcontext() if os.isatty(1) else forwarded_output(partial(_log_line, logger), echo=progress.is_shown())
     try:
-        with named_flow_run(), watched:
+        with named_flow_run(), logged_output(logger):
             outcome = dvc.reproduce(root, stage)
     except FerError as error:
         drop_expected_traces()
@@ -59,11 +49,6 @@ def run_stage(root: Path, stage: str) -> State[dvc.Outcome]:
         return Failed(message=str(error), data=error)
     name = "Completed" if outcome is dvc.Outcome.RAN else "Cached"
     return Completed(name=name, data=outcome, message=outcome.value)
-
-
-def _log_line(logger: _Logger, line: str) -> None:
-    level = _LEVELS.get(line.partition(":")[0], logging.INFO)
-    logger.log(level, line)
 
 
 @task(task_run_name="register", **DATABASE_RETRIES)
@@ -109,6 +94,6 @@ def set_champion(root: Path, version: Version, over: str | None) -> None:
 
 
 @task(task_run_name="summary")
-def publish_summary(root: Path, markdown: str) -> None:
-    """Store the summary as an artifact of the flow run, with links to the reports."""
-    publish("fer-summary", markdown, report_links(root), "Figures and the gate's decision")
+def publish_summary(root: Path, version: Version, markdown: str) -> None:
+    """Store summary, model card and checks of the data as artifacts of the flow run."""
+    show_summary(root, version, markdown)

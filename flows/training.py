@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
+from pydantic import Field
 
 from fer_pipeline import environment
 from fer_pipeline.config import editing
@@ -23,6 +26,18 @@ from flows.progress import step
 from flows.promotion import promote_version
 
 
+def _offer_profiles(schema: dict[str, Any]) -> None:
+    """Make the profiles of the workspace the choices of a parameter.
+
+    Prefect asks for them where this module is imported: without a workspace, or with faulty parameters, there are none.
+    """
+    with suppress(ParamsError):
+        schema["enum"] = list(load_params(Path.cwd() / PARAMS).profiles)
+
+
+Profile = Annotated[str, Field(json_schema_extra=_offer_profiles)]
+
+
 @flow(
     name="train-champion",
     flow_run_name="train",
@@ -31,13 +46,19 @@ from flows.promotion import promote_version
     on_crashed=[advise],
 )
 def train_champion(
-    data: str | None = None, votes: str | None = None, profile: str | None = None, wait_seconds: float = 0
+    data: str | None = None, votes: str | None = None, profile: Profile | None = None, wait_seconds: float = 0
 ) -> Summary | State[Summary]:
     """Run every stage, register the model, and promote it if it passes the gate.
 
-    Returns the summary. `data` is a path or "synthetic", `votes` a FER+ file, `profile` a recipe of profiles.yaml; left out,
-    params.yaml stays as it is. A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another run
-    holds the workspace for longer than `wait_seconds`.
+    Args:
+        data: Path of the data on the worker's machine, or `synthetic`. Left out: the source in params.yaml.
+        votes: FER+ votes of the data, fer2013new.csv. Left out: none.
+        profile: Recipe of profiles.yaml to train by. Left out: the section `train` of params.yaml as it is.
+        wait_seconds: How long to wait for another run of the workspace.
+
+    Returns:
+        The summary. A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another run holds the
+        workspace for longer.
     """
     environment.apply()
     root = Path.cwd()
@@ -64,7 +85,7 @@ def _run(root: Path) -> Summary:
     with step(root, "promote") as now:
         decision = promote_version(root, challenger)
         summary = summarise(root, challenger, decision, cached)
-        tasks.publish_summary(root, summary.markdown())
+        tasks.publish_summary(root, challenger, summary.markdown())
         now.outcome = "promoted" if decision.promoted else "not promoted"
     return summary
 

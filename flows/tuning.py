@@ -38,7 +38,7 @@ def publish_search(result: SearchResult) -> None:
     """Store the best trial as an artifact of the flow run."""
     rows = [f"| `{key}` | {value} |" for key, value in result.values.items()]
     text = "\n".join([result.comment, "", "| key of train | value |", "|---|---|", *rows])
-    publish("fer-search", text, {}, "The best recipe that the search has found")
+    publish("fer-search", text, "The best recipe that the search has found")
 
 
 @flow(
@@ -51,9 +51,15 @@ def publish_search(result: SearchResult) -> None:
 def tune_recipe(trials: int | None = None, wait_seconds: float = 0) -> SearchResult | State[SearchResult]:
     """Run trials of a search until the number asked for have ended.
 
-    Their number is `tune.trials` by default, those of earlier runs of the same search included. It reads the processed table of
-    the last run and changes no recipe: `fer profile save NAME --from-tuning` does. A `FerError` becomes a failed state with its
-    message: `WorkspaceBusyError` where another search runs for longer than `wait_seconds`.
+    It reads the processed table of the last run and changes no recipe: `fer profile save NAME --from-tuning` does.
+
+    Args:
+        trials: How many, those of earlier runs of the same search included. Left out: `tune.trials` of params.yaml.
+        wait_seconds: How long to wait for another search.
+
+    Returns:
+        The best trial. A `FerError` becomes a failed state with its message: `WorkspaceBusyError` where another search runs for
+        longer.
     """
     environment.apply()
     try:

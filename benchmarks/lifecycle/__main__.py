@@ -75,7 +75,7 @@ def _play(script: Transcript, home: Path, mark: str) -> None:
         stack.enter_context(servers.server(place, "prefect", command)).wait_until_ready(f"{address['prefect']}/api/health")
         place.run("prefect", "work-pool", "create", "local", "--type", "process")
         place.run("prefect", "--no-prompt", "deploy", "--all")
-        place.run("prefect", "automation", "create", "--from-file", "flows/automations.yaml")
+        place.run("python", "-m", "flows.automations")
         stack.enter_context(servers.server(place, "worker", ["prefect", "worker", "start", "--pool", "local"]))
         mlflow.wait_until_ready(f"{address['mlflow']}/health")
         script.say(f"MLflow at {address['mlflow']}, Prefect at {address['prefect']}, a worker for its pool `local`")

@@ -1,4 +1,4 @@
-"""Locate MLflow's store and explain its errors.
+"""Locate MLflow's store and its pages, and explain its errors.
 
 It is mlflow.db in the workspace unless MLFLOW_TRACKING_URI names another. A temporary experiment of DVC, whose folder is removed
 after it, uses the one of the workspace that it was started in.
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeGuard
+from urllib.parse import quote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -21,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.experiments.artifact_locations import artifact_location, follow_workspace
+from fer_pipeline.experiments.records import Version
 from fer_pipeline.workspace.layout import MLFLOW_DATABASE, workspace_root
 
 ANSWER_SECONDS = 4
@@ -110,6 +112,29 @@ def experiment_id(name: str) -> str:
             if found is None:  # not that another process was faster
                 raise
     return str(found.experiment_id)
+
+
+def version_address(version: Version) -> str | None:
+    """Return the page of a version; None where the registry is no server."""
+    server = _server(mlflow.get_registry_uri())
+    return server and f"{server}/#/models/{quote(version.name)}/versions/{version.number}"
+
+
+def artifact_address(run_id: str, path: str) -> str | None:
+    """Return the page of a run's artifact; None where its store is no server."""
+    server = _server(mlflow.get_tracking_uri())
+    if server is None:
+        return None
+    with clear_errors():
+        experiment = MlflowClient().get_run(run_id).info.experiment_id
+    return f"{server}/#/experiments/{experiment}/runs/{run_id}/artifacts/{quote(path)}"
+
+
+def _server(uri: str) -> str | None:
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return None
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"  # without a password
 
 
 def _is_of_workspace(file: Path | None) -> TypeGuard[Path]:

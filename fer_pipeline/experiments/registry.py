@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 import mlflow
 import mlflow.onnx
@@ -167,15 +166,6 @@ def aliases(name: str) -> dict[str, int]:
     with clear_errors():
         found = MlflowClient().search_registered_models(f"name = '{name}'")
     return {alias: int(number) for alias, number in found[0].aliases.items()} if found else {}
-
-
-def address(version: Version) -> str | None:
-    """The version's page on the MLflow server; None where the registry is no server."""
-    parts = urlsplit(mlflow.get_registry_uri())
-    if parts.scheme not in ("http", "https"):
-        return None
-    host = parts.netloc.rpartition("@")[2]  # without a password
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/models/{quote(version.name)}/versions/{version.number}"
 
 
 def _signature() -> ModelSignature:

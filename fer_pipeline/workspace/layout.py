@@ -33,9 +33,11 @@ EXPORT: Final = DATA / "export"
 REPORTS: Final = DATA / "reports"
 EVALUATION_REPORT: Final = REPORTS / "evaluation" / "report.html"
 DATA_REPORT: Final = REPORTS / "data" / "index.html"
+DATA_CHECKS: Final = REPORTS / "data" / "validation.json"
 DRIFT_REPORT: Final = REPORTS / "drift" / "report.html"
 DRIFT_RESULT: Final = REPORTS / "drift" / "drift.json"
 CARD: Final = REPORTS / "card" / "model_card.html"
+CARD_TEXT: Final = CARD.with_suffix(".md")
 
 BUNDLE: Final = DATA / "bundle"
 """The champion's model: what `bentoml build` and `bentoml serve` take."""

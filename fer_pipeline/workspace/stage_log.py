@@ -93,9 +93,10 @@ def captured_output(log: Path) -> Iterator[list[str]]:
 
 @contextmanager
 def forwarded_output(on_line: Callable[[str], object], *, echo: bool) -> Iterator[None]:
-    """Hand each line that is written to descriptor 1 while the block runs to a function, in a thread.
+    """Hand each line that the block writes to descriptor 1 to a function.
 
-    Child processes inherit the descriptor. `on_line` must not write to it. With `echo` the output goes where it went before, too.
+    A thread calls it, and it must not write there. Child processes inherit the descriptor. With `echo` the output goes where it
+    went before, too.
     """
     before = os.dup(1)
     reading, writing = os.pipe()

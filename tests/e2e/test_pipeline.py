@@ -122,17 +122,20 @@ def test_raw_faces_become_a_packaged_champion(workspace: Path, first: Run) -> No
         assert (workspace / "data" / "reports" / page).stat().st_size > 10_000
 
 
-def test_the_summary_is_an_artifact(first: Run) -> None:
+def test_the_summary_is_an_artifact(workspace: Path, first: Run) -> None:
     """The summary is an artifact with figures gate and next steps."""
     text = first.artifacts["fer-summary"]
     for word in ("accuracy", "macro-F1", "fer version 1: promoted", "fer ui mlflow", "fer serve", "not for real pictures"):
         assert word in text
-    assert "/data/reports/evaluation/report.html)" in text  # a link
+    assert f"{workspace}/data/reports/evaluation/report.html`" in text
+    assert "| emotion | pictures | recall |" in first.artifacts["fer-card"]
+    assert '"result": "pass"' in first.artifacts["fer-data-checks"]
+    assert not any("](file:" in text for text in first.artifacts.values())
 
 
 def test_the_decision_of_the_gate_is_an_artifact_and_a_page(workspace: Path, first: Run) -> None:
     assert "fer version 1: promoted" in first.artifacts["fer-gate"]
-    assert (workspace / "data/reports/gate/index.html").as_uri() in first.artifacts["fer-gate"]
+    assert f"{workspace}/data/reports/gate/index.html`" in first.artifacts["fer-gate"]
     assert "promoted" in (workspace / "data/reports/gate/index.html").read_text()
 
 

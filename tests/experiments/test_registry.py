@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -87,14 +88,20 @@ def test_only_a_registry_in_a_sqlite_file_has_a_place_for_a_lock(
 
 
 @pytest.mark.parametrize(
-    ("uri", "page"),
+    ("uri", "server"),
     [
         ("sqlite:///mlflow.db", None),
-        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000/#/models/fer/versions/3"),
-        ("https://me:secret@models.example.org/mlflow", "https://models.example.org/mlflow/#/models/fer/versions/3"),
+        ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"),
+        ("https://me:secret@models.example.org/mlflow", "https://models.example.org/mlflow"),
     ],
 )
-def test_the_address_of_a_version_is_without_password(uri: str, page: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version has an address on a server without its password."""
+def test_pages_of_a_server_are_named_without_password(uri: str, server: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version and an artifact of a run have an address where MLflow is a server."""
     monkeypatch.setattr("mlflow.get_registry_uri", lambda: uri)
-    assert registry.address(registry.Version("fer", 3, "r", {})) == page
+    monkeypatch.setattr("mlflow.get_tracking_uri", lambda: uri)
+    run = SimpleNamespace(info=SimpleNamespace(experiment_id="7"))
+    monkeypatch.setattr(mlflow_store, "MlflowClient", lambda: SimpleNamespace(get_run=lambda _: run))
+    version = mlflow_store.version_address(registry.Version("fer", 3, "r", {}))
+    assert version == (server and f"{server}/#/models/fer/versions/3")
+    page = mlflow_store.artifact_address("r", "evaluation/a report.html")
+    assert page == (server and f"{server}/#/experiments/7/runs/r/artifacts/evaluation/a%20report.html")

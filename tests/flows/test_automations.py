@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 import yaml
-from prefect.events.schemas.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.schemas.automations import Automation, AutomationCore
 from prefect.server import models, schemas
 from prefect.server.database import provide_database_interface
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
 from fer_pipeline import environment
+from flows import automations
 
 ROOT = Path(__file__).parents[2]
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load((ROOT / "flows" / "automations.yaml").read_text())["automations"]
@@ -21,6 +25,29 @@ DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_
 @pytest.mark.parametrize("automation", AUTOMATIONS, ids=lambda automation: automation["name"])
 def test_prefect_accepts_the_automation(automation: dict[str, Any]) -> None:
     assert AutomationCore.model_validate(automation).name == automation["name"]
+
+
+def test_applied_twice_there_is_one_of_each() -> None:
+    """What `prefect automation create` made before is changed, its copy deleted; a paused one stays paused."""
+    stored: dict[int, Automation] = {}
+
+    def put(number: int, automation: AutomationCore) -> None:
+        stored[number] = Automation(id=UUID(int=number), **automation.model_dump(exclude_none=True))
+
+    server = SimpleNamespace(
+        read_automations_by_name=lambda name: [one for one in stored.values() if one.name == name],
+        create_automation=lambda automation: put(len(stored), automation),
+        update_automation=lambda known, automation: put(known.int, automation),
+        delete_automation=lambda known: stored.pop(known.int),
+    )
+    client = cast(SyncPrefectClient, server)
+    assert automations.apply(client) == ["mark killed runs as crashed: created"]
+    old = stored[0].model_copy(update={"description": "of an earlier release", "enabled": False})
+    put(0, old)
+    put(1, old)
+    assert automations.apply(client) == ["mark killed runs as crashed: updated, 1 copies deleted"]
+    assert automations.apply(client) == ["mark killed runs as crashed: updated"]
+    assert [(one.description, one.enabled) for one in stored.values()] == [(AUTOMATIONS[0]["description"], False)]
 
 
 def test_a_run_counts_as_killed_after_several_heartbeats() -> None:

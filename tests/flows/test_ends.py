@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.testing.utilities import prefect_test_harness
+from prefect.utilities.callables import parameter_schema
 
+from fer_pipeline.config.params import load_params
 from fer_pipeline.feedback import versions
 from fer_pipeline.workspace import dvc
-from fer_pipeline.workspace.layout import FEEDBACK
 from flows import ends
 from flows.drift import check_drift
 from flows.feedback import purge_feedback
@@ -49,6 +51,22 @@ def artifacts_of(state: State[Any]) -> dict[str, str]:
 def test_each_flow_has_a_time_limit_and_says_what_to_do_next(flow: Flow[Any, Any]) -> None:
     assert flow.timeout_seconds == ends.LIMITS[flow.name]
     assert flow.on_failure_hooks == flow.on_crashed_hooks == [ends.advise]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_each_parameter_is_described_in_prefects_form(flow: Flow[Any, Any]) -> None:
+    described = {name: schema.get("description", "") for name, schema in flow.parameters.properties.items()}
+    assert described.keys() == inspect.signature(flow.fn).parameters.keys()
+    assert all(text.endswith(".") for text in described.values()), described
+
+
+def test_the_profile_is_chosen_from_those_of_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text, none = parameter_schema(train_champion.fn).properties["profile"]["anyOf"]
+    assert (text["enum"], none) == (list(load_params(ROOT / "params.yaml").profiles), {"type": "null"})
+    assert "cpu" in text["enum"]
+    monkeypatch.chdir(tmp_path)  # no workspace
+    assert "enum" not in parameter_schema(train_champion.fn).properties["profile"]["anyOf"][0]
 
 
 def test_each_flow_that_is_deployed_is_among_them() -> None:
@@ -105,16 +123,13 @@ def test_a_crash_is_told_with_the_next_step(server: None, tmp_path: Path, monkey
     assert "It was ended from outside" in artifacts_of(seen[0])[ends.KEY]
 
 
-def test_what_a_purge_has_done_is_an_artifact_with_a_link(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_purge_has_done_is_an_artifact(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / FEEDBACK).mkdir(parents=True)
     done = versions.FeedbackVersion("0123456789ab", 7, ("a", "b"))
     monkeypatch.setattr(versions, "purge", lambda *_: done)
     artifacts = artifacts_of(purge_feedback(return_state=True))
     assert "2 accepted ones were taken back" in artifacts["fer-feedback"]
     assert "`dvc gc --workspace --cloud`" in artifacts["fer-feedback"]
-    assert (tmp_path / FEEDBACK).as_uri() in artifacts["fer-feedback"]
-    assert "fer-feedback-page" in artifacts
 
 
 def test_advice_without_a_message_says_where_to_look() -> None:

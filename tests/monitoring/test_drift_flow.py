@@ -23,15 +23,8 @@ def test_the_flow_makes_artifacts_and_emits_only_on_drift(workspace: Path, monke
     def emit(event: str, resource: dict[str, str], payload: dict[str, str]) -> None:
         events.append((event, resource["prefect.resource.id"], payload["verdict"]))
 
-    def markdown(text: str, key: str, **_: str) -> None:
-        artifacts[key] = text
-
-    def link(uri: str, key: str, **_: str) -> None:
-        artifacts[key] = uri
-
     monkeypatch.setattr(flow_module, "emit_event", emit)
-    monkeypatch.setattr(flow_module, "create_markdown_artifact", markdown)
-    monkeypatch.setattr(flow_module, "create_link_artifact", link)
+    monkeypatch.setattr(flow_module, "publish", lambda key, text, _: artifacts.update({key: text}))
     log, model = workspace / "data" / "predictions", workspace / "data" / "bundle"
 
     states = [flow_module.check_drift.fn()]
@@ -47,15 +40,14 @@ def test_the_flow_makes_artifacts_and_emits_only_on_drift(workspace: Path, monke
     assert (event, resource) == ("fer.drift.detected", f"fer.model.{ModelInfo.read(model).fingerprint}")
     assert str(states[2].message).startswith(f"{verdict}, ")
     assert artifacts["fer-drift"].startswith("# drift in ")
-    assert artifacts["fer-drift-page"] == (workspace / "data" / "reports" / "drift" / "report.html").as_uri()
+    assert f"`{workspace / 'data' / 'reports' / 'drift' / 'report.html'}`" in artifacts["fer-drift"]
 
 
 def test_the_flow_says_why_nothing_was_judged(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows import drift as flow_module
 
     artifacts: dict[str, str] = {}
-    monkeypatch.setattr(flow_module, "create_markdown_artifact", lambda text, key, **_: artifacts.update({key: text}))
-    monkeypatch.setattr(flow_module, "create_link_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(flow_module, "publish", lambda key, text, _: artifacts.update({key: text}))
     log, served = workspace / "data" / "predictions", workspace / "served"
     shutil.copytree(workspace / "data" / "bundle", served)
     replace(ModelInfo.read(served), temperature=3.0).write(served)
@@ -75,8 +67,7 @@ def test_command_and_flow_find_the_log_of_the_service(workspace: Path, tmp_path:
     """Command and flow find the log where the service writes it."""
     from flows import drift as flow_module
 
-    monkeypatch.setattr(flow_module, "create_markdown_artifact", lambda *_, **__: None)
-    monkeypatch.setattr(flow_module, "create_link_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(flow_module, "publish", lambda *_: None)
     monkeypatch.setenv("FER_PREDICTION_LOG", str(tmp_path / "elsewhere"))
     assert str(tmp_path / "elsewhere") in flow_module.check_drift.fn().message
     log_predictions(tmp_path / "elsewhere", workspace / "data" / "bundle", faces(300, 1))

@@ -18,7 +18,7 @@ def test_the_flow_scores_with_the_bundle_or_fails(
     from flows import scoring as flow
 
     told: list[str] = []
-    monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, **_: told.append(text))
+    monkeypatch.setattr(flow, "publish", lambda _key, text, _: told.append(text))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.png").write_bytes(encode_png(drawn_face))
