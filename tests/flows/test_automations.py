@@ -32,7 +32,7 @@ def test_applied_twice_there_is_one_of_each() -> None:
     stored: dict[int, Automation] = {}
 
     def put(number: int, automation: AutomationCore) -> None:
-        stored[number] = Automation(id=UUID(int=number), **automation.model_dump(exclude_none=True))
+        stored[number] = Automation.model_validate({**automation.model_dump(exclude_none=True), "id": UUID(int=number)})
 
     server = SimpleNamespace(
         read_automations_by_name=lambda name: [one for one in stored.values() if one.name == name],
