@@ -1,4 +1,4 @@
-"""`python -m flows.automations`: the automations of automations.yaml on the server.
+"""Apply the automations of automations.yaml to the server: `python -m flows.automations`.
 
 Giving it again changes them to what the file says now; `prefect automation create` would make a second one of each.
 """
