@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +24,8 @@ The side is about that of an eye or half a mouth.
 """
 
 _ENLARGEMENT = 7
+_FOR, _AGAINST = (178, 24, 43), (33, 102, 172)  # RGB: the ends of ColorBrewer's RdBu, told apart by colour-blind people
+_OPACITY = 0.75  # at full colour
 _FULL_COLOUR = 2.0  # the least change of the log-odds that is drawn in full colour
 
 
@@ -53,13 +54,12 @@ def occlusion_maps(face: UInt8Array, predict: Predict) -> npt.NDArray[np.float64
 def draw_heat_map(face: UInt8Array, importance: npt.NDArray[np.float64], scale: float | None = None) -> UInt8Array:
     """Draw one importance map over its face, RGB uint8 (336, 336, 3).
 
-    `face` is a model input uint8 (48, 48, 1), `importance` one map of `occlusion_maps`. What raises the log-odds is yellow and
-    red, what lowers them blue. `scale` is the importance in full colour; None: the highest of the map, at least 2.
+    `face` is a model input uint8 (48, 48, 1), `importance` one map of `occlusion_maps`. What raises the log-odds is red,
+    what lowers them blue, and the stronger the more opaque. `scale` is the importance in full colour; None: the highest of the map, at least 2.
     """
     scale = scale or max(_FULL_COLOUR, float(np.abs(importance).max()))
-    level = np.clip(128 + 127 * importance / scale, 0, 255).astype(np.uint8)
-    colours = cv2.applyColorMap(level, cv2.COLORMAP_JET)[:, :, ::-1].astype(np.float64)
-    opacity = 0.65 * (np.abs(importance) / scale)[:, :, np.newaxis]
+    colours = np.where((importance > 0)[:, :, np.newaxis], _FOR, _AGAINST)
+    opacity = _OPACITY * (np.abs(importance) / scale)[:, :, np.newaxis]
     mixed = np.rint((1 - opacity) * np.repeat(face, 3, axis=2) + opacity * colours).astype(np.uint8)
     return np.ascontiguousarray(mixed.repeat(_ENLARGEMENT, axis=0).repeat(_ENLARGEMENT, axis=1))
 

@@ -4,7 +4,7 @@ import { setUpCamera, stopCamera } from "./camera.js";
 import { setUpDevice } from "./device.js";
 import { $, say } from "./dom.js";
 import { showModel } from "./model.js";
-import { forgetPicture, setUpPicture, showPicture } from "./picture.js";
+import { forgetPicture, setUpPicture, showPictures } from "./picture.js";
 import { setUpVideo, showVideo } from "./video.js";
 
 const TABS = ["picture", "video", "camera"];
@@ -51,9 +51,10 @@ function choose(name, focus = false) {
 }
 
 function take(transfer) {
+  const pictures = [...transfer.files].filter(({ type, name }) => type.startsWith("image/") || /\.(heic|heif|avif|tiff?)$/i.test(name));
+  if (pictures.length) return choose("picture"), showPictures(pictures);
   for (const file of transfer.files) {
-    if (file.type.startsWith("image/")) return choose("picture"), showPicture(file);
     if (file.type.startsWith("video/") || /\.(mkv|avi|mov)$/i.test(file.name)) return choose("video"), showVideo(file);
   }
-  if (transfer.files.length) say("", "That file is neither picture nor video.");
+  if (transfer.files.length) say("", "That file is neither a picture nor a video.");
 }

@@ -33,10 +33,10 @@ export async function predictHere(file, framing) {
   return request(worker, "picture", { file, framing });
 }
 
-/** The heat map, a PNG file, of a face of the picture before. */
-export async function explainHere(number) {
+/** The heat map, a PNG file, of a face of a picture file by its number from 1. */
+export async function explainHere(file, framing, number) {
   const { worker } = await ready();
-  return request(worker, "explain", { number });
+  return request(worker, "explain", { file, framing, number });
 }
 
 /** A function that takes bitmaps and their times in seconds, and gives answers as those of the WebSocket /live. */

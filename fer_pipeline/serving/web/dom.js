@@ -32,3 +32,18 @@ export function say(words, error = "") {
   $("error").textContent = error;
   $("error").hidden = !error;
 }
+
+/** Scrolls so that an element is at the top of the window. */
+export function bringUp(it) {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  it.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+}
+
+/** Gives a blob to the browser's downloads. */
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -3,7 +3,7 @@
 import { element, percent } from "./dom.js";
 
 const REASONS = {
-  low_confidence: "No expression is likely enough to name.",
+  low_confidence: "No expression is clear enough to name.",
   small: "The face is small.",
   blurry: "The face is blurred.",
   dark: "The face is very dark.",
@@ -11,17 +11,23 @@ const REASONS = {
   cut_off: "Part of the face lies outside the picture.",
 };
 
-export function card(face, number) {
+/** A list item with a line for the face, and the rest in `.face-body`, which shows when `open` or on a click. */
+export function card(face, number, open) {
   const item = element("li", "face");
-  const head = element("header");
+  const details = element("details");
+  details.open = open;
+  const head = element("summary");
   const detail = face.emotion === "uncertain" ? `perhaps ${face.top_emotion}` : percent(face.confidence);
   head.append(element("b", "number", String(number)), element("h3", "", face.emotion), element("span", "", detail));
-  item.append(head, bars(face.probabilities));
+  const body = element("div", "face-body");
+  body.append(bars(face.probabilities));
   if (face.reasons.length) {
     const list = element("ul", "reasons");
     list.append(...face.reasons.map((reason) => element("li", "", REASONS[reason] ?? reason)));
-    item.append(list);
+    body.append(list);
   }
+  details.append(head, body);
+  item.append(details);
   return item;
 }
 

@@ -1,152 +1,136 @@
-// A picture goes to POST /predict, or stays on this device; its faces come back as boxes and bars, and a heat map on request.
+// Pictures go to POST /predict one after the other, or stay on this device; each answer is shown as soon as it is there.
 
-import { explainHere, onDevice, predictHere } from "./device.js";
-import { $, element, plural, say } from "./dom.js";
-import { card } from "./faces.js";
-import { correction } from "./feedback.js";
+import { onDevice, predictHere } from "./device.js";
+import { $, bringUp, element, plural, say } from "./dom.js";
+import { saveAll, savePicture } from "./downloads.js";
+import { drawn, facesOf, pictureForm, showResult, wordsOf } from "./result.js";
 import { ask, Problem } from "./server.js";
 
-let asked = 0; // only the answer to the latest question is shown
-let shown = null; // object URL of the picture on the page
-let current = null; // the file on the page
+const MOST = 50; // pictures at once: each is kept in the memory of the browser
 
-const TURNS = { 90: "90° against the clock", 180: "180°", 270: "90° with the clock" };
+let batch = 0; // only the answers to the latest choice are shown
+let items = []; // {file, address, prediction, error} in the order in which they were chosen
+let shown = null;
 
 export function setUpPicture() {
   $("file").addEventListener("change", () => {
-    if ($("file").files.length) showPicture($("file").files[0]);
+    const files = [...$("file").files]; // a copy: the list empties with the field
     $("file").value = "";
+    showPictures(files);
   });
-  $("whole").addEventListener("change", () => current && showPicture(current));
+  $("whole").addEventListener("change", () => showPictures(items.map(({ file }) => file)));
   $("drop").addEventListener("submit", (event) => event.preventDefault());
+  $("save-json").addEventListener("click", () => saveAll("json", items));
+  $("save-csv").addEventListener("click", () => saveAll("csv", items));
+  $("save-picture").addEventListener("click", () => guarded(() => savePicture(shown)));
 }
 
-export async function showPicture(file) {
-  const turn = ++asked;
-  current = file;
-  busy(true);
-  $("result").hidden = true;
-  say("Looking for faces …");
-  try {
-    const answer = onDevice() ? await predictHere(file, framing()) : await predictThere(file);
-    if (turn === asked) await show(file, answer);
-  } catch (error) {
-    if (turn === asked) tell(error);
-  } finally {
-    if (turn === asked) busy(false);
+/** Analyses picture files, and shows the first answer. */
+export async function showPictures(files) {
+  if (!files.length) return;
+  const mine = begin(files.slice(0, MOST));
+  const framing = $("whole").checked ? "face" : "auto";
+  for (const [i, item] of items.entries()) {
+    say(items.length > 1 ? `Analysing picture ${i + 1} of ${items.length} …` : "Looking for faces …");
+    const failed = await guarded(async () => (item.prediction = await predicted(item.file, framing)), true);
+    if (mine !== batch) return;
+    item.error = failed ?? null;
+    item.framing = framing;
+    if (items.length > 1) listPictures();
+    if (!shown && item.prediction) await show(item);
+    if (mine !== batch) return;
   }
+  end(files.length);
 }
 
 /** Leaves no picture on the page. */
 export function forgetPicture() {
-  asked += 1;
-  current = null;
-  busy(false);
+  begin([]);
+  end(0);
+}
+
+function begin(files) {
+  items.forEach(({ address }) => URL.revokeObjectURL(address));
+  items = files.map((file) => ({ file, address: URL.createObjectURL(file), prediction: null, error: null }));
+  shown = null;
   $("result").hidden = true;
+  $("pictures").replaceChildren();
   $("picture").removeAttribute("src");
+  $("drop").classList.toggle("small", files.length > 0);
+  $("drop").setAttribute("aria-busy", String(files.length > 0));
+  return ++batch;
 }
 
-const framing = () => ($("whole").checked ? "face" : "auto");
-
-async function predictThere(file) {
-  return (await ask(`predict?framing=${framing()}`, { method: "POST", body: form(file) })).json();
+function end(chosen) {
+  $("drop").setAttribute("aria-busy", "false");
+  $("drop").classList.toggle("small", shown !== null);
+  const failed = items.filter(({ error }) => error);
+  const faults = items.length === 1 ? failed.map(({ error }) => error.message) : failed.map(({ file, error }) => `${file.name}: ${error.message}`);
+  if (chosen > items.length && items.length) faults.push(`${chosen} pictures were chosen; the first ${MOST} were analysed.`);
+  say(items.length > 1 ? summary(failed.length) : shown ? wordsOf(shown) : "", faults.join(" "));
 }
 
-async function explainThere(number) {
-  return (await ask(`explain?framing=${framing()}&face=${number}`, { method: "POST", body: form(current) })).blob();
+function summary(failed) {
+  const faces = answered().reduce((sum, { prediction }) => sum + prediction.faces.length, 0);
+  return `${plural(items.length, "picture")}, ${plural(faces, "face")}.${failed ? ` ${failed} could not be read.` : ""}`;
 }
 
-function form(file) {
-  const made = new FormData();
-  made.append("picture", file, "picture");
-  return made;
+const answered = () => items.filter(({ prediction }) => prediction);
+
+async function predicted(file, framing) {
+  if (onDevice()) return predictHere(file, framing);
+  return (await ask(`predict?framing=${framing}`, { method: "POST", body: pictureForm(file) })).json();
 }
 
-function tell(error) {
-  if (!(error instanceof Problem)) throw error;
-  say("", error.message);
-}
-
-async function show(file, prediction) {
-  if (shown) URL.revokeObjectURL(shown);
-  shown = URL.createObjectURL(file);
-  $("picture").src = shown;
+async function show(item) {
+  const first = shown === null;
+  shown = item;
+  $("picture").src = item.address;
   const visible = await $("picture").decode().then(() => true, () => false);
-  if (!visible && !onDevice()) await showDrawnThere(file);
-  const { width, height } = prediction.picture;
-  $("frame").classList.toggle("small", Math.max(width, height) < 200);
-  $("boxes").replaceChildren(...prediction.faces.map((face, i) => face.box && box(face, i, width, height)).filter(Boolean));
-  $("faces").replaceChildren(...prediction.faces.map((face, i) => chosenCard(face, i, file)));
-  $("caption").textContent = `${width} × ${height} pixels, ${prediction.milliseconds.toFixed(0)} ms`;
-  const turn = prediction.faces[0]?.rotation; // one for all faces: it is the picture that was turned
-  $("turned").hidden = !turn;
-  $("turned").textContent = turn ? `No face was found upright; turned by ${TURNS[turn]}, the picture shows ${plural(prediction.faces.length, "face")}.` : "";
-  $("result").hidden = false;
-  const names = prediction.faces.map((face, i) => `face ${i + 1}: ${face.emotion}`).join(", ");
-  const hint = $("whole").checked ? "" : " If the picture is one face, cut out close, tick the box above.";
-  const count = prediction.faces.length;
-  say(count ? `${plural(count, "face")} found; ${names}.` : `No face was found.${hint}`);
-  $("picture").alt = $("status").textContent;
-}
-
-/** The picture as the server draws it, where this browser does not show its format: HEIC, TIFF. */
-async function showDrawnThere(file) {
-  const drawn = await (await ask("annotate", { method: "POST", body: form(file) })).blob();
-  URL.revokeObjectURL(shown);
-  shown = URL.createObjectURL(drawn);
-  $("picture").src = shown;
-  await $("picture").decode();
-}
-
-function box(face, index, width, height) {
-  const button = element("button", "box");
-  button.type = "button";
-  button.setAttribute("aria-label", `Face ${index + 1}: ${face.emotion}`);
-  button.style.left = `${(100 * face.box.x) / width}%`;
-  button.style.top = `${(100 * face.box.y) / height}%`;
-  button.style.width = `${(100 * face.box.width) / width}%`;
-  button.style.height = `${(100 * face.box.height) / height}%`;
-  button.append(element("b", "", String(index + 1)));
-  button.addEventListener("click", () => choose(index, true));
-  return button;
-}
-
-function chosenCard(face, index, file) {
-  const item = card(face, index + 1);
-  item.addEventListener("pointerenter", () => choose(index, false));
-  const button = element("button", "quiet explain", "Why? Show a heat map");
-  button.type = "button";
-  button.addEventListener("click", () => explain(item, button, index, face.top_emotion));
-  item.append(button);
-  const wrong = correction(face, index + 1, file, framing());
-  if (wrong) item.append(wrong);
-  return item;
-}
-
-async function explain(item, button, index, emotion) {
-  button.disabled = true;
-  try {
-    const heat = onDevice() ? await explainHere(index + 1) : await explainThere(index + 1);
-    const figure = element("figure", "heat");
-    const image = element("img");
-    image.alt = `Heat map of face ${index + 1}`;
-    image.src = URL.createObjectURL(heat);
-    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-    const words = `The face as the network sees it. Covering what is red makes “${emotion}” less likely, covering what is blue more likely.`;
-    figure.append(image, element("figcaption", "dim", words));
-    button.replaceWith(figure);
-  } catch (error) {
-    button.disabled = false;
-    tell(error);
+  if (shown !== item) return;
+  if (!visible && !onDevice()) {
+    const address = await guarded(() => drawn(item.file)); // this browser does not show its format: HEIC, TIFF
+    if (shown !== item || !address) return;
+    URL.revokeObjectURL(item.address);
+    $("picture").src = item.address = address;
+    await $("picture").decode();
   }
+  showResult(item);
+  listPictures();
+  if (first) bringUp($("status"));
 }
 
-function choose(index, scroll) {
-  for (const all of [$("boxes"), $("faces")]) [...all.children].forEach((one, i) => one.classList.toggle("chosen", i === index));
-  if (scroll) $("faces").children[index].scrollIntoView({ block: "nearest" });
+/** The pictures as small ones to choose from, where there are several. */
+function listPictures() {
+  if (items.length < 2) return;
+  $("pictures").replaceChildren(
+    ...items.map((item) => {
+      const entry = element("li");
+      const button = element("button");
+      button.type = "button";
+      button.disabled = !item.prediction;
+      button.setAttribute("aria-pressed", String(item === shown));
+      const image = element("img");
+      [image.alt, image.src, image.loading] = ["", item.address, "lazy"];
+      const count = item.prediction ? plural(facesOf(item).length, "face") : item.error ? "cannot be read" : "…";
+      const words = element("span", "", item.file.name);
+      words.append(element("small", "dim", count));
+      button.append(image, words);
+      button.addEventListener("click", () => guarded(() => show(item)));
+      entry.append(button);
+      return entry;
+    }),
+  );
 }
 
-function busy(is) {
-  document.body.classList.toggle("busy", is);
-  $("drop").setAttribute("aria-busy", String(is));
+/** The result of some work; a Problem is shown, or with `quiet` it is the result, which is otherwise undefined. */
+async function guarded(work, quiet = false) {
+  try {
+    const result = await work();
+    return quiet ? undefined : result;
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (quiet) return error;
+    say($("status").textContent, error.message);
+  }
 }

@@ -2,7 +2,13 @@
 
 import { $ } from "./dom.js";
 
-export class Problem extends Error {}
+export class Problem extends Error {
+  /** `code` is that of the service, or says where it went wrong. */
+  constructor(message, code = "page") {
+    super(message);
+    this.code = code;
+  }
+}
 
 const KEY = "fer-token";
 export const token = () => sessionStorage.getItem(KEY);
@@ -62,6 +68,6 @@ export function askToken() {
 }
 
 function problem(status, body) {
-  if (status === 429) return new Problem("The server is busy. Please try again in a moment.");
-  return new Problem(body?.error?.message ?? `The server answered ${status}.`);
+  if (status === 429) return new Problem("The server is busy. Please try again in a moment.", body?.error?.code);
+  return new Problem(body?.error?.message ?? `The server answered ${status}.`, body?.error?.code ?? `http_${status}`);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import time
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from fer_pipeline.imaging import UInt8Array, encode_png
+from fer_pipeline.inference.output_schema import columns
 from tests.serving.browsing import NEEDS_CHROMIUM, Site, Visit, chromium
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
@@ -60,6 +63,54 @@ def test_a_picture_shows_its_face_and_why(visit: Visit, drawn_face: UInt8Array) 
     assert visit.words("status").startswith("1 face found; face 1: ")
     visit.page.click(".explain")
     visit.wait("document.querySelector('.heat img')?.naturalWidth === 336")
+
+
+def png(name: str, picture: UInt8Array) -> dict[str, Any]:
+    return {"name": name, "mimeType": "image/png", "buffer": encode_png(picture)}
+
+
+def test_several_pictures_are_numbered_and_downloaded(visit: Visit, drawn_face: UInt8Array) -> None:
+    """Faces count from left to right; the files have the fields of the schema; a phone shows the result at once."""
+    page = visit.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    small = cv2.resize(drawn_face[80:320, 180:420], (120, 120))
+    pair = np.full((480, 800, 3), 150, np.uint8)
+    pair[:, 160:] = drawn_face
+    pair[200:320, 40:160] = small  # the smaller face is left: /predict names it second, the page first
+    unreadable = {"name": "x.png", "mimeType": "image/png", "buffer": b"hello"}
+    page.set_input_files("#file", [png("=pair.png", pair), unreadable, png("one.png", drawn_face)])
+    visit.wait("document.getElementById('status').textContent === '3 pictures, 3 faces. 1 could not be read.'")
+    assert visit.words("error").startswith("x.png: ")
+    assert page.locator("#pictures button[aria-pressed=true]").inner_text().startswith("=pair.png")
+    assert page.locator("#boxes b").evaluate_all("badges => badges.map((badge) => badge.textContent[0])") == ["1", "2"]
+    left, right = page.locator("#boxes .box").evaluate_all("boxes => boxes.map((box) => parseFloat(box.style.left))")
+    assert left < 20 < right
+    visit.wait("scrollY > 100 && document.getElementById('frame').getBoundingClientRect().bottom < innerHeight")
+    with page.expect_request("**/explain?*") as sent:
+        page.locator(".explain").first.click()
+    assert sent.value.url.endswith("face=2")
+    with page.expect_download() as download:
+        page.click("#save-csv")
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert list(rows[0]) == [*columns("pictures"), "page_number"]
+    assert [(row["file"], row["face"], row["page_number"], row["error"] != "") for row in rows] == [
+        ("'=pair.png", "2", "1", False),
+        ("'=pair.png", "1", "2", False),
+        ("x.png", "", "", True),
+        ("one.png", "1", "1", False),
+    ]
+    with page.expect_download() as download:
+        page.click("#save-json")
+    first, unread, _ = json.loads(Path(download.value.path()).read_text())
+    assert (unread["faces"], unread["error"]["code"]) == ([], "unsupported_picture")
+    assert [face["page_number"] for face in first["faces"]] == [1, 2]
+    with page.expect_download() as download:
+        page.click("#save-picture")
+    assert download.value.suggested_filename == "=pair-faces.jpg"
+    with Image.open(download.value.path()) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (800, 480))
+        assert np.abs(np.asarray(picture).astype(int) - pair).max() > 100
+    visit.complaints = [line for line in visit.complaints if "415" not in line]
 
 
 def test_a_format_that_the_browser_lacks_is_shown_as_drawn(visit: Visit, drawn_face: UInt8Array) -> None:

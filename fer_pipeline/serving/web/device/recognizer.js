@@ -80,7 +80,7 @@ export class Recognizer {
   /** What speaks for the top emotion of a face of the last answer, by its number from 1: {input, importance, scale}. */
   async explained(number) {
     const input = this.inputs[number - 1];
-    if (!input) throw new Fault("That picture is not on this device any more: choose it again.");
+    if (!input) throw new Fault(`The picture has ${this.inputs.length} faces, face ${number} was asked for.`);
     const starts = Array.from({ length: (FACE_SIZE + PATCH - STRIDE) / STRIDE }, (_, i) => STRIDE - PATCH + i * STRIDE);
     const squares = starts.flatMap((y) => starts.map((x) => ({ x, y })));
     const gray = rounded(mean(input.data));

@@ -28,13 +28,15 @@ const work = {
 
   async picture({ file, framing }) {
     const start = performance.now();
-    const image = await pixelsOfFile(file, recognizer.facts.max_pixels);
-    const faces = framing === "face" ? await recognizer.recognizeFace(image) : await recognizer.recognize(image);
+    const { image, faces } = await recognized(file, framing);
     const size = { width: image.width, height: image.height };
     return { faces, picture: size, model: recognizer.facts.model, milliseconds: performance.now() - start };
   },
 
-  explain: async ({ number }) => heatPicture(await recognizer.explained(number)),
+  async explain({ file, framing, number }) {
+    await recognized(file, framing);
+    return heatPicture(await recognizer.explained(number));
+  },
 
   async watch() {
     stream = new Stream(recognizer);
@@ -55,6 +57,11 @@ addEventListener("message", async ({ data: { id, task, ...rest } }) => {
     postMessage({ id, fault: worded(error) });
   }
 });
+
+async function recognized(file, framing) {
+  const image = await pixelsOfFile(file, recognizer.facts.max_pixels);
+  return { image, faces: framing === "face" ? await recognizer.recognizeFace(image) : await recognizer.recognize(image) };
+}
 
 async function opened(network, name) {
   try {
