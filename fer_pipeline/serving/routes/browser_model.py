@@ -15,6 +15,7 @@ from fer_pipeline.imaging import MAX_PIXELS
 from fer_pipeline.inference import quality, smoothing
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.inference.recognizer import LEVEL_DEGREES
+from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.inference.tracking import COAST_SECONDS, FORGET_SECONDS
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.model_schemas import Lineage, lineage
@@ -56,9 +57,9 @@ class DeviceMetadata(BaseModel):
     level_degrees: float
     quality: dict[str, float] = Field(description="bounds of a good face, and the nose that its yaw supposes")
     tracking: dict[str, float] = Field(description="in seconds")
-    temporal: dict[str, float | None] = Field(
-        description="how a camera's answers are joined over time, in seconds: the moving mean, or with dwell_seconds the hidden "
-        "Markov model"
+    camera_temporal: TemporalMode = Field(description="how a camera's answers are joined over time, unless a person chooses")
+    temporal_modes: dict[TemporalMode, dict[str, float | None]] = Field(
+        description="constants of each way, in seconds: of the moving mean, or with dwell_seconds of the hidden Markov model"
     )
 
 
@@ -71,7 +72,6 @@ def device_metadata(request: Request) -> Any:
     network = browser_files.network_file(model)
     name = recognizer.detector.name
     detector = _detector(model, name)
-    mean_seconds, dwell = smoothing.time_constants(service.camera_temporal)
     return {
         "model": lineage(recognizer),
         "network": {"bytes": len(network), "sent": len(network), "sha256": info.sha256},
@@ -96,12 +96,18 @@ def device_metadata(request: Request) -> Any:
             "forget_seconds": FORGET_SECONDS,
             "coast_seconds": COAST_SECONDS,
         },
-        "temporal": {
-            "smoothing_seconds": mean_seconds,
-            "dwell_seconds": dwell,
-            "evidence_seconds": smoothing.EVIDENCE_SECONDS,
-            "least": smoothing.MIN_PROBABILITY,
-        },
+        "camera_temporal": service.camera_temporal,
+        "temporal_modes": {mode: _constants(mode) for mode in smoothing.TEMPORAL_MODES},
+    }
+
+
+def _constants(mode: TemporalMode) -> dict[str, float | None]:
+    mean_seconds, dwell = smoothing.time_constants(mode)
+    return {
+        "smoothing_seconds": mean_seconds,
+        "dwell_seconds": dwell,
+        "evidence_seconds": smoothing.EVIDENCE_SECONDS,
+        "least": smoothing.MIN_PROBABILITY,
     }
 
 

@@ -40,9 +40,9 @@ export async function explainHere(file, framing, number) {
 }
 
 /** A function that takes bitmaps and their times in seconds, and gives answers as those of the WebSocket /live. */
-export async function watchHere() {
+export async function watchHere(temporal) {
   const { worker } = await ready();
-  await request(worker, "watch");
+  await request(worker, "watch", { temporal });
   return (bitmap, time) => request(worker, "frame", { bitmap, time }, [bitmap]);
 }
 

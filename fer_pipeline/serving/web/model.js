@@ -15,6 +15,7 @@ export async function showModel() {
   $("corrections").dataset.days = model.feedback_days;
   $("synthetic").hidden = !model.synthetic;
   $("synthetic").textContent = "This model was trained on generated faces: it is for trying the pipeline, not for real pictures.";
+  $("camera-temporal").value = model.camera_temporal;
   const measured = Object.keys(HEADLINES).filter((name) => name in model.metrics);
   const facts = {
     Network: model.network,

@@ -90,7 +90,9 @@ def test_the_facts_are_those_by_which_the_server_answers(service: Service, brigh
     assert facts["temperature"] == 2.0
     assert facts["image_spec"] == vars(info.image_spec)
     assert (facts["detector"]["name"], facts["detector"]["longest_side"]) == ("centerface", CENTERFACE_SIDE)
-    assert facts["temporal"]["dwell_seconds"] == DWELL_SECONDS
+    assert (facts["camera_temporal"], facts["temporal_modes"]["hmm"]["dwell_seconds"]) == ("hmm", DWELL_SECONDS)
+    smooth = facts["temporal_modes"]["smooth"]
+    assert (smooth["dwell_seconds"], smooth["smoothing_seconds"]) == (None, SMOOTHING_SECONDS)
     assert facts["runtime"]["bytes"] == 14_239_897
     assert facts["runtime"]["sent"] < 4_000_000
 
@@ -98,8 +100,7 @@ def test_the_facts_are_those_by_which_the_server_answers(service: Service, brigh
 def test_the_device_uses_the_operators_temporal_mode(service: Service) -> None:
     """The device joins a cameras answers as the operator chose."""
     service.state.camera_temporal = "smooth"
-    facts = service.client.get("/model/device").json()["temporal"]
-    assert (facts["dwell_seconds"], facts["smoothing_seconds"]) == (None, SMOOTHING_SECONDS)
+    assert service.client.get("/model/device").json()["camera_temporal"] == "smooth"
     assert service.client.get("/model").json()["camera_temporal"] == "smooth"
 
 

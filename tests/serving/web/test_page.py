@@ -254,6 +254,44 @@ def test_the_camera_needs_consent_shows_that_it_is_on_and_stops(visit: Visit) ->
     assert page.evaluate("live.srcObject") is None
     assert not page.is_visible(".on-air")
     assert not page.title().startswith("● ")
+    assert not page.is_checked("#consent")  # whoever comes next is asked again
+    assert page.is_disabled("#start")
+
+
+WATCHED = """
+  window.sockets = [];
+  const Plain = WebSocket;
+  window.WebSocket = class extends Plain {
+    constructor(...all) { super(...all); sockets.push(Object.assign(this, { texts: [], faces: 0 }));
+      this.addEventListener("message", ({ data }) => (this.faces += JSON.parse(data).type === "faces")); }
+    send(data) { if (typeof data === "string") this.texts.push(JSON.parse(data)); super.send(data); }
+  };
+"""
+
+
+def test_a_camera_goes_on_after_a_lost_connection(browser: Any, site: Site) -> None:
+    """The camera connects again, and takes another camera and another way of smoothing."""
+    visit = Visit(browser, site.address, before=WATCHED)
+    page = visit.page
+    start_camera(visit)
+    visit.wait("sockets[0]?.faces > 1")
+    assert page.evaluate("sockets[0].texts") == [{"type": "start", "temporal": "hmm"}]
+    page.evaluate("sockets[0].close()")
+    visit.wait("document.getElementById('status').textContent.includes('Connecting again (1 of 5)')")
+    visit.wait("sockets[1]?.faces > 1")
+    assert page.is_visible(".on-air")
+    visit.wait("document.getElementById('status').textContent.startsWith('Person 1')")
+    page.select_option("#camera-temporal", "none")
+    visit.wait("sockets[2]?.faces > 1")
+    assert page.evaluate("sockets[2].texts[0].temporal") == "none"
+    first = page.input_value("#camera-device")
+    page.select_option("#camera-device", index=1)
+    visit.wait("sockets[3]?.faces > 1")
+    assert (
+        page.evaluate("live.srcObject.getVideoTracks()[0].getSettings().deviceId") == page.input_value("#camera-device") != first
+    )
+    assert page.evaluate("sockets.map(({ readyState }) => readyState)")[-1] == 1
+    visit.close()
 
 
 def test_leaving_the_camera_turns_it_off(visit: Visit) -> None:

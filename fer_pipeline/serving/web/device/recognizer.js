@@ -112,10 +112,12 @@ export class Recognizer {
   }
 }
 
-/** The faces of a live camera, frame by frame, with numbers that stay and answers joined over time. */
+/** The faces of a live camera, frame by frame, with numbers that stay and answers joined over time: "smooth", "hmm" or "none". */
 export class Stream {
-  constructor(recognizer) {
-    Object.assign(this, { recognizer, tracker: new Tracker(recognizer.facts.tracking), smoothers: new Map() });
+  constructor(recognizer, temporal = recognizer.facts.camera_temporal) {
+    const constants = recognizer.facts.temporal_modes[temporal];
+    if (!constants) throw new Fault(`"${temporal}" is no way to join answers over time: ${Object.keys(recognizer.facts.temporal_modes).join(", ")}.`);
+    Object.assign(this, { recognizer, constants, tracker: new Tracker(recognizer.facts.tracking), smoothers: new Map() });
   }
 
   /** The faces of the next frame, taken `time` seconds after the first. */
@@ -127,7 +129,7 @@ export class Stream {
     const known = tracker.detected(found, time).filter(({ face, detected }) => detected || visible(face, image));
     const faces = await recognizer.judged(image, known.map(({ face }) => face));
     const answers = known.map(({ track, detected }, i) => {
-      if (!smoothers.has(track)) smoothers.set(track, joining(recognizer.facts.temporal));
+      if (!smoothers.has(track)) smoothers.set(track, joining(this.constants));
       const smoothed = smoothers.get(track).add(Object.values(faces[i].probabilities), time);
       return { track, ...faces[i], smoothed_emotion: recognizer.nameOf(smoothed), smoothed: recognizer.byLabel(smoothed), detected };
     });

@@ -38,8 +38,8 @@ const work = {
     return heatPicture(await recognizer.explained(number));
   },
 
-  async watch() {
-    stream = new Stream(recognizer);
+  async watch({ temporal }) {
+    stream = new Stream(recognizer, temporal);
   },
 
   async frame({ bitmap, time }) {
