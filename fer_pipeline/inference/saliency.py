@@ -54,8 +54,9 @@ def occlusion_maps(face: UInt8Array, predict: Predict) -> npt.NDArray[np.float64
 def draw_heat_map(face: UInt8Array, importance: npt.NDArray[np.float64], scale: float | None = None) -> UInt8Array:
     """Draw one importance map over its face, RGB uint8 (336, 336, 3).
 
-    `face` is a model input uint8 (48, 48, 1), `importance` one map of `occlusion_maps`. What raises the log-odds is red,
-    what lowers them blue, and the stronger the more opaque. `scale` is the importance in full colour; None: the highest of the map, at least 2.
+    `face` is a model input uint8 (48, 48, 1), `importance` one map of `occlusion_maps`. What raises the log-odds is red, what
+    lowers them blue, and the stronger the more opaque. `scale` is the importance in full colour; None: the highest of the map,
+    at least 2.
     """
     scale = scale or max(_FULL_COLOUR, float(np.abs(importance).max()))
     colours = np.where((importance > 0)[:, :, np.newaxis], _FOR, _AGAINST)

@@ -94,16 +94,12 @@ class Visit:
 
 @contextmanager
 def chromium(folder: Path, seen: UInt8Array) -> Iterator[Any]:
-    """A browser whose two cameras show a picture; their film is written to the folder."""
+    """A browser whose camera shows a picture; its film is written to the folder."""
     buffer = io.BytesIO()
     Image.fromarray(seen).save(buffer, "JPEG", quality=90)
     camera = folder / "camera.mjpeg"
     camera.write_bytes(buffer.getvalue() * 10)
-    arguments = [
-        "--no-sandbox",
-        "--use-fake-device-for-media-stream=device-count=2",
-        f"--use-file-for-fake-video-capture={camera}",
-    ]
+    arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={camera}"]
     with playwright.sync_playwright() as tool:
         started = tool.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield started
