@@ -1,7 +1,7 @@
 // The live camera: consent, then frames one at a time to the server or to this device; boxes, names and a running plot come back.
 
 import { onDevice, watchHere } from "./device.js";
-import { $, bringUp, element, save, say } from "./dom.js";
+import { $, bringUp, element, plural, save, say } from "./dom.js";
 import { bars } from "./faces.js";
 import { connect } from "./live.js";
 import { drawOverlay, picture } from "./overlay.js";
@@ -168,7 +168,7 @@ function show(mine, answer) {
   while (mine.points.length && mine.points[0].time < answer.time - PLOT_SECONDS) mine.points.shift();
   drawLines($("plot"), mine.points, PLOT_SECONDS);
   const rate = mine.frames / ((performance.now() - mine.started) / 1000);
-  $("rate").textContent = `${rate.toFixed(0)} frames a second, ${answer.milliseconds.toFixed(0)} ms each`;
+  $("rate").textContent = `${plural(Math.round(rate), "frame")} a second, ${answer.milliseconds.toFixed(0)} ms each`;
   $("now").replaceChildren(...(first ? [bars(first.smoothed)] : []));
   if (answer.time - mine.spoken > SPOKEN_SECONDS) {
     mine.spoken = answer.time;

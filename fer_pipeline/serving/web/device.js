@@ -1,4 +1,4 @@
-// Where pictures are looked at: on the server, or on this device, by the worker in device/ with the network that the server uses.
+// Where analysis runs: on the server, or on this device, by the worker in device/ with the network that the server uses.
 
 import { $, say } from "./dom.js";
 import { ask, Problem } from "./server.js";
@@ -68,7 +68,7 @@ function ready() {
 
 async function open() {
   if (typeof WebAssembly === "undefined") throw new Problem(`This browser has no WebAssembly, or it is switched off. ${SERVER_INSTEAD}`);
-  if (typeof OffscreenCanvas === "undefined") throw new Problem(`This browser is too old to look at pictures itself. ${SERVER_INSTEAD}`);
+  if (typeof OffscreenCanvas === "undefined") throw new Problem(`This browser is too old to analyse pictures itself. ${SERVER_INSTEAD}`);
   try {
     $("loading").hidden = false;
     const { facts, files } = await fetched(TRIES);

@@ -4,6 +4,9 @@ export const $ = (id) => document.getElementById(id);
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
+/** A date in the words of the reader's language. */
+export const date = (text) => new Date(text).toLocaleDateString(navigator.languages, { dateStyle: "medium" });
+
 export function element(tag, className = "", text = "") {
   const made = document.createElement(tag);
   if (className) made.className = className;

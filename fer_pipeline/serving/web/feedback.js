@@ -1,6 +1,6 @@
 // "Is this wrong?" under a face: the right label, and, only with consent, the face itself go to POST /feedback.
 
-import { $, element } from "./dom.js";
+import { $, date, element } from "./dom.js";
 import { EMOTIONS } from "./emotions.js";
 import { ask, Problem } from "./server.js";
 
@@ -85,7 +85,7 @@ function thank(details, stored) {
   words.tabIndex = -1;
   words.setAttribute("role", "status");
   const kept = stored.picture ? "The face and the labels are kept" : "The labels are kept, no picture";
-  const until = new Date(stored.expires).toLocaleDateString();
+  const until = date(stored.expires);
   words.append(`Thank you: ${stored.corrected}. ${kept} until ${until}${stored.picture ? ", or longer once accepted" : ""}. Your receipt: `);
   words.append(element("code", "", stored.id));
   const undo = element("button", "quiet explain", "Delete it again");

@@ -1,11 +1,13 @@
 // The facts of the model.
 
-import { $, element, percent } from "./dom.js";
+import { $, date, element, percent } from "./dom.js";
 import { ask } from "./server.js";
 
 const HEADLINES = { accuracy: "accuracy", accuracy_dedup: "accuracy without copies of training faces", macro_f1: "macro F1" };
 
-const TEMPORAL_MODES = { smooth: "moving mean", hmm: "hidden Markov model", none: "each frame on its own" };
+const TEMPORAL_MODES = { smooth: "moving average", hmm: "hidden Markov model", none: "none" };
+
+const DATE = /^\d{4}-\d\d-\d\d[T ]/;
 
 export async function showModel() {
   const model = await (await ask("model")).json();
@@ -23,13 +25,13 @@ export async function showModel() {
     "On its test faces": measured.map((name) => `${HEADLINES[name]} ${interval(model.metrics, name)}`).join("; ") || "not measured",
     "Face detector": model.detector,
     "Uncertain below": percent(model.uncertain_below),
-    "Camera, over time": TEMPORAL_MODES[model.camera_temporal],
+    "Camera smoothing": TEMPORAL_MODES[model.camera_temporal],
     "Image spec": model.image_spec.fingerprint,
     Fingerprint: model.fingerprint,
     "SHA-256": model.sha256,
     ...model.lineage,
   };
-  const pair = ([name, value]) => [element("dt", "", name.replaceAll("_", " ")), element("dd", "", String(value))];
+  const pair = ([name, value]) => [element("dt", "", name.replaceAll("_", " ")), element("dd", "", DATE.test(value) ? date(value) : String(value))];
   $("facts").replaceChildren(...Object.entries(facts).flatMap(pair));
 }
 

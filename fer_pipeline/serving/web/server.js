@@ -16,6 +16,7 @@ const headers = () => (token() ? { Authorization: `Bearer ${token()}` } : {});
 
 /** The answer to a request. `AbortError` passes through. */
 export async function ask(path, options = {}) {
+  const sent = token();
   let answer;
   try {
     answer = await fetch(path, { ...options, headers: headers() });
@@ -23,13 +24,14 @@ export async function ask(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The server cannot be reached.");
   }
-  if (answer.status === 401 && (await askToken())) return ask(path, options);
+  if (answer.status === 401 && (await askToken(sent))) return ask(path, options);
   if (answer.ok) return answer;
   throw problem(answer.status, await answer.json().catch(() => null));
 }
 
 /** JSON of the answer to an upload; `onProgress` is told the share that is sent, `signal` ends it. */
 export async function upload(path, file, onProgress, signal) {
+  const sent = token();
   const { status, body } = await new Promise((resolve, reject) => {
     const request = new XMLHttpRequest(); // fetch tells nothing of what is sent
     request.open("POST", path);
@@ -43,21 +45,30 @@ export async function upload(path, file, onProgress, signal) {
     signal.addEventListener("abort", () => request.abort());
     request.send(file);
   });
-  if (status === 401 && (await askToken())) return upload(path, file, onProgress, signal);
+  if (status === 401 && (await askToken(sent))) return upload(path, file, onProgress, signal);
   if (status < 300) return body;
   throw problem(status, body);
 }
 
-/** Whether a person gave a token. */
-export function askToken() {
-  const dialog = $("token");
-  dialog.returnValue = "";
-  dialog.showModal();
+let asking = null; // the open dialog: several requests may be refused at once
+
+/** Whether a person gave a token, or gave one while `sent` was refused. */
+function askToken(sent) {
+  if (token() !== sent) return Promise.resolve(true);
+  asking ??= dialog(sent !== null).finally(() => (asking = null));
+  return asking;
+}
+
+function dialog(wrong) {
+  const it = $("token");
+  it.returnValue = "";
+  $("token-wrong").hidden = !wrong;
+  it.showModal();
   return new Promise((resolve) =>
-    dialog.addEventListener(
+    it.addEventListener(
       "close",
       () => {
-        const given = dialog.returnValue === "send" && $("token-value").value;
+        const given = it.returnValue === "send" && $("token-value").value;
         if (given) sessionStorage.setItem(KEY, given);
         $("token-value").value = "";
         resolve(Boolean(given));
@@ -68,6 +79,7 @@ export function askToken() {
 }
 
 function problem(status, body) {
+  if (status === 401) return new Problem("This service needs a token: without it nothing is analysed.", "unauthorized");
   if (status === 429) return new Problem("The server is busy. Please try again in a moment.", body?.error?.code);
   return new Problem(body?.error?.message ?? `The server answered ${status}.`, body?.error?.code ?? `http_${status}`);
 }

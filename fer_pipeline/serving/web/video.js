@@ -37,7 +37,7 @@ export function setUpVideo() {
 }
 
 export async function showVideo(file) {
-  if (onDevice()) return say("", "Videos are looked at on the server only: choose “On the server” to send one.");
+  if (onDevice()) return say("", "Videos are analysed on the server only: choose “On the server” to send one.");
   await leave("");
   const mine = { job: null, end: new AbortController(), events: null };
   current = mine;

@@ -123,7 +123,7 @@ def test_a_video_is_not_sent_while_this_device_is_chosen(here: Visit, site: Site
     assert not here.page.is_visible("label:has(#video-file)")
     here.page.set_input_files("#video-file", {"name": "film.mp4", "mimeType": "video/mp4", "buffer": b"film"})
     here.wait("!error.hidden")
-    assert here.words("error").startswith("Videos are looked at on the server only")
+    assert here.words("error").startswith("Videos are analysed on the server only")
     assert len(site.asked) == before
 
 

@@ -202,7 +202,7 @@ def test_the_temporal_mode_is_chosen_by_keyboard(visit: Visit, site: Site, tmp_p
     """How answers are joined over time is chosen by keyboard and named with the result."""
     page = visit.page
     page.click("#tab-video")
-    choice = page.get_by_label("How a person's answers are joined over time")
+    choice = page.get_by_label("Smoothing over time")
     assert choice.input_value() == "hmm"
     for key, way in (("ArrowDown", "none"), ("Home", "smooth")):
         choice.focus()
@@ -332,9 +332,11 @@ def test_a_token_is_asked_for_once(browser: Any, brightness_model: Path, tmp_pat
     visit = Visit(browser, site.address)
     file = {"name": "face.png", "mimeType": "image/png", "buffer": encode_png(drawn_face)}
     visit.page.set_input_files("#file", file)
-    visit.page.wait_for_selector("#token[open]")
-    visit.page.fill("#token-value", "s3cret")
-    visit.page.click("#token button[value=send]")
+    for given, wrong in (("secret", False), ("s3cret", True)):
+        visit.page.wait_for_selector("#token[open]")
+        assert visit.page.is_visible("#token-wrong") == wrong
+        visit.page.fill("#token-value", given)
+        visit.page.click("#token button[value=send]")
     visit.page.wait_for_selector("#boxes .box")
     start_camera(visit)
     visit.page.wait_for_selector("#now table")
