@@ -92,6 +92,14 @@ class Visit:
             self.page.wait_for_timeout(50)
 
 
+def start_camera(visit: Visit) -> None:
+    """Agree, and turn the camera on."""
+    visit.page.click("#tab-camera")
+    assert visit.page.is_disabled("#start")
+    visit.page.check("#consent")
+    visit.page.click("#start")
+
+
 @contextmanager
 def chromium(folder: Path, seen: UInt8Array) -> Iterator[Any]:
     """A browser whose camera shows a picture; its film is written to the folder."""

@@ -18,6 +18,7 @@ export function setUpPicture() {
     $("file").value = "";
     showPictures(files);
   });
+  for (const button of $("examples").children) button.addEventListener("click", () => guarded(() => showExample(button.value)));
   $("whole").addEventListener("change", () => showPictures(items.map(({ file }) => file)));
   $("drop").addEventListener("submit", (event) => event.preventDefault());
   $("save-json").addEventListener("click", () => saveAll("json", items));
@@ -41,6 +42,11 @@ export async function showPictures(files) {
     if (mine !== batch) return;
   }
   end(files.length);
+}
+
+async function showExample(address) {
+  const picture = await (await ask(address)).blob();
+  await showPictures([new File([picture], address.split("/").pop(), { type: picture.type })]);
 }
 
 /** Leaves no picture on the page. */

@@ -81,5 +81,6 @@ function dialog(wrong) {
 function problem(status, body) {
   if (status === 401) return new Problem("This service needs a token: without it nothing is analysed.", "unauthorized");
   if (status === 429) return new Problem("The server is busy. Please try again in a moment.", body?.error?.code);
-  return new Problem(body?.error?.message ?? `The server answered ${status}.`, body?.error?.code ?? `http_${status}`);
+  const words = body?.error?.message.replace(/^picture 1(?=[: ])/, "This picture"); // each is sent alone
+  return new Problem(words ?? `The server answered ${status}.`, body?.error?.code ?? `http_${status}`);
 }

@@ -1,16 +1,17 @@
-"""The page in a real Chromium, with a fake camera that plays a file."""
+"""Pictures on the page, in a real Chromium, and what holds for the whole page."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import time
-from collections.abc import Iterator, Sequence
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -18,30 +19,14 @@ from PIL import Image
 
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.output_schema import columns
-from tests.serving.browsing import NEEDS_CHROMIUM, Site, Visit, chromium
+from tests.serving.browsing import NEEDS_CHROMIUM, Site, Visit, start_camera
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
-
-
-FAILING = "(name) => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', name); }; }"
 
 
 @pytest.fixture
 def site(brightness_model: Path, tmp_path: Path) -> Iterator[Site]:
     made = Site(brightness_model, tmp_path / "videos")
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory, drawn_face: UInt8Array) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("camera"), drawn_face) as started:
-        yield started
-
-
-@pytest.fixture
-def visit(browser: Any, site: Site) -> Iterator[Visit]:
-    made = Visit(browser, site.address)
     yield made
     made.close()
 
@@ -63,6 +48,13 @@ def test_a_picture_shows_its_face_and_why(visit: Visit, drawn_face: UInt8Array) 
     assert visit.words("status").startswith("1 face found; face 1: ")
     visit.page.click(".explain")
     visit.wait("document.querySelector('.heat img')?.naturalWidth === 336")
+
+
+def test_an_example_takes_one_click(visit: Visit) -> None:
+    visit.page.click("text=Drawn faces")
+    visit.wait("document.getElementById('status').textContent.includes(' found')")
+    assert visit.words("result-title") == "drawn.jpg"
+    assert not visit.page.is_visible("#examples")  # the zone is small now
 
 
 def png(name: str, picture: UInt8Array) -> dict[str, Any]:
@@ -129,203 +121,6 @@ def test_a_file_that_is_no_picture_is_refused_in_words(visit: Visit) -> None:
     visit.complaints = [line for line in visit.complaints if "415" not in line]  # Chromium's own remark on the status
 
 
-def film(folder: Path, image: UInt8Array, frames: int, then: Sequence[UInt8Array] = ()) -> Path:
-    path = folder / "film.mp4"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "yuv420p"
-        for frame in [*[image] * frames, *then]:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
-
-
-def test_a_video_has_a_timeline_and_can_be_deleted(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:
-    """A video is played with a timeline and deleted on request."""
-    page = visit.page
-    page.click("#tab-video")
-    page.set_input_files("#video-file", film(tmp_path, drawn_face, 50))
-    page.wait_for_selector("#video-result:not([hidden])")
-    visit.wait("player.readyState >= 2")
-    assert visit.words("status") == "1 person in 50 frames."
-    assert "Person 1 over time: " in page.get_attribute(".stack", "aria-label")
-    assert page.locator("#downloads a").count() == 4
-    page.click(".stack", position={"x": page.evaluate("document.querySelector('.stack').clientWidth / 2"), "y": 20})
-    visit.wait("Math.abs(player.currentTime - 1) < 0.1")
-    page.click("#forget")
-    visit.wait("document.getElementById('status').textContent.includes('deleted')")
-    visit.wait("document.getElementById('video-result').hidden")
-    end = time.monotonic() + 10
-    while [*site.root.glob("?" * 32)] and time.monotonic() < end:
-        time.sleep(0.05)
-    assert [*site.root.glob("?" * 32)] == []
-
-
-def test_the_timeline_is_an_accessible_slider(visit: Visit, tmp_path: Path, drawn_face: UInt8Array) -> None:
-    """The timeline of a video is a slider for the keyboard that speaks time and expression."""
-    page = visit.page
-    page.click("#tab-video")
-    empty = np.full_like(drawn_face, 128)
-    page.set_input_files("#video-file", film(tmp_path, drawn_face, 50, then=[empty] * 50))
-    page.wait_for_selector("#video-result:not([hidden])")
-    visit.wait("player.readyState >= 2")
-    slider = page.get_by_role("slider", name="Person 1 over time")
-    page.focus("#forget")
-    while not slider.evaluate("(it) => it === document.activeElement"):
-        page.keyboard.press("Shift+Tab")
-        assert page.evaluate("document.activeElement !== document.body")
-    address = page.get_attribute("[download='faces.jsonl']", "href")
-    label = json.loads(page.request.get(visit.address + address).text().splitlines()[0])["smoothed_emotion"]
-    scrolled = page.evaluate("scrollY")
-    end = float(slider.get_attribute("aria-valuemax"))
-    assert end == pytest.approx(4, abs=0.1)
-    for key, place, words in (
-        ("ArrowRight", 0.5, f"0.5 seconds, {label}"),
-        ("ArrowUp", 1.0, f"1.0 seconds, {label}"),
-        ("ArrowLeft", 0.5, f"0.5 seconds, {label}"),
-        ("PageUp", end, f"{end:.1f} seconds, out of sight"),
-        ("PageDown", 0, f"0.0 seconds, {label}"),
-        ("ArrowDown", 0, f"0.0 seconds, {label}"),
-        ("End", end, f"{end:.1f} seconds, out of sight"),
-        ("Home", 0, f"0.0 seconds, {label}"),
-    ):
-        page.keyboard.press(key)
-        assert slider.get_attribute("aria-valuetext") == words, key
-        assert float(slider.get_attribute("aria-valuenow")) == pytest.approx(place, abs=0.06), key
-        visit.wait(f"Math.abs(player.currentTime - {place}) < 0.01")
-    assert page.evaluate("scrollY") == scrolled
-    page.keyboard.press("a")
-    assert slider.get_attribute("aria-valuetext") == f"0.0 seconds, {label}"
-
-
-def test_the_temporal_mode_is_chosen_by_keyboard(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:
-    """How answers are joined over time is chosen by keyboard and named with the result."""
-    page = visit.page
-    page.click("#tab-video")
-    choice = page.get_by_label("Smoothing over time")
-    assert choice.input_value() == "hmm"
-    for key, way in (("ArrowDown", "none"), ("Home", "smooth")):
-        choice.focus()
-        page.keyboard.press(key)
-        assert choice.input_value() == way
-        page.set_input_files("#video-file", film(tmp_path, drawn_face, 10))
-        page.wait_for_selector("#video-result:not([hidden])")
-        assert visit.words("joined").endswith(f"({way})")
-        (job,) = site.root.glob("?" * 32)
-        assert json.loads((job / "state.json").read_text())["temporal"] == way
-        page.click("#forget")
-        visit.wait("document.getElementById('status').textContent.includes('deleted')")
-
-
-def test_a_video_can_be_cancelled(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:
-    visit.page.click("#tab-video")
-    visit.page.set_input_files("#video-file", film(tmp_path, drawn_face, 2000))
-    visit.wait("document.getElementById('progress-words').textContent.startsWith('Analysing')")
-    visit.page.click("#cancel")
-    visit.wait("document.getElementById('status').textContent.startsWith('Cancelled')")
-    end = time.monotonic() + 10
-    while [*site.root.glob("?" * 32)] and time.monotonic() < end:
-        time.sleep(0.05)
-    assert [*site.root.glob("?" * 32)] == []
-
-
-def start_camera(visit: Visit) -> None:
-    visit.page.click("#tab-camera")
-    assert visit.page.is_disabled("#start")
-    visit.page.check("#consent")
-    visit.page.click("#start")
-
-
-def test_the_camera_needs_consent_shows_that_it_is_on_and_stops(visit: Visit) -> None:
-    page = visit.page
-    start_camera(visit)
-    page.wait_for_selector("#now table")
-    assert page.is_visible(".on-air")
-    assert page.title().startswith("● ")
-    visit.wait("document.getElementById('status').textContent.startsWith('Person 1: ')")
-    visit.wait("overlay.getContext('2d').getImageData(0, 0, overlay.width, overlay.height).data.some((value) => value)")
-    visit.wait("plot.getContext('2d').getImageData(plot.width - 40, 0, 40, plot.height).data.some((value) => value)")
-    with page.expect_download() as download:
-        page.click("#snapshot")
-    with Image.open(download.value.path()) as picture:
-        assert picture.size == (640, 480)
-    page.click("#stop")
-    assert visit.words("status") == "The camera is off."
-    assert page.evaluate("live.srcObject") is None
-    assert not page.is_visible(".on-air")
-    assert not page.title().startswith("● ")
-    assert not page.is_checked("#consent")  # whoever comes next is asked again
-    assert page.is_disabled("#start")
-
-
-WATCHED = """
-  window.sockets = [];
-  const Plain = WebSocket;
-  window.WebSocket = class extends Plain {
-    constructor(...all) { super(...all); sockets.push(Object.assign(this, { texts: [], faces: 0 }));
-      this.addEventListener("message", ({ data }) => (this.faces += JSON.parse(data).type === "faces")); }
-    send(data) { if (typeof data === "string") this.texts.push(JSON.parse(data)); super.send(data); }
-  };
-  const devices = navigator.mediaDevices;
-  const [list, get] = [devices.enumerateDevices.bind(devices), devices.getUserMedia.bind(devices)];
-  window.opened = [];
-  devices.enumerateDevices = async () => [...(await list()), { kind: "videoinput", deviceId: "second", label: "Second" }];
-  devices.getUserMedia = ({ video: { deviceId, ...video } }) => { opened.push(deviceId?.exact); return get({ video }); };
-"""
-
-
-def test_a_camera_goes_on_after_a_lost_connection(browser: Any, site: Site) -> None:
-    """The camera connects again, and takes another camera and another way of smoothing."""
-    visit = Visit(browser, site.address, before=WATCHED)
-    page = visit.page
-    start_camera(visit)
-    visit.wait("sockets[0]?.faces > 1")
-    assert page.evaluate("sockets[0].texts") == [{"type": "start", "temporal": "hmm"}]
-    page.evaluate("sockets[0].close()")
-    visit.wait("document.getElementById('status').textContent.includes('Connecting again (1 of 5)')")
-    visit.wait("sockets[1]?.faces > 1")
-    assert page.is_visible(".on-air")
-    visit.wait("document.getElementById('status').textContent.startsWith('Person 1')")
-    page.select_option("#camera-temporal", "none")
-    visit.wait("sockets[2]?.faces > 1")
-    assert page.evaluate("sockets[2].texts[0].temporal") == "none"
-    page.select_option("#camera-device", "second")  # there is no second one: the script above gives the first again
-    visit.wait("sockets[3]?.faces > 1")
-    assert page.evaluate("opened") == [None, "second"]
-    assert page.evaluate("sockets.map(({ readyState }) => readyState)")[-1] == 1
-    visit.close()
-
-
-def test_leaving_the_camera_turns_it_off(visit: Visit) -> None:
-    start_camera(visit)
-    visit.page.wait_for_selector("#now table")
-    visit.page.focus("#tab-camera")
-    visit.page.keyboard.press("ArrowRight")
-    assert visit.page.get_attribute("#tab-picture", "aria-selected") == "true"
-    assert visit.page.evaluate("live.srcObject") is None
-
-
-def test_a_camera_without_permission_is_named(browser: Any, site: Site) -> None:
-    visit = Visit(browser, site.address, camera=False)
-    visit.page.evaluate(FAILING, "NotAllowedError")
-    start_camera(visit)
-    visit.wait("!error.hidden")
-    assert visit.words("error").startswith("No permission")
-    visit.page.evaluate(FAILING, "NotFoundError")
-    visit.page.click("#start")
-    visit.wait("document.getElementById('error').textContent.startsWith('No camera')")
-    visit.close()
-
-
-def test_a_page_without_https_says_so(browser: Any, site: Site) -> None:
-    visit = Visit(browser, site.address)
-    visit.page.evaluate("Object.defineProperty(window, 'isSecureContext', { value: false })")
-    start_camera(visit)
-    visit.wait("!error.hidden")
-    assert visit.words("error").startswith("Not https")
-    visit.close()
-
-
 def test_a_token_is_asked_for_once(browser: Any, brightness_model: Path, tmp_path: Path, drawn_face: UInt8Array) -> None:
     """A token is asked for once and serves pictures and camera."""
     site = Site(brightness_model, tmp_path / "videos", token="s3cret")
@@ -358,10 +153,44 @@ def test_the_page_can_be_used_without_a_mouse(visit: Visit) -> None:
     assert page.is_visible("#panel-video")
 
 
-def test_a_phone_shows_all_without_scrolling_sideways(browser: Any, site: Site) -> None:
-    visit = Visit(browser, site.address)
-    visit.page.set_viewport_size({"width": 360, "height": 740})
-    for tab in ("picture", "video", "camera"):
-        visit.page.click(f"#tab-{tab}")
-        assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    visit.close()
+def test_nothing_scrolls_sideways_on_a_phone_or_in_large_text(visit: Visit, drawn_face: UInt8Array) -> None:
+    page = visit.page
+    page.set_input_files("#file", [png("a-picture-with-a-long-name.png", drawn_face)] * 3)
+    page.wait_for_selector("#boxes .box")
+    page.click(".explain")
+    page.wait_for_selector(".heat img")
+    for width, size in ((360, 100), (390, 200), (1280, 200)):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.evaluate(f"document.documentElement.style.fontSize = '{size}%'")
+        for tab in ("picture", "video", "camera"):
+            page.click(f"#tab-{tab}")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, size, tab)
+
+
+@pytest.fixture
+def axe(tmp_path: Path) -> str:
+    """The script of axe-core, from the registry of npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm on this machine")
+    got = subprocess.run(["npm", "pack", "axe-core@4.11.0"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    if got.returncode:
+        pytest.skip(f"axe-core cannot be fetched: {got.stderr[-200:]}")
+    with tarfile.open(tmp_path / "axe-core-4.11.0.tgz") as packed:
+        script = packed.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+def test_axe_finds_no_barrier(visit: Visit, axe: str, drawn_face: UInt8Array) -> None:
+    page = visit.page
+    page.set_input_files("#file", [png("one.png", drawn_face)] * 2)
+    page.wait_for_selector("#boxes .box")
+    page.click(".explain")
+    page.wait_for_selector(".heat img")
+    page.evaluate(f"{axe}; 0")
+    faults = "axe.run(document).then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for tab in ("picture", "video", "camera"):
+            page.click(f"#tab-{tab}")
+            assert page.evaluate(faults) == []
