@@ -22,8 +22,8 @@ EXAMPLES = WEB / "examples"
 ORIGINS = {
     "collins.jpg": "Eileen Collins, photographed by NASA (https://flic.kr/p/r9qvLn). Public domain: a work of the United States "
     "government. Taken from scikit-image, data/astronaut.png, and scaled down.",
-    "hopper.jpg": "Grace Hopper, photographed by the U.S. Navy. Public domain: a work of the United States government. Taken from "
-    "matplotlib, mpl-data/sample_data/grace_hopper.jpg, and scaled down.",
+    "hopper.jpg": "Grace Hopper, photographed by the U.S. Navy. Public domain: a work of the United States government. Taken "
+    "from matplotlib, mpl-data/sample_data/grace_hopper.jpg, and scaled down.",
     "drawn.jpg": "Six faces drawn by fer_pipeline/data/synthetic; they show nobody.",
 }
 
