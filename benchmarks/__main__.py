@@ -15,7 +15,20 @@ from rich.console import Console
 from fer_pipeline.errors import FerError
 
 QUICK = ("imports", "inference", "preprocessing")
-SLOW = ("attempts", "detection", "framing", "temporal", "drift", "training", "gate", "service", "camera", "peers", "scale")
+SLOW = (
+    "attempts",
+    "detection",
+    "framing",
+    "temporal",
+    "neutral",
+    "drift",
+    "training",
+    "gate",
+    "service",
+    "camera",
+    "peers",
+    "scale",
+)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from fer_pipeline.workspace.layout import BUNDLE
 from fer_pipeline.workspace.names import printable
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
+    from fer_pipeline.inference.neutral.reference import NeutralReference
     from fer_pipeline.inference.recognizer import Recognizer
 
 
@@ -32,6 +33,8 @@ class _Console(Console):
 results = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 errors = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False, stderr=True)
 
+_DOUBTFUL = 0.1  # probability of neutral below which a neutral picture is doubtful
+
 Model = Annotated[
     str | None,
     typer.Option(
@@ -45,6 +48,9 @@ Detector = Annotated[
         help="Face detector: centerface, yunet (`fer models fetch yunet`), haar, or the path of YuNet's file; "
         "left out: the one of the model, which is centerface unless its params.yaml says otherwise."
     ),
+]
+NeutralTau = Annotated[
+    float | None, typer.Option(help="--neutral: nats by which neutral becomes likelier, .5 where left out.", min=0)
 ]
 Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
 
@@ -89,6 +95,24 @@ def chosen_recognizer(model: str | None, detector: str | None, threshold: float)
     recognizer = Recognizer.load(chosen_model(model), detector, threshold)
     errors.print(f"face detector: {recognizer.detector.name}", style="dim")
     return recognizer
+
+
+def neutral_reference(recognizer: Recognizer, files: list[Path], tau: float | None) -> NeutralReference:
+    """Read the neutral pictures of a command's options, and say on stderr how they read.
+
+    Raises `ImageError` where one cannot be read, or has no face or several.
+    """
+    from fer_pipeline.inference.neutral.reference import DEFAULT_TAU
+    from fer_pipeline.labels import EMOTIONS, emotion_index
+
+    reference = recognizer.reference(files, tau=DEFAULT_TAU if tau is None else tau)
+    ranked = sorted(zip(reference.probabilities, EMOTIONS, strict=True), reverse=True)
+    read = ", ".join(f"{name} {100 * share:.0f} %" for share, name in ranked[:2])
+    errors.print(f"neutral face: {', '.join(map(str, files))}, read as {read}; faces are read relative to it", style="dim")
+    if reference.probabilities[emotion_index("neutral")] < _DOUBTFUL:
+        words = "it hardly reads as neutral: where it shows an expression, all answers are wrong by that"
+        errors.print(labelled("note:", "yellow", words))
+    return reference
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -18,12 +18,14 @@ from rich.text import Text
 from fer_pipeline.cli.options import (
     Detector,
     Model,
+    NeutralTau,
     Threshold,
     chosen_model,
     chosen_recognizer,
     counted,
     errors,
     labelled,
+    neutral_reference,
     results,
 )
 from fer_pipeline.errors import ImageError, ParamsError
@@ -32,6 +34,7 @@ from fer_pipeline.workspace.names import cell
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the command, not by `fer --help`
     from fer_pipeline.inference.face_emotion import FaceEmotion
+    from fer_pipeline.inference.neutral.reference import NeutralReference
     from fer_pipeline.inference.pictures.recognition import Picture
     from fer_pipeline.inference.pictures.sources import PictureSource
     from fer_pipeline.inference.recognizer import Recognizer
@@ -62,6 +65,15 @@ def predict(
     model: Model = None,
     detector: Detector = None,
     threshold: Threshold = 0.4,
+    neutral: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Picture of the same person without an expression, one face; may be given several times. All faces are read "
+            "relative to it, so give pictures of that person alone.",
+            metavar="FILE",
+        ),
+    ] = None,
+    neutral_tau: NeutralTau = None,
 ) -> None:
     """Name the emotions of all faces in pictures.
 
@@ -72,14 +84,17 @@ def predict(
     """
     if as_json and as_csv:
         raise ParamsError("--json and --csv were both given: choose one")
+    if neutral_tau is not None and not neutral:
+        raise ParamsError(f"--neutral-tau is {neutral_tau}, which only --neutral FILE reads: add that, or leave it out")
     given = [one for file in files for one in _files(file)]
     if annotate is not None:
         _prepare(annotate, given)
     recognizer = chosen_recognizer(model, detector, threshold)
+    reference = neutral_reference(recognizer, neutral, neutral_tau) if neutral else None
     show = (_JsonLines if as_json else _CsvRows if as_csv else _Words)(recognizer.info)
     bad = 0
     for start in range(0, len(given), _PICTURES_AT_ONCE):
-        bad += _predict(given[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate)
+        bad += _predict(given[start : start + _PICTURES_AT_ONCE], recognizer, show, annotate, reference)
     if bad:
         errors.print(f"{bad} of {counted(len(given), 'picture')} could not be read")
         raise typer.Exit(ImageError.exit_code)
@@ -121,12 +136,24 @@ def _files(path: Path) -> Iterator[_File]:
         yield one(file, file.relative_to(path).parent)
 
 
-def _predict(files: list[_File], recognizer: Recognizer, show: _Words | _JsonLines | _CsvRows, annotate: Path | None) -> int:
+def _predict(
+    files: list[_File],
+    recognizer: Recognizer,
+    show: _Words | _JsonLines | _CsvRows,
+    annotate: Path | None,
+    reference: NeutralReference | None,
+) -> int:
     from fer_pipeline.imaging import encode_png
 
     bad = 0
-    for file, picture in zip(files, recognizer.recognize_sources([file.source for file in files], keep=True), strict=True):
+    sources = [file.source for file in files]
+    for file, picture in zip(files, recognizer.recognize_sources(sources, keep=True, neutral=reference), strict=True):
         show(picture)
+        if reference is not None and len(picture.faces) > 1:
+            _note(
+                Path(str(picture.file)),
+                f"{len(picture.faces)} faces, each read relative to the neutral face, which is of one person",
+            )
         if picture.error is not None:
             errors.print(labelled("error:", "bold red", f"{picture.file}: {picture.error}"))
             bad += 1
@@ -173,7 +200,8 @@ class _Words:
             return
         count = counted(len(picture.faces), "face") if picture.faces else "no face found"
         turn = f", picture turned by {picture.faces[0].rotation} degrees" if picture.faces and picture.faces[0].rotation else ""
-        results.print(Text.assemble((str(picture.file), "bold"), f": {count}{turn}{self._origin}"))
+        own = ", relative to the neutral face" if picture.faces and picture.faces[0].neutral_reference else ""
+        results.print(Text.assemble((str(picture.file), "bold"), f": {count}{turn}{own}{self._origin}"))
         for number, face in enumerate(picture.faces, 1):
             results.print(Text.assemble(f"  {number}  ", *_words(face)))
 

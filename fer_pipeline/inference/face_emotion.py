@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fer_pipeline.inference.detection.faces import Box
+from fer_pipeline.inference.neutral.reference import ReferenceOrigin
 from fer_pipeline.inference.output_schema import DIGITS, by_emotion
 from fer_pipeline.inference.quality import FacePose, FaceQuality
 from fer_pipeline.labels import EMOTIONS
 
 UNCERTAIN = "uncertain"
+LOW_CONFIDENCE = "low_confidence"
 
 
 class Rectangle(NamedTuple):
@@ -31,7 +33,8 @@ class FaceEmotion:
     its probability is below the recognizer's threshold. `reasons` names what makes the result doubtful: "low_confidence" and
     those of `quality`. `rotation` is 0 or, where the face was found only after rotating the whole image, the counterclockwise
     angle in degrees: 90, 180 or 270; the box is in pixels of the image as it was given. `pose` is None without landmarks.
-    `image_size` is (width, height) of the image as it was given; None where it was one face.
+    `image_size` is (width, height) of the image as it was given; None where it was one face. `neutral_reference` says that the
+    probabilities are relative to the person's own neutral face, and where that came from; None where they are the model's.
     """
 
     box_xyxy: Box | None
@@ -43,6 +46,7 @@ class FaceEmotion:
     rotation: int = 0
     pose: FacePose | None = None
     image_size: tuple[int, int] | None = None
+    neutral_reference: ReferenceOrigin | None = None
 
     @property
     def top_emotion(self) -> str:
@@ -91,6 +95,7 @@ class FaceEmotion:
             "top_emotion": self.top_emotion,
             "confidence": round(self.confidence, DIGITS),
             "probabilities": by_emotion(self.probabilities),
+            "neutral_reference": self.neutral_reference,
             "quality": {
                 "size": round(quality.size, 1),
                 "sharpness": round(quality.sharpness, 1),

@@ -83,6 +83,15 @@ FIELDS: Final = (
     Field("faces[].top_emotion", "top_emotion", "text", "the most probable label, however doubtful"),
     Field("faces[].confidence", "confidence", "number", "calibrated probability of `top_emotion`"),
     *(Field(f"faces[].probabilities.{name}", name, "number", f"calibrated probability of {name}") for name in EMOTIONS),
+    Field(
+        "faces[].neutral_reference",
+        "neutral_reference",
+        "text",
+        "given or track: the probabilities are relative to the person's own neutral face, and so no longer calibrated; it came "
+        "from pictures that were given, or from the person's track in the video. Null where they are the model's",
+        ("pictures", "video"),
+        True,
+    ),
     Field("smoothed_emotion", "smoothed_emotion", "text", "the label of the probabilities joined over time", _VIDEO),
     *(
         Field(f"smoothed.{name}", f"smoothed_{name}", "number", f"probability of {name}, joined over time", _VIDEO)

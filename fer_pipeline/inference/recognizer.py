@@ -17,7 +17,8 @@ from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.faces import Box, FaceBox, FaceDetector, crop_box
 from fer_pipeline.inference.detection.selection import select_detector
 from fer_pipeline.inference.detection.upright import detect_upright
-from fer_pipeline.inference.face_emotion import UNCERTAIN, FaceEmotion
+from fer_pipeline.inference.face_emotion import LOW_CONFIDENCE, UNCERTAIN, FaceEmotion
+from fer_pipeline.inference.neutral.reference import DEFAULT_TAU, NeutralReference
 from fer_pipeline.inference.pictures.recognition import Picture, Recognition
 from fer_pipeline.inference.pictures.sources import PictureSource, Source, is_several, pictures_of
 from fer_pipeline.inference.pretrained import DEFAULT_MODEL, model_folder
@@ -78,29 +79,64 @@ class Recognizer:
         """Metadata of the model."""
         return self.classifier.info
 
-    def recognize(self, source: Source, *, bgr: bool = False) -> Recognition:
+    def recognize(self, source: Source, *, bgr: bool = False, neutral: NeutralReference | Source | None = None) -> Recognition:
         """Recognize the faces of a picture, or of several.
 
         `source` is a path, bytes, an open file, a PIL image or an array, uint8 RGB (H, W, 3) or gray (H, W); or a folder, or a
         list of such. With `bgr` the channels of arrays are in the order of OpenCV. Returns a list of the faces, largest first;
         empty where there is no face.
 
+        `neutral` is a `reference`, or the pictures to make one of: how one person looks without an expression. Every face of
+        `source` is then read relative to it, so give it with pictures of that person; `neutral_reference` of each face says so.
+
         Where no upright face is found, the image is searched again rotated by 90, 180 and 270 degrees
         (`detection.upright.detect_upright`). Raises `ImageError` where one picture cannot be read; of several it is among the
-        `errors` of the result.
+        `errors` of the result. With `neutral` it raises what `reference` and `relative_to` raise.
         """
+        if neutral is not None and not isinstance(neutral, NeutralReference):
+            neutral = self.reference(neutral, bgr=bgr)
         several = is_several(source)
         sources = pictures_of(source, bgr=bgr)
         batches = iter(lambda: tuple(islice(sources, _PICTURES_AT_ONCE)), ())
-        pictures = [picture for batch in batches for picture in self.recognize_sources(batch, keep=not several)]
+        pictures = [picture for batch in batches for picture in self.recognize_sources(batch, keep=not several, neutral=neutral)]
         if not several and pictures[0].error is not None:
             raise ImageError(pictures[0].error)
         return Recognition(pictures, self.info)
 
-    def recognize_sources(self, sources: Sequence[PictureSource], *, keep: bool) -> Iterator[Picture]:
+    def reference(self, pictures: Source, *, bgr: bool = False, tau: float = DEFAULT_TAU) -> NeutralReference:
+        """Read a person's neutral face, to recognize that person's other faces by.
+
+        `pictures` is one picture or several, as for `recognize`, each with one face and all of one person, who shows no
+        expression. `tau`, in nats, is how much likelier neutral becomes. The reference is of this model alone. Raises
+        `ImageError` where a picture cannot be read, or has no face or several, and `ParamsError` for a `tau` below 0.
+        """
+        faces = [picture.only_face() for picture in self.recognize(pictures, bgr=bgr).pictures]
+        return NeutralReference.of([face.probabilities for face in faces], self.info.fingerprint, tau)
+
+    def relative_to(self, reference: NeutralReference, face: FaceEmotion) -> FaceEmotion:
+        """Return the answer on a face relative to a person's neutral face.
+
+        Raises `ModelError` where the reference was made by another model.
+        """
+        reference.check_model(self.info.fingerprint)
+        probabilities = reference.relative(face.probabilities)
+        emotion = self.name_of(probabilities, relative=True)
+        doubts = tuple(reason for reason in face.reasons if reason != LOW_CONFIDENCE)
+        return replace(
+            face,
+            probabilities=probabilities,
+            emotion=emotion,
+            reasons=(LOW_CONFIDENCE, *doubts) if emotion == UNCERTAIN else doubts,
+            neutral_reference=reference.origin,
+        )
+
+    def recognize_sources(
+        self, sources: Sequence[PictureSource], *, keep: bool, neutral: NeutralReference | None = None
+    ) -> Iterator[Picture]:
         """Recognize the faces of pictures that are read now, as one batch.
 
         Yields them in their order; one that cannot be read has an error. Without `keep` they are read again where they are drawn.
+        `neutral` is as for `recognize`.
         """
         images: list[UInt8Array] = []
         errors: dict[int, str] = {}
@@ -115,6 +151,8 @@ class Recognizer:
                 yield Picture(source.file, None, (), errors[number], read=source.read)
                 continue
             image, faces = next(read)
+            if neutral is not None:
+                faces = [self.relative_to(neutral, face) for face in faces]
             again = partial(np.asarray, image) if keep else source.read
             yield Picture(source.file, (image.shape[1], image.shape[0]), tuple(faces), read=again)
 
@@ -155,10 +193,16 @@ class Recognizer:
         """Recognize a model input uint8 (48, 48, 1), such as a row of the processed table."""
         return self._result(self.classifier.probabilities(model_input[np.newaxis])[0], measure(model_input[:, :, 0]), None)
 
-    def name_of(self, probabilities: Sequence[float]) -> str:
-        """Return the most probable label, or "uncertain" below the threshold."""
+    def name_of(self, probabilities: Sequence[float], *, relative: bool = False) -> str:
+        """Return the most probable label, or "uncertain" below the threshold.
+
+        Where the probabilities are `relative` to the person's neutral face, neutral is what is left where nothing speaks for an
+        expression: it is never uncertain.
+        """
         best = int(np.argmax(probabilities))
-        return EMOTIONS[best] if probabilities[best] >= self.threshold else UNCERTAIN
+        if probabilities[best] >= self.threshold or (relative and EMOTIONS[best] == "neutral"):
+            return EMOTIONS[best]
+        return UNCERTAIN
 
     def _recognize_cut(self, images: Sequence[UInt8Array]) -> list[list[tuple[FaceEmotion, UInt8Array]]]:
         searched = [detect_upright(self.detector, image) for image in images]
@@ -194,20 +238,25 @@ class Recognizer:
     def _result(self, row: npt.NDArray[np.float64], quality: FaceQuality, found: FaceBox | None) -> FaceEmotion:
         probabilities = tuple(float(p) for p in row)
         emotion = self.name_of(probabilities)
-        reasons = ("low_confidence", *quality.reasons) if emotion == UNCERTAIN else quality.reasons
+        reasons = (LOW_CONFIDENCE, *quality.reasons) if emotion == UNCERTAIN else quality.reasons
         box, score, pose = (found.box_xyxy, found.score, FacePose.of(found)) if found else (None, None, None)
         return FaceEmotion(box, score, probabilities, emotion, quality, reasons, pose=pose)
 
 
 def recognize(
-    source: Source, *, model: str | Path = DEFAULT_MODEL, bgr: bool = False, threshold: float = DEFAULT_THRESHOLD
+    source: Source,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    bgr: bool = False,
+    threshold: float = DEFAULT_THRESHOLD,
+    neutral: NeutralReference | Source | None = None,
 ) -> Recognition:
     """Recognize the faces of a picture, or of several, with a pretrained model.
 
-    `source`, `bgr` and the result are those of `Recognizer.recognize`, `model` and `threshold` those of `Recognizer.load`; a
-    model is loaded once.
+    `source`, `bgr`, `neutral` and the result are those of `Recognizer.recognize`, `model` and `threshold` those of
+    `Recognizer.load`; a model is loaded once.
     """
-    return _loaded(model, threshold).recognize(source, bgr=bgr)
+    return _loaded(model, threshold).recognize(source, bgr=bgr, neutral=neutral)
 
 
 @lru_cache(maxsize=4)

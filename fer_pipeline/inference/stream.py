@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.imaging import UInt8Array, shrink
 from fer_pipeline.inference.detection.faces import DETECTION_SIDE, Box, FaceBox
 from fer_pipeline.inference.face_emotion import FaceEmotion
+from fer_pipeline.inference.neutral.reference import NeutralReference
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import DWELL_SECONDS, SMOOTHING_SECONDS, EmotionFilter, ProbabilitySmoother, TemporalModel
 from fer_pipeline.inference.tracking import COAST_SECONDS, FaceTracker, TrackedFace
+
+References = Callable[[Mapping[int, Sequence[float]], float], Mapping[int, NeutralReference]]
+"""Own neutral faces of the people in a frame, by track.
+
+It is given the probabilities that the model reads in each face, largest face first, and the time in seconds; it is asked once for
+each frame, in order.
+"""
 
 _DETECTION_THREADS = 2  # for the frames of one batch; decoding and writing run beside them
 
@@ -32,6 +40,7 @@ class FaceStream:
         smoothing_seconds: float = SMOOTHING_SECONDS,
         dwell_seconds: float | None = DWELL_SECONDS,
         is_cut: Callable[[UInt8Array], bool] | None = None,
+        references: References | None = None,
     ) -> None:
         """Set the detection interval and the temporal model.
 
@@ -39,7 +48,8 @@ class FaceStream:
         at low frame rates more often, so that no face is lost between two detections. The smoothed probabilities come from a
         hidden Markov model (`smoothing.EmotionFilter`) with `dwell_seconds`; where that is None, from a moving mean with the
         time constant `smoothing_seconds`, 0 for none. Everybody is forgotten before a frame for which
-        `is_cut` returns true (`detection.cuts.CutDetector`), and it is searched. Raises `ParamsError` for a value out of range.
+        `is_cut` returns true (`detection.cuts.CutDetector`), and it is searched. Faces for which `references` has one are read
+        relative to it, before they are joined. Raises `ParamsError` for a value out of range.
         """
         if detect_every < 1 or detection_side < 1 or smoothing_seconds < 0:
             raise ParamsError(
@@ -54,8 +64,9 @@ class FaceStream:
         self._smoothing_seconds = smoothing_seconds
         self._dwell_seconds = dwell_seconds
         self._is_cut = is_cut
+        self._references = references
         self._tracker = FaceTracker()
-        self._temporal: dict[int, TemporalModel] = {}
+        self._temporal: dict[int, tuple[NeutralReference | None, TemporalModel]] = {}
         self._frames = 0
         self._time = self._searched = float("-inf")
 
@@ -79,7 +90,7 @@ class FaceStream:
             [(image, [box for _, box, _ in known]) for (_, image), known in zip(frames, tracked, strict=True)]
         )
         joined = [
-            [self._smooth(number, face, time, found) for (number, _, found), face in zip(known, faces, strict=True)]
+            self._join({number: (face, found) for (number, _, found), face in zip(known, faces, strict=True)}, time)
             for (time, _), known, faces in zip(frames, tracked, answers, strict=True)
         ]
         # At the end: the tracker is at the last frame already, but faces of earlier frames had to be smoothed first.
@@ -119,11 +130,21 @@ class FaceStream:
         known = self._tracker.predicted(time) if found is None else self._tracker.detected(found, time)
         return _inside(known, image)
 
-    def _smooth(self, number: int, face: FaceEmotion, time: float, found: bool) -> TrackedFace:
-        if number not in self._temporal:
-            self._temporal[number] = self._temporal_model()
-        smoothed = self._temporal[number].add(face.probabilities, time)
-        return TrackedFace(number, face, smoothed, self.recognizer.name_of(smoothed), found)
+    def _join(self, faces: dict[int, tuple[FaceEmotion, bool]], time: float) -> list[TrackedFace]:
+        seen = {number: face.probabilities for number, (face, _) in faces.items()}
+        references = self._references(seen, time) if self._references is not None else {}
+        return [self._smooth(number, face, time, found, references.get(number)) for number, (face, found) in faces.items()]
+
+    def _smooth(
+        self, number: int, face: FaceEmotion, time: float, found: bool, reference: NeutralReference | None
+    ) -> TrackedFace:
+        if reference is not None:
+            face = self.recognizer.relative_to(reference, face)
+        if number not in self._temporal or self._temporal[number][0] != reference:  # what was joined is no longer comparable
+            self._temporal[number] = (reference, self._temporal_model())
+        smoothed = self._temporal[number][1].add(face.probabilities, time)
+        emotion = self.recognizer.name_of(smoothed, relative=reference is not None)
+        return TrackedFace(number, face, smoothed, emotion, found)
 
     def _temporal_model(self) -> TemporalModel:
         if self._dwell_seconds is None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_pipeline.errors import ParamsError
+from fer_pipeline.errors import ImageError, ParamsError
 from fer_pipeline.inference.pictures.face_table import PICTURE_COLUMNS
 from fer_pipeline.labels import EMOTIONS
 from tests.fixtures.commands import fer
@@ -151,6 +151,39 @@ def test_a_path_for_copies_that_is_no_folder_is_named(face: str, brightness_mode
     error = fer("predict", face, "--annotate", face, "--model", brightness_model).exception
     assert isinstance(error, ParamsError)
     assert "--annotate is face.png" in str(error)
+
+
+def test_a_neutral_picture_changes_answers_and_is_named(face: str, brightness_model: Path) -> None:
+    """The face relative to itself is neutral, also where that is below the threshold; without the option it is not."""
+    options = ("--model", brightness_model, "--neutral", face)
+    done = fer("predict", face, *options)
+    assert "face.png: 1 face, relative to the neutral face\n" in done.stdout
+    assert "  1  neutral 22 %" in done.stdout
+    assert "neutral face: face.png, read as " in done.stderr
+    (row,) = csv.DictReader(io.StringIO(fer("predict", face, *options, "--csv", "--neutral-tau", "6").stdout))
+    assert (row["emotion"], row["neutral_reference"]) == ("neutral", "given")
+    assert float(row["confidence"]) == pytest.approx(np.exp(6) / (6 + np.exp(6)), abs=1e-4)
+    (plain,) = csv.DictReader(io.StringIO(fer("predict", face, "--csv", "--model", brightness_model).stdout))
+    assert (plain["top_emotion"] == "neutral", plain["neutral_reference"]) == (False, "")
+
+
+def test_several_faces_and_odd_references_are_told(face: str, empty: str, brightness_model: Path, drawn_face: UInt8Array) -> None:
+    from fer_pipeline.imaging import encode_png
+
+    Path("two.png").write_bytes(encode_png(np.hstack([drawn_face, drawn_face])))
+    done = fer("predict", "two.png", "--neutral", face, "--model", brightness_model)
+    assert "two.png: 2 faces, each read relative to the neutral face, which is of one person" in done.stderr
+    assert "note: it hardly reads as neutral" in done.stderr  # the model of brightness says happy
+    for reference, words in (
+        (empty, "empty.png: no face found"),
+        ("two.png", "two.png: 2 faces found"),
+        ("gone.png", "No such file"),
+    ):
+        error = fer("predict", face, "--neutral", reference, "--model", brightness_model).exception
+        assert isinstance(error, ImageError)
+        assert words in str(error)
+    alone = fer("predict", face, "--neutral-tau", "0.5", "--model", brightness_model).exception
+    assert isinstance(alone, ParamsError)
 
 
 def test_two_forms_at_once_are_refused(face: str, brightness_model: Path) -> None:

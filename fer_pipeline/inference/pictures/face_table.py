@@ -47,6 +47,7 @@ def face_values(face: dict[str, Any]) -> dict[str, Any]:
         **(face["box"] or dict.fromkeys(_BOX)),
         **{name: face[name] for name in ("detection_score", "rotation", "emotion", "top_emotion", "confidence")},
         **face["probabilities"],
+        "neutral_reference": face["neutral_reference"],
         **face["quality"],
         **(face["pose"] or dict.fromkeys(_POSE)),
         "reasons": " ".join(face["reasons"]),

@@ -43,6 +43,19 @@ class Picture:
     error: str | None = None
     read: Callable[[], UInt8Array] = field(repr=False, compare=False, kw_only=True)
 
+    def only_face(self) -> FaceEmotion:
+        """Return the face of a picture of one person.
+
+        Raises `ImageError` where the picture could not be read, or has no face or several.
+        """
+        if self.error is not None:
+            raise ImageError(self.error)
+        if len(self.faces) == 1:
+            return self.faces[0]
+        count = f"{len(self.faces)} faces" if self.faces else "no face"
+        advice = "cut that person out" if self.faces else "give a picture in which it is seen whole and from the front"
+        raise ImageError(f"{self.file or 'picture'}: {count} found, expected the face of one person: {advice}")
+
     def annotated(self) -> UInt8Array:
         """Return the picture with its faces drawn in, RGB uint8 (H, W, 3).
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from fer_pipeline.inference.neutral.reference import ReferenceOrigin
 from fer_pipeline.inference.output_schema import SCHEMA_VERSION
 from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.http.model_schemas import Lineage
@@ -75,6 +76,10 @@ class Face(BaseModel):
     top_emotion: str = Field(description="the most probable label, however doubtful", examples=["happy"])
     confidence: float = Field(description="calibrated probability of top_emotion", examples=[0.91])
     probabilities: dict[str, float] = Field(description="calibrated; sum 1 within 0.0004", examples=[_PROBABILITIES])
+    neutral_reference: ReferenceOrigin | None = Field(
+        None,
+        description="given: the probabilities are relative to the person's own neutral face, which was sent or shown before",
+    )
     quality: Quality
     reasons: list[str] = Field(
         description="what makes the answer doubtful: low_confidence, small, blurry, dark, bright, cut_off", examples=[[]]

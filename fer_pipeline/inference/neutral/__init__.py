@@ -1,0 +1,1 @@
+"""A person's own neutral face, relative to which other faces are read."""
