@@ -98,7 +98,7 @@ def chosen_recognizer(model: str | None, detector: str | None, threshold: float)
 
 
 def neutral_reference(recognizer: Recognizer, files: list[Path], tau: float | None) -> NeutralReference:
-    """Read the neutral pictures of a command's options, and say on stderr how they read.
+    """Make a reference of a command's neutral pictures, and say how they read.
 
     Raises `ImageError` where one cannot be read, or has no face or several.
     """

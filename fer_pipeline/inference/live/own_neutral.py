@@ -22,7 +22,7 @@ class OwnNeutral:
     """
 
     def __init__(self, fingerprint: str, tau: float = DEFAULT_TAU) -> None:
-        """Set the fingerprint of the model whose probabilities will come, and `tau` of the reference."""
+        """Name the model whose probabilities will come, and `tau` of the reference."""
         self._fingerprint = fingerprint
         self._tau = tau
         self._reference: NeutralReference | None = None
@@ -33,13 +33,16 @@ class OwnNeutral:
 
     @property
     def state(self) -> NeutralState | None:
-        """Return what it does; None without a reference, also where no face came while it was collected."""
+        """Return what it does; None without a reference.
+
+        It is None again where no face came while it was collected.
+        """
         if self._rows is not None:
             return "collecting"
         return "used" if self._reference is not None else None
 
     def collect(self) -> None:
-        """Take the faces of the next `COLLECT_SECONDS` as neutral, in place of an earlier reference."""
+        """Take the face of the next `COLLECT_SECONDS` as neutral."""
         self.clear()
         self._rows = []
 

@@ -67,7 +67,10 @@ class NeutralReference:
 
     @property
     def probabilities(self) -> tuple[float, ...]:
-        """Return what the model sees in the neutral face, in the order of `labels.EMOTIONS`."""
+        """Return what the model reads in the neutral face itself.
+
+        In the order of `labels.EMOTIONS`; sum 1.
+        """
         return _softmax(self.log_probabilities)
 
     def check_model(self, fingerprint: str) -> None:
