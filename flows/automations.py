@@ -1,6 +1,7 @@
-"""Apply the automations of automations.yaml to the server: `python -m flows.automations`.
+"""Apply the automations of automations.yaml to the Prefect server.
 
-Giving it again changes them to what the file says now; `prefect automation create` would make a second one of each.
+Run as `python -m flows.automations`. Giving it again changes them to what the file says now, where `prefect automation create`
+would make a second one of each.
 """
 
 from __future__ import annotations

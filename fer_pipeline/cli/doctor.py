@@ -71,16 +71,16 @@ def examine(root: Path) -> list[Finding]:
 def check_run(root: Path, profile: str | None) -> None:
     """Check without delay what would end `fer run` in workspace `root`.
 
-    Raises `ToolUnavailableError` with all findings, a line each, and `ParamsError` for a workspace without valid params.yaml
-    and for a profile that is not in it.
+    Raises `ParamsError` for a workspace without valid params.yaml and for a profile that is not known, then
+    `ToolUnavailableError` with all findings, a line each.
     """
+    params = load_params(root / PARAMS)  # first, since PySpark takes a second to import
+    if profile is not None:
+        params.recipe(profile)
     findings = (_writable(root), *(_home(tool) for tool in TOOLS), _spark_home())
     faults = [finding for finding in findings if not finding.ok]
     if faults:
         raise ToolUnavailableError("\n".join(finding.message for finding in faults))
-    params = load_params(root / PARAMS)
-    if profile is not None:
-        params.recipe(profile)
 
 
 def _python() -> Finding:

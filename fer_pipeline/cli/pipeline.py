@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markdown import Markdown
 
 from fer_pipeline.cli.doctor import check_run
 from fer_pipeline.cli.options import results
@@ -22,6 +21,10 @@ def run(
     votes: Annotated[Path | None, typer.Option(help="FER+ votes, fer2013new.csv, joined row by row.")] = None,
     profile: Annotated[str | None, typer.Option(help="Recipe of profiles.yaml; left out: the section train as it is.")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")] = 0,
+    require_promotion: Annotated[
+        bool,
+        typer.Option("--require-promotion", help="End with exit code 1 where the gate refuses the model, for scripts."),
+    ] = False,
 ) -> None:
     """Run the pipeline: raw faces to a packaged champion.
 
@@ -32,6 +35,8 @@ def run(
     """
     check_run(Path.cwd(), profile)  # before MLflow and Prefect are loaded, which takes seconds
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # its server keeps all lines
+    from rich.markdown import Markdown
+
     from fer_pipeline.promotion.summary import Summary
     from fer_pipeline.workspace import git
     from flows import progress
@@ -43,6 +48,8 @@ def run(
     results.print(Markdown(summary.markdown()), soft_wrap=False)
     if line := git.commit_advice(Path.cwd()):
         results.print(f"Commit what makes this run reproducible:\n  {line}")
+    if require_promotion and not summary.decision.promoted:
+        raise typer.Exit(1)
 
 
 def report(
