@@ -31,6 +31,9 @@ class Section(BaseModel):
     added: ClassVar[frozenset[str]] = frozenset()
     """Keys that version 0.1.0 did not have; their defaults do what it did."""
 
+    placement: ClassVar[frozenset[str]] = frozenset()
+    """Keys that say on which machines a stage runs, and change nothing that it makes."""
+
     @classmethod
     def with_current_keys(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Rename the keys of earlier versions in a stored section; other keys stay."""
@@ -49,11 +52,13 @@ def fingerprint(section: Section) -> str:
     """Return 12 hex digits of the SHA-256 of a section's canonical JSON.
 
     Each key has the first name it ever had, and an added key counts where it is not at its default: a new version changes no
-    fingerprint, and a training that an earlier one began is resumed.
+    fingerprint, and a training that an earlier one began is resumed. A key of `placement` counts as its default.
     """
     first = {today: earlier for earlier, today in section.renamed.items()}
-    unused = {key for key in section.added if getattr(section, key) == type(section).model_fields[key].default}
+    defaults = {key: field.default for key, field in type(section).model_fields.items()}
+    unused = {key for key in section.added if key in section.placement or getattr(section, key) == defaults[key]}
     values = section.model_dump(mode="json", by_alias=True, exclude=unused)
+    values |= {key: defaults[key] for key in section.placement - unused}
     text = json.dumps({first.get(key, key): value for key, value in values.items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

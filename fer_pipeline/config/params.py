@@ -70,6 +70,7 @@ class PreprocessParams(Section):
         "drop_non_faces": "min_non_face_votes",
         "balance_to": "oversample_to",
     }
+    placement: ClassVar[frozenset[str]] = frozenset({"spark_master"})
 
     spark_master: str = "local[*]"
     denoise: Literal["none", "median", "nlm"] = "none"

@@ -8,7 +8,14 @@ import yaml
 from pydantic import ValidationError
 
 from fer_pipeline.config.base import fingerprint
-from fer_pipeline.config.params import FetchParams, PreprocessParams, load_params, parse_params, with_current_names
+from fer_pipeline.config.params import (
+    FetchParams,
+    PreprocessParams,
+    load_params,
+    parse_params,
+    recipe_fingerprint,
+    with_current_names,
+)
 from fer_pipeline.config.training import TrainParams
 from fer_pipeline.errors import ParamsError
 
@@ -126,6 +133,15 @@ def test_the_fingerprint_changes_with_any_value() -> None:
     recipe = load_params(SHIPPED).train
     assert fingerprint(recipe) == fingerprint(recipe.model_copy())
     assert fingerprint(recipe) != fingerprint(recipe.model_copy(update={"seed": 1}))
+
+
+def test_where_spark_runs_changes_no_fingerprint() -> None:
+    """A recipe is the same one on any Spark master; as versions of before computed it for the local one."""
+    params = load_params(SHIPPED)
+    elsewhere = params.preprocess.model_copy(update={"spark_master": "spark://10.0.0.1:7077"})
+    assert fingerprint(elsewhere) == fingerprint(params.preprocess)
+    assert recipe_fingerprint(params.model_copy(update={"preprocess": elsewhere})) == recipe_fingerprint(params)
+    assert fingerprint(PreprocessParams()) == "ac8937dafdbd"
 
 
 def test_a_shortened_recipe_keeps_its_proportions(file: Path) -> None:
