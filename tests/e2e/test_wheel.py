@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,17 @@ def test_the_light_environment_recognizes_faces(
     assert "data:image/svg+xml" in (light / "out" / "clip" / "report.html").read_text()
     code = "from fer_pipeline.inference.recognizer import Recognizer; print(Recognizer.load('fast').info.network)"
     assert run([light / "venv" / "bin" / "python", "-c", code], cwd=light).stdout == "compact\n"
+
+
+def test_the_first_answers_of_readme_come_from_it(light: Path) -> None:
+    (light / "docs" / "pictures").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "docs" / "pictures" / "faces.jpg", light / "docs" / "pictures")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    told = run([light / "venv" / "bin" / "python", "-c", code], cwd=light).stdout
+    assert [line.split()[0] for line in told.splitlines()] == ["happy", "sad", "surprise"]
+    (line,) = re.findall(r"^fer predict .*", readme, flags=re.MULTILINE)
+    assert ": 3 faces" in run([light / "venv" / "bin" / "fer", *line.split()[1:]], cwd=light).stdout
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class OwnHostsOnly:
 
 
 class OwnPagesOnly:
-    """ASGI middleware that keeps pages of other origins out, but for those of FER_ALLOWED_ORIGINS.
+    """Keep pages of other origins out, but for those of FER_ALLOWED_ORIGINS.
 
     A browser lets any page send a request to any host, this machine included, though not read its answer: what is not only
     read is refused with 403. Allowed pages may send, and read (CORS), never with cookies or what else a browser adds by itself:
