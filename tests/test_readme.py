@@ -147,6 +147,29 @@ def test_the_pages_give_the_figures_of_the_attempts(row: str, attempts: list[str
     assert not views or (min(views) in line and max(views) in line)
 
 
+TRAININGS = [line.split(" | ") for line in PAGES[ROOT / "docs" / "training.md"].splitlines() if re.search(r"`[\w-]+` \|$", line)]
+
+
+@pytest.mark.parametrize("cells", TRAININGS, ids=lambda cells: cells[-1].strip("` |"))
+def test_the_table_of_profiles_gives_the_files(cells: list[str]) -> None:
+    folders = [
+        folder if (folder := ROOT / "fer_pipeline" / "weights" / name).is_dir() else ROOT / "benchmarks" / "attempts" / name
+        for name in re.findall(r"`([\w-]+)`", cells[-1])
+    ]
+    found = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in folders]
+    for cell, figure in zip(cells[2:5], ("accuracy", "macro_f1", "accuracy_tta"), strict=True):
+        values = [f"{100 * metrics[figure]:.1f} %" for metrics in found if figure in metrics]
+        assert cell.strip() == ", ".join(values)
+    minutes = [json.loads((folder / "training.json").read_text(encoding="utf-8"))["seconds"] / 60 for folder in folders]
+    assert [float(said) for said in cells[5].split(", ")] == pytest.approx(minutes, abs=0.51 if minutes[0] >= 5 else 0.051)
+
+
+def test_each_profile_is_in_the_table_of_profiles() -> None:
+    assert len(TRAININGS) > 10
+    text = PAGES[ROOT / "docs" / "training.md"]
+    assert [name for name in load_params(ROOT / "params.yaml").profiles if f"`{name}`" not in text] == []
+
+
 def test_the_pages_give_the_baseline_and_the_adjusted_models() -> None:
     names = ("hog", "compact-cpu-again", "balanced-cpu", "balanced-fast")
     files = {name: ROOT / "benchmarks" / "attempts" / name / "metrics.json" for name in names}
