@@ -6,6 +6,7 @@ Figures and images are data URIs, so a page makes no request.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,21 @@ def write_page(target: Path, template: str, **values: Any) -> None:
     Templates lie in `fer_pipeline/reports/templates`; their macros are in `components.html`. A value that a template lacks is
     an error of Jinja (`UndefinedError`).
     """
+    write_text(target, _environment().get_template(template).render(**values))
+
+
+def load_templates() -> None:
+    """Load all templates, for a process that can read no file of the package later."""
+    for name in _environment().list_templates(extensions=["html"]):
+        _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("fer_pipeline.reports"),
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -32,7 +45,7 @@ def write_page(target: Path, template: str, **values: Any) -> None:
         environment.filters[name] = getattr(components, name)
     environment.filters["image"] = components.image_uri
     environment.filters["figure"] = _figure
-    write_text(target, environment.get_template(template).render(**values))
+    return environment
 
 
 def _figure(drawn: Any) -> str:

@@ -128,7 +128,7 @@ class Limits(_Environment):
     max_video_seconds: Positive = 300  # of play
     max_video_frames: Positive = 20_000
     max_video_fps: Positive = 120  # of play, in the mean
-    max_video_pixels: Positive = 4_000_000  # of one frame
+    max_video_pixels: Positive = 9_500_000  # of one frame; enough for 4096x2304
     max_videos: Positive = 2  # analysed at the same time by all workers together, each in a process of its own
     max_videos_waiting: NotNegative = 6  # for that; the next one gets 429
     max_video_results: Positive = 32  # kept at the same time, those at work included; the next one gets 429

@@ -39,6 +39,9 @@ __all__ = [
     "frames",
 ]
 
+_BATCH_PIXELS = 16 * 1920 * 1080
+"""Of the frames of one batch, which are in memory together, and a second time while they are written: 100 MB each time."""
+
 
 @dataclass(frozen=True)
 class VideoOptions:
@@ -47,7 +50,7 @@ class VideoOptions:
     Faces are detected in each `detect_every`-th frame and after a cut, on a copy of `detection_side` pixels, and tracked between.
     The smoothed probabilities come from a hidden Markov model (`smoothing.EmotionFilter`); where `dwell_seconds` is None, from
     a moving mean with the time constant `smoothing_seconds`, 0 for none. The faces of `batch_frames` frames are
-    classified as one batch; `annotate` writes the annotated video.
+    classified as one batch, of large frames fewer; `annotate` writes the annotated video.
     """
 
     detect_every: int = 8
@@ -148,7 +151,9 @@ def _analyse(
             ThreadPoolExecutor(1, "write") as writer,  # annotating and encoding run beside recognition, one batch behind
         ):
             writing: Future[None] | None = None
-            while batch := list(islice(source, options.batch_frames)):
+            pixels = max(1, builder.info.width * builder.info.height)
+            size = min(options.batch_frames, max(1, _BATCH_PIXELS // pixels))
+            while batch := list(islice(source, size)):
                 tracked = stream.update_many(batch)
                 if writing is not None:
                     writing.result()

@@ -27,10 +27,15 @@ SERVED_CODE: Final = (
     "fer_pipeline/inference/detection/vendor/*",
     "fer_pipeline/monitoring/*.py",
     "fer_pipeline/feedback/*.py",
+    "fer_pipeline/reports/[!f]*.py",
+    "fer_pipeline/reports/templates/*",
     "fer_pipeline/serving/**/*.py",
     "fer_pipeline/serving/web/**/*",
 )
-"""Patterns of the code in a bundle: the `include` of bentofile.yaml without the model."""
+"""Patterns of the code in a bundle: the `include` of bentofile.yaml without the model.
+
+Of reports all but figures.py, which needs matplotlib.
+"""
 
 _BUILD_WAIT_SECONDS = 300.0
 

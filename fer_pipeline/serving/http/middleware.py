@@ -31,6 +31,10 @@ CARD_POLICY = (
 )
 """Of the model card, which is one file with its style and figures in it, and without any script."""
 
+REPORT = re.compile(r"/video/[0-9a-f]{32}/files/report\.html")
+REPORT_POLICY = CARD_POLICY.replace("img-src", "media-src 'self'; img-src")
+"""Of the report of a video. A video that broke into its process may have written it: no script runs, and no host is asked."""
+
 WORKER = "/web/device/worker.js"
 WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
 """Of the page's worker that looks at pictures on the device: it may run WebAssembly, and reach only scripts of the service."""
@@ -58,6 +62,8 @@ class SafeHeaders:
                 headers.update(SECURITY_HEADERS)
                 if scope["path"] == "/card":
                     headers["Content-Security-Policy"] = CARD_POLICY
+                if REPORT.fullmatch(scope["path"]):
+                    headers["Content-Security-Policy"] = REPORT_POLICY
                 if scope["path"] == WORKER:
                     headers["Content-Security-Policy"] = WORKER_POLICY
                 page = scope["path"] == "/" or scope["path"].startswith("/web/")

@@ -31,6 +31,9 @@ _TYPES = {
     ".csv": "text/csv; charset=utf-8",
     ".vtt": "text/vtt; charset=utf-8",
     ".webm": "video/webm",
+    ".parquet": "application/vnd.apache.parquet",
+    ".json": "application/json",
+    ".html": "text/html; charset=utf-8",
 }
 
 _BODY = {
@@ -156,9 +159,10 @@ async def events(request: Request, job: JobId) -> StreamingResponse:
 
 @router.get("/video/{job}/files/{name}", response_class=FileResponse, responses={**refusals(404), **_FILE})
 async def file(request: Request, job: JobId, name: FileName) -> FileResponse:
-    """Return a result: faces.jsonl, faces.csv, subtitles.vtt or annotated.webm.
+    """Return a result: table, subtitles, annotated video, summary or report page.
 
-    Only those that the state names exist.
+    Only those that the state names exist. Like the state they need no token: the id of the job is the key, so that the links of
+    report.html to the files beside it work.
     """
     path = request.app.state.service.jobs.file(job, name)
     return FileResponse(path, media_type=_TYPES[path.suffix], filename=name, content_disposition_type="inline")

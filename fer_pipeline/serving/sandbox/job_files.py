@@ -12,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fer_pipeline.inference.video.writers import FILES
-from fer_pipeline.workspace.files import write_json
+from fer_pipeline.inference.video.summary import SUMMARY_FILE
+from fer_pipeline.inference.video.writers import FILES, PARQUET_FILE
+from fer_pipeline.workspace.files import REPORT_FILE, write_json
 
 UPLOAD, RESULTS, STATE_FILE = "video", "results", "state.json"
 OWNER, CLIENT, CANCEL, LOG, MODEL = "owner", "client", "cancel", "log", "model"
@@ -23,7 +24,7 @@ OWNER, CLIENT, CANCEL, LOG, MODEL = "owner", "client", "cancel", "log", "model"
 """
 
 UNFINISHED = ("queued", "running")
-RESULT_FILES = tuple(FILES)
+RESULT_FILES = (*FILES, PARQUET_FILE, SUMMARY_FILE, REPORT_FILE)
 
 _NAME_VARIABLE = "FER_VIDEOS_NAME"  # random; set by the service itself
 

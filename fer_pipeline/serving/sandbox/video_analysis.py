@@ -10,12 +10,17 @@ from pkgutil import walk_packages
 from typing import Any
 
 import av
+from PIL import Image
 
 from fer_pipeline.errors import VideoError
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import time_constants
 from fer_pipeline.inference.video.analysis import VideoOptions, VideoProgress, analyse
 from fer_pipeline.inference.video.limits import VideoLimits
+from fer_pipeline.inference.video.report import write_report
+from fer_pipeline.inference.video.summary import VideoSummary
+from fer_pipeline.inference.video.table import write_table
+from fer_pipeline.reports.page import load_templates
 from fer_pipeline.serving.sandbox.job_files import RESULT_FILES, RESULTS, STATE_FILE, UPLOAD
 from fer_pipeline.workspace.files import write_json
 
@@ -24,13 +29,16 @@ _UNUSED = ("av.__main__", "av.datasets")  # a command, and downloads of samples
 
 
 def load(model_folder: Path, detector: str | None) -> Recognizer:
-    """Load the model, and all modules that the analysis imports at its first use.
+    """Load the model, and all that the analysis imports or reads at its first use.
 
     `detector` None: the one of the model's image spec.
     """
     for module in walk_packages(av.__path__, "av."):
         if module.name not in _UNUSED:
             import_module(module.name)
+    import_module("pyarrow.fs")
+    Image.preinit()  # the faces at their peaks are JPEG files
+    load_templates()
     return Recognizer.load(model_folder, detector)
 
 
@@ -57,7 +65,7 @@ def analyse_job(folder: Path, recognizer: Recognizer, limits: dict[str, int]) ->
     )
     options = VideoOptions(smoothing_seconds=smoothing, dwell_seconds=dwell, limits=most)
     try:
-        summary = analyse(folder / UPLOAD, recognizer, folder / RESULTS, options=options, on_progress=tell)
+        summary = analyse(folder / UPLOAD, recognizer, folder / RESULTS, options=options, on_progress=tell, finish=_finish)
     except VideoError as error:
         state.update(state="failed", error={"code": "undecodable_video", "message": str(error)})
     except MemoryError:
@@ -74,3 +82,8 @@ def analyse_job(folder: Path, recognizer: Recognizer, limits: dict[str, int]) ->
         }
     (folder / UPLOAD).unlink()
     write_json(folder / STATE_FILE, state)
+
+
+def _finish(folder: Path, summary: VideoSummary) -> None:
+    write_table(folder)
+    write_report(folder, summary)

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.serving.http.admission import AdmissionController
 from fer_pipeline.serving.http.places import Places
+from fer_pipeline.serving.sandbox.job_files import RESULT_FILES
 from fer_pipeline.serving.settings import Limits
-from tests.serving.filming import error_of
+from tests.serving.filming import error_of, video
 
 
 def test_a_video_is_analysed_fetched_and_deleted(services: Any, film: bytes, root: Path) -> None:
@@ -25,17 +30,38 @@ def test_a_video_is_analysed_fetched_and_deleted(services: Any, film: bytes, roo
     assert state["model"]["network"] == "brightness"
     (person,) = state["summary"]["people"]
     assert sum(person["seconds"].values()) == pytest.approx(1.2, abs=0.15)
-    assert state["files"] == ["faces.jsonl", "faces.csv", "subtitles.vtt", "annotated.webm"]
+    assert state["files"] == list(RESULT_FILES)
     files = {name: service.http.get(f"/video/{job}/files/{name}") for name in state["files"]}
+    kinds = {answer.headers["content-type"].partition(";")[0] for answer in files.values()}
+    document = service.http.get("/openapi.json").json()["paths"]["/video/{job}/files/{name}"]["get"]
+    assert kinds == set(document["responses"]["200"]["content"])
     assert len(files["faces.jsonl"].text.splitlines()) == state["faces"]
     assert files["subtitles.vtt"].text.startswith("WEBVTT")
     assert files["annotated.webm"].headers["content-type"] == "video/webm"
     part = service.http.get(f"/video/{job}/files/annotated.webm", headers={"range": "bytes=0-3"})
     assert (part.status_code, part.content) == (206, b"\x1aE\xdf\xa3")
+    assert pq.read_table(io.BytesIO(files["faces.parquet"].content)).num_rows == state["faces"]
+    summary = files["summary.json"].json()
+    assert (summary["complete"], summary["faces"], summary["info"]["width"]) == (True, state["faces"], 640)
+    page = files["report.html"]
+    for name in state["files"][:5]:
+        assert f'href="{name}"' in page.text
+    assert "script-src" not in page.headers["content-security-policy"]
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
     assert not (root / job / "video").exists()
     assert service.http.delete(f"/video/{job}").status_code == 204
     assert error_of(service.http.get(f"/video/{job}")) == (404, "video_not_found")
     assert not (root / job).exists()
+    for name in files:
+        assert service.http.get(f"/video/{job}/files/{name}").status_code == 404
+
+
+def test_a_video_of_3840x2160_is_taken(services: Any, drawn_face: UInt8Array, tmp_path: Path) -> None:
+    large = np.kron(drawn_face, np.ones((5, 6, 1), np.uint8))[:2160]
+    assert large.shape == (2160, 3840, 3)
+    service = services()
+    state = service.wait(service.send(video(tmp_path, large, 3)))
+    assert (state["error"], state["faces"], state["summary"]["width"]) == (None, 3, 3840)
 
 
 def test_the_sender_chooses_how_emotions_are_joined_over_time(services: Any, film: bytes) -> None:
