@@ -31,12 +31,14 @@ SERVICE: Final = re.compile(r"(?:http://)?(?:127\.0\.0\.1|localhost):3000")
 
 NOT_RUN: Final = {
     "make test": "it would run itself",
+    "fer data add faces/ --numbering affectnet": "in tests/e2e/test_newcomer.py, which is slow",
+    "fer run": "in tests/e2e/test_newcomer.py, by `make run`",
     "export PREFECT_API_URL=http://127.0.0.1:4200/api": "`make demo-lifecycle` runs the same servers and deployments",
     "export NO_PROXY=127.0.0.1,localhost": "a setting of the shell",
     "fer ui prefect &": "`make demo-lifecycle` starts the server",
     "prefect work-pool create local --type process": "`make demo-lifecycle` does, against its server",
     "prefect --no-prompt deploy --all": "`make demo-lifecycle` does",
-    "prefect automation create --from-file flows/automations.yaml": "`make demo-lifecycle` does; tests/flows reads the file",
+    "python -m flows.automations": "tests/flows does; it needs a server",
     "prefect worker start --pool local &": "`make demo-lifecycle` does",
     "prefect deployment run train-champion/train -p profile=smoke --watch": "minutes; `make demo-lifecycle` does the like",
     "curl --form token=$TOKEN --form correction=sad http://127.0.0.1:3000/feedback": "tests/serving/routes send this form",

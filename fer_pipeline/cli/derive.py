@@ -14,7 +14,7 @@ from fer_pipeline.workspace.locks import exclusive
 
 Models = Annotated[
     list[str],
-    typer.Argument(help="Shipped names (`fast`), `champion`, `challenger`, versions (`fer/3`) or folders of exported models."),
+    typer.Argument(help="Pretrained models (`fast`), `champion`, `challenger`, versions (`fer/3`) or folders of exported models."),
 ]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
@@ -147,7 +147,7 @@ def ensemble(
 
 
 def adjust_logits(
-    model: Annotated[str, typer.Argument(help="Shipped name, alias, version or folder of an exported model.")],
+    model: Annotated[str, typer.Argument(help="Pretrained model, alias, version or folder of an exported model.")],
     max_loss: Annotated[float, typer.Option(min=0, max=0.2, help="Accuracy on validation that may be given up.")] = 0.01,
     processed: Processed = PROCESSED,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = ADJUSTED,

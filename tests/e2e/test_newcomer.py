@@ -14,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tools.readme_pictures import write_video
@@ -68,6 +70,20 @@ def test_a_video_gives_the_report_that_the_pages_name(clone: Path) -> None:
     assert "180 frames, 180 faces, 1 person; report: out/clip/report.html" in told
     assert "180 frames, 180 faces, 1 person; report: out/clip/report.html" in shown
     assert (clone / "out" / "clip" / "report.html").is_file()
+
+
+def test_own_data_become_the_source(clone: Path) -> None:
+    for number, shade in (("1", 60), ("6", 160)):  # AffectNet's happy and angry
+        folder = clone / "faces" / number
+        folder.mkdir(parents=True)
+        for name in range(3):
+            cv2.imwrite(str(folder / f"{name}.png"), np.full((48, 48), shade + name, np.uint8))
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^fer data add .*", page, flags=re.MULTILINE)
+    run(clone, line)
+    told = run(clone, "fer fetch --out data/raw")
+    assert "1 happy" in told
+    assert "6 angry" in told
 
 
 @pytest.fixture
