@@ -14,7 +14,7 @@ from fer_pipeline.workspace.locks import exclusive
 
 Models = Annotated[
     list[str],
-    typer.Argument(help="Pretrained models (`fast`), `champion`, `challenger`, versions (`fer/3`) or folders of exported models."),
+    typer.Argument(help="Pretrained models (`fast`), `champion`, `challenger`, versions (`fer/3`) folders of exported models."),
 ]
 Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess`.")]
 
