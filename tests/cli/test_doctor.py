@@ -70,7 +70,7 @@ def test_a_run_is_told_at_once_what_would_end_it(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("os.access", lambda _path, _mode: False)
     monkeypatch.setenv("SPARK_HOME", str(tmp_path))
     with pytest.raises(ToolUnavailableError, match=r"cannot be written.*\n.*unset SPARK_HOME"):
-        doctor.check_run(tmp_path, None)
+        doctor.check_run(ROOT, None)
 
 
 def test_a_spark_home_without_spark_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
