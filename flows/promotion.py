@@ -27,13 +27,13 @@ from flows.ends import LIMITS, advise
     on_failure=[advise],
     on_crashed=[advise],
 )
-def promote_challenger(version: int | None = None, wait_seconds: float = 0) -> Decision | State[Decision]:
+def promote_challenger(version: int | str | None = None, wait_seconds: float = 0) -> Decision | State[Decision]:
     """Evaluate a registered version; when it passes the gate, make it champion.
 
     The bundle is tried before the decision, so that a champion can always be served.
 
     Args:
-        version: Number of the version. Left out: the challenger.
+        version: Number, alias or run id of the version. Left out: the challenger.
         wait_seconds: How long to wait for another run of the workspace.
 
     Returns:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.options import errors, model_path, results
+from fer_pipeline.cli.options import errors, model_path, print_table, results
 from fer_pipeline.errors import ParamsError
 from fer_pipeline.workspace.layout import ADJUSTED, ENSEMBLE, PARAMS, PROCESSED, RUN_LOCK, SOFT_LABELS, TEACHERS
 from fer_pipeline.workspace.locks import exclusive
@@ -143,7 +143,7 @@ def ensemble(
     table = Table("on the test split", *columns.values())
     for name, figures in rows.items():
         table.add_row(name, *(f"{figures[column]:.4f}" if column in figures else "" for column in columns))
-    results.print(table)
+    print_table(table)
 
 
 def adjust_logits(
@@ -171,7 +171,7 @@ def adjust_logits(
     for name in ("accuracy", "macro_f1", "accuracy_tta", "macro_f1_tta", "ece", *(f"recall_{emotion}" for emotion in EMOTIONS)):
         if name in made.before:
             table.add_row(name, f"{made.before[name]:.4f}", f"{made.info.metrics[name]:.4f}")
-    results.print(table)
+    print_table(table)
 
 
 def _chosen(models: list[str]) -> dict[str, Path]:

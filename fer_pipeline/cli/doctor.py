@@ -8,14 +8,14 @@ import shlex
 import shutil
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import typer
 
-from fer_pipeline.cli.options import labelled, results
+from fer_pipeline.cli.options import AsJson, labelled, print_json, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FerError, ToolUnavailableError
 from fer_pipeline.workspace.homes import Tool, check_homes, tool_home
@@ -46,15 +46,18 @@ class Finding:
     message: str
 
 
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check Java, versions, ports, disk and data; print a remedy for each fault.
 
     Example: `fer doctor`
     """
     findings = examine(Path.cwd())
-    for finding in findings:
-        mark = ("ok  ", "green") if finding.ok else ("fix ", "red")
-        results.print(labelled(*mark, f"{finding.subject}: {finding.message}"))
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = ("ok  ", "green") if finding.ok else ("fix ", "red")
+            results.print(labelled(*mark, f"{finding.subject}: {finding.message}"))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

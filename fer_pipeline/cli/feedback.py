@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from fer_pipeline.cli.options import errors, labelled, results
+from fer_pipeline.cli.options import AsJson, errors, labelled, print_json, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import FeedbackError, ParamsError
 from fer_pipeline.feedback.corrections import INBOX_VARIABLE, Corrections
@@ -28,7 +27,6 @@ Processed = Annotated[Path, typer.Option(help="Folder written by `fer preprocess
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Receipts, 32 hex digits each.")]
 IdFile = Annotated[typer.FileText | None, typer.Option("--file", help="File with one id per line, - for standard input.")]
 Wait = Annotated[float, typer.Option(help="Seconds to wait for another run of this workspace; -1: for ever.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of lines.")]
 
 
 @app.command()
@@ -60,7 +58,7 @@ def status(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
         "pending_by_label": [{"answered": a, "corrected": c, "count": n} for (a, c), n in pairs.most_common()],
     }
     if as_json:
-        results.print_json(json.dumps(metadata))
+        print_json(metadata)
         return
     results.print(f"waiting: {metadata['with_picture']} with a picture, {metadata['labels_alone']} labels alone")
     for (answered, corrected), count in pairs.most_common():
@@ -92,9 +90,7 @@ def list_(inbox: Inbox = FEEDBACK_INBOX, as_json: AsJson = False) -> None:
     if as_json:
         keys = ("id", "answered", "confidence", "corrected", "version", "sender", "size")
         times = [{"time": one.time.isoformat(), "expires": one.expires.isoformat()} for one in given]
-        results.print_json(
-            json.dumps([{key: getattr(one, key) for key in keys} | t for one, t in zip(given, times, strict=True)])
-        )
+        print_json([{key: getattr(one, key) for key in keys} | t for one, t in zip(given, times, strict=True)])
         return
     for one in given:
         results.print(f"{one.id}  {one.time:%Y-%m-%d %H:%M}  {one.answered} -> {one.corrected}")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markdown import Markdown
 from rich.table import Table
 
-from fer_pipeline.cli.options import errors, results
+from fer_pipeline.cli.options import VERSION_WORDS, AsJson, errors, print_json, print_table, results
 from fer_pipeline.config.params import load_params
 from fer_pipeline.errors import ModelError, ParamsError, ToolUnavailableError
 from fer_pipeline.workspace.layout import PARAMS, REPORTS, RUN_LOCK
@@ -29,13 +28,16 @@ app = typer.Typer(help="The registered models.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_models() -> None:
+def list_models(as_json: AsJson = False) -> None:
     """List the registered versions with their figures, newest first.
 
-    Example: `fer models list`
+    Example: `fer models list --json`
     """
     name = load_params(PARAMS).promote.model_name
     known, holders = _known_versions(name)
+    if as_json:
+        print_json([_as_json(version, holders) for version in reversed(known)])
+        return
     table = Table("version", "alias", "network", "data", "accuracy", "macro-F1", "gate", "bundle", title=f"model {name}")
     if not known:
         results.print(f"no version of model {name} yet: `fer run` trains and registers one")
@@ -46,13 +48,13 @@ def list_models() -> None:
         figures = [f"{float(version.tags[key]):.4f}" if key in version.tags else "" for key in ("accuracy", "macro_f1")]
         words = [version.tags.get(key, "") for key in ("network", "data")]
         table.add_row(str(version.number), marks, *words, *figures, version.tags.get("gate", ""), version.tags.get("bundle", ""))
-    results.print(table, soft_wrap=False)
+    print_table(table)
 
 
 @app.command()
 def show(
-    version: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")] = "champion",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    version: Annotated[str, typer.Argument(help=VERSION_WORDS.capitalize())] = "champion",
+    as_json: AsJson = False,
 ) -> None:
     """Show lineage, parameters, figures and gate decision of one version.
 
@@ -63,7 +65,7 @@ def show(
 
     metadata = version_metadata(registry.find(load_params(PARAMS).promote.model_name, version))
     if as_json:
-        typer.echo(json.dumps(asdict(metadata), indent=2))
+        print_json(asdict(metadata))
         return
     title = f"{metadata.name} version {metadata.number}"
     about = Table("", "", title=title, show_header=False)
@@ -74,26 +76,26 @@ def show(
         about.add_row(name.replace("_", " "), "" if value is None else str(value))
     for name, word in metadata.lineage.items():
         about.add_row("trained as run" if name == "run_id" else name.replace("_", " "), word)
-    results.print(about, soft_wrap=False)
+    print_table(about)
     if metadata.params:
-        results.print(_two_columns("parameter", metadata.params), soft_wrap=False)
+        print_table(_two_columns("parameter", metadata.params))
     else:
         results.print("parameters: none in this tracking store, as when a model came from DVC's cache")
-    results.print(_two_columns("test split", {name: f"{value:.4f}" for name, value in metadata.metrics.items()}), soft_wrap=False)
+    print_table(_two_columns("test split", {name: f"{value:.4f}" for name, value in metadata.metrics.items()}))
     if metadata.decision:
         results.print(Markdown(metadata.decision), soft_wrap=False)
 
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="First version: number, run id or alias, such as `baseline`, that of `fer baseline`.")],
+    a: Annotated[str, typer.Argument(help=f"First version: {VERSION_WORDS} `baseline` is that of `fer baseline`.")],
     b: Annotated[str, typer.Argument(help="Second version, likewise.")],
     params: Annotated[
         bool,
         typer.Option("--params", help="Compare data, code, parameters and the figures of each version's own evaluation instead."),
     ] = False,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = REPORTS / "compare",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run two versions on the same test rows and compare their answers.
 
@@ -168,6 +170,14 @@ def fetch(
     results.print(f"{'fetched' if new else 'already there:'} {target}, SHA-256 as pinned")
 
 
+def _as_json(version: Version, holders: Mapping[str, int]) -> dict[str, Any]:
+    tags = version.tags
+    figures = {key: float(tags[key]) if key in tags else None for key in ("accuracy", "macro_f1")}
+    words = {key: tags.get(key) for key in ("network", "data", "gate", "bundle", "promoted_at", "rolled_back_at")}
+    aliases = [alias for alias, number in holders.items() if number == version.number]
+    return {"number": version.number, "aliases": aliases, "run": version.run_id, **words, **figures}
+
+
 def _known_versions(name: str) -> tuple[list[Version], dict[str, int]]:
     """Read versions and the numbers behind aliases, without MLflow where possible."""
     import sqlite3
@@ -202,7 +212,7 @@ def _compare_answers(first: Version, second: Version, out: Path, *, as_json: boo
         change = one.recall.change
         interval = f"{100 * change.estimate:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
         table.add_row(f"recall of {one.emotion}", f"{one.recall.a:.4f}", f"{one.recall.b:.4f}", interval)
-    results.print(table, soft_wrap=False)
+    print_table(table)
     only = f"only the first right on {result.test.only_a:,} rows, only the second on {result.test.only_b:,}"
     results.print(f"McNemar's test: p = {result.test.p_value:.2g}; {only}")
     results.print(result.verdict)
@@ -217,7 +227,7 @@ def _compare_params(a: str, b: str, first: Version, second: Version, *, as_json:
     sides = [version_metadata(version) for version in (first, second)]
     found = differences(*sides)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
+        print_json(asdict(found))
         return
     for side in sides:
         if not side.params:
@@ -235,7 +245,7 @@ def _compare_params(a: str, b: str, first: Version, second: Version, *, as_json:
         for change in changes:
             delta = "" if change.delta is None else f"{change.delta:+.4g}"
             table.add_row(change.key, _word(change.a), _word(change.b), delta)
-        results.print(table, soft_wrap=False)
+        print_table(table)
 
 
 def _two_columns(title: str, values: Mapping[str, str]) -> Table:

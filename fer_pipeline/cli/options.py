@@ -1,11 +1,12 @@
-"""Consoles, and the options that commands share: model, detector, threshold."""
+"""Consoles, tables and JSON, and the options that commands share."""
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,6 +18,8 @@ from fer_pipeline.workspace.layout import BUNDLE
 from fer_pipeline.workspace.names import printable
 
 if TYPE_CHECKING:  # OpenCV and onnxruntime are loaded by the commands, not by `fer --help`
+    from rich.table import Table
+
     from fer_pipeline.inference.neutral.reference import NeutralReference
     from fer_pipeline.inference.recognizer import Recognizer
 
@@ -35,6 +38,11 @@ errors = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False, st
 
 _DOUBTFUL = 0.1  # probability of neutral below which a neutral picture is doubtful
 
+_ANY_WIDTH: Final = 100_000
+"""Columns of a table where no terminal cuts it."""
+
+VERSION_WORDS: Final = "number, alias, or run id as `fer status` prints it."
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead.")]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -53,6 +61,17 @@ NeutralTau = Annotated[
     float | None, typer.Option(help="--neutral: nats by which neutral becomes likelier, .5 where left out.", min=0)
 ]
 Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
+
+
+def print_json(value: Any) -> None:
+    """Print a value of lists, dicts, strings, numbers and None as JSON."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_table(table: Table) -> None:
+    """Print a table: as wide as the terminal, in a file or pipe as wide as it is."""
+    console = results if results.is_terminal else _Console(width=_ANY_WIDTH, file=results.file, markup=False, emoji=False)
+    console.print(table, soft_wrap=False)
 
 
 def chosen_model(model: str | None) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fer_pipeline.cli.doctor import check_run
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import AsJson, print_json, results
 from fer_pipeline.errors import FerError
 
 
@@ -54,6 +54,7 @@ def run(
 
 def report(
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the pages in the browser.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the paths of the report pages.
 
@@ -65,7 +66,10 @@ def report(
     found = sorted(dvc.output(root, "evaluate").parent.rglob("*.html"))
     if not found:
         raise FerError("there is no report yet: run `fer run` first")
+    if as_json:
+        print_json([str(page) for page in found])
     for page in found:
-        results.print(str(page))
+        if not as_json:
+            results.print(str(page))
         if show:
             webbrowser.open(page.as_uri())

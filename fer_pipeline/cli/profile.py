@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import AsJson, print_json, results
 from fer_pipeline.config import editing
 from fer_pipeline.config.params import load_params
 from fer_pipeline.config.training import TrainParams
@@ -19,12 +19,15 @@ app = typer.Typer(help="Recipes of training by name.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_profiles() -> None:
+def list_profiles(as_json: AsJson = False) -> None:
     """List the profiles of profiles.yaml.
 
     Example: `fer profile list`
     """
     everything = load_params(PARAMS)
+    if as_json:
+        print_json({name: everything.recipe(name).model_dump(mode="json") for name in everything.profiles})
+        return
     for name in everything.profiles:
         recipe = everything.recipe(name)
         mark = "*" if name == everything.train.profile else " "

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from fer_pipeline.cli.options import results
+from fer_pipeline.cli.options import VERSION_WORDS, results
 from fer_pipeline.workspace.layout import RUN_LOCK
 from fer_pipeline.workspace.locks import exclusive
 
 
-def promote(version: Annotated[int | None, typer.Option(help="Version to judge; the challenger by default.")] = None) -> None:
+def promote(
+    version: Annotated[str | None, typer.Option(help=f"Version to judge: {VERSION_WORDS} Left out: the challenger.")] = None,
+) -> None:
     """Compare a version with the champion, and promote it if it wins.
 
     The alias moves once the version's bundle answers as it should. Exit code 1: the champion stays.
@@ -38,7 +40,8 @@ def promote(version: Annotated[int | None, typer.Option(help="Version to judge; 
 
 
 def rollback(
-    to: Annotated[int | None, typer.Option(help="Version to go back to; the champion before by default.")] = None,
+    to: Annotated[str | None, typer.Option(help=f"Version to go back to: {VERSION_WORDS} Left out: the champion before.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also to a version that the gate has refused.")] = False,
 ) -> None:
     """Make an earlier champion the champion again, with its bundle.
 
@@ -52,7 +55,7 @@ def rollback(
     from fer_pipeline.promotion.rollback import roll_back
 
     # Without RUN_LOCK, which a training holds for hours: `set_champion` has its own lock and reads the champion inside it.
-    done = roll_back(Path.cwd(), to)
+    done = roll_back(Path.cwd(), to, force=force)
     results.print(f"{done.version} is champion again, bundle {done.bundle}; a running `fer serve` goes over to it")
     for one in done.skipped:
         results.print(f"passed over: {one}, trained on synthetic faces; `fer rollback --to {one.number}` takes it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fer_pipeline.cli.options import labelled, results
+from fer_pipeline.cli.options import VERSION_WORDS, AsJson, labelled, print_json, print_table, results
 from fer_pipeline.workspace.layout import CHALLENGER, SHADOW_LOG
 
 app = typer.Typer(help="A challenger that judges what the service gets, without answering.", no_args_is_help=True)
@@ -21,7 +20,7 @@ DISAGREEMENT_EXIT_CODE = 3
 
 @app.command()
 def start(
-    version: Annotated[str, typer.Argument(help="Number, alias, or run id as `fer status` prints it.")] = "challenger",
+    version: Annotated[str, typer.Argument(help=VERSION_WORDS.capitalize())] = "challenger",
 ) -> None:
     """Place a registered version for services in shadow mode.
 
@@ -54,7 +53,7 @@ def report(
     at_least: Annotated[
         float, typer.Option(help="Exit code 3 where the lower bound of the agreement is below it.", min=0, max=1)
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Report how far champion and challenger agree, and which is faster.
 
@@ -70,14 +69,14 @@ def report(
     result = agreement(found.pairs)
     if as_json:
         metadata = {"champion": found.champion, "challenger": found.challenger, **asdict(result)}
-        typer.echo(json.dumps({**metadata, "others": found.others, "unreadable": found.unreadable}, indent=2))
+        print_json({**metadata, "others": found.others, "unreadable": found.unreadable})
     else:
         table = Table("champion says", "faces", "challenger agrees", "challenger says instead", title="where they differ")
         for one in result.classes:
             share = f"{one.agreed:,} ({100 * one.agreed / one.faces:.0f} %)" if one.faces else ""
             words = ", ".join(f"{emotion} {count:,}" for emotion, count in one.instead.items())
             table.add_row(one.emotion, f"{one.faces:,}", share, words)
-        results.print(table, soft_wrap=False)
+        print_table(table)
         results.print(f"champion {found.champion}, challenger {found.challenger}, last {window:g} hours")
         results.print(result.verdict)
         confident = " and ".join(f"{100 * value:.1f} %" for value in result.confidence)

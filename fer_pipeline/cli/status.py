@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from fer_pipeline.cli.options import labelled, results
+from fer_pipeline.cli.options import AsJson, labelled, print_json, print_table
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.layout import BUNDLE
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:  # MLflow and DVC are loaded by the commands, not by `fer --he
     from fer_pipeline.promotion.status import Bundle, Drift, RunLine, Status
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """Print champion, challenger, bundle, data in use, last runs and disk use.
 
     Where MLflow does not answer within some seconds, it says so, tells what the workspace itself knows, and ends with exit
@@ -33,7 +32,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
     now = workspace_status(Path.cwd())
     if as_json:
-        typer.echo(json.dumps(asdict(now), indent=2))
+        print_json(asdict(now))
     else:
         _print(now)
     if now.unreachable:
@@ -61,12 +60,12 @@ def _print(now: Status) -> None:
         lines.add_row(Text("fault", "red"), fault)
     for advice in now.advice:
         lines.add_row(Text("next", "yellow"), advice)
-    results.print(lines, soft_wrap=False)
+    print_table(lines)
     if now.runs:
         table = Table("last runs", "id", "started", "min", "result", "val acc", "test acc", "test F1", collapse_padding=True)
         for run in now.runs:
             table.add_row(*_cells(run))
-        results.print(table, soft_wrap=False)
+        print_table(table)
 
 
 def _champion(version: VersionMetadata) -> str:

@@ -46,20 +46,12 @@ def shadow(root: Path, reference: str) -> registry.Version:
     return version
 
 
-def challenger(root: Path, number: int | None) -> registry.Version:
-    """Return the version with this number, or the challenger.
+def challenger(root: Path, reference: int | str | None) -> registry.Version:
+    """Return the version with this number, alias or run id; None: the challenger.
 
     Raises `ModelError` where there is none.
     """
-    name = _promote_params(root).model_name
-    known = registry.versions(name)
-    found = (
-        registry.by_alias(name, registry.CHALLENGER) if number is None else next((v for v in known if v.number == number), None)
-    )
-    if found is None:
-        listed = f"versions are {', '.join(str(one.number) for one in known)}" if known else "none yet: run `fer run`"
-        raise ModelError(f"model {name!r} has no {'challenger' if number is None else f'version {number}'} ({listed})")
-    return found
+    return registry.find(_promote_params(root).model_name, registry.CHALLENGER if reference is None else str(reference))
 
 
 def package_version(root: Path, version: registry.Version) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -39,6 +40,24 @@ def test_the_commands_print_tables_and_json(registered: Path, levels: Path, brig
         assert isinstance(json.loads(values.stdout), dict)
 
 
+def test_a_list_is_whole_off_a_terminal_and_in_json(registered: Path) -> None:
+    """No cell is cut where nobody's window is too narrow for it; JSON has numbers and None."""
+    champion.set_champion(registered, version(1), None)
+    named = "a very long name of a data set that no terminal of eighty columns would show beside seven other columns"
+    registry.tag_version(version(1), {"data": named, "accuracy": "0.6340"})
+    done = CliRunner().invoke(fer, ["models", "list"])
+    assert named in done.output
+    assert "…" not in done.output
+    third, _, first = json.loads(CliRunner().invoke(fer, ["models", "list", "--json"]).output)
+    assert (third["number"], third["aliases"], third["accuracy"]) == (3, ["challenger"], None)
+    assert (first["number"], first["aliases"], first["accuracy"], first["data"]) == (1, ["champion"], 0.634, named)
+    shutil.copy2(Path(__file__).parents[2] / "profiles.yaml", registered)
+    profiles = json.loads(CliRunner().invoke(fer, ["profile", "list", "--json"]).output)
+    assert profiles["smoke"]["network"] == "compact"
+    findings = json.loads(CliRunner().invoke(fer, ["doctor", "--json"]).output)
+    assert {key: findings[0][key] for key in ("subject", "ok")} == {"subject": "Python", "ok": True}
+
+
 def test_a_wrong_version_is_named_with_what_to_run(
     registered: Path,
 ) -> None:
@@ -50,8 +69,9 @@ def test_a_wrong_version_is_named_with_what_to_run(
             ["models", "compare", "1", "champion", "--params"],
             "1 and champion are both fer version 1: name two versions (`fer models list`)",
         ),
-        (["rollback", "--to", "0"], "no other version 0 to go back to: --to takes one of 2, 3"),
-        (["promote", "--version", "9"], "no version 9 (versions are 1, 2, 3)"),
+        (["rollback", "--to", "0"], "no version or alias '0' (there is: 1, 2, 3, challenger, champion)"),
+        (["rollback", "--to", "champion"], "no other version champion to go back to: --to takes one of 2, 3"),
+        (["promote", "--version", "9"], "no version or alias '9' (there is: 1, 2, 3"),
     ):
         assert words in str(CliRunner().invoke(fer, arguments).exception), arguments
     editing.write_values(registered / "params.yaml", {"promote.model_name": "other"})
@@ -59,6 +79,6 @@ def test_a_wrong_version_is_named_with_what_to_run(
     for arguments, words in (
         (["models", "show"], "no version or alias 'champion' (there is: none yet: run `fer run`)"),
         (["rollback"], "no champion yet: run `fer run` first"),
-        (["promote"], "no challenger (none yet: run `fer run`)"),
+        (["promote"], "no version or alias 'challenger' (there is: none yet: run `fer run`)"),
     ):
         assert words in str(CliRunner().invoke(fer, arguments).exception), arguments

@@ -34,7 +34,7 @@ def test_the_challenger_is_the_newest_unless_one_is_named(root: Path) -> None:
     """The challenger is the newest version unless one is named."""
     assert champion.challenger(root, None).number == 3
     assert champion.challenger(root, 1).number == 1
-    with pytest.raises(ModelError, match=r"no version 7 \(versions are 1, 2, 3\)"):
+    with pytest.raises(ModelError, match=r"no version or alias '7' \(there is: 1, 2, 3, challenger\)"):
         champion.challenger(root, 7)
 
 

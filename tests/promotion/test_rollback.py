@@ -157,12 +157,12 @@ def test_a_synthetic_model_follows_a_synthetic_champion(root: Path) -> None:
     assert (done.version.number, done.skipped) == (1, ())
 
 
-@pytest.mark.parametrize("number", [9, 2, 0])
-def test_a_missing_version_or_the_champion_is_refused(root: Path, number: int) -> None:
+@pytest.mark.parametrize(("word", "fault"), [("9", "no version or alias '9'"), ("v2", "no other version v2 to go back to")])
+def test_a_missing_version_or_the_champion_is_refused(root: Path, word: str, fault: str) -> None:
     """A version that is not there or is champion is refused."""
     make_champion(root, 1, 2)
-    with pytest.raises(ModelError, match=f"no other version {number} to go back to: --to takes one of 1, 3"):
-        roll_back(root, number)
+    with pytest.raises(ModelError, match=fault):
+        roll_back(root, word)
     assert champion.champion(root).number == 2
 
 
@@ -184,3 +184,16 @@ def test_the_bundle_of_then_is_served_again_without_a_build(root: Path, monkeypa
     make_champion(root, 1, 2)
     monkeypatch.setattr(bento, "build", lambda *_, **__: pytest.fail("nothing is to be built"))
     assert roll_back(root, None).bundle == first
+
+
+def test_a_version_that_the_gate_refused_needs_force(root: Path) -> None:
+    """One that was champion before does not, whatever the gate says of it now."""
+    make_champion(root, 1, 3)
+    for number in (1, 2):
+        registry.tag_version(champion.challenger(root, number), {"gate": "failed"})
+    with pytest.raises(ModelError, match=r"fer version 2 was refused by the gate .*--force"):
+        roll_back(root, "v2")
+    assert champion.champion(root).number == 3
+    assert CliRunner().invoke(app, ["rollback", "--to", "2", "--force"]).exit_code == 0
+    assert champion.champion(root).number == 2
+    assert roll_back(root, "1").version.number == 1
