@@ -48,6 +48,9 @@ NOT_RUN: Final = {
 """Commands of the pages that no test here runs, and why."""
 
 
+NEUTRAL: Final = ("holiday/one.jpg", "at_rest.jpg", "at_rest_2.jpg")
+
+
 @dataclass(frozen=True)
 class Snippet:
     """A block of code in a page."""
@@ -88,7 +91,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, drawn_face: npt.NDArray[np.u
     folder = tmp_path_factory.mktemp("snippets")
     (folder / "docs" / "pictures").mkdir(parents=True)
     shutil.copy(ROOT / "docs" / "pictures" / "faces.jpg", folder / "docs" / "pictures")
-    for name in ("picture.jpg", "another.png", "portrait.jpg", "first.jpg", "second.png", "photos/one.png"):
+    for name in ("picture.jpg", "another.png", "portrait.jpg", "first.jpg", "second.png", "photos/one.png", *NEUTRAL):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(encode_png(drawn_face))
     for name in ("clip.mp4", "talk.mp4"):
@@ -117,13 +120,16 @@ def test_what_is_not_run_is_listed_and_still_there() -> None:
     assert lines - run - set(NOT_RUN) == set(), "run it in a test here, or say in NOT_RUN why not"
 
 
-@pytest.mark.parametrize("snippet", PYTHON, ids=lambda one: one.name)
-def test_python_of_the_pages_runs(
-    snippet: Snippet, place: Path, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("file", sorted({one.file for one in PYTHON}), ids=lambda file: file.name)
+def test_python_of_a_page_runs(
+    file: Path, place: Path, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Its blocks follow each other, as a reader gives them."""
     monkeypatch.chdir(place)
-    code = SERVICE.sub(site.address.rstrip("/"), snippet.text)
-    exec(compile(code, snippet.name, "exec"), {"__name__": "snippet"})
+    names: dict[str, Any] = {"__name__": "page"}
+    for snippet in PYTHON:
+        if snippet.file == file:
+            exec(compile(SERVICE.sub(site.address.rstrip("/"), snippet.text), snippet.name, "exec"), names)
     assert capsys.readouterr().out
 
 
@@ -134,7 +140,8 @@ def test_commands_of_the_pages_run(
     monkeypatch.chdir(place)
     words = shlex.split(SERVICE.sub(site.address.rstrip("/"), line))
     if words[0] == "fer":
-        done = fer(*words[1:])
+        expanded = [sorted(str(file) for file in Path().glob(word)) if "*" in word else [word] for word in words[1:]]
+        done = fer(*(word for several in expanded for word in several))
         assert (done.exit_code, done.exception) == (0, None), done.output
         return
     told = subprocess.run([*words, "--silent", "--show-error", "--fail", "--output", tmp_path / "answer"], capture_output=True)
