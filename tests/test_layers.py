@@ -73,7 +73,8 @@ def test_a_breach_is_found(room: str, line: str, broken: str, tmp_path: Path) ->
     for name in ("errors", "labels", "model_info", "schemas", "environment", "workspace/dvc", "cli/doctor"):
         (tmp_path / "fer_pipeline" / f"{name}.py").touch()
     (tmp_path / "flows").mkdir()
-    (tmp_path / "flows" / "__init__.py").touch()
+    for name in ("__init__", "automations"):
+        (tmp_path / "flows" / f"{name}.py").touch()
     for contract in CONTRACTS:  # the linter wants to see every package that a contract names
         if contract["type"] == "protected":
             allowed = tmp_path / contract["allowed_importers"][0].replace(".", "/")

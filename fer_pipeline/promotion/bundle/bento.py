@@ -13,6 +13,7 @@ from typing import Final
 from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.detection.yunet import YUNET_FILE
+from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.promotion.bundle import store
 from fer_pipeline.promotion.bundle.folder import copy_model
 from fer_pipeline.promotion.bundle.smoke_test import smoke_test
@@ -65,7 +66,8 @@ def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str]
         # A roll-back does not wait for a training, and both may build; no bento is deleted while another process tests it.
         with exclusive(store.writable_store(), f"packaging {tag}", _BUILD_WAIT_SECONDS):
             if not store.is_packaged(tag):
-                store.run_bentoml("build", "--bentofile", "bentofile.yaml", "--version", name, cwd=context)
+                given = [word for label in labels_of(ModelInfo.read(bundle)).items() for word in ("--label", "=".join(label))]
+                store.run_bentoml("build", "--bentofile", "bentofile.yaml", "--version", name, *given, cwd=context)
             try:
                 smoke_test(tag, bundle)
             except BaseException:
@@ -73,6 +75,21 @@ def build(model_folder: Path, version: str, root: Path, names: Mapping[str, str]
                     store.run_bentoml("delete", tag, "--yes")
                 raise
     return tag
+
+
+def labels_of(info: ModelInfo) -> dict[str, str]:
+    """Return the labels by which `bentoml list` and `bentoml get` tell bentos apart.
+
+    Network, fingerprint, data, and where they are known version, run, version of the data, and accuracy on the test split.
+    """
+    known = {
+        "version": info.lineage.get("version"),
+        "run": info.lineage.get("run_id"),
+        "data_version": info.lineage.get("data_version"),
+        "accuracy": f"{info.metrics['accuracy']:.4f}" if "accuracy" in info.metrics else None,
+    }
+    described = {"network": info.network, "model": info.fingerprint, "data": info.data}
+    return described | {name: value for name, value in known.items() if value is not None}
 
 
 def _copy_code(root: Path, context: Path) -> None:

@@ -82,6 +82,16 @@ def test_packaging_returns_the_tag_and_fills_the_bundle(
     assert servers() == []
 
 
+def test_a_bento_is_labelled_with_model_and_origin(packaged: Packaged, brightness_model: Path) -> None:
+    info = ModelInfo.read(brightness_model)
+    labels = yaml.safe_load((packaged.bento / "bento.yaml").read_text())["labels"]
+    assert labels == {"project": "fer-pipeline"} | bento.labels_of(info)
+    assert labels["model"] == info.fingerprint
+    lineage = {"name": "fer", "version": "3", "run_id": "0a1b", "data_version": "5ff3.dir"}
+    known = bento.labels_of(dataclasses.replace(info, lineage=lineage, metrics={"accuracy": 0.63399}, data="a = b, c"))
+    assert known | {"version": "3", "run": "0a1b", "data_version": "5ff3.dir", "accuracy": "0.6340", "data": "a = b, c"} == known
+
+
 def test_packaging_leaves_the_metrics_of_a_running_service_alone(packaged: Packaged) -> None:
     assert (packaged.home / "prometheus_multiproc_dir" / "counter_1.db").exists()
 
