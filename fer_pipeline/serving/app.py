@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from fer_pipeline.serving.http.middleware import RequestId, SafeHeaders
 from fer_pipeline.serving.http.model_schemas import Model, model_metadata
 from fer_pipeline.serving.http.schemas import refusals
 from fer_pipeline.serving.http.uploads import BodyLimit, RefusedError
+from fer_pipeline.serving.reference.examples import add_examples
+from fer_pipeline.serving.reference.page import reference_page
 from fer_pipeline.serving.routes import admin, browser_model, feedback, live, pictures, videos
 from fer_pipeline.serving.state import ServiceState
 
@@ -35,7 +38,7 @@ def create_app() -> FastAPI:
         title="fer",
         summary="Facial emotion recognition: pictures, videos and live cameras in, faces with calibrated emotions out.",
         description=live.PROTOCOL_WORDS,
-        docs_url=None,  # both load their scripts from elsewhere
+        docs_url=None,  # both load their scripts from elsewhere; `docs` below has its own page
         redoc_url=None,
         dependencies=[Depends(refuse_unknown_parameters)],
     )
@@ -79,9 +82,21 @@ def create_app() -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(WEB / "index.html")
 
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    @cache
+    def docs() -> str:
+        return reference_page(app.openapi())
+
     @app.get("/metrics", include_in_schema=False, dependencies=[Depends(require_token)])
     def metrics() -> Response:  # with a token: on a quiet service a counter that moves tells a person's answer
         return Response(told(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
+    @cache
+    def described() -> dict[str, Any]:
+        document = FastAPI.openapi(app)
+        add_examples(document)
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]
     app.mount("/web", StaticFiles(directory=WEB), name="web")
     return app

@@ -10,7 +10,8 @@ from tools.reference.markdown import table
 
 _HEAD = """# HTTP
 
-`fer serve` answers at http://127.0.0.1:3000. Its OpenAPI document is at `/openapi.json`, and this page is made from that by
+`fer serve` answers at http://127.0.0.1:3000. Examples for each route are at `/docs`, its OpenAPI document is at
+`/openapi.json`, and this page is made from that by
 `python -m tools.reference`. [The service](service.md) says what the operator can set, and how a token is sent.
 An answer that is not 2xx is `{"error": {"code": ..., "message": ...}}`:
 """

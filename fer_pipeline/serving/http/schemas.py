@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from fer_pipeline.inference.neutral.reference import ReferenceOrigin
 from fer_pipeline.inference.output_schema import SCHEMA_VERSION
@@ -13,6 +13,10 @@ from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.serving.http.model_schemas import Lineage
 
 _PROBABILITIES = {"angry": 0.01, "disgust": 0.0, "fear": 0.02, "happy": 0.91, "sad": 0.01, "surprise": 0.02, "neutral": 0.03}
+
+
+def _example(**values: JsonValue) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]})
 
 
 _DESCRIPTIONS = {
@@ -35,6 +39,8 @@ class Box(BaseModel):
     It may reach beyond the picture's edge.
     """
 
+    model_config = _example(x=237.0, y=96.0, width=168.0, height=168.0)
+
     x: float
     y: float
     width: float
@@ -43,6 +49,8 @@ class Box(BaseModel):
 
 class RelativeBox(BaseModel):
     """Left, top, width and height in shares of the picture's width and height."""
+
+    model_config = _example(x=0.3703, y=0.2, width=0.2625, height=0.35)
 
     x: float
     y: float
@@ -53,6 +61,8 @@ class RelativeBox(BaseModel):
 class Quality(BaseModel):
     """Of the face as it was cut out."""
 
+    model_config = _example(size=168.0, sharpness=412.7, brightness=131.2, outside=0.0)
+
     size: float = Field(description="side in pixels")
     sharpness: float = Field(description="variance of the Laplacian at 48x48")
     brightness: float = Field(description="mean gray value, 0..255")
@@ -61,6 +71,8 @@ class Quality(BaseModel):
 
 class Pose(BaseModel):
     """How a face is held, in degrees."""
+
+    model_config = _example(roll=-2.1, yaw=6.4)
 
     roll: float = Field(description="by which the line of the eyes falls to the right of the picture, -180 to 180")
     yaw: float = Field(description="by which the face looks to the right of the picture; a rough estimate from eyes and nose")
@@ -96,6 +108,8 @@ class Face(BaseModel):
 
 class Picture(BaseModel):
     """Size in pixels after turning it upright by its EXIF orientation."""
+
+    model_config = _example(width=640, height=480)
 
     width: int
     height: int

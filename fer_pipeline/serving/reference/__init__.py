@@ -1,0 +1,1 @@
+"""Reference of the routes: examples in three languages, and the page of them."""
