@@ -3,7 +3,7 @@
 Runs in the environment of the peers; onnxruntime is used as this project uses it.
 
 Prints JSON: per runtime and batch size the median milliseconds, of rounds in which all take turns, and how far the answers are
-from those of onnxruntime. All use as many threads as the command says.
+from those of onnxruntime in float32. All use as many threads as the command says.
 """
 
 from __future__ import annotations
@@ -20,26 +20,32 @@ import numpy.typing as npt
 import openvino
 from ai_edge_litert.interpreter import Interpreter
 
-from fer_pipeline.inference.classifier import EmotionClassifier
-from fer_pipeline.model_info import MODEL_FILE
+from fer_pipeline.inference.classifier import open_session, session_logits
 
 Run = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 ROUNDS = {1: 400, 64: 40}
 
 
-def main(model: Path, tflite: Path, threads: int) -> None:
-    """Measures and prints."""
+def main(shipped: Path, converted: Path, threads: int) -> None:
+    """Measures and prints.
+
+    `converted` holds the network in float32 as model.onnx and model.tflite, and as int8.tflite.
+    """
+    full = converted / "model.onnx"
     runtimes: dict[str, Run] = {
-        "onnxruntime": EmotionClassifier.load(model, threads).logits,
-        "LiteRT": _litert(tflite, threads),
-        "OpenVINO": _openvino(model, threads, "f32"),
-        "OpenVINO, its own choice of precision": _openvino(model, threads, None),
+        "onnxruntime, float32": _onnxruntime(full, threads),
+        "onnxruntime, as shipped": _onnxruntime(shipped, threads),
+        "LiteRT, float32": _litert(converted / "model.tflite", threads),
+        "LiteRT, int8": _litert(converted / "int8.tflite", threads),
+        "OpenVINO, float32": _openvino(full, threads, "f32"),
+        "OpenVINO, its own choice of precision": _openvino(full, threads, None),
+        "OpenVINO, file as shipped": _openvino(shipped, threads, None),
     }
     found: dict[str, dict[str, float]] = {name: {} for name in runtimes}
     for batch, rounds in ROUNDS.items():
         faces = np.random.default_rng(0).integers(0, 256, (batch, 48, 48, 1), dtype=np.uint8)
-        expected = runtimes["onnxruntime"](faces)
+        expected = runtimes["onnxruntime, float32"](faces)
         times: dict[str, list[float]] = {name: [] for name in runtimes}
         for turn in range(rounds + 5):
             for name, run in runtimes.items():
@@ -51,6 +57,11 @@ def main(model: Path, tflite: Path, threads: int) -> None:
         for name, seconds in times.items():
             found[name][str(batch)] = 1000 * statistics.median(seconds)
     sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _onnxruntime(file: Path, threads: int) -> Run:
+    session = open_session(file, threads)
+    return lambda faces: session_logits(session, faces)
 
 
 def _litert(file: Path, threads: int) -> Run:
@@ -71,11 +82,11 @@ def _litert(file: Path, threads: int) -> Run:
     return run
 
 
-def _openvino(model: Path, threads: int, precision: str | None) -> Run:
+def _openvino(file: Path, threads: int, precision: str | None) -> Run:
     options: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     if precision is not None:
         options["INFERENCE_PRECISION_HINT"] = precision
-    compiled = openvino.compile_model(model / MODEL_FILE, "CPU", options)
+    compiled = openvino.compile_model(file, "CPU", options)
     request = compiled.create_infer_request()
 
     def run(faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

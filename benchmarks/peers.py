@@ -31,6 +31,7 @@ from fer_pipeline.imaging import shrink
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.video.analysis import VideoOptions, analyse
 from fer_pipeline.inference.video.decoding import frames
+from fer_pipeline.model_info import MODEL_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -163,28 +164,35 @@ def _made(path: Path) -> Path:
 
 
 def _classifier(scratch: Path) -> Iterator[Table]:
-    tflite = scratch / "model.tflite"
-    _run([sys.executable, "-c", _CONVERT, str(MODEL / "model.keras"), str(tflite)], TF_CPP_MIN_LOG_LEVEL="3")
+    faces = scratch / "faces.npy"  # generated ones: here LiteRT's ranges decide about its speed alone
+    np.save(faces, draw_faces(256, 0)[0][..., np.newaxis])
+    _run([sys.executable, "-c", _CONVERT, str(MODEL / "model.keras"), str(faces), str(scratch)], TF_CPP_MIN_LOG_LEVEL="3")
     python = environment("runtimes", RUNTIMES)
     for threads in (1, os.cpu_count() or 1):
-        command = [str(python), "-m", "benchmarks.peer_runtimes", str(MODEL), str(tflite), str(threads)]
+        command = [str(python), "-m", "benchmarks.peer_runtimes", str(MODEL / MODEL_FILE), str(scratch), str(threads)]
         found: dict[str, dict[str, float]] = json.loads(_run(command).splitlines()[-1])
         title = f"the same network, {threads} thread(s), ms"
         table = Table("runtime", "1 face", "64 faces", "largest difference of a logit", title=title)
-        ours = found["onnxruntime"]
+        ours = found["onnxruntime, as shipped"]
         for name, values in found.items():
             table.add_row(name, f"{values['1']:.2f}", f"{values['64']:.2f}", f"{values['difference']:.1e}")
-        same = [values for values in found.values() if values["difference"] < 1e-2]  # of the same precision
-        over = {batch: ours[batch] / min(values[batch] for values in same) for batch in ("1", "64")}
+        over = {batch: ours[batch] / min(values[batch] for values in found.values()) for batch in ("1", "64")}
         words = [f"{over[batch]:.2f}: {verdict(over[batch] <= MOST_OVER_BEST)}" for batch in ("1", "64")]
-        table.add_row("onnxruntime over the best of the same precision", *words, f"at most {MOST_OVER_BEST}")
+        table.add_row("as shipped over the best of any precision", *words, f"at most {MOST_OVER_BEST}")
         yield table
 
 
 _CONVERT = """
 import pathlib, sys
 import keras
+import numpy as np
 import tensorflow as tf
-network = keras.saving.load_model(sys.argv[1], compile=False)
-pathlib.Path(sys.argv[2]).write_bytes(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+from fer_pipeline.models.export import to_onnx
+network, faces, out = keras.saving.load_model(sys.argv[1], compile=False), np.load(sys.argv[2]), pathlib.Path(sys.argv[3])
+to_onnx(network, out / "model.onnx")
+converter = tf.lite.TFLiteConverter.from_keras_model(network)
+(out / "model.tflite").write_bytes(converter.convert())
+converter.optimizations = [tf.lite.Optimize.DEFAULT]
+converter.representative_dataset = lambda: ([faces[i : i + 1]] for i in range(len(faces)))
+(out / "int8.tflite").write_bytes(converter.convert())
 """

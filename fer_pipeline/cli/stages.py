@@ -171,5 +171,8 @@ def export(
     with exclusive(out, "fer export"):
         metadata = lineage(Path.cwd(), recipe_fingerprint(everything))
         run_id = json.loads((model / "training.json").read_text(encoding="utf-8"))["run_id"]
-        info = export_model(processed, model, evaluation, out, everything.export, {**metadata, "run_id": run_id or "none"})
+        lineage_of_run = {**metadata, "run_id": run_id or "none"}
+        info, check = export_model(processed, model, evaluation, out, everything.export, lineage_of_run)
+    if check is not None:
+        results.print(f"8 bits: {check}" + ("" if check.holds else "; the model stays in float32"))
     results.print(f"{info.network} as ONNX, SHA-256 {info.sha256[:12]}, temperature {info.temperature:.3f}")

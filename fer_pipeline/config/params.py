@@ -122,10 +122,15 @@ class EvaluateParams(Section):
 class ExportParams(Section):
     """`tolerance`: largest absolute difference of ONNX logits from Keras logits.
 
+    `precision` int8 computes in 8 bits where the answers stay, else in float32.
+
     `detector` is the face detector of the bundle; it becomes part of the model's image spec.
     """
 
+    added: ClassVar[frozenset[str]] = frozenset({"precision"})
+
     tolerance: Positive = 1e-4
+    precision: Literal["float32", "int8"] = "float32"
     detector: Literal["centerface", "yunet", "haar"] = "centerface"
 
 

@@ -33,16 +33,7 @@ class EmotionClassifier:
         Raises `ModelError` where files are missing or damaged, or the network has other inputs or outputs.
         """
         info = ModelInfo.read(folder)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            session = ort.InferenceSession(folder / MODEL_FILE, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a dozen types of its own, all of them straight from Exception
-            raise ModelError(f"{folder / MODEL_FILE} is not a network that onnxruntime can read: {error}") from error
-        _check_signature(session, folder)
-        return cls(session, info)
+        return cls(open_session(folder / MODEL_FILE, threads), info)
 
     def logits(self, inputs: UInt8Array) -> npt.NDArray[np.float32]:
         """Compute logits float32 (N, 7) of inputs uint8 (N, 48, 48, 1).
@@ -52,10 +43,7 @@ class EmotionClassifier:
         """
         if inputs.dtype != np.uint8 or inputs.shape[1:] != (FACE_SIZE, FACE_SIZE, 1):
             raise ImageError(f"model input is {inputs.dtype} {inputs.shape}, expected uint8 (N, {FACE_SIZE}, {FACE_SIZE}, 1)")
-        if len(inputs) == 0:
-            return np.zeros((0, len(EMOTIONS)), np.float32)
-        parts = [self._session.run([OUTPUT], {INPUT: inputs[i : i + _BATCH]})[0] for i in range(0, len(inputs), _BATCH)]
-        return np.concatenate(parts)
+        return session_logits(self._session, inputs)
 
     def probabilities(self, inputs: UInt8Array) -> npt.NDArray[np.float64]:
         """Compute calibrated probabilities float64 (N, 7) of inputs uint8 (N, 48, 48, 1).
@@ -67,13 +55,37 @@ class EmotionClassifier:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _check_signature(session: Any, folder: Path) -> None:
+def open_session(file: Path, threads: int = 1) -> Any:
+    """Open an ONNX file on the CPU.
+
+    Raises `ModelError` where onnxruntime cannot read it, or it has other inputs or outputs than a network of this project.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises a dozen types of its own, all of them straight from Exception
+        raise ModelError(f"{file} is not a network that onnxruntime can read: {error}") from error
+    _check_signature(session, file)
+    return session
+
+
+def session_logits(session: Any, inputs: UInt8Array) -> npt.NDArray[np.float32]:
+    """Compute logits float32 (N, 7) of inputs uint8 (N, 48, 48, 1) by an open session."""
+    if len(inputs) == 0:
+        return np.zeros((0, len(EMOTIONS)), np.float32)
+    return np.concatenate([session.run([OUTPUT], {INPUT: inputs[i : i + _BATCH]})[0] for i in range(0, len(inputs), _BATCH)])
+
+
+def _check_signature(session: Any, file: Path) -> None:
     inputs = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
     outputs = [(value.name, value.type, value.shape[1:]) for value in session.get_outputs()]
     expected_inputs = [(INPUT, "tensor(uint8)", [FACE_SIZE, FACE_SIZE, 1])]
     expected_outputs = [(OUTPUT, "tensor(float)", [len(EMOTIONS)])]
     if inputs != expected_inputs or outputs != expected_outputs:
         raise ModelError(
-            f"{folder / MODEL_FILE} maps {inputs} to {outputs}, expected {expected_inputs} to {expected_outputs}: "
+            f"{file} maps {inputs} to {outputs}, expected {expected_inputs} to {expected_outputs}: "
             "export the model again with `fer export`"
         )

@@ -26,6 +26,7 @@ from fer_pipeline.evaluation.stored_metrics import read_metrics
 from fer_pipeline.imaging import FACE_SIZE, ImageSpec, UInt8Array
 from fer_pipeline.metrics.calibration import CALIBRATION_FILE
 from fer_pipeline.model_info import MODEL_FILE, OPSET, ModelInfo, file_sha256
+from fer_pipeline.models.quantization import QuantizationCheck, quantize_checked
 from fer_pipeline.training.artifacts import KERAS_FILE, read_model, read_training
 from fer_pipeline.workspace.files import replaced_folder
 
@@ -36,10 +37,11 @@ PARITY_ROWS = 256
 
 def export(
     processed: Path, model_dir: Path, evaluation_dir: Path, out: Path, params: ExportParams, lineage: dict[str, str]
-) -> ModelInfo:
-    """Export a trained model; return its metadata.
+) -> tuple[ModelInfo, QuantizationCheck | None]:
+    """Export a trained model; return its metadata, and the check of 8 bits.
 
-    Replaces the folder `out`: model.onnx, model.json, model.keras, training_pictures.npy.
+    Replaces the folder `out`: model.onnx, model.json, model.keras, training_pictures.npy. Where `params.precision` is int8 and
+    the check does not hold, model.onnx computes in float32 and its metadata says so; the check is None where it is float32.
 
     Raises `ToolUnavailableError` where Keras runs on another backend, `ModelError` where a file is missing, or where ONNX and
     Keras logits of validation images lie further apart than `params.tolerance`.
@@ -53,10 +55,14 @@ def export(
     network = read_model(model_dir)
     calibration = _read_json(evaluation_dir / CALIBRATION_FILE)
     metrics = read_metrics(evaluation_dir)
-    images = ProcessedTable.open(processed).split("validation").images[:PARITY_ROWS]
+    table = ProcessedTable.open(processed)
+    validation = table.split("validation")
     with replaced_folder(out) as folder:
         to_onnx(network, folder / MODEL_FILE)
-        check_parity(network, folder / MODEL_FILE, images, params.tolerance)
+        check_parity(network, folder / MODEL_FILE, validation.images[:PARITY_ROWS], params.tolerance)
+        check = None
+        if params.precision == "int8":
+            check = quantize_checked(folder / MODEL_FILE, table.split("train").images, validation)
         shutil.copyfile(model_dir / KERAS_FILE, folder / KERAS_FILE)
         copy_training_images(model_dir, folder)
         info = ModelInfo(
@@ -68,9 +74,10 @@ def export(
             data=training["source"],
             lineage=lineage,
             metrics={name: float(value) for name, value in metrics.items()},
+            precision="int8" if check is not None and check.holds else "float32",
         )
         info.write(folder)
-    return info
+    return info, check
 
 
 def to_onnx(network: keras.Model, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Edit ONNX networks: ensembles, logit offsets, weights in 16 bits."""
+"""Edit ONNX networks: ensembles and logit offsets."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, compose, helper, numpy_helper
+from onnx import compose, helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.evaluation.tta import OFFSETS, SHIFT
 from fer_pipeline.imaging import FACE_SIZE
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.models.onnx_files import read_network
 
 INPUT, OUTPUT = "image", "logits"
 
 MIN_PROBABILITY = 1e-7
 """Mean probability below which the logarithm is cut off."""
-
-MIN_HALF_VALUES = 256
-"""Tensors of fewer values stay in float32.
-
-Biases and normalisation take few bytes and may be tiny numbers.
-"""
 
 
 def merge(members: Sequence[tuple[Path, float]], target: Path, tta_views: int = 1) -> None:
@@ -39,7 +34,7 @@ def merge(members: Sequence[tuple[Path, float]], target: Path, tta_views: int = 
     opsets: dict[str, int] = {}
     for index, (file, temperature) in enumerate(members):
         prefix = f"member{index}/"
-        model = _read(file)
+        model = read_network(file)
         names = [value.name for value in model.graph.input], [value.name for value in model.graph.output]
         if names != ([INPUT], [OUTPUT]):
             raise ModelError(f"{file} maps {names[0]} to {names[1]}, expected {INPUT} to {OUTPUT}: export the model again")
@@ -79,7 +74,7 @@ def add_logit_offsets(source: Path, temperature: float, offsets: npt.NDArray[np.
 
     Raises `ModelError` where `source` is no ONNX network.
     """
-    model = _read(source)
+    model = read_network(source)
     graph = model.graph
     for node in graph.node:
         for names in (node.input, node.output):
@@ -100,40 +95,6 @@ def add_logit_offsets(source: Path, temperature: float, offsets: npt.NDArray[np.
     )
     onnx.checker.check_model(model)
     onnx.save(model, str(target))
-
-
-def store_half(source: Path, target: Path) -> None:
-    """Write the network of `source` with its large float32 weights stored as float16.
-
-    A Cast to float32 follows each; everything is computed in float32 as before, and runtimes fold the casts at load. Raises
-    `ModelError` where `source` is no ONNX network, or a weight is beyond the range of float16 (65,504).
-    """
-    model = _read(source)
-    graph = model.graph
-    casts = []
-    for index, tensor in enumerate(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MIN_HALF_VALUES:
-            continue
-        values = numpy_helper.to_array(tensor)
-        largest = np.abs(values).max()
-        if not largest <= np.finfo(np.float16).max:
-            raise ModelError(f"weight {tensor.name} of {source} goes up to {largest:g}, beyond float16: publish it in float32")
-        name = tensor.name
-        stored = numpy_helper.from_array(values.astype(np.float16), f"{name}.float16")
-        graph.initializer[index].CopyFrom(stored)
-        casts.append(helper.make_node("Cast", [stored.name], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*casts, *nodes])  # before what uses them: nodes must be in order
-    onnx.checker.check_model(model)
-    onnx.save(model, str(target))
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(str(path))
-    except Exception as error:  # protobuf's DecodeError has no common base with what reading raises
-        raise ModelError(f"{path} cannot be read as ONNX: {error}; export the model again") from error
 
 
 def _view_nodes(count: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fer_pipeline.analysis.card.card import MARKDOWN_FILE, CardMetadata, read_card_metadata, write_card
 from fer_pipeline.analysis.card.sections import card_sections
@@ -25,7 +24,8 @@ from fer_pipeline.evaluation.report import write_evaluation
 from fer_pipeline.inference.classifier import EmotionClassifier
 from fer_pipeline.inference.pretrained import INDEX_FILE, PretrainedModel, pretrained_models
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo, file_sha256
-from fer_pipeline.models.onnx_graph import store_half
+from fer_pipeline.models.onnx_files import store_half
+from fer_pipeline.models.quantization import QuantizationCheck, quantize_checked
 from fer_pipeline.models.recalibration import THREADS, recalibrated
 from fer_pipeline.training.artifacts import HISTORY_FILE, KERAS_FILE, TRAINING_FILE, read_history, read_training
 from fer_pipeline.workspace.files import replaced_folder, write_json
@@ -58,7 +58,8 @@ class Sources:
 class PublishedModel:
     """A published model: folder and index entry, and how its outputs changed.
 
-    `difference` is the largest change of a logit, `agreement` the share of equal classes on the test split.
+    `difference` is the largest change of a logit, `agreement` the share of equal classes on the test split. `quantization` is the
+    check on validation of a model published in 8 bits.
 
     `stale` names reports that the card leaves out, since they were measured for another model.
     """
@@ -68,21 +69,29 @@ class PublishedModel:
     difference: float
     agreement: float
     stale: tuple[str, ...]
+    quantization: QuantizationCheck | None = None
 
 
 def publish(
-    name: str, sources: Sources, weights: Path, params: EvaluateParams, *, keras: bool, tolerance: float = TOLERANCE
+    name: str,
+    sources: Sources,
+    weights: Path,
+    params: EvaluateParams,
+    *,
+    keras: bool,
+    tolerance: float = TOLERANCE,
+    int8: bool = False,
 ) -> PublishedModel:
     """Replace the folder `name` of `weights` and its entry in the index.
 
-    The folder holds model.onnx with weights in 16 bits, model.json with temperature and metrics of that file, metrics.json and
-    reports.json, the card as HTML and Markdown, training.json, history.csv and training_pictures.npy; with `keras` also
-    model.keras in 32 bits. The card includes robustness, explanation and external reports that were measured on the published
-    folder: measure them there, then publish again.
+    The folder holds model.onnx with weights in 16 bits, or with `int8` computing in 8 bits, model.json with temperature and
+    metrics of that file, metrics.json and reports.json, the card as HTML and Markdown, training.json, history.csv and
+    training_pictures.npy; with `keras` also model.keras in 32 bits. The card includes robustness, explanation and external
+    reports that were measured on the published folder: measure them there, then publish again.
 
     Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or expects
-    another image spec, where export and training are of two models or have no list of training images, or where 16-bit weights
-    change its outputs by more than `tolerance` and `MIN_AGREEMENT` allow.
+    another image spec, where export and training are of two models or have no list of training images, where 16-bit weights
+    change its outputs by more than `tolerance` and `MIN_AGREEMENT` allow, or 8 bits by more than `quantization` allows.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in _RESERVED:
         raise ParamsError(f"the name is {name!r}, expected small letters, digits and -, and none of {', '.join(_RESERVED)}")
@@ -94,12 +103,21 @@ def publish(
     training = read_training(sources.training)
     _check_one_model(sources, info, training)
     with tempfile.TemporaryDirectory(prefix="fer-ship-") as scratch, replaced_folder(weights / name) as folder:
-        store_half(sources.export / MODEL_FILE, folder / MODEL_FILE)
-        stored = replace(info, sha256=file_sha256(folder / MODEL_FILE), lineage={**info.lineage, "shipped_as": name})
+        check = _quantized(sources.export / MODEL_FILE, folder / MODEL_FILE, table) if int8 else None
+        if check is None:
+            store_half(sources.export / MODEL_FILE, folder / MODEL_FILE)
+        stored = replace(
+            info,
+            sha256=file_sha256(folder / MODEL_FILE),
+            precision="float32" if check is None else "int8",
+            lineage={**info.lineage, "shipped_as": name},
+        )
         stored.write(folder)
         test = load_test(table, sources.training)
         before, after = (EmotionClassifier.load(place, THREADS).logits(test.images) for place in (sources.export, folder))
-        difference, agreement = _check_answers(before, after, tolerance)
+        difference, agreement = float(np.abs(before - after).max()), float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
+        if check is None:
+            _check_half(difference, agreement, tolerance)
         _, evaluation = recalibrated(
             folder, table.split("validation"), test, params, training=training, history=read_history(sources.training)
         )
@@ -120,7 +138,7 @@ def publish(
     write_json(
         weights / INDEX_FILE, {n: asdict(entry) for n, entry in sorted({**pretrained_models(weights), name: model}.items())}
     )
-    return PublishedModel(weights / name, model, difference, agreement, metadata.stale)
+    return PublishedModel(weights / name, model, difference, agreement, metadata.stale, check)
 
 
 def _check_one_model(sources: Sources, info: ModelInfo, training: dict[str, Any]) -> None:
@@ -154,16 +172,21 @@ def _reports(metadata: CardMetadata) -> dict[str, Any]:
     return measured | {"data": {name: metadata.processed[name] for name in _DATA_KEYS if name in metadata.processed}}
 
 
-def _check_answers(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], tolerance: float) -> tuple[float, float]:
-    difference = float(np.abs(before - after).max())
-    agreement = float((before.argmax(axis=1) == after.argmax(axis=1)).mean())
+def _quantized(source: Path, target: Path, table: ProcessedTable) -> QuantizationCheck:
+    shutil.copyfile(source, target)
+    check = quantize_checked(target, table.split("train").images, table.split("validation"))
+    if not check.holds:
+        raise ModelError(f"8 bits change too much: {check}. Publish it without --int8")
+    return check
+
+
+def _check_half(difference: float, agreement: float, tolerance: float) -> None:
     if not (difference < tolerance and agreement >= MIN_AGREEMENT):
         raise ModelError(
             f"with weights in 16 bits a logit moves by up to {difference:.4f} and {100 * agreement:.2f} % of the test pictures "
             f"get the same answer, expected less than {tolerance:g} and at least {100 * MIN_AGREEMENT:g} %: if that many "
             "answers agree, a larger --tolerance is acceptable"
         )
-    return difference, agreement
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.metrics.classification import softmax
 from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.models import quantization
 from fer_pipeline.models.export import check_parity, export, to_onnx
 from fer_pipeline.training.networks.zoo import build
 
@@ -24,11 +26,11 @@ from fer_pipeline.training.networks.zoo import build
 @pytest.mark.parametrize("evaluation", ["evaluation", "evaluation_tta"])
 def test_the_exported_model_answers_like_the_report(evaluation: str, evaluated: Path, tmp_path: Path) -> None:
     lineage = {"run_id": "none"}
-    written = export(
+    written, check = export(
         evaluated / "processed", evaluated / "model", evaluated / evaluation, tmp_path / "export", ExportParams(), lineage
     )
     info = ModelInfo.read(tmp_path / "export")
-    assert info == written
+    assert (written, check) == (info, None)
     assert info.synthetic
     assert info.lineage == lineage
     assert (tmp_path / "export" / "model.keras").read_bytes() == (evaluated / "model" / "model.keras").read_bytes()
@@ -67,3 +69,20 @@ def test_export_needs_the_tensorflow_backend(evaluated: Path, tmp_path: Path, mo
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
     with pytest.raises(ToolUnavailableError, match="KERAS_BACKEND=tensorflow"):
         export(evaluated / "processed", evaluated / "model", evaluated / "evaluation", tmp_path / "export", ExportParams(), {})
+
+
+@pytest.mark.parametrize(("min_agreement", "precision"), [(0.5, "int8"), (1.01, "float32")])
+def test_the_export_computes_in_8_bits_where_answers_stay(
+    min_agreement: float, precision: str, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "MIN_AGREEMENT", min_agreement)
+    monkeypatch.setattr(quantization, "MAX_ACCURACY_LOSS", 0.5)
+    params = ExportParams(precision="int8")
+    info, check = export(
+        evaluated / "processed", evaluated / "model", evaluated / "evaluation", tmp_path / "export", params, {"run_id": "none"}
+    )
+    assert check is not None
+    assert (info.precision, check.holds) == (precision, precision == "int8")
+    assert ModelInfo.read(tmp_path / "export") == info
+    stored = onnx.load(str(tmp_path / "export" / "model.onnx")).graph.initializer
+    assert any(tensor.data_type == onnx.TensorProto.INT8 for tensor in stored) is check.holds

@@ -46,7 +46,11 @@ def _what(metadata: CardMetadata) -> Section:
     info, training = metadata.info, metadata.training
     origin = ORIGINS[info.image_spec.detector]
     rows = (
-        ("network", f"{info.network}, {training['parameters']:,} weights, {metadata.megabytes:.1f} MB as ONNX"),
+        (
+            "network",
+            f"{info.network}, {training['parameters']:,} weights, {metadata.megabytes:.1f} MB as ONNX"
+            + (", convolutions in 8 bits" if info.precision == "int8" else ""),
+        ),
         ("input", f"one face, gray, {info.image_spec.size}x{info.image_spec.size} pixels, uint8"),
         ("output", f"probabilities of {', '.join(EMOTIONS)}"),
         ("faces in pictures are found by", f"{info.image_spec.detector}: {origin.source}"),
@@ -112,7 +116,7 @@ def _protocol(metadata: CardMetadata) -> Section:
     )
     used = (
         "The test split had no part in that; it was read for the figures below, by the promotion gate, and, for a pretrained "
-        "model, to check its 16-bit file. Figures come from one pass over the plain picture, as in serving, where nothing else "
+        "model, to compare its file with the exported one. Figures come from one pass over the plain picture, as in serving, where nothing else "
         "is said."
     )
     if training["profile"] not in ("none", "smoke"):

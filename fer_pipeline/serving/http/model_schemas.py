@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,7 @@ class Model(Lineage):
     labels: list[str]
     image_spec: dict[str, Any]
     temperature: float
+    precision: Literal["float32", "int8"] = Field(description="what the convolutions compute in")
     metrics: dict[str, float] = Field(description="on the test split")
     detector_origin: dict[str, str] | None = Field(
         description="source, licence and training data of the face detector; null for one that is not of this package"
@@ -101,6 +102,7 @@ def model_metadata(
         "labels": list(info.labels),
         "image_spec": {**vars(info.image_spec), "fingerprint": info.image_spec.fingerprint},
         "temperature": info.temperature,
+        "precision": info.precision,
         "metrics": info.metrics,
         "detector_origin": asdict(origin) if origin else None,
         "camera_temporal": camera_temporal,

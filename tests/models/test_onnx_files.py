@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_pipeline.errors import ModelError
-from fer_pipeline.models.onnx_graph import store_half
+from fer_pipeline.models.onnx_files import store_half
 
 INPUTS = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 1), np.uint8)
 
