@@ -36,7 +36,7 @@ answers with the same object without `file` and `error` (an error has an HTTP st
                               "surprise": 0.0025, "neutral": 0.0041},
             "quality": {"size": 241.0, "sharpness": 1893.4, "brightness": 121.7, "outside": 0.0},
             "pose": null, "reasons": []}],
- "model": {"name": "fast", "fingerprint": "afca1364cc91"}, "error": null}
+ "model": {"name": "fast", "fingerprint": "828ad45c506b"}, "error": null}
 ```
 
 A line of a video's `faces.jsonl` is one face of one frame: the values of `faces[]` beside `frame`, `time`, `track`,
