@@ -116,8 +116,8 @@ def _protocol(metadata: CardMetadata) -> Section:
     )
     used = (
         "The test split had no part in that; it was read for the figures below, by the promotion gate, and, for a pretrained "
-        "model, to compare its file with the exported one. Figures come from one pass over the plain picture, as in serving, where nothing else "
-        "is said."
+        "model, to compare its file with the exported one. Figures come from one pass over the plain picture, as in serving, "
+        "where nothing else is said."
     )
     if training["profile"] not in ("none", "smoke"):
         used += (
