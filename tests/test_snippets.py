@@ -108,7 +108,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_each_kind_of_snippet_is_run_or_read() -> None:
-    assert {one.language for one in SNIPPETS} == {"python", "bash", "sh", "json", "text"}
+    assert {one.language for one in SNIPPETS} == {
+        "python",
+        "bash",
+        "sh",
+        "json",
+        "text",
+        "yaml",
+    }  # YAML: test_workflow_example
     assert len(PYTHON) >= 4
     assert len(HERE) >= 10
 
