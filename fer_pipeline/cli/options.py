@@ -58,7 +58,7 @@ Detector = Annotated[
     ),
 ]
 NeutralTau = Annotated[
-    float | None, typer.Option(help="--neutral: nats by which neutral becomes likelier, .5 where left out.", min=0)
+    float | None, typer.Option(help="--neutral: nats by which neutral becomes likelier, .75 where left out.", min=0)
 ]
 Threshold = Annotated[float, typer.Option(help="Probability below which the answer is `uncertain`.", min=0, max=1)]
 

@@ -158,7 +158,7 @@ def test_a_neutral_picture_changes_answers_and_is_named(face: str, brightness_mo
     options = ("--model", brightness_model, "--neutral", face)
     done = fer("predict", face, *options)
     assert "face.png: 1 face, relative to the neutral face\n" in done.stdout
-    assert "  1  neutral 22 %" in done.stdout
+    assert "  1  neutral 26 %" in done.stdout
     assert "neutral face: face.png, read as " in done.stderr
     (row,) = csv.DictReader(io.StringIO(fer("predict", face, *options, "--csv", "--neutral-tau", "6").stdout))
     assert (row["emotion"], row["neutral_reference"]) == ("neutral", "given")

@@ -11,7 +11,7 @@ from fer_pipeline.inference.tracking import FORGET_SECONDS
 COLLECT_SECONDS: Final = 2.0
 """How long a person shows the neutral face."""
 
-NeutralState = Literal["collecting", "used"]
+NeutralState = Literal["collecting", "set"]
 
 
 class OwnNeutral:
@@ -21,10 +21,9 @@ class OwnNeutral:
     in view, since people leave and come back. `references` is that of `stream.FaceStream`.
     """
 
-    def __init__(self, fingerprint: str, tau: float = DEFAULT_TAU) -> None:
-        """Name the model whose probabilities will come, and `tau` of the reference."""
-        self._fingerprint = fingerprint
+    def __init__(self, tau: float = DEFAULT_TAU) -> None:
         self._tau = tau
+        self._fingerprint = ""
         self._reference: NeutralReference | None = None
         self._track: int | None = None
         self._seen = 0.0  # when the track was in view last
@@ -39,12 +38,15 @@ class OwnNeutral:
         """
         if self._rows is not None:
             return "collecting"
-        return "used" if self._reference is not None else None
+        return "set" if self._reference is not None else None
 
-    def collect(self) -> None:
-        """Take the face of the next `COLLECT_SECONDS` as neutral."""
+    def collect(self, fingerprint: str) -> None:
+        """Take the face of the next `COLLECT_SECONDS` as neutral.
+
+        `fingerprint` is that of the model whose probabilities come; where another one takes over, `clear` is called first.
+        """
         self.clear()
-        self._rows = []
+        self._fingerprint, self._rows = fingerprint, []
 
     def clear(self) -> None:
         """Forget the reference."""

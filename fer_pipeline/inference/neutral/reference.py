@@ -12,8 +12,11 @@ import numpy as np
 from fer_pipeline.errors import ModelError, ParamsError
 from fer_pipeline.labels import EMOTIONS, emotion_index
 
-DEFAULT_TAU: Final = 0.5
-"""Nats that neutral gains; of 0 to 2, .5 to .75 were best on JAFFE (10 persons, two networks)."""
+DEFAULT_TAU: Final = 0.75
+"""Nats that neutral gains.
+
+Of 0 to 2, 0.5 to 1 were best on JAFFE (10 persons, posed, two networks); more suits faces that are mostly at rest.
+"""
 
 MIN_PROBABILITY: Final = 1e-6
 """Least probability that counts, in a face and in a reference; no emotion is excluded by one picture."""

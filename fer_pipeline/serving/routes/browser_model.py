@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from fer_pipeline.errors import ModelError
 from fer_pipeline.imaging import MAX_PIXELS
 from fer_pipeline.inference import quality, smoothing
+from fer_pipeline.inference.live.own_neutral import COLLECT_SECONDS
 from fer_pipeline.inference.model_files import PortableModel
+from fer_pipeline.inference.neutral.reference import DEFAULT_TAU, MIN_PROBABILITY
 from fer_pipeline.inference.recognizer import LEVEL_DEGREES
 from fer_pipeline.inference.smoothing import TemporalMode
 from fer_pipeline.inference.tracking import COAST_SECONDS, FORGET_SECONDS
@@ -57,6 +59,7 @@ class DeviceMetadata(BaseModel):
     level_degrees: float
     quality: dict[str, float] = Field(description="bounds of a good face, and the nose that its yaw supposes")
     tracking: dict[str, float] = Field(description="in seconds")
+    neutral: dict[str, float] = Field(description="how a person's own neutral face is taken, in seconds, and used")
     camera_temporal: TemporalMode = Field(description="how a camera's answers are joined over time, unless a person chooses")
     temporal_modes: dict[TemporalMode, dict[str, float | None]] = Field(
         description="constants of each way, in seconds: of the moving mean, or with dwell_seconds of the hidden Markov model"
@@ -95,6 +98,11 @@ def device_metadata(request: Request) -> Any:
         "tracking": {
             "forget_seconds": FORGET_SECONDS,
             "coast_seconds": COAST_SECONDS,
+        },
+        "neutral": {
+            "seconds": COLLECT_SECONDS,
+            "tau": DEFAULT_TAU,
+            "least": MIN_PROBABILITY,
         },
         "camera_temporal": service.camera_temporal,
         "temporal_modes": {mode: _constants(mode) for mode in smoothing.TEMPORAL_MODES},

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import anyio
 
@@ -21,7 +21,11 @@ MAX_UNANSWERED = 64
 MAX_STARTS = 10
 """Start messages of a session; they cost no frame, and so fall under no other limit."""
 
-_START_LENGTH = 200  # of a start message, in characters
+_TEXT_LENGTH = 200  # of a text message, in characters
+
+
+NeutralAction = Literal["collect", "clear"]
+"""What a message about the own neutral face asks for."""
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Message:
     frame: bytes | None  # None where `answer` is known already
     answer: dict[str, Any] | None = None
     temporal: TemporalMode | None = None  # of a start message, which is no frame and has no number
+    neutral: NeutralAction | None = None  # of a message about the own neutral face; neither a frame
 
 
 class FrameQueue:
@@ -65,6 +70,12 @@ class FrameQueue:
             self._waiting.append(message)
             self._came.set()
             return False
+        message.neutral = _neutral_action(content)
+        if message.neutral is not None and self._in_time():  # it falls under the limit of frames
+            self._waiting.append(message)
+            self._came.set()
+            return False
+        message.neutral = None
         self._count += 1
         fault = self._fault(content)
         if fault is not None:
@@ -89,7 +100,9 @@ class FrameQueue:
     def _fault(self, content: bytes | str) -> tuple[str, str] | None:
         limits = self._limits
         if isinstance(content, str):
-            words = "text came, expected a JPEG frame as a binary message, or a start message before the first frame"
+            if _neutral_action(content) is not None:
+                return "rate_limited", f"more than {limits.max_camera_fps} messages in a second"
+            words = "text came, expected a JPEG frame as a binary message, a neutral or, before the first frame, a start message"
             return "invalid_message", words
         if len(content) > 1000 * limits.max_camera_kilobytes:
             return "message_too_large", f"frame of {len(content):,} bytes, at most {limits.max_camera_kilobytes} kB are read"
@@ -109,13 +122,24 @@ class FrameQueue:
         return True
 
 
+def _neutral_action(content: bytes | str) -> NeutralAction | None:
+    """What a message about the own neutral face asks for; None for any other message."""
+    values = _short_json(content)
+    known = isinstance(values, dict) and set(values) == {"type", "action"} and values["type"] == "neutral"
+    return next((action for action in get_args(NeutralAction) if action == values["action"]), None) if known else None
+
+
 def _chosen_temporal(content: bytes | str) -> TemporalMode | None:
     """What a start message chooses; None for any other message."""
-    if not isinstance(content, str) or len(content) > _START_LENGTH:
-        return None
-    try:
-        values = json.loads(content)
-    except ValueError:
-        return None
+    values = _short_json(content)
     known = isinstance(values, dict) and set(values) == {"type", "temporal"} and values["type"] == "start"
     return next((way for way in TEMPORAL_MODES if way == values["temporal"]), None) if known else None
+
+
+def _short_json(content: bytes | str) -> Any:
+    if not isinstance(content, str) or len(content) > _TEXT_LENGTH:
+        return None
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None

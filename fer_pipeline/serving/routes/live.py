@@ -17,6 +17,7 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fer_pipeline.errors import ImageError
+from fer_pipeline.inference.live.own_neutral import OwnNeutral
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import time_constants
 from fer_pipeline.inference.stream import FaceStream
@@ -38,13 +39,17 @@ model takes over. Before the first frame the text `{"type": "start", "temporal":
 of a face are joined over time: `smooth` (moving mean), `hmm` (hidden Markov model) or `none`; it is
 answered `{"type": "started", "temporal": "smooth"}`. Then each binary message with one JPEG frame is answered by one
 JSON message, in order, with the frame's number from 0: `{"frame": 0, "type": "faces", "faces": [...], "width": ...,
-"height": ..., "time": ...}` with the faces of `/predict` and besides `track`, `smoothed`, `smoothed_emotion` and
-`detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or `{"frame": 2, "type":
-"error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`, `rate_limited`,
-`no_decoder` or `invalid_message`. An error without a frame ends the session: `overloaded`, `share_taken`, `idle`,
-`flooded`, `too_slow` or `internal_error`; so does a frame far beyond the limit, with close code 1009. Messages are not
-compressed. The token goes into the header `Authorization: Bearer TOKEN`, or into a further subprotocol, `bearer.` and the
-token in URL-safe base64 without padding. The handshake is answered 401 without the token, and 403 for a page of another origin.
+"height": ..., "time": ..., "neutral": ...}` with the faces of `/predict` and besides `track`, `smoothed`,
+`smoothed_emotion` and `detected`; `{"frame": 1, "type": "skipped"}` where a newer frame came before its turn; or
+`{"frame": 2, "type": "error", "code": ..., "message": ...}` with the code `invalid_image_frame`, `message_too_large`,
+`rate_limited`, `no_decoder` or `invalid_message`. An error without a frame ends the session: `overloaded`, `share_taken`,
+`idle`, `flooded`, `too_slow` or `internal_error`; so does a frame far beyond the limit, with close code 1009. The text
+`{"type": "neutral", "action": "collect"}` takes the largest face of the next two seconds as the neutral face of that
+person, who is read relative to it from then on; the action `clear` forgets it. Both are answered
+`{"type": "neutral", "state": ...}`, and `neutral` of each frame is `collecting`, `set` or null. It is kept in memory for
+this session alone, and forgotten where another model takes over. Messages are not compressed. The token goes into the
+header `Authorization: Bearer TOKEN`, or into a further subprotocol, `bearer.` and the token in URL-safe base64 without
+padding. The handshake is answered 401 without the token, and 403 for a page of another origin.
 """
 TOKEN_PREFIX = "bearer."
 """A browser sets no headers on a WebSocket: it offers the token, in URL-safe base64 without padding, as another subprotocol."""
@@ -121,22 +126,31 @@ async def _session(websocket: WebSocket, service: ServiceState) -> None:
 
         async def answer() -> None:
             nonlocal temporal
-            stream = _stream(service.recognizer, temporal)
+            own = OwnNeutral()  # it ends with the session
+            stream = _stream(service.recognizer, temporal, own)
             with suppress(WebSocketDisconnect):  # `read` hears of it too
                 await tell(stream.recognizer)
                 while True:
                     message = await queue.take()
                     if message.temporal is not None:
                         temporal = message.temporal
-                        stream = _stream(stream.recognizer, temporal)
+                        stream = _stream(stream.recognizer, temporal, own)
                         await websocket.send_json({"type": "started", "temporal": temporal})
+                        continue
+                    if message.neutral is not None:
+                        if message.neutral == "collect":
+                            own.collect(stream.recognizer.info.fingerprint)
+                        else:
+                            own.clear()
+                        await websocket.send_json({"type": "neutral", "state": own.state})
                         continue
                     recognizer = service.recognizer
                     if recognizer is not stream.recognizer:  # another model took over
                         stream.recognizer = recognizer
+                        own.clear()  # it holds how the model before reads a face
                         await tell(recognizer)
                     try:
-                        values = await _answer(service, stream, message)
+                        values = await _answer(service, stream, own, message)
                     except RefusedError as error:  # of this session, by what it sent
                         faults.append(error)
                         tasks.cancel_scope.cancel()
@@ -150,12 +164,18 @@ async def _session(websocket: WebSocket, service: ServiceState) -> None:
         raise faults[0]
 
 
-def _stream(recognizer: Recognizer, temporal: str) -> FaceStream:
+def _stream(recognizer: Recognizer, temporal: str, own: OwnNeutral) -> FaceStream:
     smoothing, dwell = time_constants(temporal)
-    return FaceStream(recognizer, detection_side=DETECTION_SIDE, smoothing_seconds=smoothing, dwell_seconds=dwell)
+    return FaceStream(
+        recognizer,
+        detection_side=DETECTION_SIDE,
+        smoothing_seconds=smoothing,
+        dwell_seconds=dwell,
+        references=own.references,
+    )
 
 
-async def _answer(service: ServiceState, stream: FaceStream, message: Message) -> dict[str, Any]:
+async def _answer(service: ServiceState, stream: FaceStream, own: OwnNeutral, message: Message) -> dict[str, Any]:
     frame = message.frame
     if frame is None:
         assert message.answer is not None
@@ -178,6 +198,7 @@ async def _answer(service: ServiceState, stream: FaceStream, message: Message) -
             "width": image.shape[1],
             "height": image.shape[0],
             "faces": [face.as_dict() for face in faces],
+            "neutral": own.state,
             "milliseconds": round(1000 * seconds, 2),
         }
 

@@ -4,6 +4,7 @@ import { onDevice, watchHere } from "./device.js";
 import { $, bringUp, element, plural, save, say } from "./dom.js";
 import { bars } from "./faces.js";
 import { connect } from "./live.js";
+import { setUpNeutral, showNeutral } from "./neutral.js";
 import { drawOverlay, picture } from "./overlay.js";
 import { drawLines, legend } from "./plot.js";
 import { Problem } from "./server.js";
@@ -19,7 +20,7 @@ const FAULTS = {
   OverconstrainedError: "No camera of this device fits.",
 };
 
-let session = null; // {media, end, frames, started, track, points, spoken}
+let session = null; // {media, end, neutral, frames, started, track, points, spoken}
 
 export function setUpCamera() {
   $("consent").addEventListener("change", () => ($("start").disabled = !$("consent").checked));
@@ -28,6 +29,7 @@ export function setUpCamera() {
   $("snapshot").addEventListener("click", snapshot);
   $("camera-device").addEventListener("change", change);
   $("camera-temporal").addEventListener("change", () => session && analyse(session));
+  setUpNeutral((action) => session?.neutral(action));
   $("camera-legend").replaceChildren(legend());
   addEventListener("pagehide", () => stopCamera());
 }
@@ -55,7 +57,7 @@ async function start() {
   $("start").disabled = true;
   try {
     const media = await opened($("camera-device").value);
-    session = { media, end: () => {}, frames: 0, started: 0, track: 0, points: [], spoken: 0 };
+    session = { media, end: () => {}, neutral: () => {}, frames: 0, started: 0, track: 0, points: [], spoken: 0 };
     await play(media);
     $("before").hidden = true;
     $("camera-on").hidden = false;
@@ -116,10 +118,11 @@ async function change() {
 /** Begins to analyse, anew where something was chosen. */
 function analyse(mine) {
   mine.end();
-  Object.assign(mine, { frames: 0, started: performance.now(), track: 0, points: [], spoken: -Infinity });
+  Object.assign(mine, { frames: 0, started: performance.now(), track: 0, points: [], spoken: -Infinity, neutral: () => {} });
+  showNeutral(null, []);
   const temporal = $("camera-temporal").value;
   if (onDevice()) return watch(mine, temporal);
-  mine.end = connect(temporal, {
+  const connection = connect(temporal, {
     frame: () => frame().convertToBlob({ type: "image/jpeg", quality: 0.85 }),
     onFaces: (answer) => show(mine, answer),
     onWait(words) {
@@ -129,6 +132,7 @@ function analyse(mine) {
     },
     onEnd: (words) => stopCamera("", words),
   });
+  Object.assign(mine, connection);
 }
 
 async function watch(mine, temporal) {
@@ -136,7 +140,9 @@ async function watch(mine, temporal) {
   mine.end = () => (ended = true);
   try {
     say("The camera is on; waiting for the model …");
-    const look = await watchHere(temporal);
+    const { look, neutral } = await watchHere(temporal);
+    if (ended) return;
+    mine.neutral = neutral;
     mine.started = performance.now();
     while (!ended) {
       const begun = performance.now();
@@ -162,6 +168,7 @@ function frame() {
 function show(mine, answer) {
   mine.frames += 1;
   drawOverlay($("overlay"), answer);
+  showNeutral(answer.neutral, answer.faces);
   const first = answer.faces.find((face) => face.track === mine.track) ?? answer.faces[0];
   if (first && first.track !== mine.track) [mine.track, mine.points] = [first.track, []];
   if (first) mine.points.push({ time: answer.time, smoothed: first.smoothed });

@@ -39,11 +39,17 @@ export async function explainHere(file, framing, number) {
   return request(worker, "explain", { file, framing, number });
 }
 
-/** A function that takes bitmaps and their times in seconds, and gives answers as those of the WebSocket /live. */
+/**
+ * Two functions: `look` takes bitmaps and their times in seconds, and gives answers as those of the WebSocket /live; `neutral`
+ * takes "collect" or "clear", as that does.
+ */
 export async function watchHere(temporal) {
   const { worker } = await ready();
   await request(worker, "watch", { temporal });
-  return (bitmap, time) => request(worker, "frame", { bitmap, time }, [bitmap]);
+  return {
+    look: (bitmap, time) => request(worker, "frame", { bitmap, time }, [bitmap]),
+    neutral: (action) => request(worker, "neutral", { action }),
+  };
 }
 
 async function show() {

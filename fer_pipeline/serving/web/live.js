@@ -6,7 +6,7 @@ const WAITS = [1, 2, 4, 8, 15]; // seconds before each try to connect again
 const PAUSE = 50; // milliseconds between two frames, until the server has told its limit
 
 /**
- * Sends frames until the returned function is called. `frame` gives a JPEG as a promise of a Blob; `onFaces` takes each answer,
+ * Sends frames until the returned `end` is called; `neutral` takes "collect" or "clear". `frame` gives a JPEG as a promise of a Blob; `onFaces` takes each answer,
  * `onWait` the words about a lost connection ("" once there is a new one), `onEnd` those about the end.
  */
 export function connect(temporal, { frame, onFaces, onWait, onEnd }) {
@@ -30,6 +30,7 @@ export function connect(temporal, { frame, onFaces, onWait, onEnd }) {
       if (ended) return;
       const answer = JSON.parse(event.data);
       if (answer.type === "model") return void (pause = 1100 / answer.limits.frames_per_second);
+      if (answer.type === "neutral") return; // each frame says it, too
       if (answer.type === "error" && answer.frame === undefined) return void (fault = answer);
       if (answer.type === "faces") {
         if (tries) onWait("");
@@ -65,9 +66,14 @@ export function connect(temporal, { frame, onFaces, onWait, onEnd }) {
   }
 
   open();
-  return () => {
-    ended = true;
-    socket.close();
+  return {
+    end() {
+      ended = true;
+      socket.close();
+    },
+    neutral(action) {
+      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "neutral", action }));
+    },
   };
 }
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import anyio
 import pytest
 
@@ -38,3 +40,17 @@ def test_at_most_one_frame_waits_however_many_come() -> None:
     assert sum(message.frame is not None for message in inbox._waiting) == 1
     with pytest.raises(RefusedError, match="unanswered"):
         inbox.put(EMPTY)
+
+
+def test_neutral_messages_fall_under_the_limit_of_frames() -> None:
+    inbox = FrameQueue(Limits(max_camera_fps=2), lambda: 0.0)
+    taken = []
+
+    async def scenario() -> None:
+        for action in ("collect", "clear", "collect"):
+            assert not inbox.put(json.dumps({"type": "neutral", "action": action}))  # nor does it keep a session
+            taken.append(await inbox.take())
+
+    anyio.run(scenario)
+    assert [message.neutral for message in taken] == ["collect", "clear", None]
+    assert taken[2].answer == {"type": "error", "code": "rate_limited", "message": "more than 2 messages in a second"}

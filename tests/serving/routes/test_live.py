@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fer_pipeline.imaging import UInt8Array, encode_png
+from fer_pipeline.inference.live import own_neutral
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.routes.frame_queue import MAX_STARTS
@@ -95,6 +96,9 @@ def test_the_start_message_chooses_the_temporal_mode(client: TestClient, drawn_f
         '{"type": "start"}',
         '{"type": "start", "temporal": "magic"}',
         '{"type": "start", "temporal": ["hmm"]}',
+        '{"type": "neutral"}',
+        '{"type": "neutral", "action": "steal"}',
+        '{"type": "neutral", "action": ["collect"]}',
         "[" * 300,
     ],
 )
@@ -127,6 +131,55 @@ def test_the_newest_frame_wins_and_all_are_answered_in_order(brightness_model: P
         answers = [socket.receive_json() for _ in range(5)]
     assert [answer["frame"] for answer in answers] == [0, 1, 2, 3, 4]
     assert [answer["type"] for answer in answers] == ["faces", "skipped", "skipped", "error", "faces"]
+
+
+def test_a_session_takes_and_forgets_a_neutral_face(
+    client: TestClient, drawn_face: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person is read relative to it, until it is forgotten; no other session knows of it."""
+    monkeypatch.setattr(own_neutral, "COLLECT_SECONDS", 0.001)
+    frame = jpeg(drawn_face)
+    with client.websocket_connect("/live") as socket, client.websocket_connect("/live") as other:
+        assert socket.receive_json()["type"] == other.receive_json()["type"] == "model"
+        plain = answer_to(socket, frame)
+        assert (plain["neutral"], plain["faces"][0]["neutral_reference"]) == (None, None)
+        socket.send_json({"type": "neutral", "action": "collect"})
+        assert socket.receive_json() == {"type": "neutral", "state": "collecting"}
+        assert answer_to(socket, frame)["neutral"] == "collecting"
+        taken = answer_to(socket, frame)
+        assert (taken["frame"], taken["neutral"]) == (2, "set")
+        (face,) = taken["faces"]
+        assert (face["emotion"], face["neutral_reference"], face["smoothed_emotion"]) == ("neutral", "given", "neutral")
+        assert answer_to(other, frame)["faces"][0]["probabilities"] == plain["faces"][0]["probabilities"]
+        socket.send_json({"type": "neutral", "action": "clear"})
+        assert socket.receive_json() == {"type": "neutral", "state": None}
+        assert answer_to(socket, frame)["faces"][0]["probabilities"] == plain["faces"][0]["probabilities"]
+
+
+def test_two_seconds_without_a_face_are_no_neutral_face(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_neutral, "COLLECT_SECONDS", 0.0)
+    with client.websocket_connect("/live") as socket:
+        socket.receive_json()
+        socket.send_json({"type": "neutral", "action": "collect"})
+        socket.receive_json()
+        assert answer_to(socket, EMPTY)["neutral"] is None
+
+
+def test_another_model_forgets_the_neutral_face(
+    brightness_model: Path, drawn_face: UInt8Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_neutral, "COLLECT_SECONDS", 0.0)
+    app = app_of(Recognizer.load(brightness_model))
+    with TestClient(app).websocket_connect("/live") as socket:
+        socket.receive_json()
+        socket.send_json({"type": "neutral", "action": "collect"})
+        socket.receive_json()
+        assert answer_to(socket, jpeg(drawn_face))["neutral"] == "set"
+        app.state.service.recognizer = Recognizer.load("fast")
+        socket.send_bytes(jpeg(drawn_face))
+        assert socket.receive_json()["type"] == "model"
+        answer = socket.receive_json()
+    assert (answer["neutral"], answer["faces"][0]["neutral_reference"]) == (None, None)
 
 
 def test_start_messages_have_a_limit_of_their_own(client: TestClient) -> None:

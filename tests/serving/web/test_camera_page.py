@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.serving.browsing import NEEDS_CHROMIUM, Site, Visit, start_camera
+from tests.serving.devices import LOADED
 
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 
@@ -44,6 +45,30 @@ def test_the_camera_needs_consent_shows_that_it_is_on_and_stops(visit: Visit) ->
     assert not page.title().startswith("● ")
     assert not page.is_checked("#consent")  # whoever comes next is asked again
     assert page.is_disabled("#start")
+
+
+@pytest.mark.parametrize("place", ["server", "device"])
+def test_a_neutral_face_is_taken_used_and_forgotten(visit: Visit, place: str) -> None:
+    """The face relative to itself is neutral, whatever the model says of it; the page says what is used.
+
+    On a busy machine a frame may take more than a second, after which a person has another number.
+    """
+    page = visit.page
+    if place == "device":
+        page.check("#where-device")
+        visit.wait(LOADED)
+    start_camera(visit)
+    visit.wait("document.getElementById('status').textContent.startsWith('Person ')")
+    assert "neutral" not in visit.words("status")
+    page.click("#neutral")
+    visit.wait("document.getElementById('neutral-words').textContent.startsWith('Keep your face at rest')")
+    assert page.is_disabled("#neutral")
+    visit.wait("/^Person [0-9]+ is compared with the neutral face.$/.test(document.getElementById('neutral-words').textContent)")
+    visit.wait("/^Person [0-9]+: neutral$/.test(document.getElementById('status').textContent)")
+    page.click("#neutral-clear")
+    visit.wait("document.getElementById('neutral-words').textContent === 'The neutral face was forgotten.'")
+    assert not page.is_visible("#neutral-clear")
+    page.click("#stop")
 
 
 WATCHED = """

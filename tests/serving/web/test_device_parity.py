@@ -14,6 +14,8 @@ from fer_pipeline.imaging import ImageSpec, UInt8Array
 from fer_pipeline.inference.detection.centerface import CenterFaceDetector
 from fer_pipeline.inference.detection.faces import FaceBox
 from fer_pipeline.inference.detection.haar import HaarDetector
+from fer_pipeline.inference.live.own_neutral import COLLECT_SECONDS, OwnNeutral
+from fer_pipeline.inference.neutral.reference import DEFAULT_TAU, MIN_PROBABILITY as NEUTRAL_LEAST
 from fer_pipeline.inference.quality import NOSE_LENGTH, FacePose, measure
 from fer_pipeline.inference.saliency import occlusion_maps
 from fer_pipeline.inference.smoothing import EVIDENCE_SECONDS, MIN_PROBABILITY, EmotionFilter, ProbabilitySmoother
@@ -175,6 +177,40 @@ def test_faces_are_followed_and_smoothed_as_on_the_server(visit: Visit) -> None:
             assert mark == pytest.approx(face.landmarks[0], abs=1e-6)
             expected = smoothers.setdefault(track, ProbabilitySmoother(0.5)).add(rows[i % 3], time)
             assert smoothed == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_own_neutral_face_is_taken_as_on_the_server(visit: Visit) -> None:
+    """Collected of the largest face, lost, found again alone, forgotten and taken anew."""
+    random = np.random.default_rng(3)
+    frames = []
+    for number in range(120):
+        tracks = {30 <= number < 40: [], 50 <= number < 65: [2], 80 <= number < 95: [3]}.get(True, [1, 2])
+        action = {2: "collect", 70: "clear", 75: "collect"}.get(number)
+        frames.append((number / 10, tracks, random.dirichlet(np.ones(7) / 3, len(tracks)).tolist(), action))
+    script = """
+      const { OwnNeutral } = await import("/web/device/neutral.js");
+      const own = new OwnNeutral(values.facts, values.labels, 1.0);
+      return values.frames.map(([time, tracks, rows, action]) => {
+        if (action) own[action]();
+        const owner = own.owner(new Map(tracks.map((track, i) => [track, rows[i]])), time);
+        return [own.state, owner, owner === null ? null : own.relative(rows[tracks.indexOf(owner)])];
+      });
+    """
+    facts = {"seconds": COLLECT_SECONDS, "tau": DEFAULT_TAU, "least": NEUTRAL_LEAST}
+    found = called(visit, script, frames=frames, facts=facts, labels=EMOTIONS)
+    own = OwnNeutral()
+    owners = set()
+    for (time, tracks, rows, action), (state, owner, relative) in zip(frames, found, strict=True):
+        if action == "collect":
+            own.collect("abc")
+        elif action == "clear":
+            own.clear()
+        references = own.references(dict(zip(tracks, rows, strict=True)), time)
+        assert (state, [] if owner is None else [owner]) == (own.state, list(references)), time
+        if owner is not None:
+            assert relative == pytest.approx(references[owner].relative(rows[tracks.index(owner)]))
+        owners.add(owner)
+    assert owners >= {None, 1, 2}
 
 
 def test_the_hidden_markov_model_joins_answers_as_on_the_server(visit: Visit) -> None:

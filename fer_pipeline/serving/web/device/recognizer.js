@@ -2,6 +2,7 @@
 
 import { mean, missing, modelInput, quality, shareOutside } from "./enhance.js";
 import { Fault } from "./faults.js";
+import { OwnNeutral } from "./neutral.js";
 import { crop, cropTurned, FACE_SIZE, rounded, shrink, toGray, turnedBox } from "./pixels.js";
 import { EmotionFilter, Smoother, Tracker } from "./tracks.js";
 import { detectUpright } from "./upright.js";
@@ -67,10 +68,28 @@ export class Recognizer {
     });
   }
 
-  /** The most probable label, or "uncertain". */
-  nameOf(row) {
+  /** The most probable label, or "uncertain"; relative to a person's neutral face, neutral is never uncertain. */
+  nameOf(row, relative = false) {
     const best = row.indexOf(Math.max(...row));
-    return row[best] >= this.facts.uncertain_below ? this.facts.labels[best] : "uncertain";
+    const label = this.facts.labels[best];
+    return row[best] >= this.facts.uncertain_below || (relative && label === "neutral") ? label : "uncertain";
+  }
+
+  /** The answer on a face with its probabilities relative to the person's neutral face. */
+  relativeTo(own, face) {
+    const row = own.relative(Object.values(face.probabilities));
+    const confidence = Math.max(...row);
+    const emotion = this.nameOf(row, true);
+    const doubts = face.reasons.filter((reason) => reason !== "low_confidence");
+    return {
+      ...face,
+      emotion,
+      top_emotion: this.facts.labels[row.indexOf(confidence)],
+      confidence,
+      probabilities: this.byLabel(row),
+      neutral_reference: "given",
+      reasons: emotion === "uncertain" ? ["low_confidence", ...doubts] : doubts,
+    };
   }
 
   byLabel(row) {
@@ -105,6 +124,7 @@ export class Recognizer {
       top_emotion: this.facts.labels[row.indexOf(confidence)],
       confidence,
       probabilities: this.byLabel(row),
+      neutral_reference: null,
       quality: measured,
       reasons: emotion === "uncertain" ? ["low_confidence", ...reasons] : reasons,
       pose: found && poseOf(found.landmarks, this.facts.quality.nose),
@@ -117,21 +137,27 @@ export class Stream {
   constructor(recognizer, temporal = recognizer.facts.camera_temporal) {
     const constants = recognizer.facts.temporal_modes[temporal];
     if (!constants) throw new Fault(`"${temporal}" is no way to join answers over time: ${Object.keys(recognizer.facts.temporal_modes).join(", ")}.`);
-    Object.assign(this, { recognizer, constants, tracker: new Tracker(recognizer.facts.tracking), smoothers: new Map() });
+    const { neutral, labels, tracking } = recognizer.facts;
+    const own = new OwnNeutral(neutral, labels, tracking.forget_seconds);
+    Object.assign(this, { recognizer, constants, own, tracker: new Tracker(tracking), smoothers: new Map() });
   }
 
   /** The faces of the next frame, taken `time` seconds after the first. */
   async update(image, time) {
-    const { recognizer, tracker, smoothers } = this;
+    const { recognizer, tracker, smoothers, own } = this;
     const small = shrink(image, recognizer.facts.camera_side);
     const scale = image.width / small.width;
     const found = (await recognizer.detector.detect(small)).map((face) => scaled(face, scale));
     const known = tracker.detected(found, time).filter(({ face, detected }) => detected || visible(face, image));
     const faces = await recognizer.judged(image, known.map(({ face }) => face));
+    const owner = own.owner(new Map(known.map(({ track }, i) => [track, Object.values(faces[i].probabilities)])), time);
     const answers = known.map(({ track, detected }, i) => {
-      if (!smoothers.has(track)) smoothers.set(track, joining(this.constants));
-      const smoothed = smoothers.get(track).add(Object.values(faces[i].probabilities), time);
-      return { track, ...faces[i], smoothed_emotion: recognizer.nameOf(smoothed), smoothed: recognizer.byLabel(smoothed), detected };
+      const reference = track === owner ? own.reference : null;
+      const face = reference ? recognizer.relativeTo(own, faces[i]) : faces[i];
+      if (smoothers.get(track)?.reference !== reference) smoothers.set(track, { reference, smoother: joining(this.constants) });
+      const smoothed = smoothers.get(track).smoother.add(Object.values(face.probabilities), time);
+      const name = recognizer.nameOf(smoothed, Boolean(reference));
+      return { track, ...face, smoothed_emotion: name, smoothed: recognizer.byLabel(smoothed), detected };
     });
     for (const number of smoothers.keys()) if (!tracker.tracks.has(number)) smoothers.delete(number);
     return answers;

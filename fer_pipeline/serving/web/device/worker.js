@@ -42,11 +42,17 @@ const work = {
     stream = new Stream(recognizer, temporal);
   },
 
+  async neutral({ action }) {
+    if (action === "collect") stream.own.collect();
+    else stream.own.clear();
+  },
+
   async frame({ bitmap, time }) {
     const start = performance.now();
     const image = pixelsOfBitmap(bitmap);
     const faces = await stream.update(image, time);
-    return { type: "faces", time, width: image.width, height: image.height, faces, milliseconds: performance.now() - start };
+    const { width, height } = image;
+    return { type: "faces", time, width, height, faces, neutral: stream.own.state, milliseconds: performance.now() - start };
   },
 };
 
