@@ -57,7 +57,7 @@ def tables() -> Iterator[Table]:
 
 
 def _relative(read: npt.NDArray[np.float64], neutral: npt.NDArray[np.float64], tau: float) -> npt.NDArray[np.int64]:
-    """Return the class ids of the faces (people, faces, 7) relative to the neutral ones (people, 7)."""
+    """Return class ids of faces (people, faces, 7) beside neutral ones (people, 7)."""
     references = [NeutralReference.of([row], "drawn", tau) for row in neutral.tolist()]
     return np.array(
         [

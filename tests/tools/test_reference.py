@@ -19,6 +19,7 @@ def test_the_page_of_the_outputs_names_each_field() -> None:
     text = outputs.page()
     assert all(f"| `{field.column}` |" in text for field in FIELDS if field.column)
     assert all(f"| `{field.path}` |" in text for field in FIELDS if field.path)
+    assert '"fer/1 (drawn faces)"' in text
 
 
 def test_the_page_of_the_commands_has_each_with_its_options() -> None:

@@ -18,6 +18,8 @@ fields may come without that. This page is made from `fer_pipeline/inference/out
   what belongs to a face is empty there.
 - An empty cell, or null, means that there is no such value: boxes where the picture was given as one face, poses where the
   face detector gives no landmarks.
+- The name of the model ends with "(drawn faces)", as in "fer/1 (drawn faces)", where it was trained on generated faces. Such an
+  answer is for trying the pipeline and says nothing of real people; these models answer only where they are named.
 
 """
 _JSON = """## JSON
