@@ -12,6 +12,7 @@ from fer_pipeline.inference.drawing import COLOURS
 from fer_pipeline.inference.video.summary import BRIEF_SECONDS, TrackSummary, VideoSummary
 from fer_pipeline.inference.video.timeline import draw_timeline
 from fer_pipeline.inference.video.writers import CSV_FILE, JSONL_FILE, PARQUET_FILE, VIDEO_FILE, VTT_FILE
+from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.reports.components import Table, Thumbnail, fixed, percent
 from fer_pipeline.reports.page import write_page
 from fer_pipeline.workspace.files import REPORT_FILE
@@ -35,6 +36,9 @@ def write_report(folder: Path, summary: VideoSummary) -> Path:
         timeline=draw_timeline(folder / JSONL_FILE, [person.track for person in people], summary.seconds) if people else None,
         peaks={person.track: _peaks(folder, person) for person in people},
         clock=_short_clock,
+        colours={emotion: f"rgb{COLOURS[emotion]}" for emotion in EMOTIONS},
+        video=VIDEO_FILE if (folder / VIDEO_FILE).exists() else None,
+        captions=VTT_FILE if (folder / VTT_FILE).exists() else None,
         files=[name for name in (VIDEO_FILE, VTT_FILE, CSV_FILE, PARQUET_FILE, JSONL_FILE) if (folder / name).exists()],
     )
     return folder / REPORT_FILE
@@ -64,14 +68,17 @@ def _share_table(people: tuple[TrackSummary, ...]) -> Table:
     )
 
 
-def _peaks(folder: Path, person: TrackSummary) -> list[Thumbnail]:
-    """Return the frame in which each emotion peaked, highest probability first."""
+def _peaks(folder: Path, person: TrackSummary) -> list[tuple[float, Thumbnail]]:
+    """Return the moment and frame in which each emotion peaked, highest probability first."""
     return [
-        Thumbnail(
-            decode((folder / peak.file).read_bytes()),
-            f"Person {person.track} at {_short_clock(peak.time)}",
-            (f"{emotion} {percent(peak.probability, 0)}", _short_clock(peak.time)),
-            color=f"rgb{COLOURS[emotion]}",
+        (
+            peak.time,
+            Thumbnail(
+                decode((folder / peak.file).read_bytes()),
+                f"Person {person.track} at {_short_clock(peak.time)}",
+                (f"{emotion} {percent(peak.probability, 0)}", _short_clock(peak.time)),
+                color=f"rgb{COLOURS[emotion]}",
+            ),
         )
         for emotion, peak in sorted(person.peaks.items(), key=lambda item: -item[1].probability)
     ]

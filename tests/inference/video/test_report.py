@@ -15,8 +15,9 @@ def test_the_report_is_one_file_that_asks_for_nothing(film: Path, recognizer: Re
     assert "film.mp4" in page
     assert "Person 1" in page
     assert "Person 2" in page
-    assert page.count("data:image/svg+xml") == 1
-    assert page.count("data:image/png") == 3  # happy, neutral; sad
+    assert page.count("data:image/png") == 5  # two bands; happy, neutral; sad
+    assert re.findall(r'<video[^>]* src="([^"]*)"', page) == ["annotated.webm"]
+    assert page.count('href="annotated.webm#t=') == 3  # to the moment of each peak
     assert not re.findall(r'(?:src|href)="(?!data:|annotated\.webm|subtitles\.vtt|faces\.)', page)
 
 
