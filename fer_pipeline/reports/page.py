@@ -31,6 +31,12 @@ def load_templates() -> None:
         _environment().get_template(name)
 
 
+def template_source(name: str) -> str:
+    """Return the text of a template, such as the player's, whose script a policy names by its hash."""
+    source, _, _ = PackageLoader("fer_pipeline.reports").get_source(_environment(), name)
+    return source
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(

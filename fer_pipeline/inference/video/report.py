@@ -69,7 +69,7 @@ def _share_table(people: tuple[TrackSummary, ...]) -> Table:
 
 
 def _peaks(folder: Path, person: TrackSummary) -> list[tuple[float, Thumbnail]]:
-    """Return the moment and frame in which each emotion peaked, highest probability first."""
+    """Return moment and frame of each emotion's peak, highest probability first."""
     return [
         (
             peak.time,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 import re
 import uuid
+from functools import cache
+from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fer_pipeline.reports.page import template_source
 from fer_pipeline.serving.http.errors import error_answer
 
 logger = logging.getLogger(__name__)
@@ -32,17 +37,38 @@ CARD_POLICY = (
 """Of the model card, which is one file with its style and figures in it, and without any script."""
 
 REPORT = re.compile(r"/video/[0-9a-f]{32}/files/report\.html")
-REPORT_POLICY = CARD_POLICY.replace("img-src", "media-src 'self'; img-src")
-"""Of the report of a video. A video that broke into its process may have written it: no script runs, and no host is asked."""
+"""The report of a video. A video that broke into its process may have written it: no script runs but ours, and no host is asked."""
 
 WORKER = "/web/device/worker.js"
 WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
 """Of the page's worker that looks at pictures on the device: it may run WebAssembly, and reach only scripts of the service."""
 
+EXAMPLE = "/web/device/example.html"
+"""The page that shows how others use the worker: one file, and so with its script in it."""
+
 MODEL_FILES = ("/model/network", "/model/detector", "/model/runtime")
 """What a browser may keep and ask again about by its ETag."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def script_source(page: str) -> str:
+    """Return the source of a policy that allows the one inline script of a page, and no other: its SHA-256."""
+    _, _, rest = page.partition("<script")
+    script, _, _ = rest.partition(">")[2].partition("</script>")
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+@cache
+def _example_policy() -> str:
+    page = (Path(__file__).parents[1] / EXAMPLE[1:]).read_text(encoding="utf-8")
+    return SECURITY_HEADERS["Content-Security-Policy"].replace("script-src 'self'", f"script-src 'self' {script_source(page)}")
+
+
+@cache
+def _report_policy() -> str:
+    script = script_source(template_source("video_player.html"))
+    return CARD_POLICY.replace("img-src", f"script-src {script}; media-src 'self'; img-src")
 
 
 class SafeHeaders:
@@ -63,7 +89,9 @@ class SafeHeaders:
                 if scope["path"] == "/card":
                     headers["Content-Security-Policy"] = CARD_POLICY
                 if REPORT.fullmatch(scope["path"]):
-                    headers["Content-Security-Policy"] = REPORT_POLICY
+                    headers["Content-Security-Policy"] = _report_policy()
+                if scope["path"] == EXAMPLE:
+                    headers["Content-Security-Policy"] = _example_policy()
                 if scope["path"] == WORKER:
                     headers["Content-Security-Policy"] = WORKER_POLICY
                 page = scope["path"] == "/" or scope["path"].startswith("/web/")

@@ -1,14 +1,10 @@
 // Asks the server; a fault becomes a Problem with words to show. Where the service has a token, it is asked for once per visit.
 
+import { Fault } from "./device/faults.js";
 import { $ } from "./dom.js";
 
-export class Problem extends Error {
-  /** `code` is that of the service, or says where it went wrong. */
-  constructor(message, code = "page") {
-    super(message);
-    this.code = code;
-  }
-}
+/** What went wrong, in words to show. */
+export { Fault as Problem };
 
 const KEY = "fer-token";
 export const token = () => sessionStorage.getItem(KEY);
@@ -22,7 +18,7 @@ export async function ask(path, options = {}) {
     answer = await fetch(path, { ...options, headers: headers() });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem("The server cannot be reached.");
+    throw new Fault("The server cannot be reached.", "unreachable");
   }
   if (answer.status === 401 && (await askToken(sent))) return ask(path, options);
   if (answer.ok) return answer;
@@ -40,7 +36,7 @@ export async function upload(path, file, onProgress, signal) {
     request.responseType = "json";
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onload = () => resolve({ status: request.status, body: request.response });
-    request.onerror = () => reject(new Problem("The server cannot be reached, or refused the file while it was sent."));
+    request.onerror = () => reject(new Fault("The server cannot be reached, or refused the file while it was sent.", "unreachable"));
     request.onabort = () => reject(new DOMException("aborted", "AbortError"));
     signal.addEventListener("abort", () => request.abort());
     request.send(file);
@@ -79,8 +75,8 @@ function dialog(wrong) {
 }
 
 function problem(status, body) {
-  if (status === 401) return new Problem("This service needs a token: without it nothing is analysed.", "unauthorized");
-  if (status === 429) return new Problem("The server is busy. Please try again in a moment.", body?.error?.code);
+  if (status === 401) return new Fault("This service needs a token: without it nothing is analysed.", "unauthorized");
+  if (status === 429) return new Fault("The server is busy. Please try again in a moment.", body?.error?.code);
   const words = body?.error?.message.replace(/^picture 1(?=[: ])/, "This picture"); // each is sent alone
-  return new Problem(words ?? `The server answered ${status}.`, body?.error?.code ?? `http_${status}`);
+  return new Fault(words ?? `The server answered ${status}.`, body?.error?.code ?? `http_${status}`);
 }

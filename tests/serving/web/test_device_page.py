@@ -47,13 +47,35 @@ def test_a_picture_is_answered_as_by_the_server(here: Visit, site: Site, drawn_f
             expected = face.as_dict()
             assert list(found["probabilities"]) == list(EMOTIONS)
             assert list(found["probabilities"].values()) == pytest.approx(face.probabilities, abs=1e-3)
-            for name in ("emotion", "top_emotion", "reasons"):
+            assert list(expected.keys() - found.keys()) == [], "the fields of docs/outputs.md"
+            for name in ("emotion", "top_emotion", "reasons", "rotation"):
                 assert found[name] == expected[name]
-            assert found.get("rotation", 0) == face.rotation
+            assert found["relative_box"] == (expected["relative_box"] and pytest.approx(expected["relative_box"], abs=2e-4))
             assert found["box"] == (expected["box"] and pytest.approx(expected["box"], abs=0.051))
             assert found["quality"] == pytest.approx(expected["quality"], rel=2e-3, abs=0.06)
     assert answer["faces"] == []
     assert (len(site.asked), len(here.asked)) == before
+
+
+def test_the_module_works_in_a_page_of_its_own(browser: Any, site: Site, drawn_face: UInt8Array) -> None:
+    """The example page recognizes a picture and the camera, under the policy of the service."""
+    context = browser.new_context(permissions=["camera"])
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda line: faults.append(line.text) if "Content Security Policy" in line.text else None)
+    page.goto(f"{site.address}web/device/example.html")
+    page.wait_for_selector("#file:not([disabled])")
+    before = len(site.asked)
+    page.set_input_files("#file", {"name": "face.png", "mimeType": "image/png", "buffer": encode_png(drawn_face)})
+    page.wait_for_selector("#heat:not([hidden])")
+    (face,) = site.state.recognizer.recognize(drawn_face)
+    assert page.inner_text("#status") == f"{face.emotion} {100 * face.confidence:.0f} %"
+    page.click("#camera")
+    page.wait_for_selector("#status:text('Person 1: ')")
+    assert [path for path in site.asked[before:] if path != "/favicon.ico"] == []
+    context.close()
+    assert faults == []
 
 
 def test_the_whole_page_works_without_the_server(here: Visit, site: Site, drawn_face: UInt8Array) -> None:

@@ -1,6 +1,12 @@
-// What went wrong on this device, in words to show.
+// What went wrong, in words to show.
 
-export class Fault extends Error {}
+/** An error for a person to read; `code` names its kind for programs. */
+export class Fault extends Error {
+  constructor(message, code = "device") {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** Words for any error of the work on a picture. */
 export function worded(error) {

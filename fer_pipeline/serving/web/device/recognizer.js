@@ -18,7 +18,7 @@ const FULL_COLOUR = 2.0;
 export class Recognizer {
   constructor(facts, detector, logits) {
     const why = missing(facts.image_spec);
-    if (why) throw new Fault(`The network ${facts.model.network} cannot run on this device: ${why}. Choose “On the server”.`);
+    if (why) throw new Fault(`The network ${facts.model.network} cannot run on this device: ${why}.`);
     Object.assign(this, { facts, detector, logits, inputs: [] });
   }
 

@@ -2,6 +2,7 @@
 // no server: what it needs comes with the first message, and what it sees cannot leave it but as an answer to the page.
 
 import * as ort from "../vendor/onnxruntime-web/ort.wasm.bundle.min.mjs";
+import { faceValues, SCHEMA_VERSION } from "./answers.js";
 import { Fault, worded } from "./faults.js";
 import { centerFaceDetector } from "./centerface.js";
 import { haarDetector } from "./haar.js";
@@ -11,6 +12,7 @@ import { Recognizer, Stream } from "./recognizer.js";
 import { yunetDetector } from "./yunet.js";
 
 const BATCH = 128; // bounds the memory of one run
+const since = (start) => Number((performance.now() - start).toFixed(2));
 
 let recognizer = null;
 let stream = null;
@@ -30,7 +32,8 @@ const work = {
     const start = performance.now();
     const { image, faces } = await recognized(file, framing);
     const size = { width: image.width, height: image.height };
-    return { faces, picture: size, model: recognizer.facts.model, milliseconds: performance.now() - start };
+    const values = faces.map((face) => faceValues(face, size));
+    return { schema_version: SCHEMA_VERSION, faces: values, picture: size, model: recognizer.facts.model, milliseconds: since(start) };
   },
 
   async explain({ file, framing, number }) {
@@ -51,8 +54,9 @@ const work = {
     const start = performance.now();
     const image = pixelsOfBitmap(bitmap);
     const faces = await stream.update(image, time);
-    const { width, height } = image;
-    return { type: "faces", time, width, height, faces, neutral: stream.own.state, milliseconds: performance.now() - start };
+    const size = { width: image.width, height: image.height };
+    const values = faces.map((face) => faceValues(face, size));
+    return { type: "faces", time, ...size, faces: values, neutral: stream.own.state, milliseconds: since(start) };
   },
 };
 
@@ -74,7 +78,7 @@ async function opened(network, name) {
     return await ort.InferenceSession.create(new Uint8Array(network), { executionProviders: ["wasm"], logSeverityLevel: 3 });
   } catch (error) {
     if (error instanceof RangeError) throw error;
-    throw new Fault(`${name} cannot run on this device: ${error.message}. Choose “On the server”.`);
+    throw new Fault(`${name} cannot run on this device: ${error.message}.`);
   }
 }
 
@@ -82,7 +86,7 @@ async function detectorOf(facts, content) {
   if (facts.name === "haar") return haarDetector(JSON.parse(new TextDecoder().decode(content)), facts);
   const kinds = { centerface: centerFaceDetector, yunet: yunetDetector };
   const kind = kinds[facts.name];
-  if (!kind) throw new Fault(`The face detector ${facts.name} is not on this device. Choose “On the server”.`);
+  if (!kind) throw new Fault(`The face detector ${facts.name} is not on this device.`);
   const session = await opened(content, `The face detector ${facts.name}`);
   return kind((values, dims) => session.run({ [session.inputNames[0]]: new ort.Tensor("float32", values, dims) }), facts);
 }
