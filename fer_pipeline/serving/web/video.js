@@ -1,7 +1,7 @@
 // A video goes to POST /video; its progress comes as events, its results as files.
 
 import { onDevice } from "./device.js";
-import { $, element, percent, plural, say } from "./dom.js";
+import { $, bringUp, element, percent, plural, say } from "./dom.js";
 import { drawStack, labelAt, legend } from "./plot.js";
 import { ask, Problem, upload } from "./server.js";
 
@@ -9,10 +9,13 @@ const MOST_PEOPLE = 12;
 const STEP = 0.5; // seconds of an arrow key: about what an expression needs to come
 const LEAP = 5;
 const FILES = {
+  "report.html": "report (page)",
   "annotated.webm": "video with boxes",
   "subtitles.vtt": "subtitles (WebVTT)",
   "faces.csv": "table (CSV)",
+  "faces.parquet": "table (Parquet)",
   "faces.jsonl": "each face (JSON lines)",
+  "summary.json": "summary (JSON)",
 };
 
 let current = null; // {job, end: AbortController, events}
@@ -43,6 +46,8 @@ export async function showVideo(file) {
   current = mine;
   $("video-result").hidden = true;
   $("working").hidden = false;
+  $("video-drop").classList.add("small");
+  bringUp($("status"));
   try {
     report("Sending", 0);
     const started = await upload(`video?temporal=${$("temporal").value}`, file, (share) => report("Sending", share), mine.end.signal);
@@ -50,11 +55,12 @@ export async function showVideo(file) {
     if (current !== mine) return void remove(mine.job);
     const state = await finished(mine);
     if (current !== mine) return;
-    if (state.state !== "done") throw new Problem(state.error?.message ?? "The video was deleted.");
+    if (state.state !== "done") throw new Problem(state.error ? why(state.error.message) : "The video was deleted.");
     await show(mine, state);
   } catch (error) {
     if (current !== mine || error.name === "AbortError") return;
     if (!(error instanceof Problem)) throw error;
+    $("video-drop").classList.remove("small");
     say("", error.message);
   } finally {
     if (current === mine || current === null) $("working").hidden = true;
@@ -96,6 +102,7 @@ async function leave(words) {
   $("player").load();
   $("video-result").hidden = true;
   $("working").hidden = true;
+  $("video-drop").classList.remove("small");
   say(words);
   if (mine.job) await remove(mine.job);
 }
@@ -115,7 +122,7 @@ async function show(mine, state) {
   $("player").src = at("annotated.webm");
   $("captions").src = at("subtitles.vtt");
   $("joined").textContent = $("temporal").querySelector(`[value=${state.temporal}]`).textContent; // its own: the choice may be another by now
-  $("downloads").replaceChildren(...state.files.map((name) => download(at(name), name)));
+  $("downloads").replaceChildren(...Object.keys(FILES).filter((name) => state.files.includes(name)).map((name) => download(at(name), name)));
   const people = state.summary.people.slice(0, MOST_PEOPLE);
   const duration = Math.max(state.summary.seconds, 0.04);
   const rows = people.map((person) => row(person, points.get(person.track) ?? [], duration));
@@ -123,13 +130,20 @@ async function show(mine, state) {
   draw = () => rows.forEach(({ paint }) => paint($("player").currentTime));
   tell = () => rows.forEach(({ value }) => value($("player").currentTime));
   $("video-result").hidden = false;
+  bringUp($("status"));
   draw();
   tell();
   const more = state.summary.people.length - people.length;
   const count = state.summary.people.length;
   const seen = count === 0 ? "Nobody was seen for half a second or more" : count === 1 ? "1 person" : `${count} people`;
-  const notes = state.summary.notes.length ? ` Note: ${state.summary.notes.join("; ")}.` : "";
+  const notes = state.summary.notes.map((note) => ` ${why(note, true)}.`).join("");
   say(`${seen} in ${plural(state.frames, "frame")}${more > 0 ? `; ${more} more are in the files` : ""}.${notes}`);
+}
+
+/** The server's words about a video, for its owner: why it failed, or with `partly` what is missing in it. */
+function why(words, partly = false) {
+  if (!/cut off|damaged|decoded/.test(words)) return words.replace(/^video(?=[: ])/, "This video");
+  return `This video is damaged or incomplete${partly ? words.replace(/^video/, "") : ": copy or record it again."}`;
 }
 
 function grouped(text) {
@@ -186,9 +200,10 @@ function spoken(time) {
 
 function download(address, name) {
   const item = element("li");
-  const link = element("a", "", FILES[name] ?? name);
+  const link = element("a", "", FILES[name]);
   link.href = address;
-  link.download = name;
+  if (name === "report.html") link.target = "_blank";
+  else link.download = name;
   item.append(link);
   return item;
 }

@@ -113,6 +113,16 @@ def test_the_temporal_mode_is_chosen_by_keyboard(visit: Visit, site: Site, tmp_p
         visit.wait("document.getElementById('status').textContent.includes('deleted')")
 
 
+def test_a_damaged_video_is_named_in_plain_words(visit: Visit, tmp_path: Path, drawn_face: UInt8Array) -> None:
+    visit.page.click("#tab-video")
+    whole = film(tmp_path, drawn_face, 50).read_bytes()
+    cut = {"name": "cut.mp4", "mimeType": "video/mp4", "buffer": whole[: len(whole) // 2]}
+    visit.page.set_input_files("#video-file", cut)
+    visit.wait("!error.hidden")
+    assert visit.words("error") == "This video is damaged or incomplete: copy or record it again."
+    assert visit.page.is_visible("text=Choose a video")
+
+
 def test_a_video_can_be_cancelled(visit: Visit, site: Site, tmp_path: Path, drawn_face: UInt8Array) -> None:
     visit.page.click("#tab-video")
     visit.page.set_input_files("#video-file", film(tmp_path, drawn_face, 2000))
