@@ -37,7 +37,7 @@ CARD_POLICY = (
 """Of the model card, which is one file with its style and figures in it, and without any script."""
 
 REPORT = re.compile(r"/video/[0-9a-f]{32}/files/report\.html")
-"""The report of a video. A video that broke into its process may have written it: no script runs but ours, and no host is asked."""
+"""The report of a video. A video that broke into its process may have written it: no script runs but ours, no host is asked."""
 
 WORKER = "/web/device/worker.js"
 WORKER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"

@@ -17,6 +17,7 @@ const COLUMNS = {
   ...each(["x", "y", "width", "height"], (name) => (_, face) => face.box?.[name]),
   ...each(["detection_score", "rotation", "emotion", "top_emotion", "confidence"], (name) => (_, face) => face[name]),
   ...each(EMOTIONS, (name) => (_, face) => face.probabilities?.[name]),
+  neutral_reference: (_, face) => face.neutral_reference,
   ...each(["size", "sharpness", "brightness", "outside"], (name) => (_, face) => face.quality?.[name]),
   ...each(["roll", "yaw"], (name) => (_, face) => face.pose?.[name]),
   reasons: (_, face) => face.reasons?.join(" "),

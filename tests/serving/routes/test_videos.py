@@ -14,6 +14,7 @@ import pytest
 
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.serving.http.admission import AdmissionController
+from fer_pipeline.serving.http.middleware import script_source
 from fer_pipeline.serving.http.places import Places
 from fer_pipeline.serving.sandbox.job_files import RESULT_FILES
 from fer_pipeline.serving.settings import Limits
@@ -46,8 +47,9 @@ def test_a_video_is_analysed_fetched_and_deleted(services: Any, film: bytes, roo
     page = files["report.html"]
     for name in state["files"][:5]:
         assert f'href="{name}"' in page.text
-    assert "script-src" not in page.headers["content-security-policy"]
-    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith(f"default-src 'none'; style-src 'unsafe-inline'; script-src {script_source(page.text)};")
+    assert page.text.count("<script") == 1
     assert not (root / job / "video").exists()
     assert service.http.delete(f"/video/{job}").status_code == 204
     assert error_of(service.http.get(f"/video/{job}")) == (404, "video_not_found")

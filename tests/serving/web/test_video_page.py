@@ -45,7 +45,7 @@ def test_a_video_has_a_timeline_and_can_be_deleted(visit: Visit, site: Site, tmp
     visit.wait("player.readyState >= 2")
     assert visit.words("status") == "1 person in 50 frames."
     assert "Person 1 over time: " in page.get_attribute(".stack", "aria-label")
-    assert page.locator("#downloads a").count() == 4
+    assert page.locator("#downloads a").count() == 7
     page.click(".stack", position={"x": page.evaluate("document.querySelector('.stack').clientWidth / 2"), "y": 20})
     visit.wait("Math.abs(player.currentTime - 1) < 0.1")
     page.click("#forget")
