@@ -34,7 +34,7 @@ export async function explainHere(file, framing, number) {
 }
 
 /**
- * Two functions: `look` takes bitmaps and their times in seconds, and gives answers as those of the WebSocket /live; `neutral`
+ * One camera: `look` takes bitmaps and their times in seconds, and gives answers as those of the WebSocket /live; `neutral`
  * takes "collect" or "clear", as that does.
  */
 export async function watchHere(temporal) {

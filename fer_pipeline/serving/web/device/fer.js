@@ -60,13 +60,17 @@ export class FaceRecognizer {
   }
 
   /**
-   * A function for the frames of one camera: `await look(frame, seconds)` takes an ImageBitmap, which it uses up, and its time, and
-   * answers as the WebSocket /live does. `temporal`: "smooth", "hmm" or "none"; left out, what the service has set. A new camera
-   * ends the one before.
+   * One camera: `await look(frame, seconds)` takes an ImageBitmap, which it uses up, and its time, and answers as the WebSocket
+   * /live does; `neutral("collect")` takes the largest face of the next seconds as that person's neutral face, and
+   * `neutral("clear")` forgets it. `temporal`: "smooth", "hmm" or "none"; left out, what the service has set. A new camera ends
+   * the one before.
    */
   async camera({ temporal } = {}) {
     await this.#request("watch", { temporal });
-    return (frame, seconds) => this.#request("frame", { bitmap: frame, time: seconds }, [frame]);
+    return {
+      look: (frame, seconds) => this.#request("frame", { bitmap: frame, time: seconds }, [frame]),
+      neutral: (action) => this.#request("neutral", { action }),
+    };
   }
 
   /** Ends the worker and frees its memory; what is still asked for fails. */
