@@ -22,6 +22,9 @@ from tests.serving.devices import LOADED, asked_of, called, crowd
 pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 
 
+ROUNDING = 0.02
+
+
 def test_a_picture_is_answered_as_by_the_server(here: Visit, site: Site, drawn_face: UInt8Array) -> None:
     """A picture is answered as by the server and nothing is asked for."""
     recognizer = site.state.recognizer
@@ -46,9 +49,12 @@ def test_a_picture_is_answered_as_by_the_server(here: Visit, site: Site, drawn_f
         for found, face in zip(answer["faces"], faces, strict=True):
             expected = face.as_dict()
             assert list(found["probabilities"]) == list(EMOTIONS)
-            assert list(found["probabilities"].values()) == pytest.approx(face.probabilities, abs=1e-3)
+            # the weights have 8 bits, and the kernels of the two runtimes round differently: a near tie may fall either way
+            assert list(found["probabilities"].values()) == pytest.approx(face.probabilities, abs=ROUNDING)
             assert list(expected.keys() - found.keys()) == [], "the fields of docs/outputs.md"
-            for name in ("emotion", "top_emotion", "reasons", "rotation"):
+            second, first = sorted(face.probabilities)[-2:]
+            sure = first - second > 2 * ROUNDING and abs(first - recognizer.threshold) > ROUNDING
+            for name in ("emotion", "top_emotion", "reasons", "rotation") if sure else ("rotation",):
                 assert found[name] == expected[name]
             assert found["relative_box"] == (expected["relative_box"] and pytest.approx(expected["relative_box"], abs=2e-4))
             assert found["box"] == (expected["box"] and pytest.approx(expected["box"], abs=0.051))
