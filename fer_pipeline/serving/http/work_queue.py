@@ -24,13 +24,13 @@ from fer_pipeline.serving.settings import Limits
 
 _RECENT = 16
 _LONGEST_RETRY_SECONDS = 60
-_GROWTH = 2.0
+_GROWTH = 3.0
 """The newest is next while the oldest has waited less than so many times what the queue takes: where it grew in less time."""
 
 _FULL_SECONDS = 2.0
 """Time over which a full queue refuses, without ever becoming empty, after which it is overloaded."""
 
-_OVERLOAD = 0.5
+_OVERLOAD = 0.25
 """Refusals for each work done, of late, above which an overload goes on."""
 
 _LATE_SECONDS = 2.5
