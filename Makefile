@@ -69,6 +69,7 @@ sbom: install ## sbom.cdx.json, a CycloneDX list of the locked packages with all
 vendor: install ## renew what the page has of others, at its pinned versions; needs npm
 	.venv/bin/python -m tools.vendor_onnxruntime
 	.venv/bin/python -m tools.vendor_centerface
+	.venv/bin/python -m tools.vendor_vega
 
 docs: install $(filter .uv/%,$(UV)) ## site/, the pages of docs/ as a site; `python3 -m http.server -d site` shows it
 	$(UV) sync --frozen --quiet --inexact --group docs

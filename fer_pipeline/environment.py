@@ -24,6 +24,9 @@ DEFAULTS: Final = MappingProxyType(
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",  # a minute, in which a server starts again; its own 7 are four minutes of silence
         "MLFLOW_LOGGING_LEVEL": "ERROR",
+        # A model names its few requirements; the lock of the whole project, where MLflow finds it, would take their place.
+        "MLFLOW_LOG_UV_FILES": "false",
+        "MLFLOW_UV_AUTO_DETECT": "false",
         "ORT_DISABLE_TELEMETRY": "1",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # of runs of deployments; flows/automations.yaml waits for ten of them
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

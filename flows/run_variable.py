@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from prefect.runtime import flow_run
 
-from fer_pipeline.experiments.runs import FLOW_RUN_VARIABLE
+from fer_pipeline.experiments.tracking.context import FLOW_RUN_VARIABLE
 
 
 @contextmanager

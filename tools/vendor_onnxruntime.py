@@ -8,20 +8,16 @@ dist.integrity`), run it, and run the tests of tests/serving/test_device_page.py
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import logging
 import lzma
-import shutil
-import subprocess
-import tarfile
 import tempfile
 from importlib.metadata import distribution
 from pathlib import Path
 
-from fer_pipeline.errors import ModelError, ToolUnavailableError
 from fer_pipeline.serving.routes.browser_files import MANIFEST, RUNTIME, WASM
 from fer_pipeline.workspace.files import replaced_folder, write_json
+from tools.npm import NpmPackage
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -29,8 +25,6 @@ INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3j
 
 SCRIPT = "ort.wasm.bundle.min.mjs"
 """The part of the package that starts its WebAssembly without loading a further script."""
-
-_NPM_SECONDS = 300
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +38,9 @@ def renew(folder: Path = RUNTIME) -> None:
     answer, `ModelError` where another package comes than the pinned one; the folder then stays as it was.
     """
     with tempfile.TemporaryDirectory(prefix="fer-vendor-") as scratch:
-        package = _fetched(Path(scratch))
+        package = NpmPackage(PACKAGE, VERSION, INTEGRITY).fetch(Path(scratch))
         with replaced_folder(folder) as target:
-            script, wasm = (_member(package, f"package/dist/{name}") for name in (SCRIPT, WASM))
+            script, wasm = (package.read(f"dist/{name}") for name in (SCRIPT, WASM))
             (target / SCRIPT).write_bytes(script)
             (target / f"{WASM}.xz").write_bytes(lzma.compress(wasm, preset=9 | lzma.PRESET_EXTREME))
             _copy_licences(target)
@@ -54,35 +48,6 @@ def renew(folder: Path = RUNTIME) -> None:
             manifest = {"package": PACKAGE, "version": VERSION, "licence": "MIT", "integrity": INTEGRITY, "files": files}
             write_json(target / MANIFEST, manifest)
     logger.info("%s %s is in %s", PACKAGE, VERSION, folder)
-
-
-def _fetched(scratch: Path) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ToolUnavailableError(f"npm is not installed: it is needed to fetch {PACKAGE}, e.g. `apt-get install npm`")
-    command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(scratch)]
-    try:
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ToolUnavailableError(f"`npm pack {PACKAGE}@{VERSION}` did not end within {_NPM_SECONDS} s: try again") from error
-    packages = list(scratch.glob("*.tgz"))
-    if done.returncode != 0 or len(packages) != 1:
-        raise ToolUnavailableError(f"`npm pack {PACKAGE}@{VERSION}` failed: {done.stderr.strip()[-500:]}")
-    digest = base64.b64encode(hashlib.sha512(packages[0].read_bytes()).digest()).decode()
-    if f"sha512-{digest}" != INTEGRITY:
-        raise ModelError(f"npm sent {PACKAGE} {VERSION} with sha512-{digest}, pinned is {INTEGRITY}: nothing was stored")
-    return packages[0]
-
-
-def _member(package: Path, name: str) -> bytes:
-    with tarfile.open(package) as archive:
-        try:
-            stream = archive.extractfile(name)
-        except KeyError:
-            stream = None
-        if stream is None:
-            raise ModelError(f"{PACKAGE} {VERSION} has no {name}: its files have other names now, see {Path(__file__).name}")
-        return stream.read()
 
 
 def _copy_licences(target: Path) -> None:

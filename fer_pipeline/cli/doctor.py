@@ -67,7 +67,7 @@ def examine(root: Path) -> list[Finding]:
     machine = [_python(), *_packages(), _java(), _spark_home(), *(_home(tool) for tool in TOOLS), *_ports()]
     findings = [*machine, _writable(root), _disk(root), _git(root), _params(root)]
     if findings[-1].ok:
-        findings += [_detector(root), _data(root)]
+        findings += [_store(root), _detector(root), _data(root)]
     return findings
 
 
@@ -189,6 +189,15 @@ def _params(root: Path) -> Finding:
     advice = f"; its section profiles is of an earlier version: move what is your own to {PROFILES}, and remove it"
     earlier = advice if "profiles" in found.model_fields_set else ""
     return Finding(str(PARAMS), True, f"profile {found.train.profile}, network {found.train.network}{earlier}")
+
+
+def _store(root: Path) -> Finding:
+    from fer_pipeline.experiments.tracking.revision import check_revision
+
+    try:
+        return Finding("MLflow's store", True, check_revision(root))
+    except FerError as error:
+        return Finding("MLflow's store", False, str(error))
 
 
 def _detector(root: Path) -> Finding:

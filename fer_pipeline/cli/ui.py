@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from sqlite3 import DatabaseError
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
@@ -24,10 +25,19 @@ Port = Annotated[int, typer.Option(help="Port to listen on, on loopback.", min=1
 def mlflow(port: Port = 5000) -> None:
     """Compare runs and models in the MLflow UI.
 
+    Where MLFLOW_TRACKING_URI names a server, that server has the UI: its address is printed.
+
     Example: `fer ui mlflow --port 5000`
     """
     from fer_pipeline.experiments.artifact_locations import follow_workspace
 
+    server = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if server.scheme in ("http", "https"):
+        host = server.netloc.rpartition("@")[2]  # without a password
+        results.print(
+            f"runs and models are on the MLflow server of MLFLOW_TRACKING_URI: open {server.scheme}://{host}{server.path}"
+        )
+        return
     program = _program("mlflow")
     os.environ.setdefault(
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"

@@ -44,9 +44,9 @@ def baseline_and_track(processed: Path, out: Path, params: Params) -> tuple[Mode
         fitted = fit_hog_logistic(processed, params.preprocess.spark_master)
         lineage |= {"run_id": run_id, "regularisation": f"{fitted.regularisation:g}"}
         info = _export(fitted, table, out, params.evaluate, lineage)
-        figures = {f"test_{name}": value for name, value in info.metrics.items()}
-        figures |= {f"validation_accuracy_regularisation_{penalty:g}": value for penalty, value in fitted.tried.items()}
-        runs.log_metrics(run_id, figures)
+        runs.log_test_metrics(run_id, info.metrics)
+        tried = {f"validation/accuracy_regularisation_{penalty:g}": value for penalty, value in fitted.tried.items()}
+        runs.log_metrics(run_id, tried)
         runs.close_training_run(memo, run_id, [])
     described = registry.describing_tags(info)
     version, _ = registry.register(out, info, params.promote.model_name, run_id, described, alias=registry.BASELINE)

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from fer_pipeline.data.table.training_images import ImageHashes, read_training_images
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments.mlflow_store import clear_errors
+from fer_pipeline.experiments.records import EXPORT_PATH
 from fer_pipeline.experiments.registry import Version
 from fer_pipeline.model_info import CARD_FILE, INFO_FILE, ModelInfo
 
@@ -53,8 +54,10 @@ def _download(version: Version, target: Path) -> Path:
     with clear_errors():
         try:
             stored = {Path(entry.path).name for entry in mlflow.artifacts.list_artifacts(artifact_uri=address)}
-            if INFO_FILE in stored:
-                return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(target)))
+            # Until December 2026 the export lay in the folder of the model itself.
+            place = f"{address}/{EXPORT_PATH}" if "artifacts" in stored else address if INFO_FILE in stored else None
+            if place is not None:
+                return Path(mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=str(target)))
             # Until November 2026 the export lay in a folder of the run beside the model, and the card in another one.
             folder = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path="export", dst_path=str(target))
         except (MlflowException, OSError) as error:

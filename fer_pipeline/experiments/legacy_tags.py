@@ -1,9 +1,11 @@
-"""Translate tags of registered versions that earlier releases wrote."""
+"""Translate tags and metric names that earlier releases wrote."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+
+from fer_pipeline.experiments.records import metric_name
 
 # Versions registered until November 2026 carry these tags and values; they are read, so that one can be rolled back to.
 _KEYS: Final = {"crowned": "promoted_at", "rolled_back": "rolled_back_at"}
@@ -18,6 +20,15 @@ def current_tags(tags: Mapping[str, str]) -> dict[str, str]:
     renamed = {_KEYS[key]: value for key, value in tags.items() if key in _KEYS}
     kept = {key: _VALUES.get((key, value), value) for key, value in tags.items() if key not in _KEYS}
     return renamed | kept
+
+
+def current_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of a run under today's names.
+
+    Until December 2026 they were flat. A metric that is there under both names, of a training that went on, has its newer value.
+    """
+    earlier = {metric_name(key): value for key, value in metrics.items() if "/" not in key}
+    return earlier | {key: value for key, value in metrics.items() if "/" in key}
 
 
 def stored_keys(key: str) -> tuple[str, ...]:

@@ -7,14 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import mlflow
-import mlflow.onnx
-import numpy as np
-import onnx
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException, RestException
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
 
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments.legacy_tags import current_tags, stored_keys
@@ -24,14 +19,15 @@ from fer_pipeline.experiments.records import (
     BUNDLE_TAG as BUNDLE_TAG,
     CHALLENGER as CHALLENGER,
     CHAMPION as CHAMPION,
+    EXPORT_PATH,
     FINGERPRINT_TAG as FINGERPRINT_TAG,
     PROMOTED_TAG as PROMOTED_TAG,
     ROLLED_BACK_TAG as ROLLED_BACK_TAG,
     Version as Version,
 )
-from fer_pipeline.imaging import FACE_SIZE
-from fer_pipeline.labels import EMOTIONS
-from fer_pipeline.model_info import MODEL_FILE, ModelInfo
+from fer_pipeline.experiments.registered.description import describe
+from fer_pipeline.experiments.registered.packaging import log_model
+from fer_pipeline.model_info import ModelInfo
 
 _RUN_ID = re.compile("[0-9a-f]{6,32}")  # or the beginning of one; `fer status` shows eight digits
 
@@ -47,9 +43,9 @@ def register(
 ) -> tuple[Version, bool]:
     """Register an exported model under the alias.
 
-    Returns the version and whether it is new. A model with the same `ModelInfo.fingerprint` is registered once only. The
-    version holds all files of the folder `export`, those of the folder `card`, signature and input example, and carries `tags`.
-    A version that is known gets the newer card.
+    Returns the version and whether it is new. A model with the same `ModelInfo.fingerprint` is registered once only. The version
+    holds all files of the folder `export` and those of the folder `card`, as `packaging.log_model` says, and carries `tags` and a
+    description. A version that is known gets the newer card.
     """
     with clear_errors():
         client = MlflowClient()
@@ -57,26 +53,20 @@ def register(
             if known.tags.get(FINGERPRINT_TAG) == info.fingerprint:
                 client.set_registered_model_alias(name, alias, str(known.number))
                 if card is not None:
-                    source = str(client.get_model_version(name, str(known.number)).source)  # "models:/m-0a1b..."
-                    client.log_model_artifacts(source.rpartition("/")[2], str(card))
+                    _renew_card(client, known, card)
                 return known, False
         with mlflow.start_run(run_id=run_id):
-            logged = mlflow.onnx.log_model(
-                onnx.load(export / MODEL_FILE),
-                name="model",
-                signature=_signature(),
-                input_example=np.full((1, FACE_SIZE, FACE_SIZE, 1), 128, dtype=np.uint8),
-                pip_requirements=["onnxruntime", "numpy"],
-                onnx_execution_providers=["CPUExecutionProvider"],
-                save_as_external_data=False,
-            )
-        for folder in (export, *([card] if card else [])):  # model.onnx takes the place of MLflow's: model.json has its SHA-256
-            client.log_model_artifacts(logged.model_id, str(folder))
+            logged = log_model(export, info, card)
         client.set_terminated(run_id, "FINISHED")
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name, description="Facial expression classifier, 48x48 gray faces, 7 emotions.")
         created = client.create_model_version(
-            name, logged.model_uri, run_id=run_id, tags={**tags, FINGERPRINT_TAG: info.fingerprint}, model_id=logged.model_id
+            name,
+            logged.model_uri,
+            run_id=run_id,
+            tags={**tags, FINGERPRINT_TAG: info.fingerprint},
+            description=describe(info, client.get_run(run_id), logged.model_id),
+            model_id=logged.model_id,
         )
         client.set_registered_model_alias(name, alias, str(created.version))
         return _version(client.get_model_version(name, str(created.version))), True
@@ -168,11 +158,11 @@ def aliases(name: str) -> dict[str, int]:
     return {alias: int(number) for alias, number in found[0].aliases.items()} if found else {}
 
 
-def _signature() -> ModelSignature:
-    return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, FACE_SIZE, FACE_SIZE, 1), "image")]),
-        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, len(EMOTIONS)), "logits")]),
-    )
+def _renew_card(client: MlflowClient, version: Version, card: Path) -> None:
+    source = str(client.get_model_version(version.name, str(version.number)).source)  # "models:/m-0a1b..."
+    stored = {entry.path for entry in mlflow.artifacts.list_artifacts(artifact_uri=f"{source}/{EXPORT_PATH}")}
+    place = EXPORT_PATH if stored else None  # until December 2026 the export lay in the folder of the model itself
+    client.log_model_artifacts(source.rpartition("/")[2], str(card), place)
 
 
 def _version(entry: ModelVersion) -> Version:

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import mlflow.data.numpy_dataset
-import mlflow.onnx
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, InputTag, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_BRANCH, MLFLOW_GIT_COMMIT, MLFLOW_GIT_REPO_URL, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from fer_pipeline.data.table.dataset import FaceDataset
 from fer_pipeline.errors import FerError
+from fer_pipeline.experiments.legacy_tags import current_metrics
 from fer_pipeline.experiments.mlflow_store import clear_errors, experiment_id, is_missing
-from fer_pipeline.experiments.records import TrackedRun as TrackedRun, training_experiment
-from fer_pipeline.imaging import UInt8Array
+from fer_pipeline.experiments.records import TrackedRun as TrackedRun, metric_name, training_experiment
+from fer_pipeline.experiments.tracking.context import context_tags
 from fer_pipeline.workspace.files import write_json
 from fer_pipeline.workspace.layout import PROCESSED
-
-FLOW_RUN_VARIABLE = "FER_FLOW_RUN"
-"""Names the Prefect flow run that a process works for."""
 
 TRACEBACK_FILE = "traceback.txt"
 """Artifact of a run that ended by an exception."""
@@ -59,10 +54,16 @@ def open_training_run(memo: Path, name: str, params: Mapping[str, Any], tags: Ma
 def close_training_run(memo: Path, run_id: str, files: list[Path]) -> None:
     """Marks the training as finished, stores its files, and forgets the memo."""
     with clear_errors():
-        for file in files:
-            MlflowClient().log_artifact(run_id, str(file), "training")
+        log_training_files(run_id, files)
         MlflowClient().set_terminated(run_id, "FINISHED")
     memo.unlink(missing_ok=True)
+
+
+def log_training_files(run_id: str, files: list[Path]) -> None:
+    """Store files of a training in its run."""
+    with clear_errors():
+        for file in files:
+            MlflowClient().log_artifact(run_id, str(file), "training")
 
 
 def open_search_run(known: str | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
@@ -135,20 +136,36 @@ def is_active(run_id: str) -> bool:
         return _exists(MlflowClient(), run_id)
 
 
-def log_data_set(run_id: str, split: str, images: UInt8Array, labels: Any, name: str, digest: str) -> None:
-    """Records which data the run was trained on or measured on."""
+def log_data_set(run_id: str, split: str, faces: FaceDataset, name: str) -> None:
+    """Record a split that the run was trained or measured on, with a digest of it."""
     with clear_errors():
         data = mlflow.data.numpy_dataset.from_numpy(
-            images, targets=labels, source=str(PROCESSED), name=f"{name}-{split}", digest=digest[:32]
+            faces.images, targets=faces.labels, source=str(PROCESSED), name=f"{name}-{split}", digest=faces.fingerprint
         )
         used = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", split)])
         MlflowClient().log_inputs(run_id, [used])
 
 
 def log_metrics(run_id: str, metrics: Mapping[str, float], step: int | None = None) -> None:
-    """Logs figures; `step` is the epoch, counted from 1."""
+    """Log figures under the names of `metric_name`; `step` is the epoch, from 1."""
     with clear_errors():
-        mlflow.log_metrics(dict(metrics), step=step, run_id=run_id)
+        mlflow.log_metrics({metric_name(key): value for key, value in metrics.items()}, step=step, run_id=run_id)
+
+
+def log_epoch(run_id: str, figures: Mapping[str, float]) -> None:
+    """Log a line of history.csv as a point of the curves."""
+    log_metrics(run_id, {key: value for key, value in figures.items() if key != "epoch"}, int(figures["epoch"]))
+
+
+def log_test_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
+    """Log the metrics of an evaluation."""
+    log_metrics(run_id, {f"test_{key}": value for key, value in metrics.items()})
+
+
+def log_params(run_id: str, params: Mapping[str, Any]) -> None:
+    """Log nested parameters flat ("train.lr")."""
+    with clear_errors():
+        MlflowClient().log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params).items()])
 
 
 def read_run(run_id: str) -> TrackedRun:
@@ -174,10 +191,10 @@ def log_files(run_id: str, folder: Path, place: str) -> None:
         MlflowClient().log_artifacts(run_id, str(folder), place)
 
 
-def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str]) -> str:
+def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str], fill: Callable[[str], None] | None = None) -> str:
     """Return the run where this store knows it, or a new one tagged `restored`.
 
-    It is not known where a model came through DVC's cache.
+    It is not known where a model came through DVC's cache. `fill` stores what is known of the training in the new run.
     """
     with clear_errors():
         client = MlflowClient()
@@ -188,33 +205,11 @@ def ensure_run(run_id: str | None, name: str, tags: Mapping[str, str]) -> str:
         if known:
             return str(known[0].info.run_id)
         restored = _new_run(client, training_experiment(), name, {}, {**tags, "restored": run_id or "unknown"})
+        if fill is not None:
+            with failing(restored):
+                fill(restored)
         client.set_terminated(restored, "FINISHED")
         return restored
-
-
-def dvc_experiment() -> str | None:
-    """Return the name of the `dvc exp run` that this process belongs to."""
-    return os.environ.get("DVC_EXP_NAME") or None
-
-
-def context_tags(git_commit: str) -> dict[str, str]:
-    """Return the tags of a run that is started now.
-
-    Those that MLflow's own client sets (mlflow.user, mlflow.source.name, ...), `host`, and where they apply `dvc_experiment` and
-    `prefect_flow_run`. `git_commit` is that of the workspace, as `git.commit` returns it: MLflow looks where `fer` is installed.
-    """
-    tags = {str(key): str(value) for key, value in resolve_tags().items()}
-    commit = git_commit.removesuffix("-dirty")
-    if tags.get(MLFLOW_GIT_COMMIT) != commit:
-        for key in (MLFLOW_GIT_COMMIT, MLFLOW_GIT_BRANCH, MLFLOW_GIT_REPO_URL):
-            tags.pop(key, None)
-    if commit != "none":
-        tags[MLFLOW_GIT_COMMIT] = commit
-    tags["host"] = socket.gethostname()
-    for key, value in (("dvc_experiment", dvc_experiment()), ("prefect_flow_run", os.environ.get(FLOW_RUN_VARIABLE))):
-        if value:
-            tags[key] = value
-    return tags
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -233,14 +228,21 @@ def _tracked(run: Run) -> TrackedRun:
     ended = info.end_time / 1000 if info.end_time else None
     tags = {key: value for key, value in data.tags.items() if not key.startswith("mlflow.")}
     return TrackedRun(
-        info.run_id, info.run_name, info.status, info.start_time / 1000, ended, dict(data.params), dict(data.metrics), tags
+        info.run_id,
+        info.run_name,
+        info.status,
+        info.start_time / 1000,
+        ended,
+        dict(data.params),
+        current_metrics(data.metrics),
+        tags,
     )
 
 
 def _new_run(client: MlflowClient, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
     all_tags = {**context_tags(tags.get("git_commit", "none")), **tags}
     run_id = str(client.create_run(experiment_id(experiment), run_name=name, tags=all_tags).info.run_id)
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params).items()])
+    log_params(run_id, params)
     return run_id
 
 

@@ -18,8 +18,8 @@ from urllib.request import url2pathname
 
 from fer_pipeline.errors import FerError
 from fer_pipeline.experiments.artifact_locations import follow_workspace
-from fer_pipeline.experiments.legacy_tags import current_tags
-from fer_pipeline.experiments.records import TrackedRun, Version, training_experiment
+from fer_pipeline.experiments.legacy_tags import current_metrics, current_tags
+from fer_pipeline.experiments.records import EXPORT_PATH, TrackedRun, Version, training_experiment
 from fer_pipeline.model_info import INFO_FILE
 from fer_pipeline.workspace.layout import MLFLOW_DATABASE, workspace_root
 
@@ -64,8 +64,9 @@ class SQLiteStore:
             version.number,
         )
         parts = urlsplit(location or "")
-        folder = Path(url2pathname(parts.path))
-        return folder if parts.scheme in ("", "file") and (folder / INFO_FILE).is_file() else None
+        model = Path(url2pathname(parts.path))
+        places = (model / EXPORT_PATH, model) if parts.scheme in ("", "file") else ()
+        return next((folder for folder in places if (folder / INFO_FILE).is_file()), None)
 
     def params(self, run_id: str) -> dict[str, str]:
         """Return the parameters of a run."""
@@ -100,7 +101,7 @@ class SQLiteStore:
 
     def _metrics(self, run: str) -> dict[str, float]:
         rows = self._rows("SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = ?", run)
-        return {key: math.nan if is_nan else value for key, value, is_nan in rows}
+        return current_metrics({key: math.nan if is_nan else value for key, value, is_nan in rows})
 
     def _run_tags(self, run: str) -> dict[str, str]:
         rows = self._rows("SELECT key, value FROM tags WHERE run_uuid = ?", run)

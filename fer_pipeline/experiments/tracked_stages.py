@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fer_pipeline.config import editing
 from fer_pipeline.config.params import FetchParams, Params, parse_fetch, recipe_fingerprint
@@ -10,9 +12,14 @@ from fer_pipeline.data.fetch import fetch
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.table.soft_labels import load_training_faces
 from fer_pipeline.errors import ParamsError
+from fer_pipeline.evaluation.stored_metrics import read_metrics
 from fer_pipeline.experiments import runs
+from fer_pipeline.experiments.tracking.context import dvc_experiment
+from fer_pipeline.experiments.tracking.system_metrics import system_metrics
+from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.workspace import dvc
+from fer_pipeline.workspace.files import METRICS_FILE
 from fer_pipeline.workspace.layout import PARAMS, SOURCE, SYNTHETIC
 
 _NAMED = 4
@@ -76,7 +83,7 @@ def run_name(params: Params) -> str:
         words += changed[:_NAMED]
         if len(changed) > _NAMED:
             words.append(f"and {len(changed) - _NAMED} more")
-    if experiment := runs.dvc_experiment():
+    if experiment := dvc_experiment():
         words.append(f"@{experiment}")
     return " ".join(words)
 
@@ -107,21 +114,54 @@ def train_and_track(processed: Path, out: Path, checkpoints: Path, params: Param
     run_id = runs.open_training_run(memo, run_name(params), recipe, tags)
     with runs.failing(run_id):
         for split, faces in (("train", train_set), ("validation", validation_set)):
-            runs.log_data_set(run_id, split, faces.images, faces.labels, tags["data"], origin["data_version"])
-        result = train(
-            train_set,
-            validation_set,
-            params.train,
-            checkpoints,
-            on_epoch=lambda epoch, figures: runs.log_metrics(
-                run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch
-            ),
-            teachers=teachers,
-        )
+            runs.log_data_set(run_id, split, faces, tags["data"])
+        with system_metrics(run_id):
+            result = train(
+                train_set,
+                validation_set,
+                params.train,
+                checkpoints,
+                on_epoch=lambda _epoch, figures: runs.log_epoch(run_id, figures),
+                teachers=teachers,
+            )
         write_model(out, result, params.train, table.metadata, learned, run_id=run_id)
         runs.close_training_run(memo, run_id, [out / HISTORY_FILE, out / TRAINING_FILE])
     discard(checkpoints)  # only now: a training whose end could not be stored goes on from its last epoch
     return result.summary
+
+
+def log_training(run_id: str, model: Path, training: Mapping[str, Any]) -> None:
+    """Log parameters, curves and files of a finished training to a run.
+
+    `model` is the folder of its model, `training` the content of its training.json.
+    """
+    from fer_pipeline.training.artifacts import HISTORY_FILE, TRAINING_FILE, read_history
+
+    runs.log_params(run_id, {"train": training["params"]})
+    for figures in read_history(model):
+        runs.log_epoch(run_id, figures)
+    runs.log_training_files(run_id, [model / HISTORY_FILE, model / TRAINING_FILE])
+
+
+def restored_run(root: Path, info: ModelInfo, tags: Mapping[str, str]) -> str:
+    """Return the run of an exported model; make one of what the stages left.
+
+    It is made where this store does not know the training's own run, as after `dvc pull`: with its parameters and curves where
+    the model of the stage train is the exported one, the metrics of the export, and the report of evaluate.
+    """
+    known = info.lineage.get("run_id")
+
+    def fill(run_id: str) -> None:
+        from fer_pipeline.training.artifacts import TRAINING_FILE, read_training
+
+        model, report = dvc.output(root, "train"), dvc.output(root, "evaluate")
+        if (model / TRAINING_FILE).exists() and (training := read_training(model))["run_id"] == known:
+            log_training(run_id, model, training)
+        runs.log_test_metrics(run_id, info.metrics)
+        if (report / METRICS_FILE).exists() and read_metrics(report) == info.metrics:
+            runs.log_files(run_id, report, "evaluation")
+
+    return runs.ensure_run(known, info.network, tags, fill)
 
 
 def evaluate_pretrained(processed: Path, name: str, out: Path, params: Params) -> dict[str, float]:
@@ -149,10 +189,12 @@ def evaluate_and_track(processed: Path, model: Path, out: Path, params: Params) 
 
     training = read_training(model)
     tags = dvc.lineage(Path.cwd(), recipe_fingerprint(params))
-    run_id = runs.ensure_run(training["run_id"], f"{training['network']}-{training.get('profile', 'unknown')}", tags)
+    name = f"{training['network']}-{training.get('profile', 'unknown')}"
+    run_id = runs.ensure_run(training["run_id"], name, tags, lambda restored: log_training(restored, model, training))
     with runs.failing(run_id):
         metrics = evaluate.evaluate(model, processed, out, params.evaluate)
-        runs.log_metrics(run_id, {f"test_{name}": value for name, value in metrics.items()})
+        runs.log_data_set(run_id, "test", ProcessedTable.open(processed).split("test"), training["source"])
+        runs.log_test_metrics(run_id, metrics)
         runs.log_files(run_id, out, "evaluation")
     runs.clear_failure(run_id)
     return metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_pipeline.config.params import PromoteParams, load_params
 from fer_pipeline.errors import ModelError, WorkspaceBusyError
-from fer_pipeline.experiments import mlflow_store, registry, runs
+from fer_pipeline.experiments import mlflow_store, registry, tracked_stages
 from fer_pipeline.experiments.exports import local_export
 from fer_pipeline.experiments.registry import BUNDLE_TAG, PROMOTED_TAG
 from fer_pipeline.model_info import ModelInfo
@@ -29,7 +29,7 @@ def register_export(root: Path) -> tuple[registry.Version, bool]:
     export = dvc.output(root, "export")
     info = ModelInfo.read(export)
     tags = registry.describing_tags(info)
-    run_id = runs.ensure_run(info.lineage.get("run_id"), info.network, tags)
+    run_id = tracked_stages.restored_run(root, info, tags)
     name = _promote_params(root).model_name
     version, new = registry.register(export, info, name, run_id, tags, card=dvc.output(root, "card"))
     folder.write_challenger(export, root, _names(version, registry.CHALLENGER))

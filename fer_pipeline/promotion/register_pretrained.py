@@ -39,11 +39,11 @@ def _run(root: Path, name: str, folder: Path, info: ModelInfo, tags: dict[str, s
     memo = root / DATA / f".pretrained-{name}-run.json"  # a killed registration goes on with its run
     run_id = runs.open_training_run(memo, f"pretrained-{name}", {"train": training["params"]}, tags)
     for figures in read_history(folder):
-        runs.log_metrics(run_id, {key: value for key, value in figures.items() if key != "epoch"}, int(figures["epoch"]))
+        runs.log_epoch(run_id, figures)
     reports: dict[str, Any] = json.loads((folder / REPORTS_FILE).read_text(encoding="utf-8"))
-    measured = {f"test_{key}": value for key, value in info.metrics.items()}
+    measured = dict(info.metrics)
     if "robustness" in reports:
-        measured["test_mean_corruption_accuracy"] = reports["robustness"]["mean_corruption_accuracy"]["estimate"]
-    runs.log_metrics(run_id, measured)
+        measured["mean_corruption_accuracy"] = reports["robustness"]["mean_corruption_accuracy"]["estimate"]
+    runs.log_test_metrics(run_id, measured)
     runs.close_training_run(memo, run_id, [folder / HISTORY_FILE, folder / TRAINING_FILE])
     return run_id

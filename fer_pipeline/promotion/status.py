@@ -224,9 +224,9 @@ def _line(run: TrackedRun) -> RunLine:
         status=run.status,
         started=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
         minutes=(run.ended - run.started) / 60 if run.ended and run.status != "RUNNING" else None,  # it may have been resumed
-        val_accuracy=run.metrics.get("val_accuracy"),
-        test_accuracy=run.metrics.get("test_accuracy"),
-        test_macro_f1=run.metrics.get("test_macro_f1"),
+        val_accuracy=run.metrics.get("validation/accuracy"),
+        test_accuracy=run.metrics.get("test/accuracy"),
+        test_macro_f1=run.metrics.get("test/macro_f1"),
         failure=run.tags.get("failure") if run.status == "FAILED" else None,
     )
 

@@ -158,8 +158,8 @@ def test_the_baseline_is_registered_but_no_challenger(
     assert tags == {"network": "hog-logistic", "data": "stripes", "synthetic": "true", "run_id": version.run_id}
     run = runs.read_run(version.run_id)
     assert (run.status, run.tags["network"]) == ("FINISHED", "hog-logistic")
-    assert run.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])
-    tried = {penalty: run.metrics[f"validation_accuracy_regularisation_{penalty:g}"] for penalty in REGULARISATIONS}
+    assert run.metrics["test/accuracy"] == pytest.approx(metrics["accuracy"])
+    tried = {penalty: run.metrics[f"validation/accuracy_regularisation_{penalty:g}"] for penalty in REGULARISATIONS}
     assert tried[float(info.lineage["regularisation"])] == max(tried.values())
     # What Spark counted on validation is what the exported network answers.
     assert metrics["validation_accuracy"] == pytest.approx(max(tried.values()))

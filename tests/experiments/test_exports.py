@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import exports, registry, runs
 from fer_pipeline.experiments.exports import local_export, training_images
-from fer_pipeline.model_info import CARD_FILE, INFO_FILE, MODEL_FILE, ModelInfo
+from fer_pipeline.experiments.records import EXPORT_PATH
+from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.promotion import champion, gate
 
 
@@ -35,17 +36,23 @@ def card_in(folder: Path, text: str) -> Path:
     return folder
 
 
-def earlier(model: Path, card: Path) -> registry.Version:
-    """A version as earlier releases registered it: the export and the card in folders of the run, no files beside the model."""
+def earlier(model: Path, card: Path, *, beside_the_model: bool = False) -> registry.Version:
+    """A version as earlier releases registered it.
+
+    First, export and card were in folders of the run, with no files beside the model; then all lay in the model's own folder.
+    """
     run_id = runs.ensure_run(None, "tiny", {})
     client = MlflowClient()
     client.log_artifacts(run_id, str(model), "export")
     client.log_artifacts(run_id, str(card), "card")
-    version, _ = registry.register(model, ModelInfo.read(model), "fer", run_id, {})
+    version, _ = registry.register(model, ModelInfo.read(model), "fer", run_id, {}, card=card if beside_the_model else None)
     model_id = client.get_model_version("fer", str(version.number)).source.rpartition("/")[2]
     stored = Path(client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
-    (stored / INFO_FILE).unlink()
-    (stored / MODEL_FILE).write_bytes(b"as MLflow writes it")
+    if beside_the_model:
+        shutil.copytree(stored / EXPORT_PATH, stored, dirs_exist_ok=True)
+    else:
+        (stored / MODEL_FILE).write_bytes(b"as MLflow writes it")
+    shutil.rmtree(stored / "artifacts")
     return version
 
 
@@ -97,15 +104,21 @@ def test_a_known_version_gets_the_newer_card(tracking_store: Path, brightness_mo
     assert (local_export(version) / CARD_FILE).read_text() == "second"
 
 
-def test_a_version_of_an_earlier_release_is_downloaded(tracking_store: Path, brightness_model: Path, tmp_path: Path) -> None:
-    version = earlier(brightness_model, card_in(tmp_path / "card", "of then"))
+@pytest.mark.parametrize("beside_the_model", [True, False])
+def test_a_version_of_an_earlier_release_is_downloaded(
+    tracking_store: Path, brightness_model: Path, tmp_path: Path, beside_the_model: bool
+) -> None:
+    version = earlier(brightness_model, card_in(tmp_path / "card", "of then"), beside_the_model=beside_the_model)
     folder = local_export(version)
     assert ModelInfo.read(folder) == ModelInfo.read(brightness_model)
     assert (folder / CARD_FILE).read_text() == "of then"
 
 
-def test_a_newer_card_of_an_earlier_version_is_taken(tracking_store: Path, brightness_model: Path, tmp_path: Path) -> None:
-    version = earlier(brightness_model, card_in(tmp_path / "card", "of then"))
+@pytest.mark.parametrize("beside_the_model", [True, False])
+def test_a_newer_card_of_an_earlier_version_is_taken(
+    tracking_store: Path, brightness_model: Path, tmp_path: Path, beside_the_model: bool
+) -> None:
+    version = earlier(brightness_model, card_in(tmp_path / "card", "of then"), beside_the_model=beside_the_model)
     newer = card_in(tmp_path / "newer", "of today")
     info = ModelInfo.read(brightness_model)
     assert registry.register(brightness_model, info, "fer", version.run_id, {}, card=newer) == (version, False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,15 @@ from mlflow import MlflowClient
 from mlflow.artifacts import load_text
 
 from fer_pipeline.config.params import Params, load_params
+from fer_pipeline.config.training import TrainParams
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.errors import FerError, ParamsError, SourceError
 from fer_pipeline.evaluation import evaluate
+from fer_pipeline.evaluation.stored_metrics import write_metrics
 from fer_pipeline.experiments import runs
-from fer_pipeline.experiments.tracked_stages import evaluate_and_track, run_name, train_and_track, use_data
+from fer_pipeline.experiments.tracked_stages import evaluate_and_track, restored_run, run_name, train_and_track, use_data
 from fer_pipeline.labels import EMOTIONS
+from fer_pipeline.model_info import ModelInfo
 from fer_pipeline.training import train
 from fer_pipeline.workspace import dvc
 from fer_pipeline.workspace.files import write_json
@@ -114,21 +120,53 @@ def test_a_failed_run_whose_store_is_away_keeps_its_cause(
     assert "could not be ended as failed: [Errno 28] No space left" in caplog.text
 
 
-def test_a_failed_evaluation_is_that_of_the_run(tracking_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run of the training has failed until an evaluation succeeds."""
+def test_a_failed_evaluation_is_that_of_the_run(
+    tracking_store: Path, make_processed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run of the training has failed until an evaluation succeeds; then it has the test split among its data."""
     model, out = tracking_store.parent / "model", tracking_store.parent / "evaluation"
+    processed = make_processed(tracking_store.parent / "processed", {"train": 14, "validation": 7, "test": 7})
     run_id = runs.ensure_run(None, "tiny", {})
-    write_json(model / "training.json", {"run_id": run_id, "network": "tiny", "labels": EMOTIONS})
+    write_json(model / "training.json", {"run_id": run_id, "network": "tiny", "labels": EMOTIONS, "source": "stripes"})
     out.mkdir()
     monkeypatch.setattr(evaluate, "evaluate", raising(ZeroDivisionError("by zero")))
     with pytest.raises(ZeroDivisionError):
-        evaluate_and_track(Path("processed"), model, out, recipe())
+        evaluate_and_track(processed, model, out, recipe())
     run = runs.read_run(run_id)
     assert (run.status, run.tags["failure"]) == ("FAILED", "ZeroDivisionError: by zero")
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: {"accuracy": 0.5})
-    evaluate_and_track(Path("processed"), model, out, recipe())
+    evaluate_and_track(processed, model, out, recipe())
     run = runs.read_run(run_id)
-    assert (run.status, "failure" in run.tags, run.metrics) == ("FINISHED", False, {"test_accuracy": 0.5})
+    assert (run.status, "failure" in run.tags, run.metrics) == ("FINISHED", False, {"test/accuracy": 0.5})
+    (data,) = MlflowClient().get_run(run_id).inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("stripes-test", ProcessedTable.open(processed).split("test").fingerprint)
+
+
+def test_a_run_that_came_by_dvc_pull_is_made_anew(
+    tracking_store: Path, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the parameters, curves, metrics and report that the stages left; once, and not with those of another model."""
+    root = tracking_store.parent
+    shutil.copy2(Path(__file__).parents[2] / "dvc.yaml", root)
+    (root / "data/model").mkdir(parents=True)
+    shutil.copy2(Path(__file__).parents[2] / "fer_pipeline/weights/fast/history.csv", root / "data/model")
+    info = replace(ModelInfo.read(brightness_model), lineage={"run_id": "0123abcd"}, metrics={"accuracy": 0.5, "top2": 0.75})
+    training = {"run_id": "0123abcd", "params": TrainParams(lr=0.07).model_dump(mode="json"), "labels": EMOTIONS}
+    write_json(root / "data/model/training.json", training)
+    report = root / "data/reports/evaluation"
+    report.mkdir(parents=True)
+    write_metrics(report, info.metrics)
+    run_id = restored_run(root, info, {"network": "tiny"})
+    assert restored_run(root, info, {}) == run_id
+    run, client = runs.read_run(run_id), MlflowClient()
+    assert (run.status, run.tags["restored"], run.params["train.lr"]) == ("FINISHED", "0123abcd", "0.07")
+    assert {name: run.metrics[name] for name in ("test/accuracy", "test/top2")} == {"test/accuracy": 0.5, "test/top2": 0.75}
+    assert len(client.get_metric_history(run_id, "validation/accuracy")) > 5
+    assert [item.path for item in client.list_artifacts(run_id, "training")] == ["training/history.csv", "training/training.json"]
+    assert len(client.list_artifacts(run_id, "evaluation")) == 2
+    other = replace(info, lineage={"run_id": "4567cdef"}, metrics={"accuracy": 0.6})
+    run = runs.read_run(restored_run(root, other, {}))
+    assert (run.params, run.metrics, client.list_artifacts(run.run_id)) == ({}, {"test/accuracy": 0.6}, [])
 
 
 def test_a_run_is_named_by_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:

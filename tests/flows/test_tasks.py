@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from fer_pipeline.errors import FerError, SourceError
-from fer_pipeline.experiments.runs import FLOW_RUN_VARIABLE
+from fer_pipeline.experiments.tracking.context import FLOW_RUN_VARIABLE
 from fer_pipeline.workspace import dvc
 from flows import progress, run_variable, tasks
 

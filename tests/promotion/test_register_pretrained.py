@@ -27,9 +27,9 @@ def test_a_pretrained_model_becomes_a_version_once(registered: Path, monkeypatch
     run = runs.read_run(version.run_id)
     assert (run.status, run.name, run.tags["shipped_as"]) == ("FINISHED", "pretrained-fast", "fast")
     assert run.params["train.epochs"] == "20"
-    assert run.metrics["test_accuracy"] == info.metrics["accuracy"]
-    assert 0.4 < run.metrics["test_mean_corruption_accuracy"] < 0.7
-    curve = MlflowClient().get_metric_history(version.run_id, "val_accuracy")
+    assert run.metrics["test/accuracy"] == info.metrics["accuracy"]
+    assert 0.4 < run.metrics["test/mean_corruption_accuracy"] < 0.7
+    curve = MlflowClient().get_metric_history(version.run_id, "validation/accuracy")
     epochs = (pretrained_folder("fast") / "history.csv").read_text().splitlines()[1:]
     assert [point.step for point in curve] == [int(float(line.split(",")[0])) for line in epochs]
     assert ModelInfo.read(registered / layout.CHALLENGER).fingerprint == info.fingerprint

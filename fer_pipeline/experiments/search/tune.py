@@ -21,6 +21,7 @@ from fer_pipeline.experiments import runs
 from fer_pipeline.experiments.search.report import write_search
 from fer_pipeline.experiments.search.result import SearchResult
 from fer_pipeline.experiments.search.study import COMPLETE, FAILED, STOPPED, Search, Stopped, Tried
+from fer_pipeline.experiments.tracking.system_metrics import system_metrics
 from fer_pipeline.training.checkpoints import discard
 from fer_pipeline.training.initial import learned_images
 from fer_pipeline.training.train import recipe_key, train
@@ -127,12 +128,12 @@ def _trial(
     metric = f"val_{params.tune.metric}"
 
     def on_epoch(epoch: int, figures: dict[str, float]) -> None:
-        runs.log_metrics(run_id, {name: value for name, value in figures.items() if name != "epoch"}, epoch)
+        runs.log_epoch(run_id, figures)
         search.report(epoch, figures[metric], last=epoch == recipe.epochs)
 
     value, note = None, ""
     try:
-        with runs.failing(run_id, but=(Stopped, DivergedError)):
+        with runs.failing(run_id, but=(Stopped, DivergedError)), system_metrics(run_id):
             result = train(*faces, recipe, checkpoints, on_epoch)
             value = result.best[metric]
     except (Stopped, DivergedError) as ending:

@@ -144,9 +144,13 @@ def test_a_killed_search_goes_on(search: Callable[..., SearchResult], monkeypatc
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.params["train.epochs"] == "2"
     assert known["trial 2"].data.params["train.lr"] == known["trial 1"].data.params["train.lr"]
-    assert [p.step for p in MlflowClient().get_metric_history(known["trial 2"].info.run_id, "val_accuracy")] == [1, 2]
+    assert [p.step for p in MlflowClient().get_metric_history(known["trial 2"].info.run_id, "validation/accuracy")] == [1, 2]
     assert result.trials == 2
-    assert parent.data.metrics["best_val_accuracy"] == result.value == known[f"trial {result.trial}"].data.metrics["val_accuracy"]
+    assert (
+        parent.data.metrics["validation/best_accuracy"]
+        == result.value
+        == known[f"trial {result.trial}"].data.metrics["validation/accuracy"]
+    )
     assert not Path("data/tuning/checkpoints").exists()
     assert search(2) == result  # nothing is left to do
 

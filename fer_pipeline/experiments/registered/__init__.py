@@ -1,0 +1,1 @@
+"""What MLflow holds of a registered version: its model, and its description."""

@@ -1,0 +1,1 @@
+"""What MLflow runs hold beside parameters and metrics."""
