@@ -12,6 +12,7 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.experiments import exports, registry, runs
 from fer_pipeline.experiments.exports import local_export, training_images
 from fer_pipeline.experiments.records import EXPORT_PATH
+from fer_pipeline.experiments.sqlite_store import opened_store
 from fer_pipeline.model_info import CARD_FILE, MODEL_FILE, ModelInfo
 from fer_pipeline.promotion import champion, gate
 
@@ -112,6 +113,9 @@ def test_a_version_of_an_earlier_release_is_downloaded(
     folder = local_export(version)
     assert ModelInfo.read(folder) == ModelInfo.read(brightness_model)
     assert (folder / CARD_FILE).read_text() == "of then"
+    with opened_store(tracking_store) as store:  # without MLflow only what lies with the model is found
+        assert store is not None
+        assert (store.export(version) is not None) == beside_the_model
 
 
 @pytest.mark.parametrize("beside_the_model", [True, False])
