@@ -159,9 +159,10 @@ def aliases(name: str) -> dict[str, int]:
 
 
 def _renew_card(client: MlflowClient, version: Version, card: Path) -> None:
+    stored = mlflow.artifacts.list_artifacts(artifact_uri=f"models:/{version.name}/{version.number}")
+    # Until December 2026 the export lay in the folder of the model itself.
+    place = EXPORT_PATH if Path(EXPORT_PATH).parts[0] in {Path(entry.path).name for entry in stored} else None
     source = str(client.get_model_version(version.name, str(version.number)).source)  # "models:/m-0a1b..."
-    stored = {entry.path for entry in mlflow.artifacts.list_artifacts(artifact_uri=f"{source}/{EXPORT_PATH}")}
-    place = EXPORT_PATH if stored else None  # until December 2026 the export lay in the folder of the model itself
     client.log_model_artifacts(source.rpartition("/")[2], str(card), place)
 
 
