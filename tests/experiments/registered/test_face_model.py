@@ -104,7 +104,7 @@ def test_a_version_is_described(registered_once: EmotionClassifier) -> None:
         "run [tiny](#/experiments/",
         "68.4 % of the labels",
         "ECE 0.020",
-        "drawn faces",
+        "real faces",
         "**Card**",
     ):
         assert words in version.description
