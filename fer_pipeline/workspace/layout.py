@@ -91,5 +91,5 @@ def workspace_root(folder: Path) -> Path:
     `folder` is absolute. What shall outlive the experiment's folder belongs there.
     """
     depth = len(DVC_EXPERIMENTS.parts)
-    inside = folder.parent.parts[-depth:] == DVC_EXPERIMENTS.parts
-    return folder.parents[depth] if inside else folder
+    above = (parent for parent in folder.parents if parent.parts[-depth:] == DVC_EXPERIMENTS.parts)
+    return next((parent.parents[depth - 1] for parent in above), folder)

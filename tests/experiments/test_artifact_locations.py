@@ -153,7 +153,7 @@ def test_a_workspace_of_any_name_holds_its_database(migrated_store: Path, tmp_pa
 def test_a_temporary_dvc_experiment_keeps_its_run(tracking_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run and artifacts are those of the workspace, and there when DVC has removed the folder of the experiment."""
     root = tracking_store.parent
-    folder = root / ".dvc" / "tmp" / "exps" / "tmpx1"
+    folder = root / ".dvc" / "tmp" / "exps" / "standalone" / "tmpx1"
     folder.mkdir(parents=True)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.chdir(folder)

@@ -37,7 +37,8 @@ def path_literals(code: str) -> Iterator[str]:
 
 def test_a_temporary_dvc_experiment_belongs_to_its_workspace() -> None:
     root = Path("/home/a/faces")
-    assert layout.workspace_root(root / ".dvc/tmp/exps/tmp0a1b") == root
+    for folder in ("standalone/tmp0a1b", "tmp0a1b"):  # of --temp and --queue
+        assert layout.workspace_root(root / ".dvc/tmp/exps" / folder) == root
     for other in (root, root / ".dvc/tmp/exps", root / "exps/tmp0a1b", Path("/")):
         assert layout.workspace_root(other) == other
 
