@@ -8,17 +8,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from fer_pipeline.cli.options import Detector, Model, Threshold, chosen_recognizer, counted, errors, labelled, results
+from fer_pipeline.cli.options import (
+    Detector,
+    Model,
+    Threshold,
+    chosen_recognizer,
+    counted,
+    errors,
+    labelled,
+    neutral_reference,
+    results,
+)
 from fer_pipeline.errors import ParamsError, VideoError
 
 if TYPE_CHECKING:  # OpenCV, onnxruntime and PyAV are loaded by the command, not by `fer --help`
+    from fer_pipeline.inference.neutral.reference import NeutralReference
     from fer_pipeline.inference.video.analysis import VideoProgress, VideoSummary
+
+_AUTO = "auto"  # of --neutral
 
 
 def video(
@@ -45,6 +58,19 @@ def video(
     model: Model = None,
     detector: Detector = None,
     threshold: Threshold = 0.4,
+    neutral: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Picture of the person without an expression, one face, relative to which all people are read; may be given "
+            "several times. Or auto: each person relative to the own face at rest, estimated of those who are seen for 10 s; "
+            "the video is then read twice.",
+            metavar="FILE|auto",
+        ),
+    ] = None,
+    neutral_tau: Annotated[
+        float | None,
+        typer.Option(help="--neutral: nats by which neutral becomes likelier; left out .75, with auto 1.5.", min=0),
+    ] = None,
 ) -> None:
     """Follow the emotions of each person through videos.
 
@@ -59,6 +85,7 @@ def video(
 
     Example: `fer video talk.mp4 --out results`
     """
+    from fer_pipeline.inference.neutral.resting import TRACK_TAU
     from fer_pipeline.inference.smoothing import TEMPORAL_MODES, time_constants
     from fer_pipeline.inference.video.analysis import VideoOptions, analyse
     from fer_pipeline.inference.video.results import has_finished_results
@@ -76,13 +103,22 @@ def video(
                 f"{folders[file.stem]} and {file} would share the folder {out / file.stem}: give them different --out"
             )
         folders[file.stem] = file
+    if neutral_tau is not None and not neutral:
+        raise ParamsError(f"--neutral-tau is {neutral_tau}, which only --neutral reads: add that, or leave it out")
+    if neutral and _AUTO in neutral and len(neutral) > 1:
+        raise ParamsError(f"--neutral is {' and '.join(neutral)}: give auto alone, or pictures (a file of that name is ./auto)")
     recognizer = chosen_recognizer(model, detector, threshold)
+    reference: NeutralReference | Literal["auto"] | None = None
+    if neutral:
+        reference = "auto" if neutral == [_AUTO] else neutral_reference(recognizer, [Path(one) for one in neutral], neutral_tau)
     options = VideoOptions(
         detect_every=detect_every,
         detection_side=detection_side,
         smoothing_seconds=seconds if smoothing is None else smoothing,
         dwell_seconds=dwelling if dwell is None else dwell,
         annotate=annotated,
+        neutral=reference,
+        neutral_tau=TRACK_TAU if neutral_tau is None else neutral_tau,
     )
     if not _has_parquet():
         errors.print(

@@ -176,3 +176,20 @@ def test_a_video_whose_run_was_killed_starts_anew(film: str, tmp_path: Path, bri
     (folder / "faces.jsonl").write_text('{"frame": 0, "ti')
     assert "20 frames, 20 faces" in fer("video", film, "--out", "results", "--model", brightness_model).stdout
     assert len((folder / "faces.jsonl").read_text().splitlines()) == 20
+
+
+def test_a_neutral_face_is_taken_from_a_picture_or_the_track(film: str, face: str, brightness_model: Path) -> None:
+    options = ("--no-annotated", "--model", brightness_model)
+    given = fer("video", film, "--out", "given", "--neutral", face, *options)
+    assert given.exit_code == 0, given.output
+    assert "neutral face: face.png, read as " in given.stderr
+    assert "note: read relative to the neutral face that was given" in given.stdout
+    auto = fer("video", film, "--out", "auto", "--neutral", "auto", *options)
+    assert "note: no neutral face could be estimated: nobody is seen for 10 s" in auto.stdout
+    for wrong, words in (
+        (("--neutral", "auto", "--neutral", face), "give auto alone"),
+        (("--neutral-tau", "1"), "only --neutral"),
+    ):
+        error = fer("video", film, "--out", "wrong", *wrong, *options).exception
+        assert isinstance(error, ParamsError)
+        assert words in str(error)

@@ -11,14 +11,17 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
-from fer_pipeline.errors import ParamsError
+from fer_pipeline.errors import ParamsError, VideoError
 from fer_pipeline.imaging import UInt8Array
 from fer_pipeline.inference.detection.cuts import CutDetector
+from fer_pipeline.inference.neutral.reference import NeutralReference
+from fer_pipeline.inference.neutral.resting import MIN_TRACK_SECONDS, TRACK_TAU, RestingFaces
 from fer_pipeline.inference.output_schema import SCHEMA_VERSION
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.smoothing import DWELL_SECONDS, SMOOTHING_SECONDS
-from fer_pipeline.inference.stream import FaceStream
+from fer_pipeline.inference.stream import FaceStream, References
 from fer_pipeline.inference.tracking import TrackedFace
 from fer_pipeline.inference.video.decoding import VideoInfo, frames
 from fer_pipeline.inference.video.limits import VideoLimits
@@ -50,7 +53,9 @@ class VideoOptions:
     Faces are detected in each `detect_every`-th frame and after a cut, on a copy of `detection_side` pixels, and tracked between.
     The smoothed probabilities come from a hidden Markov model (`smoothing.EmotionFilter`); where `dwell_seconds` is None, from
     a moving mean with the time constant `smoothing_seconds`, 0 for none. The faces of `batch_frames` frames are
-    classified as one batch, of large frames fewer; `annotate` writes the annotated video.
+    classified as one batch, of large frames fewer; `annotate` writes the annotated video. `neutral` is a neutral face, relative
+    to which everybody is read; or "auto": the own one of each person, where it can be estimated with `neutral_tau`
+    (`neutral.resting`). The video is then read twice.
     """
 
     detect_every: int = 8
@@ -59,6 +64,8 @@ class VideoOptions:
     dwell_seconds: float | None = DWELL_SECONDS
     batch_frames: int = 16
     annotate: bool = True
+    neutral: NeutralReference | Literal["auto"] | None = None
+    neutral_tau: float = TRACK_TAU
     limits: VideoLimits = field(default_factory=VideoLimits)
 
     def __post_init__(self) -> None:
@@ -117,7 +124,8 @@ def analyse(
                 f"{path.name} asks to be shown tilted by {info.tilt:g} degrees more than {info.rotation}: not applied, nearest "
                 "quarter turn only"
             )
-        summary = _analyse(path, recognizer, aside, builder, options, on_progress, cancelled)
+        references = _references(path, recognizer, builder, options, cancelled)
+        summary = _analyse(path, recognizer, aside, builder, options, references, on_progress, cancelled)
         if finish is not None:
             finish(aside, summary)
     if on_progress is not None:
@@ -132,17 +140,11 @@ def _analyse(
     out: Path,
     builder: VideoSummaryBuilder,
     options: VideoOptions,
+    references: References | None,
     on_progress: Callable[[VideoProgress], None] | None,
     cancelled: threading.Event | None,
 ) -> VideoSummary:
-    stream = FaceStream(
-        recognizer,
-        detect_every=options.detect_every,
-        detection_side=options.detection_side,
-        smoothing_seconds=options.smoothing_seconds,
-        dwell_seconds=options.dwell_seconds,
-        is_cut=CutDetector().is_cut,
-    )
+    stream = _stream(recognizer, options, references)
     complete = True
     try:
         with (
@@ -151,9 +153,7 @@ def _analyse(
             ThreadPoolExecutor(1, "write") as writer,  # annotating and encoding run beside recognition, one batch behind
         ):
             writing: Future[None] | None = None
-            pixels = max(1, builder.info.width * builder.info.height)
-            size = min(options.batch_frames, max(1, _BATCH_PIXELS // pixels))
-            while batch := list(islice(source, size)):
+            while batch := list(islice(source, _batch_size(builder.info, options))):
                 tracked = stream.update_many(batch)
                 if writing is not None:
                     writing.result()
@@ -171,6 +171,52 @@ def _analyse(
         builder.write(complete=False)
         raise
     return builder.write(complete=complete)
+
+
+def _stream(recognizer: Recognizer, options: VideoOptions, references: References | None) -> FaceStream:
+    return FaceStream(
+        recognizer,
+        detect_every=options.detect_every,
+        detection_side=options.detection_side,
+        smoothing_seconds=options.smoothing_seconds,
+        dwell_seconds=options.dwell_seconds,
+        is_cut=CutDetector().is_cut,
+        references=references,
+    )
+
+
+def _references(
+    path: Path,
+    recognizer: Recognizer,
+    builder: VideoSummaryBuilder,
+    options: VideoOptions,
+    cancelled: threading.Event | None,
+) -> References | None:
+    """Return the neutral faces of people; for "auto" the video is read once for them."""
+    neutral = options.neutral
+    if neutral is None:
+        return None
+    if isinstance(neutral, NeutralReference):
+        neutral.check_model(recognizer.info.fingerprint)
+        return lambda faces, _: dict.fromkeys(faces, neutral)
+    resting = RestingFaces(options.neutral_tau)
+    stream = _stream(recognizer, options, resting.references)
+    try:
+        with closing(frames(path, options.limits)) as source:
+            while batch := list(islice(source, _batch_size(builder.info, options))):
+                stream.update_many(batch)
+                if cancelled is not None and cancelled.is_set():
+                    break
+    except VideoError:  # the analysis, which comes to the same frame, says what is wrong
+        pass
+    found = resting.estimates(recognizer.info.fingerprint)
+    if not found:
+        builder.note(f"no neutral face could be estimated: nobody is seen for {MIN_TRACK_SECONDS:g} s, mostly at rest")
+    return lambda faces, _: {track: found[track] for track in faces if track in found}
+
+
+def _batch_size(info: VideoInfo, options: VideoOptions) -> int:
+    return min(options.batch_frames, max(1, _BATCH_PIXELS // max(1, info.width * info.height)))
 
 
 def _write(

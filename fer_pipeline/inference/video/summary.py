@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fer_pipeline.inference.neutral.reference import ReferenceOrigin
 from fer_pipeline.inference.video.decoding import VideoInfo
 
 SUMMARY_FILE = "summary.json"
@@ -38,7 +39,8 @@ class TrackSummary:
 
     `first` and `last` are the times, in seconds, of the first and last frame. `seconds` is the time with each label of the
     smoothed probabilities, "uncertain" included. `changes_raw` and `changes_smoothed` count how often the label of successive
-    frames differs, by raw and by smoothed probabilities.
+    frames differs, by raw and by smoothed probabilities. `neutral_reference` says where the neutral face came from, relative to
+    which the person was read; None where there was none.
     """
 
     track: int
@@ -49,6 +51,7 @@ class TrackSummary:
     changes_raw: int
     changes_smoothed: int
     peaks: dict[str, Peak]
+    neutral_reference: ReferenceOrigin | None = None
 
     @property
     def seen(self) -> float:

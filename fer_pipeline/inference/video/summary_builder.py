@@ -9,6 +9,7 @@ from typing import Any
 
 from fer_pipeline.imaging import UInt8Array, crop, encode_png, shrink
 from fer_pipeline.inference.face_emotion import UNCERTAIN
+from fer_pipeline.inference.neutral.reference import ReferenceOrigin
 from fer_pipeline.inference.output_schema import SCHEMA_VERSION, model_values
 from fer_pipeline.inference.tracking import FORGET_SECONDS, TrackedFace
 from fer_pipeline.inference.video.decoding import VideoInfo
@@ -61,6 +62,7 @@ class VideoSummaryBuilder:
     def write(self, *, complete: bool) -> VideoSummary:
         """Write the peaks and summary.json, and return the summary."""
         tracks = [*self._done, *(person.summary(self._out) for person in self._open.values())]
+        self._notes += _neutral_notes(sorted(tracks, key=lambda track: track.track))
         summary = VideoSummary(
             **self._fixed,
             complete=complete,
@@ -76,12 +78,26 @@ class VideoSummaryBuilder:
         return summary
 
 
+def _neutral_notes(tracks: Sequence[TrackSummary]) -> list[str]:
+    """Say who was read relative to a neutral face; nothing where nobody was."""
+    given = [str(track.track) for track in tracks if track.neutral_reference == "given"]
+    estimated = [str(track.track) for track in tracks if track.neutral_reference == "track"]
+    notes = []
+    if given:
+        several = f", which is of one person: {len(given)} were seen" if len(given) > 1 else ""
+        notes.append(f"read relative to the neutral face that was given{several}")
+    if estimated:
+        notes.append(f"read relative to their own neutral faces, estimated from their tracks: person {', '.join(estimated)}")
+    return notes
+
+
 class _Person:
     def __init__(self, track: int, time: float, step: float) -> None:
         self.last = time
         self._track, self._first, self._step = track, time, step
         self._frames, self._changes_raw, self._changes_smoothed = 0, 0, 0
         self._labels = ("", "")
+        self._neutral_reference: ReferenceOrigin | None = None
         self._seconds = dict.fromkeys((*EMOTIONS, UNCERTAIN), 0.0)
         self._peaks: dict[str, tuple[float, float, UInt8Array]] = {}
 
@@ -93,6 +109,7 @@ class _Person:
             # The label until now; a gap in which the person was not seen counts for at most FORGET_SECONDS.
             self._seconds[self._labels[1]] += min(time - self.last, FORGET_SECONDS)
         self._labels, self.last = (raw, smoothed), time
+        self._neutral_reference = face.face.neutral_reference
         self._frames += 1
         if smoothed != UNCERTAIN and face.face.box_xyxy is not None:
             probability = max(face.smoothed)
@@ -118,6 +135,7 @@ class _Person:
             self._changes_raw,
             self._changes_smoothed,
             peaks,
+            self._neutral_reference,
         )
 
 
