@@ -32,7 +32,7 @@ def load_templates() -> None:
 
 
 def template_source(name: str) -> str:
-    """Return the text of a template, such as the player's, whose script a policy names by its hash."""
+    """Return the text of a template, whose script a policy may name by its hash."""
     source, _, _ = PackageLoader("fer_pipeline.reports").get_source(_environment(), name)
     return source
 

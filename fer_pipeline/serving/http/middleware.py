@@ -53,7 +53,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def script_source(page: str) -> str:
-    """Return the source of a policy that allows the one inline script of a page, and no other: its SHA-256."""
+    """Return the hash by which a policy allows one inline script of a page."""
     _, _, rest = page.partition("<script")
     script, _, _ = rest.partition(">")[2].partition("</script>")
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
