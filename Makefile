@@ -4,7 +4,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 INSTALLED := $(shell cat .venv/.installed 2>/dev/null)
 EXTRAS ?= $(INSTALLED)
 
-.PHONY: help install wheel run test test-slow lint types check mutants bench demo-lifecycle fuzz audit sbom vendor docs clean
+.PHONY: help install wheel run test test-slow test-containers lint types check mutants bench demo-lifecycle fuzz audit sbom vendor docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -33,7 +33,10 @@ test: install ## the test suite, its files shared between two processes
 
 test-slow: ## the tests that take minutes each; installs the extras that some of them need
 	$(MAKE) install EXTRAS="$(sort $(EXTRAS) postgres s3)"
-	.venv/bin/pytest -q -m slow
+	.venv/bin/pytest -q -m "slow and not containers"
+
+test-containers: install ## start compose.yaml whole, break it, start it again; as root, installs Podman, half an hour and 20 GB
+	.venv/bin/pytest -q -rPs -m containers tests/e2e/containers
 
 mutants: install ## change the pure modules in one place at a time: which changes does no test notice? ONLY="fer_pipeline.metrics*" for some
 	.venv/bin/mutmut run --max-children 2 $(ONLY)
