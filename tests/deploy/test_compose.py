@@ -1,6 +1,6 @@
 """compose.yaml: what the specification allows, no secret with a default, nothing open to other machines, and commands that exist.
 
-No container engine runs here: these are the checks that need none.
+No container engine runs here: these are the checks that need none. tests/e2e/containers starts all of it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import runpy
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,25 @@ def environment_of(name: str) -> dict[str, Any]:
     service = SERVICES[name]
     lines = (ROOT / service["env_file"]).read_text().splitlines() if "env_file" in service else []
     return {**dict(line.split("=", 1) for line in lines if not line.startswith("#")), **service.get("environment", {})}
+
+
+@pytest.fixture
+def httpserver_port() -> Iterator[int]:
+    """Port of a server that answers 200 at /good and 404 elsewhere."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/good" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(params=SERVICES)
@@ -67,6 +89,63 @@ def test_a_server_runs_locked_down_and_with_a_health_check(service: dict[str, An
         assert service["restart"] == "no"
     else:
         assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_no_server_asks_for_what_compose_refuses(service: dict[str, Any]) -> None:
+    """Compose gives a read-only container no file that is made of variables: it has none, but those that it mounts."""
+    assert "configs" not in service
+    assert "secrets" not in service
+    assert "configs" not in COMPOSE
+
+
+@pytest.mark.parametrize("name", OURS.keys() - ONCE)
+def test_health_checks_are_one_word_each(name: str) -> None:
+    """Podman's interface for Compose splits a check at its spaces."""
+    check = SERVICES[name]["healthcheck"]["test"]
+    assert check[:3] == ["CMD", "python", "/app/deploy/check.py"]
+    assert not any(" " in word for word in check)
+
+
+def test_the_health_check_tells_an_answer_from_another(httpserver_port: int) -> None:
+    command = [sys.executable, str(ROOT / "deploy" / "check.py")]
+    address = f"http://127.0.0.1:{httpserver_port}"
+    found = subprocess.run([*command, f"{address}/good"], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+    found = subprocess.run([*command, f"{address}/bad"], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (1, f"{address}/bad was answered 404, expected 200\n")
+    found = subprocess.run([*command, "http://127.0.0.1:9/good"], capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert found.stderr.startswith("http://127.0.0.1:9/good does not answer: ")
+
+
+def test_spark_gets_its_secret_in_a_file_of_the_owner_alone(tmp_path: Path) -> None:
+    """deploy/start.sh writes it, with the settings of the cluster, and becomes the command."""
+    script = (ROOT / "deploy" / "start.sh").read_text().replace("/app/deploy", str(ROOT / "deploy"))
+    variables = {"PATH": "/usr/bin:/bin", "SPARK_CONF_DIR": str(tmp_path / "spark")}
+    command = ["sh", "-c", script, "start.sh", "sh", "-c", "umask"]
+    plain = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert not (tmp_path / "spark").exists()
+    variables["SPARK_SECRET"] = "a secret"
+    told = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert told.stdout == plain.stdout
+    file = tmp_path / "spark" / "spark-defaults.conf"
+    assert file.stat().st_mode & 0o777 == 0o600
+    lines = file.read_text().splitlines()
+    assert {"spark.authenticate true", "spark.authenticate.secret a secret", "spark.network.crypto.enabled true"} <= set(lines)
+
+
+def test_only_those_who_need_a_secret_get_it() -> None:
+    holders = {
+        name: {service for service in SERVICES if any(f"${{{name}:" in str(value) for value in environment_of(service).values())}
+        for name in ("SPARK_SECRET", "S3_SECRET_KEY", "POSTGRES_PASSWORD", "PREFECT_AUTH", "FER_TOKEN")
+    }
+    assert holders == {
+        "SPARK_SECRET": {"worker", "spark-master", "spark-worker"},
+        "S3_SECRET_KEY": {"objects", "buckets", "mlflow", "worker", "spark-worker"},
+        "POSTGRES_PASSWORD": {"postgres", "mlflow", "prefect"},
+        "PREFECT_AUTH": {"prefect", "deployments", "worker"},
+        "FER_TOKEN": {"service"},
+    }
 
 
 def test_ports_are_open_to_this_machine_alone(service: dict[str, Any]) -> None:

@@ -176,12 +176,14 @@ def _start(master: str, driver_memory: str, app_name: str) -> SparkSession:
                 f"Spark did not start on {master} with {version} of {home}: {error}; unset JAVA_HOME to use the bundled Java"
             ) from error
         except Exception as error:  # py4j: a wrong master URL, a cluster that does not answer
-            raise ToolUnavailableError(f"Spark did not start on master {master!r}: {_first_line(error)}{_advice(master)}") from error
+            raise ToolUnavailableError(
+                f"Spark did not start on master {master!r}: {_first_line(error)}{_advice(master)}"
+            ) from error
 
 
 def _advice(master: str) -> str:
-    """What is worth a look where Spark did not start; a master drops those with another secret without a word."""
-    if master.startswith("spark://"):
+    """Say what is worth a look where Spark did not start."""
+    if master.startswith("spark://"):  # a master drops those with another secret without an answer
         return ": is it up, and is its spark.authenticate.secret that of spark-defaults.conf in SPARK_CONF_DIR?"
     spark = os.environ.get("SPARK_HOME")
     return f" (SPARK_HOME is {spark}: `unset SPARK_HOME`?)" if spark else ""

