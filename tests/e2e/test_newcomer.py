@@ -81,7 +81,7 @@ def test_own_data_become_the_source(clone: Path) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^fer data add .*", page, flags=re.MULTILINE)
     run(clone, line)
-    told = run(clone, "fer fetch --out data/raw")
+    told = run(clone, "dvc repro fetch")
     assert "1 happy" in told
     assert "6 angry" in told
 
