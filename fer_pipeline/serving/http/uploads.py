@@ -40,6 +40,9 @@ MIN_PROGRESS = 16_000
 RAW_KINDS = ("application/octet-stream", "image/", "application/x-www-form-urlencoded")
 """Kinds of bodies that are taken as the picture itself; the last is what `curl --data-binary` says of any file."""
 
+NEUTRAL_FIELD = "neutral"
+"""Form field of a picture of the same person without an expression."""
+
 _CHUNK_BYTES = 1 << 20
 _ROOM_SECONDS = 300  # a disk is seldom cleared sooner
 
@@ -165,6 +168,30 @@ async def read_pictures(request: Request, field: str, most: int, *, check: bool 
         for number, data in enumerate(pictures, 1):
             check_signature(data, number)
     return pictures
+
+
+async def read_with_neutral(request: Request) -> tuple[bytes, bytes | None]:
+    """Return the picture under `picture`, and the one under `neutral`.
+
+    Without a form the picture is the body, and there is no neutral one. Raises `RefusedError` as `read_pictures`.
+    """
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return (await read_pictures(request, "picture", 1))[0], None
+    limits: Limits = request.app.state.admission.limits
+    with in_time(limits.max_upload_seconds):
+        form = await request.form(max_files=3, max_fields=1)
+    try:
+        given = form.getlist(NEUTRAL_FIELD)
+        others = FormData([(name, value) for name, value in form.multi_items() if name != NEUTRAL_FIELD])
+        pictures = [await file.read() for file in _files(others, "picture", 1)]
+        if given:
+            neutral = FormData([(NEUTRAL_FIELD, value) for value in given])
+            pictures += [await file.read() for file in _files(neutral, NEUTRAL_FIELD, 1)]
+    finally:
+        await form.close()  # removes what had gone to disk
+    for number, data in enumerate(pictures, 1):
+        check_signature(data, number)
+    return pictures[0], pictures[1] if given else None
 
 
 async def read_form(request: Request, texts: tuple[str, ...], field: str) -> tuple[dict[str, str], bytes | None]:

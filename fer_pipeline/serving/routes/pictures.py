@@ -12,6 +12,7 @@ from fer_pipeline.errors import ImageError
 from fer_pipeline.imaging import UInt8Array, encode_jpeg, encode_png, to_model_input
 from fer_pipeline.inference.drawing import annotate
 from fer_pipeline.inference.face_emotion import FaceEmotion
+from fer_pipeline.inference.neutral.reference import NeutralReference
 from fer_pipeline.inference.recognizer import Recognizer
 from fer_pipeline.inference.saliency import draw_heat_map, occlusion_maps
 from fer_pipeline.labels import emotion_index
@@ -20,7 +21,7 @@ from fer_pipeline.serving.http import metrics
 from fer_pipeline.serving.http.auth import require_token
 from fer_pipeline.serving.http.model_schemas import lineage, model_header
 from fer_pipeline.serving.http.schemas import PICTURE_REFUSALS, BatchPrediction, Prediction
-from fer_pipeline.serving.http.uploads import RefusedError, check_signature, read_pictures
+from fer_pipeline.serving.http.uploads import NEUTRAL_FIELD, RefusedError, check_signature, read_pictures, read_with_neutral
 from fer_pipeline.serving.state import ServiceState
 
 Framing = Literal["auto", "face"]
@@ -31,18 +32,20 @@ Seen = tuple[FaceEmotion, UInt8Array]
 router = APIRouter(dependencies=[Depends(require_token)], tags=["pictures"])
 
 
-def _form(path: str, field: str, several: bool = False) -> dict[str, Any]:
+def _form(path: str, field: str, several: bool = False, neutral: bool = False) -> dict[str, Any]:
     file = {
         "type": "string",
         "format": "binary",
         "description": "JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF or BMP; of several frames the first",
     }
-    schema = {
+    schema: dict[str, Any] = {
         "type": "object",
         "required": [field],
         "additionalProperties": False,
         "properties": {field: {"type": "array", "items": file, "minItems": 1} if several else file},
     }
+    if neutral:
+        schema["properties"] |= {NEUTRAL_FIELD: {**file, "description": "the same person without an expression, one face"}}
     files = ["first.jpg", "second.png"] if several else ["portrait.jpg"]
     words = [f"(the bytes of {file})" for file in files]
     example = {
@@ -63,19 +66,25 @@ def _image(description: str, *kinds: str) -> dict[int | str, dict[str, Any]]:
     return {**PICTURE_REFUSALS, 200: answer}
 
 
-@router.post("/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("/predict", "picture"))
+@router.post(
+    "/predict", response_model=Prediction, responses=PICTURE_REFUSALS, openapi_extra=_form("/predict", "picture", neutral=True)
+)
 async def predict(request: Request, framing: Framing = "auto") -> Any:
     """Recognize the faces of the picture in the form field `picture`, or in the body.
 
-    With `framing=face` the whole picture is taken as one face.
+    With `framing=face` the whole picture is taken as one face. A form may have a picture of the same person without an
+    expression in the field `neutral`, with one face: all faces are read relative to it, and say so in `neutral_reference`.
     """
     service: ServiceState = request.app.state.service
     with service.admission.upload(request):
-        (data,) = await read_pictures(request, "picture", 1)
+        data, neutral = await read_with_neutral(request)
         return await service.admission.run(
             request,
             lambda: _timed(
-                service, lambda recognizer: _noted(service, recognizer, [_predict(service, recognizer, data, framing)])[0]
+                service,
+                lambda recognizer: _noted(service, recognizer, [_predict(service, recognizer, data, framing, neutral=neutral)])[
+                    0
+                ],
             ),
         )
 
@@ -170,16 +179,35 @@ def _noted(
 
 
 def _predict(
-    service: ServiceState, recognizer: Recognizer, data: bytes, framing: Framing, number: int = 1
+    service: ServiceState,
+    recognizer: Recognizer,
+    data: bytes,
+    framing: Framing,
+    number: int = 1,
+    neutral: bytes | None = None,
 ) -> tuple[list[Seen], dict[str, Any]]:
+    """Recognize the faces; those that are seen are as the model reads them, without the neutral picture."""
     start = time.perf_counter()
+    reference = None if neutral is None else _reference(service, recognizer, neutral, framing)
     image = _decode(service, data, number)
     cuts = recognizer.recognize_cut(image) if framing == "auto" else [(recognizer.recognize_face(image), image)]
     seen = [(face, gray_face(cut)) for face, cut in cuts]
     faces = [face for face, _ in seen]
     metrics.count("picture", faces, time.perf_counter() - start)
+    if reference is not None:
+        faces = [recognizer.relative_to(reference, face) for face in faces]
     values = {"faces": [face.as_dict() for face in faces], "picture": {"width": image.shape[1], "height": image.shape[0]}}
     return seen, values
+
+
+def _reference(service: ServiceState, recognizer: Recognizer, data: bytes, framing: Framing) -> NeutralReference:
+    image = _decode(service, data, 2)
+    if framing == "face":
+        return NeutralReference.of([recognizer.recognize_face(image).probabilities], recognizer.info.fingerprint)
+    try:
+        return recognizer.reference(image)
+    except ImageError as error:
+        raise RefusedError(422, "unfit_neutral_picture", f"field {NEUTRAL_FIELD!r}: {error}") from error
 
 
 def _judge(
