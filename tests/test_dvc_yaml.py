@@ -26,7 +26,7 @@ ENTRY = {  # stage -> modules that its command calls
     "card": ["analysis/card/card", "analysis/card/sections"],
 }
 # Code that stores and finds results but does not shape them, and that of params.yaml, whose values DVC watches one by one.
-NOT_WATCHED = ("errors", "environment", "config/", "workspace/")
+NOT_WATCHED = ("errors", "environment", "config/", "workspace/", "data/storage/")
 
 
 def imported(module: str) -> set[str]:

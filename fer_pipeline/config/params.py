@@ -70,9 +70,11 @@ class PreprocessParams(Section):
         "drop_non_faces": "min_non_face_votes",
         "balance_to": "oversample_to",
     }
-    placement: ClassVar[frozenset[str]] = frozenset({"spark_master"})
+    placement: ClassVar[frozenset[str]] = frozenset({"spark_master", "output"})
+    added: ClassVar[frozenset[str]] = frozenset({"output"})
 
     spark_master: str = "local[*]"
+    output: str = "workspace"
     denoise: Literal["none", "median", "nlm"] = "none"
     contrast: Literal["none", "clahe"] = "none"
     low_contrast_below: Annotated[float, Field(ge=0, le=128)] = 8.0

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from fer_pipeline.data.storage import storage_location
 from fer_pipeline.data.storage.local import LocalLocation
 from fer_pipeline.data.storage.location import StorageLocation
+from fer_pipeline.data.table.files import listed_files
 from fer_pipeline.errors import SourceError
 from fer_pipeline.imaging import IMAGE_SUFFIXES
 from fer_pipeline.scoring.faces import PICTURES, BatchFunction
@@ -78,13 +79,17 @@ class Chunk:
 def tables_of(source: StorageLocation) -> list[File]:
     """List the Parquet files of the input.
 
-    That is the input itself, or the files in it and in its folder faces. Raises `SourceError` where the input does not exist.
+    That is the input itself, or the files in it and in its folder faces, or those of a store that it lists. Raises `SourceError`
+    where the input does not exist.
     """
     found = source.look()
     if found is None:
         raise SourceError(f"{source.address} is not there: expected a folder of pictures or a Parquet file")
     if not found.is_folder:
         return [File(found.name, source, found.mark)]
+    listed = listed_files(source)
+    if listed is not None:  # the name of a file in a store holds its digest
+        return [File(PurePosixPath(file.address).name, file, (-1, -1)) for file in listed]
     return sorted(
         File("/".join((*below, entry.name)), source.child(*below, entry.name), entry.mark)
         for below in ((), ("faces",))

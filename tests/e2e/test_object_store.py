@@ -16,11 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import S3FileSystem
 
+from benchmarks.cluster import cluster
+from benchmarks.preprocessing import raw_table
+from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.experiments import registry, runs
 from fer_pipeline.experiments.exports import local_export
 from fer_pipeline.imaging import UInt8Array, encode_png
 from fer_pipeline.inference.model_files import PortableModel
 from fer_pipeline.model_info import ModelInfo
+from fer_pipeline.schemas import SPLITS
 from fer_pipeline.scoring import score
 from fer_pipeline.workspace import dvc as versioning
 from fer_pipeline.workspace.server_process import free_port, running_server
@@ -175,3 +179,49 @@ def test_a_parquet_file_of_a_bucket_is_scored_where_it_lies(
     (key,) = (key for key in keys(store, "faces") if key.startswith("table-scores/faces/"))
     store.download_file("faces", key, str(tmp_path / "scores.parquet"))
     assert [row["picture"] for row in pq.read_table(tmp_path / "scores.parquet").to_pylist()] == ["a", "row 1", "c"]
+
+
+ON_SPARK = """
+import sys
+from pathlib import Path
+from fer_pipeline.config.params import PreprocessParams
+from fer_pipeline.data.preprocess.preprocess import preprocess
+from fer_pipeline.data.spark.session import spark_session
+from fer_pipeline.data.validate import reading, suite
+from fer_pipeline.config.params import ValidateParams
+from fer_pipeline.inference.model_files import PortableModel
+from fer_pipeline.schemas import SPLITS
+from fer_pipeline.scoring import score
+
+master, raw, output, model, out = sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), Path(sys.argv[5])
+reading.HERE_ROWS = 0
+params = ValidateParams(max_class_deviation=0.5, min_mean_contrast=0.0, max_leak_share=1.0, brightness_range=[0.0, 255.0])
+with spark_session(master):
+    preprocess(raw, out / "processed", out / "quarantine", PreprocessParams(spark_master=master, output=output))
+    suite.validate(out / "processed", out / "quarantine", out / "report", params, master)
+    score.score(out / "processed", out / "scores", PortableModel.read(model), master=master)
+"""
+
+
+def test_a_cluster_writes_to_the_store_what_local_mode_writes(store: Any, tmp_path: Path, brightness_model: Path) -> None:
+    """The data path on two workers with a bucket gives the rows, verdicts and scores of one machine."""
+    raw = raw_table(tmp_path / "raw", 9_000)
+    (tmp_path / "on_spark.py").write_text(ON_SPARK)  # without a main file, Spark's client takes the run for its doctests
+    with cluster(tmp_path) as running:
+        for name, master, output in (("here", "local[2]", "workspace"), ("there", running.url, "s3://faces/data")):
+            (tmp_path / name).mkdir()
+            words = [master, str(raw), output, str(brightness_model), str(tmp_path / name)]
+            subprocess.run([sys.executable, str(tmp_path / "on_spark.py"), *words], check=True, timeout=400)
+    here, there = (ProcessedTable.open(tmp_path / name / "processed") for name in ("here", "there"))
+    assert not (tmp_path / "there" / "processed" / "faces").exists()
+    assert len([key for key in keys(store, "faces") if key.startswith("data/faces/part-")]) == 2
+    assert [key for key in keys(store, "faces") if "scratch" in key] == []
+    for split in SPLITS:
+        assert here.split(split).fingerprint == there.split(split).fingerprint
+        assert here.split(split).ids.tolist() == there.split(split).ids.tolist()
+    first, second = ((tmp_path / name / "report" / "validation.json").read_bytes() for name in ("here", "there"))
+    assert first == second
+    found = [pq.read_table(tmp_path / name / "scores" / "faces").to_pylist() for name in ("here", "there")]
+    scores = [sorted(map(str, rows)) for rows in found]
+    assert len(scores[0]) >= 9_000 - 1_400
+    assert scores[0] == scores[1]

@@ -58,10 +58,25 @@ def finisher(params: PreprocessParams) -> Callable[[Iterator[pa.RecordBatch]], I
 
     def finish(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [finished for row in batch.to_pylist() for finished in finish_row(row, params)]
-            yield pa.RecordBatch.from_pylist(rows, schema=schemas.PROCESSED)
+            if any(batch["variants"].to_pylist()):
+                rows = [finished for row in batch.to_pylist() for finished in finish_row(row, params)]
+                yield pa.RecordBatch.from_pylist(rows, schema=schemas.PROCESSED)
+            elif batch.num_rows:
+                yield _finished(batch, params)
 
     return finish
+
+
+def _finished(batch: pa.RecordBatch, params: PreprocessParams) -> pa.RecordBatch:
+    """Finish rows without variants, column by column."""
+    gray = np.frombuffer(b"".join(batch["image"].to_pylist()), dtype=np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE)
+    own = {**_image_columns(gray, params), "id": [f"{row:08d}" for row in batch["row"].to_pylist()]}
+    own["augmented"] = [False] * len(gray)
+    columns = [
+        pa.array(own[field.name], field.type) if field.name in own else batch[field.name].cast(field.type)
+        for field in schemas.PROCESSED
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schemas.PROCESSED)
 
 
 def finish_row(row: dict[str, Any], params: PreprocessParams) -> Iterator[dict[str, Any]]:
@@ -69,23 +84,35 @@ def finish_row(row: dict[str, Any], params: PreprocessParams) -> Iterator[dict[s
     row_id = f"{row['row']:08d}"
     gray = np.frombuffer(row["image"], dtype=np.uint8).reshape(FACE_SIZE, FACE_SIZE)
     common = {name: row[name] for name in schemas.PROCESSED.names if name in row}
-    yield {**common, **_image_columns(gray, params), "id": row_id, "augmented": False}
+    yield {**common, **_of_one(gray, params), "id": row_id, "augmented": False}
     for number in range(1, row["variants"] + 1):
         variant_id = f"{row_id}-a{number}"
         changed = _vary(gray, f"{params.seed}-{variant_id}")
         own = {"content_hash": imaging.content_hash(changed), "perceptual_hash": imaging.perceptual_hash(changed)}
         alone = {"copies": 1, "copy_rank": 0, "conflicting": False, "in_train": True, "near_in_train": True}
-        yield {**common, **_image_columns(changed, params), **own, **alone, "id": variant_id, "augmented": True}
+        yield {**common, **_of_one(changed, params), **own, **alone, "id": variant_id, "augmented": True}
 
 
-def _image_columns(gray: UInt8Array, params: PreprocessParams) -> dict[str, Any]:
-    contrast = float(gray.std())
+def _of_one(gray: UInt8Array, params: PreprocessParams) -> dict[str, Any]:
+    return {name: values[0] for name, values in _image_columns(gray[np.newaxis], params).items()}
+
+
+def _image_columns(gray: UInt8Array, params: PreprocessParams) -> dict[str, list[Any]]:
+    """Measure images uint8 (N, 48, 48) and make model inputs of them.
+
+    Mean and variance are of sums of whole numbers, which have no rounding.
+    """
+    pixels = gray.reshape(len(gray), -1).astype(np.int64)
+    count = pixels.shape[1]
+    total, squares = pixels.sum(axis=1), np.einsum("ij,ij->i", pixels, pixels)
+    contrast = np.sqrt(count * squares - total * total) / count
+    spec = params.image_spec
     return {
-        "image": imaging.enhance(gray, params.image_spec).tobytes(),
-        "brightness": float(gray.mean()),
-        "contrast": contrast,
-        "flat": bool((gray == gray[0, 0]).all()),
-        "low_contrast": contrast < params.low_contrast_below,
+        "image": [imaging.enhance(image, spec).tobytes() for image in gray],
+        "brightness": (total / count).tolist(),
+        "contrast": contrast.tolist(),
+        "flat": (contrast == 0).tolist(),
+        "low_contrast": (contrast < params.low_contrast_below).tolist(),
     }
 
 

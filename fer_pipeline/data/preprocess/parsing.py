@@ -6,7 +6,6 @@ A face is gray uint8 (48, 48). Each raw row gives exactly one parsed row, usable
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -51,19 +50,6 @@ class RowFault(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
-
-
-def parser(has_splits: bool) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return a function from batches of `schemas.RAW` to batches of `PARSED`.
-
-    With `has_splits`, a row without usage is a fault.
-    """
-
-    def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield pa.RecordBatch.from_pylist([parse_row(row, has_splits) for row in batch.to_pylist()], schema=PARSED)
-
-    return parse
 
 
 def parse_row(row: dict[str, Any], has_splits: bool) -> dict[str, Any]:

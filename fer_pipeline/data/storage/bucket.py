@@ -47,6 +47,10 @@ class BucketLocation(StorageLocation):
     def lock(self) -> Path:
         return Path(tempfile.gettempdir()) / f"fer-{os.getuid()}-{quote(self.address, safe='')[-150:]}"
 
+    @property
+    def arrow(self) -> tuple[fs.FileSystem, str]:
+        return self._files(), self.key
+
     def child(self, *names: str) -> BucketLocation:
         return BucketLocation(self.scheme, "/".join((self.key, *names)))
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pyarrow import fs
+
 from fer_pipeline.data.storage.location import Entry, StorageLocation
 from fer_pipeline.errors import ToolUnavailableError
 from fer_pipeline.workspace.files import replaced_file
@@ -32,6 +34,10 @@ class LocalLocation(StorageLocation):
     @property
     def lock(self) -> Path:
         return self.path
+
+    @property
+    def arrow(self) -> tuple[fs.FileSystem, str]:
+        return fs.LocalFileSystem(), str(self.path)
 
     def child(self, *names: str) -> LocalLocation:
         return LocalLocation(self.path.joinpath(*names))

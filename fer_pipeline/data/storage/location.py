@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from pyarrow import fs
+
 
 class Entry(NamedTuple):
     """An existing file or folder.
@@ -38,6 +40,11 @@ class StorageLocation(ABC):
 
         For `workspace.locks.exclusive`.
         """
+
+    @property
+    @abstractmethod
+    def arrow(self) -> tuple[fs.FileSystem, str]:
+        """Return Arrow's file system and the path in it."""
 
     @abstractmethod
     def child(self, *names: str) -> StorageLocation:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import pyarrow as pa
@@ -29,10 +31,11 @@ PARTS: Final = pa.schema(
 _READ_BYTES: Final = 1 << 20
 
 
-def parts_of(files: Iterable[StorageLocation]) -> tuple[pa.Table, pa.Schema | None]:
+def parts_of(files: Iterable[StorageLocation], writer: str) -> tuple[pa.Table, pa.Schema | None]:
     """List the row groups of Parquet files, and the schema of the first file.
 
-    Only the files' ends are read. Raises `SourceError` where a file cannot be read as Parquet.
+    Only the files' ends are read. `writer` is the command that wrote them, for messages. Raises `SourceError` where a file cannot
+    be read as Parquet.
     """
     found, first, schema = [], 0, None
     for file in files:
@@ -40,7 +43,7 @@ def parts_of(files: Iterable[StorageLocation]) -> tuple[pa.Table, pa.Schema | No
             with file.open() as stream:
                 metadata = pq.read_metadata(stream)
         except (OSError, ValueError) as error:
-            raise SourceError(f"{file.address} cannot be read as Parquet: {error}; run the stage that wrote it again") from error
+            raise SourceError(f"{file.address} cannot be read as Parquet: {error}; run `{writer}` again") from error
         schema = schema or metadata.schema.to_arrow_schema()
         for group in range(metadata.num_row_groups):
             rows = metadata.row_group(group).num_rows
@@ -52,14 +55,16 @@ def parts_of(files: Iterable[StorageLocation]) -> tuple[pa.Table, pa.Schema | No
 def read_parts(parts: Iterable[pa.RecordBatch], columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
     """Read columns of the row groups that batches of `PARTS` name, `rows` at a time.
 
-    Raises `SourceError` where a file cannot be read.
+    A file is opened once for the parts of it that follow each other. Raises `SourceError` where a file cannot be read.
     """
-    for part in (part for batch in parts for part in batch.to_pylist()):
-        location = storage_location(os.fsdecode(part["file"]))
+    named = (part for batch in parts for part in batch.to_pylist())
+    for file, group in groupby(named, key=itemgetter("file")):
+        location = storage_location(os.fsdecode(file))
         try:
             with location.open() as stream:
                 # Without pre_buffer and with a buffer, not all images of a row group are in memory at once.
-                file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_BYTES)
-                yield from file.iter_batches(rows, [part["group"]], list(columns), use_threads=False)
+                table = pq.ParquetFile(stream, pre_buffer=False, buffer_size=_READ_BYTES)
+                for part in group:
+                    yield from table.iter_batches(rows, [part["group"]], list(columns), use_threads=False)
         except (OSError, ValueError) as error:
             raise SourceError(f"{location.address} cannot be read: {error}; run the stage that wrote it again") from error

@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from fer_pipeline.data.storage import storage_location
+from fer_pipeline.data.storage.location import StorageLocation
 from fer_pipeline.data.table.arrays import read_images
 from fer_pipeline.data.table.dataset import FaceDataset
+from fer_pipeline.data.table.files import FILES_FILE, listed_files
 from fer_pipeline.data.table.parts import parts_of
 from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.schemas import SPLITS
@@ -33,7 +35,8 @@ _COLUMNS = ("id", "name", "usage", "label", "copy_rank", "in_train", "votes")
 class ProcessedTable:
     """A folder that preprocess wrote: faces/*.parquet and facts.json.
 
-    The columns are those of `schemas.PROCESSED`.
+    Where preprocess wrote to a store, the folder holds the list of the files (`files.FILES_FILE`) in place of the files. The
+    columns are those of `schemas.PROCESSED`.
 
     What cannot be read raises `SourceError`, whose message names the file and the command that writes it.
     """
@@ -47,7 +50,7 @@ class ProcessedTable:
         Raises `SourceError` where the folder holds no rows.
         """
         folder = path / "faces"
-        if not folder.is_dir():
+        if not folder.is_dir() and not (path / FILES_FILE).exists():
             raise SourceError(f"{folder} is missing: run `fer preprocess` first")
         return cls(path)
 
@@ -98,8 +101,7 @@ class ProcessedTable:
 
         The schema is that of the first file; its types may differ from `schemas.PROCESSED`.
         """
-        files = sorted((self.path / "faces").glob("*.parquet"))
-        parts, schema = parts_of(storage_location(file) for file in files)
+        parts, schema = parts_of(self._files(), "fer preprocess")
         if schema is None:
             raise SourceError(f"{self.path / 'faces'} holds no Parquet file: run `fer preprocess` again")
         return parts, schema
@@ -114,10 +116,20 @@ class ProcessedTable:
         with self._readable() as dataset:
             yield from dataset.to_batches(columns=list(names), filter=rows)
 
+    def _files(self) -> list[StorageLocation]:
+        folder = storage_location(self.path)
+        listed = listed_files(folder)
+        if listed is not None:
+            return listed
+        faces = folder.child("faces")
+        return [faces.child(entry.name) for entry in faces.entries() if entry.name.endswith(".parquet")]
+
     @contextmanager
     def _readable(self) -> Iterator[ds.Dataset]:
         try:
-            yield ds.dataset((self.path / "faces").absolute(), format="parquet")
+            places = [file.arrow for file in self._files()]
+            system = places[0][0] if places else None
+            yield ds.dataset([path for _, path in places], format="parquet", filesystem=system)
         except (OSError, ValueError) as error:
             raise SourceError(
                 f"{self.path / 'faces'} cannot be read as the processed table: {error}; run `fer preprocess` again"

@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from fer_pipeline import schemas
+from fer_pipeline.data.storage import storage_location
+from fer_pipeline.data.storage.location import StorageLocation
+from fer_pipeline.data.table.files import listed_files
+from fer_pipeline.data.table.parts import parts_of, read_parts
 from fer_pipeline.data.table.reader import ProcessedTable
 from fer_pipeline.data.validate.reading import read_summary
 from fer_pipeline.data.validate.row_checks import ROW_CHECKS
@@ -81,7 +84,8 @@ def read(processed: Path, quarantine: Path, master: str) -> QualityData:
     try:
         metadata = json.loads((processed / "facts.json").read_text(encoding="utf-8"))
         quarantine_metadata = json.loads((quarantine / "facts.json").read_text(encoding="utf-8"))
-        left_out = _first_by_reason((quarantine / "rows.parquet").absolute())
+        folder = storage_location(quarantine)
+        left_out = _first_by_reason(listed_files(folder) or [folder.child("rows.parquet")])
     except (OSError, ValueError) as error:
         raise SourceError(f"{processed} or {quarantine} cannot be read: {error}; run `fer preprocess` first") from error
     stored = ProcessedTable.open(processed)
@@ -98,10 +102,11 @@ def read(processed: Path, quarantine: Path, master: str) -> QualityData:
     return QualityData(summary, parts, _rows(summary), classes, table, fields, metadata, quarantine_metadata, left_out)
 
 
-def _first_by_reason(path: Path) -> list[dict[str, Any]]:
+def _first_by_reason(files: list[StorageLocation]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     kept: dict[str, int] = {}
-    for batch in pq.ParquetFile(path).iter_batches(4_096):
+    parts, _ = parts_of(files, "fer preprocess")
+    for batch in read_parts(parts.to_batches(), schemas.QUARANTINE.names, 4_096):
         for row in batch.to_pylist():
             kept[row["reason"]] = kept.get(row["reason"], 0) + 1
             if kept[row["reason"]] <= BAD_ROWS:

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as sf
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from fer_pipeline.data.spark.session import spark_session
+from fer_pipeline.data.table.files import FILES_FILE
 from fer_pipeline.errors import DataQualityError, SourceError, ToolUnavailableError
 from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.models.baseline.hog import LABELLED, hog_batches
@@ -45,6 +46,10 @@ def fit_hog_logistic(processed: Path, master: str) -> HogLogistic:
     `ToolUnavailableError` where Spark fails.
     """
     folder = processed / "faces"
+    if (processed / FILES_FILE).exists():
+        raise SourceError(
+            f"{processed} lists a table in a store, which `fer baseline` does not read: set preprocess.output to workspace"
+        )
     if not folder.is_dir():
         raise SourceError(f"{folder} is missing: run `fer preprocess` first")
     with spark_session(master, driver_memory="2g", app_name="fer baseline") as session:

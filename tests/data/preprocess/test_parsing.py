@@ -6,12 +6,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from fer_pipeline import imaging, schemas
+from fer_pipeline import imaging
 from fer_pipeline.data.preprocess.metadata import PreprocessMetadata
-from fer_pipeline.data.preprocess.parsing import PARSED, RowFault, parse_pixels, parse_row, parser, split_of
+from fer_pipeline.data.preprocess.parsing import RowFault, parse_pixels, parse_row, split_of
 from fer_pipeline.errors import FerError
 from fer_pipeline.imaging import ImageSpec
 from tests.data.made_rows import face, pixels
@@ -166,12 +165,3 @@ def test_the_pixel_that_is_wrong_is_named(text: str, detail: str) -> None:
 def test_the_brightest_pixel_is_255() -> None:
     picture = np.full((48, 48), 255, np.uint8)
     assert np.array_equal(parse_pixels(pixels(picture).replace(" ", "\t")), picture)
-
-
-@pytest.mark.parametrize(("has_splits", "reason"), [(True, "usage"), (False, None)])
-def test_batches_are_parsed_row_by_row(has_splits: bool, reason: str | None) -> None:
-    batch = pa.RecordBatch.from_pylist([raw(usage=None), raw(row=4)], schema=schemas.RAW)
-    first, second = parser(has_splits)(iter([batch, batch.slice(1)]))
-    assert first.schema == second.schema == PARSED
-    assert [(row["row"], row["reason"]) for row in first.to_pylist()] == [(3, reason), (4, None)]
-    assert [row["row"] for row in second.to_pylist()] == [4]

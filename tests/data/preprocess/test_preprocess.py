@@ -19,9 +19,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from fer_pipeline import imaging, schemas
+from fer_pipeline.config.params import ValidateParams
 from fer_pipeline.data.preprocess.metadata import PreprocessMetadata
 from fer_pipeline.data.preprocess.preprocess import preprocess
-from fer_pipeline.errors import SourceError
+from fer_pipeline.data.table.files import FILES_FILE
+from fer_pipeline.data.table.reader import ProcessedTable
+from fer_pipeline.data.validate.suite import validate
+from fer_pipeline.errors import DataQualityError, SourceError
 from fer_pipeline.imaging import ImageSpec
 from tests.data.made_rows import MASTER, Row, content, face, left_out, params, read, row, run, unsplit, write_raw
 
@@ -190,8 +194,31 @@ def test_a_missing_or_foreign_raw_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"has columns \['a'\]"):
         preprocess(tmp_path, tmp_path / "out", tmp_path / "bad", params())
     (tmp_path / "faces.parquet").write_bytes(b"PAR1 cut short")
-    with pytest.raises(SourceError, match="cannot be read as the raw table"):
+    with pytest.raises(SourceError, match=r"cannot be read as Parquet: (?s:.*); run `fer fetch` again"):
         preprocess(tmp_path, tmp_path / "out", tmp_path / "bad", params())
+
+
+def test_a_table_in_a_store_is_that_of_the_workspace(damaged: tuple[Path, PreprocessMetadata], tmp_path: Path) -> None:
+    """A table in a shared folder has the rows and quarantine of the workspace; its folder lists the files."""
+    folder, _ = damaged
+    for part in ("out", "bad"):
+        (tmp_path / part).mkdir()
+    store = tmp_path / "store"
+    preprocess(folder / "raw", tmp_path / "out", tmp_path / "bad", params(output=str(store)))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["facts.json", FILES_FILE]
+    assert sorted(path.name for path in store.iterdir()) == ["faces", "quarantine"], "nothing of the scratch files is left"
+    found, expected = (ProcessedTable.open(place / "out").split("train") for place in (tmp_path, folder))
+    assert found.ids.tolist() == expected.ids.tolist()
+    assert found.fingerprint == expected.fingerprint
+    reports = []
+    for place in (tmp_path, folder):
+        with pytest.raises(DataQualityError, match="classes in train"):
+            validate(place / "out", place / "bad", tmp_path / "report", ValidateParams())
+        reports.append((tmp_path / "report" / "validation.json").read_bytes())
+    assert reports[0] == reports[1]
+    listed = (tmp_path / "out" / FILES_FILE).read_bytes()
+    preprocess(folder / "raw", tmp_path / "out", tmp_path / "bad", params(output=str(store)))
+    assert (tmp_path / "out" / FILES_FILE).read_bytes() == listed
 
 
 @pytest.mark.slow
@@ -207,7 +234,7 @@ def test_a_killed_run_leaves_earlier_outputs(tmp_path: Path, divided: tuple[list
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], start_new_session=True)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(".out.new-*/scratch/parsed/*")):
+    while not list(tmp_path.glob(".out.new-*/scratch-*/*")):
         assert process.poll() is None, "preprocess ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from pyspark.sql import SparkSession, Window, functions as sf
 
 from fer_pipeline.data.preprocess.duplicates import EXAMPLES, duplicate_statistics, mark_copies
 from fer_pipeline.data.preprocess.ranking import bucket_of, rank_in_group
-from fer_pipeline.data.preprocess.writer import file_rows, part_writer
+from fer_pipeline.data.preprocess.writer import Target, file_rows, part_writer
 from fer_pipeline.data.spark.session import spark_session
+from fer_pipeline.data.storage.local import LocalLocation
+from fer_pipeline.data.table.files import FILES_FILE, listed_files
+from fer_pipeline.errors import SourceError
 
 SCHEMA = pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field("kind", pa.string(), nullable=False)])
 
@@ -63,11 +67,13 @@ def test_files_grow_with_the_table_so_that_they_stay_few(rows: int, expected: in
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
 def test_a_partition_gives_one_file_however_its_rows_arrive(size: int, tmp_path: Path) -> None:
     """A partition gives one equal file however its rows arrive."""
-    write = part_writer(lambda found: found, SCHEMA, tmp_path, ["kind"], group_rows=16)
+    out = tmp_path / "out"
+    write = part_writer(lambda found: found, SCHEMA, Target(LocalLocation(out)), "part-{}".format, ["kind"], group_rows=16)
     counts = [row for batch in write(batches(150, size)) for row in batch.to_pylist()]
-    assert sorted(counts, key=str) == [{"kind": "even", "rows": 75}, {"kind": "odd", "rows": 75}]
-    (file,) = tmp_path.iterdir()
-    assert file.name == "000000000100.parquet"
+    (file,) = out.iterdir()
+    of_file = {"file": "part-100", "bytes": file.stat().st_size, "rows": 75}
+    assert sorted(counts, key=str) == [{"kind": "even", **of_file}, {"kind": "odd", **of_file}]
+    assert file.name == "part-100"
     whole = pa.Table.from_batches(batches(150, 150))
     pq.write_table(whole, tmp_path / "expected", row_group_size=16)
     first = file.read_bytes()
@@ -82,6 +88,24 @@ def test_a_partition_that_fails_leaves_no_file(tmp_path: Path) -> None:
         raise ValueError("damaged")
 
     with pytest.raises(ValueError, match="damaged"):
-        list(part_writer(fail, SCHEMA, tmp_path, ["kind"], group_rows=4)(batches(50, 10)))
-    assert list(part_writer(lambda found: found, SCHEMA, tmp_path, ["kind"], 4)(iter([]))) == []
+        list(part_writer(fail, SCHEMA, Target(LocalLocation(tmp_path)), str, ["kind"], group_rows=4)(batches(50, 10)))
+    assert list(part_writer(lambda found: found, SCHEMA, Target(LocalLocation(tmp_path)), str, ["kind"], 4)(iter([]))) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_a_store_is_named_by_its_content(tmp_path: Path) -> None:
+    target = Target(LocalLocation(tmp_path / "table"), LocalLocation(tmp_path / "store"))
+    (tmp_path / "table").mkdir()
+    write = part_writer(lambda found: found, SCHEMA, target, "part-{}.parquet".format, ["kind"], group_rows=16)
+    found = [row for batch in write(batches(10, 3)) for row in batch.to_pylist()]
+    list(write(batches(11, 3)))
+    names = sorted(path.name for path in (tmp_path / "store").iterdir())
+    assert len(names) == 2, "another content overwrites nothing"
+    assert all(re.fullmatch(r"part-100-[0-9a-f]{16}\.parquet", name) for name in names)
+    target.finish({(row["file"], row["bytes"]) for row in found})
+    (listed,) = listed_files(LocalLocation(tmp_path / "table")) or []
+    with listed.open() as stream:
+        assert pq.read_table(stream).num_rows == 10
+    (tmp_path / "table" / FILES_FILE).write_text("{}")
+    with pytest.raises(SourceError, match="cannot be read as a list of files"):
+        listed_files(LocalLocation(tmp_path / "table"))

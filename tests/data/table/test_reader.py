@@ -105,7 +105,7 @@ def test_each_way_to_read_damaged_files_says_what_to_do(tmp_path: Path, make_pro
     ):
         with pytest.raises(SourceError, match=r"(?s)cannot be read as the processed table.*run `fer preprocess` again"):
             read()
-    with pytest.raises(SourceError, match=r"(?s)part-0.parquet cannot be read as Parquet.*run the stage that wrote it again"):
+    with pytest.raises(SourceError, match=r"(?s)part-0.parquet cannot be read as Parquet.*run `fer preprocess` again"):
         table.parts()
 
 
