@@ -107,8 +107,8 @@ def main() -> None:
             page.set_input_files("input[type=file] >> nth=0", str(faces))
             page.wait_for_timeout(4000)
             _keep(page.screenshot(), "page.webp")
-        page.set_viewport_size({"width": _WIDTH, "height": 1180})  # down to the timeline, below the video
         page.goto((work / "clip" / "report.html").as_uri())
+        page.evaluate("document.querySelector('h2').scrollIntoView(); player.currentTime = 4")
         page.wait_for_timeout(1500)
         _keep(page.screenshot(), "video.webp")
         browser.close()

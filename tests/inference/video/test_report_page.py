@@ -41,3 +41,6 @@ def test_a_click_on_the_timeline_goes_to_that_moment(page: Any) -> None:
     peak = page.locator("[data-time]").last
     peak.click()
     page.wait_for_function(f"Math.abs(player.currentTime - {peak.get_attribute('data-time')}) < 0.1")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    widths = "['.band', '.axis'].map((name) => Math.round(document.querySelector(name).getBoundingClientRect().width))"
+    assert page.evaluate(f"new Set({widths}).size") == 1  # or the ticks stand at other moments than the colours
