@@ -115,9 +115,19 @@ def test_each_kind_of_snippet_is_run_or_read() -> None:
         "json",
         "text",
         "yaml",
-    }  # YAML: test_workflow_example
+        "js",
+    }  # YAML: test_workflow_example; JavaScript: below, and tests/serving/web runs the example page
     assert len(PYTHON) >= 4
     assert len(HERE) >= 10
+
+
+def test_the_javascript_calls_what_the_module_has() -> None:
+    module = (ROOT / "fer_pipeline/serving/web/device/fer.js").read_text(encoding="utf-8")
+    (snippet,) = (one for one in SNIPPETS if one.language == "js")
+    called = re.findall(r"(?:fer|FaceRecognizer)\.(\w+)\(", snippet.text)
+    assert len(called) == 5
+    for name in called:
+        assert re.search(rf"^  (?:static )?(?:async )?{name}\(", module, flags=re.MULTILINE), name
 
 
 def test_what_is_not_run_is_listed_and_still_there() -> None:

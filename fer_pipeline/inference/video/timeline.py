@@ -43,7 +43,7 @@ def draw_timeline(table: Path, tracks: list[int], seconds: float) -> Timeline:
 
 
 def _uri(image: UInt8Array) -> str:
-    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA))
+    _, data = cv2.imencode(".png", image)
     return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
 
 
@@ -79,7 +79,7 @@ def _bridged(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _bands(means: npt.NDArray[np.float64]) -> UInt8Array:
-    """Draw the probabilities of each bin as stacked bands, RGBA (rows, bins, 4).
+    """Draw the probabilities of each bin as stacked bands, BGRA (rows, bins, 4).
 
     Transparent where NaN.
     """
@@ -89,6 +89,6 @@ def _bands(means: npt.NDArray[np.float64]) -> UInt8Array:
     below = np.zeros(_BINS)
     for index, emotion in enumerate(EMOTIONS):
         above = bounds[:, index] if index < len(EMOTIONS) - 1 else np.where(np.isnan(bounds[:, index]), np.nan, 1.0)
-        image[(heights >= below) & (heights < above)] = (*COLOURS[emotion], 255)
+        image[(heights >= below) & (heights < above)] = (*reversed(COLOURS[emotion]), 255)
         below = above
     return image
