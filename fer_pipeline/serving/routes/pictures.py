@@ -186,7 +186,7 @@ def _predict(
     number: int = 1,
     neutral: bytes | None = None,
 ) -> tuple[list[Seen], dict[str, Any]]:
-    """Recognize the faces; those that are seen are as the model reads them, without the neutral picture."""
+    """Recognize the faces; `seen` are as read without the neutral picture."""
     start = time.perf_counter()
     reference = None if neutral is None else _reference(service, recognizer, neutral, framing)
     image = _decode(service, data, number)
