@@ -98,7 +98,7 @@ def test_no_server_asks_for_what_compose_refuses(service: dict[str, Any]) -> Non
     assert "configs" not in COMPOSE
 
 
-@pytest.mark.parametrize("name", OURS.keys() - ONCE)
+@pytest.mark.parametrize("name", sorted(OURS.keys() - ONCE))
 def test_health_checks_are_one_word_each(name: str) -> None:
     """Podman's interface for Compose splits a check at its spaces."""
     check = SERVICES[name]["healthcheck"]["test"]
