@@ -132,6 +132,7 @@ def running_engine(folder: Path) -> Iterator[Engine]:
             env=engine.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # an interrupt from the keyboard leaves it to the end, for removing the containers
         )
         end.callback(service.wait)
         end.callback(service.terminate)

@@ -42,8 +42,6 @@ class Stack:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.root)], check=True)
         for name in (".objects", "predictions", "feedback-inbox", "shadow", "photos"):
             (self.root / "data" / name).mkdir(parents=True)
-        faces = self.root / "data" / "synthetic.yaml"
-        faces.write_text(faces.read_text().replace("faces: 3000", "faces: 350"))
         self.own()
 
     def _install(self) -> Path:
