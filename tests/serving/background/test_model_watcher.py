@@ -175,7 +175,7 @@ def test_a_camera_is_told_when_another_model_takes_over(service: Service, bundle
         socket.send_bytes(frame)
         assert socket.receive_json()["model"]["network"] == "mirrored"
         assert socket.receive_json() | {"time": 0, "milliseconds": 0} == {
-            "frame": 1, "type": "faces", "faces": [], "width": 80, "height": 60, "time": 0, "milliseconds": 0,
+            "frame": 1, "type": "faces", "faces": [], "width": 80, "height": 60, "time": 0, "milliseconds": 0, "neutral": None,
         }  # fmt: skip
 
 
