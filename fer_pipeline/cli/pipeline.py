@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import webbrowser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,8 @@ def run(
 
     Example: `fer run --data fer2013.csv.gz --votes fer2013new.csv --profile cpu-quick`
     """
+    if find_spec("prefect") is None:  # recognition alone is installed: no file of a workspace is what is missing
+        raise ModuleNotFoundError("prefect is not installed", name="prefect")
     check_run(Path.cwd(), profile)  # before MLflow and Prefect are loaded, which takes seconds
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # its server keeps all lines
     from rich.markdown import Markdown

@@ -37,3 +37,12 @@ def test_the_exit_code_tells_what_the_gate_said(
     done = CliRunner().invoke(app, ["run", *options])
     assert done.exit_code == code, done.output
     assert "Summary" in done.output
+
+
+def test_without_the_pipeline_no_file_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where recognition alone is installed, the extra is what is missing, not params.yaml."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: None)
+    error = CliRunner().invoke(app, ["run"]).exception
+    assert isinstance(error, ModuleNotFoundError)
+    assert error.name == "prefect"
