@@ -91,13 +91,16 @@ def publish(
 
     Raises `ParamsError` for a name that is no plain word, `ModelError` where the model was trained on generated faces or expects
     another image spec, where export and training are of two models or have no list of training images, where 16-bit weights
-    change its outputs by more than `tolerance` and `MIN_AGREEMENT` allow, or 8 bits by more than `quantization` allows.
+    change its outputs by more than `tolerance` and `MIN_AGREEMENT` allow, or 8 bits by more than `quantization` allows, or where
+    the export computes in 8 bits already and `int8` asks for it once more.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in _RESERVED:
         raise ParamsError(f"the name is {name!r}, expected small letters, digits and -, and none of {', '.join(_RESERVED)}")
     info = ModelInfo.read(sources.export)
     if info.synthetic:
         raise ModelError(f"{sources.export} was trained on generated faces: publish one that was trained on real pictures")
+    if int8 and info.precision == "int8":
+        raise ModelError(f"{sources.export} computes in 8 bits already, expected float32: publish it without --int8")
     table = ProcessedTable.open(sources.processed)
     info.check_image_spec(table.metadata, model=sources.export, table=sources.processed)
     training = read_training(sources.training)
@@ -109,7 +112,7 @@ def publish(
         stored = replace(
             info,
             sha256=file_sha256(folder / MODEL_FILE),
-            precision="float32" if check is None else "int8",
+            precision=info.precision if check is None else "int8",
             lineage={**info.lineage, "shipped_as": name},
         )
         stored.write(folder)

@@ -25,6 +25,7 @@ from fer_pipeline.labels import EMOTIONS
 from fer_pipeline.model_info import MODEL_FILE, ModelInfo
 from fer_pipeline.models import publish_pretrained
 from fer_pipeline.models.publish_pretrained import Sources, publish
+from fer_pipeline.models.quantization import QuantizationCheck
 
 PARAMS = EvaluateParams(bootstrap=100, test_time_augmentation=False)
 TRAINING = {
@@ -47,7 +48,7 @@ def sources(tmp_path: Path, brightness_model: Path, make_processed: Callable[...
     data = tmp_path / "data"
     shutil.copytree(brightness_model, data / "export")
     (data / "export" / "model.keras").write_bytes(b"keras")
-    make_processed(data / "processed", {"validation": 70, "test": 70}, synthetic=False)
+    make_processed(data / "processed", {"train": 7, "validation": 70, "test": 70}, synthetic=False)
     (data / "model").mkdir()
     (data / "model" / "training.json").write_text(json.dumps(TRAINING))
     columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_macro_f1", "lr", "size", "seconds")
@@ -162,3 +163,26 @@ def test_weights_and_training_of_two_models_are_not_shipped(sources: Sources, tm
     (sources.export / "training_pictures.npy").unlink()
     refused(f"{sources.export} holds no training_pictures.npy")
     assert not (tmp_path / "weights").exists()
+
+
+def test_an_export_in_8_bits_keeps_its_precision(sources: Sources, tmp_path: Path) -> None:
+    replace(ModelInfo.read(sources.export), precision="int8").write(sources.export)
+    with pytest.raises(ModelError, match="computes in 8 bits already"):
+        publish("fast", sources, tmp_path / "weights", PARAMS, keras=False, int8=True)
+    assert ModelInfo.read(publish("fast", sources, tmp_path / "weights", PARAMS, keras=False).folder).precision == "int8"
+
+
+def test_answers_that_change_in_8_bits_are_not_shipped(sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish_pretrained, "quantize_checked", lambda *_: QuantizationCheck(70, 0.95, 0.0))
+    with pytest.raises(ModelError, match=r"the same answer for 95.00 % of 70 validation pictures .* Publish it without --int8"):
+        publish("fast", sources, tmp_path / "weights", PARAMS, keras=False, int8=True)
+    assert not (tmp_path / "weights").exists() or list((tmp_path / "weights").iterdir()) == []
+
+
+def test_a_model_in_8_bits_says_so(sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = QuantizationCheck(70, 1.0, 0.0)
+    monkeypatch.setattr(publish_pretrained, "quantize_checked", lambda *_: check)
+    published = publish("fast", sources, tmp_path / "weights", PARAMS, keras=False, int8=True)
+    assert published.quantization == check
+    assert ModelInfo.read(published.folder).precision == "int8"
+    assert "convolutions in 8 bits" in (published.folder / "model_card.md").read_text()

@@ -77,6 +77,7 @@ class VideoOptions:
 class VideoProgress:
     """Progress of an analysis: frames, faces, time of the last frame in seconds.
 
+    They begin anew where a video is read a second time, as for `VideoOptions.neutral` "auto".
     `duration` is None where it is unknown; at the end of the analysis it equals `seconds`.
     """
 
@@ -124,7 +125,7 @@ def analyse(
                 f"{path.name} asks to be shown tilted by {info.tilt:g} degrees more than {info.rotation}: not applied, nearest "
                 "quarter turn only"
             )
-        references = _references(path, recognizer, builder, options, cancelled)
+        references = _references(path, recognizer, builder, options, on_progress, cancelled)
         summary = _analyse(path, recognizer, aside, builder, options, references, on_progress, cancelled)
         if finish is not None:
             finish(aside, summary)
@@ -190,6 +191,7 @@ def _references(
     recognizer: Recognizer,
     builder: VideoSummaryBuilder,
     options: VideoOptions,
+    on_progress: Callable[[VideoProgress], None] | None,
     cancelled: threading.Event | None,
 ) -> References | None:
     """Return the neutral faces of people; for "auto" the video is read once for them."""
@@ -201,10 +203,14 @@ def _references(
         return lambda faces, _: dict.fromkeys(faces, neutral)
     resting = RestingFaces(options.neutral_tau)
     stream = _stream(recognizer, options, resting.references)
+    read = faces = 0
     try:
         with closing(frames(path, options.limits)) as source:
             while batch := list(islice(source, _batch_size(builder.info, options))):
-                stream.update_many(batch)
+                faces += sum(map(len, stream.update_many(batch)))
+                read += len(batch)
+                if on_progress is not None:
+                    on_progress(VideoProgress(read, faces, batch[-1][0], builder.info.duration))
                 if cancelled is not None and cancelled.is_set():
                     break
     except VideoError:  # the analysis, which comes to the same frame, says what is wrong

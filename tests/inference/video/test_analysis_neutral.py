@@ -12,7 +12,7 @@ from fer_pipeline.errors import ModelError
 from fer_pipeline.inference.neutral import resting
 from fer_pipeline.inference.neutral.reference import NeutralReference
 from fer_pipeline.inference.recognizer import Recognizer
-from fer_pipeline.inference.video.analysis import VideoOptions, analyse
+from fer_pipeline.inference.video.analysis import VideoOptions, VideoProgress, analyse
 from tests.inference.video.conftest import rows
 
 
@@ -48,7 +48,12 @@ def test_auto_reads_each_person_relative_to_the_own_face(
 
 
 def test_auto_says_where_nobody_has_an_estimate(film: Path, recognizer: Recognizer, tmp_path: Path) -> None:
-    summary = analyse(film, recognizer, tmp_path, options=options(neutral="auto"))
+    told: list[VideoProgress] = []
+    summary = analyse(film, recognizer, tmp_path, options=options(neutral="auto"), on_progress=told.append)
+    read = [done.frames for done in told]
+    assert read[:5] == [16, 32, 48, 64, 75]
+    assert read[5] <= 16  # the second reading; its frames count once they are written
+    assert read[-1] == 75
     assert summary.notes == ("no neutral face could be estimated: nobody is seen for 10 s, mostly at rest",)
     assert {row["neutral_reference"] for row in rows(tmp_path)} == {None}
 
